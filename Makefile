@@ -1,0 +1,43 @@
+# Each target makes the virtual environment on first use; nothing but Python 3.11+ and make is needed.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STUDIES := $(wildcard experiments/*/study.json)
+
+.DEFAULT_GOAL := help
+.PHONY: help run study test check format figures bench torture clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/ready  ## ReLU against tanh, small: CIFAR-10 where it can be had, else the built-in data
+	$(RUN) -m src.main --config=configs/quick.py
+
+study: $(VENV)/ready  ## ReLU against tanh, whole: both recipes, five rates, fresh seeds (hours on a CPU)
+	$(RUN) -m src.main --config=configs/relu_vs_tanh.py
+
+test: $(VENV)/ready  ## all tests
+	$(RUN) -m pytest
+
+check: $(VENV)/ready  ## lint, types and the fast tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest -m "not slow"
+
+format: $(VENV)/ready  ## format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their records
+	$(RUN) -m src.report $(dir $(STUDIES))
+
+clean:  ## remove the virtual environment and caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/ready: requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; for example: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet -r requirements-dev.txt
+	touch $@

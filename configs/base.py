@@ -1,0 +1,76 @@
+"""Every field a study can set, with its default: one training of `conv3` on CIFAR-10, nothing swept.
+
+A study imports this, changes values and names what it sweeps; `src/config.py` checks the result. Any field can be
+changed from the command line, for example `--config.max_epochs=5 --config.model.activation=gelu`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+
+    config.data = ConfigDict()
+    config.data.name = "cifar10"  # or "procedural", or any prepared TFDS image data set
+    config.data.dir = ""  # TFDS data directory; empty: $TFDS_DATA_DIR, else ~/tensorflow_datasets
+    config.data.fallback = (
+        "none"  # "procedural": where the data cannot be had, say so and use the built-in set
+    )
+
+    config.model = ConfigDict()  # the name, the activation and any option of that model
+    config.model.name = "conv3"
+    config.model.activation = "relu"
+
+    config.recipe = "modern"
+    config.recipes = ConfigDict()
+    config.recipes.cuda_convnet = (
+        ConfigDict()
+    )  # cuda-convnet's layer files of 2011, from which the paper's code grew
+    config.recipes.cuda_convnet.input = "centered"  # pixels 0 to 255 minus the mean image
+    config.recipes.cuda_convnet.init = (
+        "cuda_convnet"  # normal, standard deviations from the layer files
+    )
+    config.recipes.cuda_convnet.momentum = 0.9
+    config.recipes.cuda_convnet.bias_rate = 2.0  # biases learn at twice the rate
+    config.recipes.cuda_convnet.shuffle = False  # file order, every epoch
+    config.recipes.cuda_convnet.learning_rates = (0.0005, 0.001, 0.002, 0.004, 0.008)
+    config.recipes.modern = ConfigDict()
+    config.recipes.modern.input = "standardized"  # per channel, zero mean and unit variance
+    config.recipes.modern.init = "modern"  # He for ReLU and its kin, Glorot for tanh and sigmoid
+    config.recipes.modern.momentum = 0.9
+    config.recipes.modern.bias_rate = 1.0
+    config.recipes.modern.shuffle = True
+    config.recipes.modern.learning_rates = (0.005, 0.01, 0.02, 0.04, 0.08)
+
+    config.batch_size = 128  # global: summed over all devices
+    config.weight_decay = 0.0
+    config.max_epochs = 60  # a trial that has not reached the target by then is censored
+    config.target_train_error = 0.25  # fraction
+    config.measure = "online"  # training error as the images are seen; "frozen": whole training set, parameters fixed
+    config.stop_at_target = True  # False: train for max_epochs all the same
+    config.points_per_epoch = 10  # how often the training error is recorded
+    config.test_every_epochs = 5  # and at the end
+    config.checkpoint_every_epochs = 1
+
+    # The study. Each combination of the sweep's values is an arm; each arm chooses its own learning rate.
+    config.sweep = ConfigDict()  # same shape as this config, a tuple where this has a value
+    config.learning_rates = ()  # empty: the recipe's grid. One rate: nothing to choose
+    config.selection_seeds = (0,)  # every rate of the grid is tried with these
+    config.fresh_seeds = (100,)  # the chosen rate is measured with these
+    config.racing = True  # stop a selection trial once it can no longer win
+    config.thresholds = (
+        0.5,
+        0.45,
+        0.4,
+        0.35,
+        0.3,
+        0.25,
+    )  # training errors at which arms are compared
+    config.compare = ConfigDict()
+    config.compare.field = "activation"  # arms that differ in this alone are compared,
+    config.compare.baseline = "relu"  # each with this one
+
+    # How it is run: these change no number.
+    config.parallel = "pmap"  # or "shard_map"
+    config.workers = 0  # trials side by side; 0: one per core without an accelerator, else one
+    return config

@@ -1,0 +1,188 @@
+"""The training step, and the only file that knows of devices.
+
+`train_steps` and `count_errors` are pure per-device functions: they see this device's share of each batch and
+meet the other devices in `lax.pmean`/`lax.psum` over `AXIS`. `across_devices` wraps either one in `jax.pmap` or in
+`jax.shard_map`; both place the same program on the same devices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+AXIS = "devices"
+Parallel = Literal["pmap", "shard_map"]
+# Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) -> [B, classes].
+ApplyFn = Callable[..., Float[Array, "B classes"]]
+
+
+class TrainState(NamedTuple):
+    step: Int[Array, ""]
+    params: PyTree
+    opt_state: optax.OptState
+
+
+class Images(NamedTuple):
+    """A split as it lies on every device, with what turns its bytes into network input: (x - shift) / scale."""
+
+    images: UInt8[Array, "N H W C"]
+    labels: Int[Array, " N"]
+    shift: Float[Array, "1 #H #W C"]
+    scale: Float[Array, "1 #H #W C"]
+
+
+class StepErrors(NamedTuple):
+    """One entry per step, over the global batch."""
+
+    wrong: Int[Array, " steps"]
+    loss: Float[Array, " steps"]
+
+
+def make_optimizer(
+    learning_rate: Float[Array, ""] | float, momentum: float, bias_rate: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """SGD with momentum as in the paper's update rule and cuda-convnet's: v <- m v - rate (wd w + g); w <- w + v.
+
+    The rate multiplies the gradient before the momentum sums it, so that a drop of the rate leaves the velocity
+    as it is (section 5). Biases learn at `bias_rate` times the rate and do not decay.
+
+    Args:
+        learning_rate: May be traced: one compiled step then serves every rate.
+        momentum: Fraction of the velocity kept, 0.9 in the paper.
+        bias_rate: Factor on the rate of every parameter named `bias`; 2 in cuda-convnet's layer files.
+        weight_decay: Coefficient wd on the weights, 5e-4 in the paper.
+    """
+    return optax.chain(
+        optax.masked(
+            optax.add_decayed_weights(weight_decay),
+            lambda params: _where_bias(params, is_bias=False),
+        ),
+        optax.masked(optax.scale(bias_rate), lambda params: _where_bias(params, is_bias=True)),
+        optax.scale(-learning_rate),
+        optax.trace(decay=momentum),
+    )
+
+
+def _where_bias(params: PyTree, *, is_bias: bool) -> PyTree:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: (path[-1].key == "bias") == is_bias, params
+    )
+
+
+def make_train_steps(
+    apply_fn: ApplyFn,
+    make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
+    augment_fn: Callable[[Array, Array], Array] | None = None,
+) -> Callable[..., tuple[TrainState, StepErrors]]:
+    """Per-device function of many steps: (state, indices, learning_rate, key, data) -> (state, StepErrors).
+
+    `indices` are this device's images of each step, [steps, 1, b]: rows of `data`. Random numbers derive from
+    the trial's key, the step and the image's place in the global batch, so they do not depend on the devices.
+    """
+
+    def one_step(
+        state: TrainState,
+        indices: Int[Array, " b"],
+        optimizer: optax.GradientTransformation,
+        key: Array,
+        data: Images,
+    ) -> tuple[TrainState, StepErrors]:
+        keys = _example_keys(jax.random.fold_in(key, state.step), indices.shape[0])
+        images, labels = data.images[indices], data.labels[indices]
+        if augment_fn is not None:
+            images = augment_fn(images, keys)
+        pixels = (images.astype(jnp.float32) - data.shift) / data.scale
+
+        def loss_fn(params: PyTree) -> tuple[Array, Array]:
+            logits = apply_fn(params, pixels, keys)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
+
+        (loss, logits), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        grads, loss = lax.pmean((grads, loss), AXIS)
+        wrong = lax.psum(jnp.sum(jnp.argmax(logits, axis=-1) != labels), AXIS)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state), StepErrors(wrong, loss)
+
+    def train_steps(
+        state: TrainState,
+        indices: Int[Array, "steps 1 b"],
+        learning_rate: Float[Array, ""],
+        key: Array,
+        data: Images,
+    ) -> tuple[TrainState, StepErrors]:
+        optimizer = make_optimizer_fn(learning_rate)
+        return lax.scan(
+            lambda s, i: one_step(s, i, optimizer, key, data), state, indices.squeeze(1)
+        )
+
+    return train_steps
+
+
+def _example_keys(key: Array, count: int) -> Array:
+    """[b] keys, one per image, by its place in the global batch."""
+    places = lax.axis_index(AXIS) * count + jnp.arange(count)
+    return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
+
+
+def make_count_errors(apply_fn: ApplyFn) -> Callable[[PyTree, Array, Images], Array]:
+    """Per-device function: images misclassified with the parameters fixed and dropout off.
+
+    `indices` [batches, 1, b] pad the last batch with -1, which is not counted.
+    """
+
+    def count_errors(
+        params: PyTree, indices: Int[Array, "batches 1 b"], data: Images
+    ) -> Int[Array, ""]:
+        def one_batch(total: Array, rows: Int[Array, " b"]) -> tuple[Array, None]:
+            pixels = (data.images[rows].astype(jnp.float32) - data.shift) / data.scale
+            wrong = jnp.argmax(apply_fn(params, pixels, None), axis=-1) != data.labels[rows]
+            return total + lax.psum(jnp.sum(wrong & (rows >= 0)), AXIS), None
+
+        return lax.scan(one_batch, jnp.int32(0), indices.squeeze(1))[0]
+
+    return count_errors
+
+
+def across_devices(
+    fn: Callable[..., Any],
+    parallel: Parallel,
+    arguments: int,
+    *,
+    donate_state: bool,
+    devices: Sequence[jax.Device],
+) -> Any:
+    """`fn(state, indices, *rest)` over `devices`: indices [steps, devices, b] split by device, all else replicated."""
+    donate = (0,) if donate_state else ()
+    if parallel == "pmap":
+        in_axes = (None, 1, *(None,) * (arguments - 2))
+        keep = lambda state, indices, *rest: fn(state, indices[:, None], *rest)  # noqa: E731
+        return jax.pmap(
+            keep, AXIS, in_axes=in_axes, out_axes=None, devices=devices, donate_argnums=donate
+        )
+    everywhere, split = PartitionSpec(), PartitionSpec(None, AXIS)
+    in_specs = (everywhere, split, *(everywhere,) * (arguments - 2))
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    sharded = jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=everywhere, check_vma=False)
+    return jax.jit(sharded, donate_argnums=donate)
+
+
+def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Puts `tree` whole on every device, where the compiled step expects it: later steps then compile no more."""
+    return jax.device_put(tree, NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec()))
+
+
+def split_indices(
+    indices: Int[np.ndarray, "steps B"], devices: Sequence[jax.Device]
+) -> Int[Array, "steps D b"]:
+    """Global batches as [steps, devices, b], each device's share placed on it."""
+    steps, batch = indices.shape
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    shaped = indices.astype(np.int32).reshape(steps, len(devices), batch // len(devices))
+    return jax.device_put(shaped, NamedSharding(mesh, PartitionSpec(None, AXIS)))

@@ -1,0 +1,134 @@
+"""From a checked config to the trials of its study."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Fields of the study itself: they say which trials there are, not what one trial does.
+STUDY_FIELDS = (
+    "sweep",
+    "learning_rates",
+    "selection_seeds",
+    "fresh_seeds",
+    "racing",
+    "thresholds",
+    "compare",
+)
+# Fields that change no number: a study may go on with other values of these.
+RUNTIME_FIELDS = ("parallel", "workers")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of the sweep's values: what is compared, each at its own learning rate."""
+
+    name: str
+    swept: dict[str, Any]  # column of results.csv -> value
+    settings: dict[str, Any]  # what a trial of this arm does
+    learning_rates: tuple[float, ...]  # its grid, ascending
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training."""
+
+    name: str
+    purpose: str  # "selection" or "fresh"
+    learning_rate: float
+    seed: int
+    arm: Arm
+
+
+def make_trial(arm: Arm, purpose: str, learning_rate: float, seed: int) -> Trial:
+    return Trial(f"{arm.name}-lr{learning_rate:g}-s{seed}", purpose, learning_rate, seed, arm)
+
+
+def make_arms(config: Mapping[str, Any]) -> list[Arm]:
+    """The arms of a checked config, in the order of its sweep, the first field varying slowest."""
+    paths = list(leaves(config["sweep"]))
+    arms = []
+    for values in itertools.product(*(values for _, values in paths)):
+        chosen = plain(config)
+        for (path, _), value in zip(paths, values, strict=True):
+            chosen = replaced(chosen, path, value)
+        swept = {column(path): value for (path, _), value in zip(paths, values, strict=True)}
+        arms.append(_make_arm(chosen, swept))
+    return arms
+
+
+def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
+    recipe = config["recipes"][config["recipe"]]
+    settings = {
+        k: v for k, v in config.items() if k not in (*STUDY_FIELDS, *RUNTIME_FIELDS, "recipes")
+    }
+    settings["recipe"] = {
+        "name": config["recipe"],
+        **{k: v for k, v in recipe.items() if k != "learning_rates"},
+    }
+    settings["data"] = {"name": config["data"]["name"]}
+    named = {
+        "model": config["model"]["name"],
+        "recipe": config["recipe"],
+        "activation": config["model"]["activation"],
+    }
+    others = [f"{key}{value}" for key, value in swept.items() if key not in named]
+    rates = config["learning_rates"] or recipe["learning_rates"]
+    return Arm(
+        "-".join([*named.values(), *others]),
+        swept,
+        settings,
+        tuple(sorted(float(r) for r in rates)),
+    )
+
+
+def column(path: Sequence[str]) -> str:
+    """The column of results.csv for a swept field: its last name, and `model` for `model.name`."""
+    return path[-2] if path[-1] == "name" else path[-1]
+
+
+def all_trials(config: Mapping[str, Any]) -> list[list[Trial]]:
+    """Per arm, the selection trials in the order of their race; the fresh ones follow once a rate is chosen."""
+    return [
+        [make_trial(arm, "selection", rate, seed) for rate in race_order(arm.learning_rates)
+         for seed in config["selection_seeds"]]
+        for arm in make_arms(config)
+        if len(arm.learning_rates) > 1
+    ]  # fmt: skip
+
+
+def race_order(rates: Sequence[float]) -> list[float]:
+    """The middle of the grid first, then outwards: the earlier a good rate has run, the sooner others may stop."""
+    middle = (len(rates) - 1) / 2
+    return [
+        rate
+        for _, rate in sorted(
+            enumerate(sorted(rates)), key=lambda item: (abs(item[0] - middle), item[0])
+        )
+    ]
+
+
+def leaves(
+    tree: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of a nested mapping with the path of names that leads to it."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def replaced(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A plain copy of a nested mapping with one value changed."""
+    copy = plain(tree)
+    node = copy
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return copy
+
+
+def plain(tree: Any) -> Any:
+    """Nested mappings as dicts."""
+    return {k: plain(v) for k, v in tree.items()} if isinstance(tree, Mapping) else tree
