@@ -1,0 +1,115 @@
+"""Studies made of arithmetic, written through `src.records` as a real one is."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src import records
+
+PER_EPOCH = 50_000 / 128  # iterations
+PER_POINT = 39  # as int(50,000 / 128 / 10)
+
+
+def make_metrics(
+    error_at: Callable[[float], float], *, epochs: float, stop_at: float = 0.0
+) -> list[dict[str, Any]]:
+    """Points ten times an epoch of a run whose momentary error after e epochs is error_at(e).
+
+    Args:
+        error_at: Its value at the middle of each interval is the interval's error.
+        epochs: How long it goes on.
+        stop_at: It stops at the first point whose error over the trailing epoch is at most this.
+    """
+    intervals: list[float] = []
+    rows: list[dict[str, Any]] = []
+    while len(rows) * PER_POINT < epochs * PER_EPOCH:
+        iteration = PER_POINT * (len(rows) + 1)
+        intervals.append(error_at((iteration - PER_POINT / 2) / PER_EPOCH))
+        trailing = float(np.mean(intervals[-10:]))
+        row = {
+            "iteration": iteration,
+            "epoch": iteration / PER_EPOCH,
+            "train_error": trailing,
+            "train_loss": 3 * trailing,
+            "interval_error": intervals[-1],
+            "test_error": math.nan,
+            "train_seconds": iteration / 16,
+        }
+        rows.append(row)
+        if trailing <= stop_at:
+            break
+    if rows:
+        rows[-1]["test_error"] = rows[-1]["train_error"] + 0.03
+    return rows
+
+
+def write_trial(study_dir: Path, metrics: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    """One finished trial; its row. `fields` overrides or adds to the row's columns."""
+    target = fields.pop("target", 0.25)
+    reached = next((m for m in metrics if m["train_error"] <= target), {})
+    last = metrics[-1] if metrics else {}
+    row = {
+        "dataset": "cifar10-jpeg",
+        "activation": "relu",
+        "model": "conv3",
+        "recipe": "cuda_convnet",
+        "learning_rate": 0.001,
+        "seed": 100,
+        "purpose": "fresh",
+        "status": "reached" if reached else "censored",
+        "iterations_to_target": reached.get("iteration", math.inf),
+        "epochs_to_target": reached.get("epoch", math.inf),
+        "seconds_to_target": reached.get("train_seconds", math.inf),
+        "final_train_error": last.get("train_error", math.nan),
+        "final_test_error": last.get("test_error", math.nan),
+        "iterations": last.get("iteration", 0),
+        "train_seconds": last.get("train_seconds", 0.0),
+        "compile_seconds": 2.0,
+        "device": "1 x cpu (AMD EPYC)",
+        "jax_version": "0.10.2",
+        "commit": "0123456789",
+    } | fields
+    arm = f"{row['model']}-{row['recipe']}-{row['activation']}"
+    row.setdefault("trial", f"{arm}-lr{row['learning_rate']:g}-s{row['seed']}")
+    trial_dir = study_dir / "trials" / row["trial"]
+    records.write_config(trial_dir, {"recipe": row["recipe"]})
+    records.write_metrics(trial_dir, metrics)
+    records.write_result(trial_dir, row)
+    return row
+
+
+def write_header(study_dir: Path, **changes: Any) -> None:
+    """The study.json of a ReLU against tanh study."""
+    config: Mapping[str, Any] = {
+        "data": {"name": "cifar10-jpeg", "digest": "0" * 64},
+        "model": {"name": "conv3", "activation": "relu"},
+        "recipe": "modern",
+        "recipes": {},
+        "batch_size": 128,
+        "max_epochs": 60,
+        "target_train_error": 0.25,
+        "measure": "online",
+        "stop_at_target": True,
+        "sweep": {"recipe": ["cuda_convnet", "modern"], "model": {"activation": ["relu", "tanh"]}},
+        "learning_rates": [],
+        "selection_seeds": [0],
+        "fresh_seeds": [100, 101, 102],
+        "racing": True,
+        "thresholds": [0.5, 0.45, 0.4, 0.35, 0.3, 0.25],
+        "compare": {"field": "activation", "baseline": "relu"},
+    }
+    header = {
+        "config": {**config, **changes},
+        "dataset": changes.get("data", config["data"])["name"],
+        "digest": "0" * 64,
+        "device": "1 x cpu (AMD EPYC)",
+        "jax_version": "0.10.2",
+        "versions": {"flax": "0.12.0", "numpy": "2.3.0"},
+        "python": "3.11.7",
+        "commit": "0123456789",
+        "started": "2025-01-01T00:00:00Z",
+    }
+    records.write_study_header(study_dir, header)
