@@ -235,11 +235,12 @@ def _typed(row: Mapping[str, Any]) -> Row:
 
 
 def _cell(value: Any, nan: str = "nan") -> str:
-    if isinstance(value, float | np.floating):
-        if math.isnan(value):
-            return nan
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(float(value))
-    return str(value)
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    number = float(value)
+    if math.isnan(number):
+        return nan
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
 def _csv(lines: Sequence[Sequence[str]]) -> str:
