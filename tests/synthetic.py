@@ -87,7 +87,10 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "data": {"name": "cifar10-jpeg", "digest": "0" * 64},
         "model": {"name": "conv3", "activation": "relu"},
         "recipe": "modern",
-        "recipes": {},
+        "recipes": {
+            "cuda_convnet": {"learning_rates": [0.0005, 0.001, 0.002]},
+            "modern": {"learning_rates": [0.01, 0.02, 0.04]},
+        },
         "batch_size": 128,
         "max_epochs": 60,
         "target_train_error": 0.25,
