@@ -44,12 +44,12 @@ def save(directory: Path, iteration: int, arrays: PyTree, progress: dict[str, An
         shutil.rmtree(directory / str(old), ignore_errors=True)
 
 
-def restore(directory: Path, like: PyTree) -> tuple[PyTree, dict[str, Any], list[str]] | None:
-    """The newest sound checkpoint: (arrays as in `like`, progress, complaints), or None if there is none.
+def restore(directory: Path, like: PyTree) -> tuple[PyTree | None, dict[str, Any], list[str]]:
+    """The newest sound checkpoint: (arrays as in `like`, progress, complaints); None if there is none.
 
     A damaged one is renamed `damaged-<iteration>`, complained of, and the one before it is used.
     """
-    complaints = []
+    complaints: list[str] = []
     for iteration in reversed(_found(directory)):
         path = directory / str(iteration)
         fault = _fault(path)
@@ -60,7 +60,7 @@ def restore(directory: Path, like: PyTree) -> tuple[PyTree, dict[str, Any], list
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(path, aside)
         complaints.append(f"checkpoint {path} is damaged ({fault}); set aside as {aside.name}")
-    return (None, {}, complaints) if complaints else None
+    return None, {}, complaints
 
 
 def _restore_args(like: PyTree) -> ocp.args.PyTreeRestore:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from src import environment
 
@@ -31,7 +31,7 @@ _DRY_RUN = flags.DEFINE_bool(
 def main(argv: list[str]) -> int:
     """Checks everything that can be checked, then runs the study and reports."""
     del argv
-    config = _CONFIG.value
+    config = _CONFIG.value.to_dict()
     environment.configure_jax()
     # These start JAX, whose environment is set now.
     from src import config as checks  # noqa: PLC0415
@@ -51,17 +51,17 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def _run(config: ConfigDict, workdir: Path) -> int:
+def _run(config: dict[str, Any], workdir: Path) -> int:
     import jax  # noqa: PLC0415
 
     from src import config as checks  # noqa: PLC0415
     from src import data, provenance, report, runner  # noqa: PLC0415
 
     checks.check_devices(config, jax.device_count())
-    dataset = data.load(config.data.name, config.data.dir, fallback=config.data.fallback)
+    dataset = data.load(config["data"]["name"], config["data"]["dir"], fallback=config["data"]["fallback"])
     checks.check_data(config, dataset)
     if dataset.name == "procedural":
-        config.data.name = dataset.name
+        config["data"]["name"] = dataset.name
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}
     facts |= provenance.provenance()
     print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
@@ -72,17 +72,17 @@ def _run(config: ConfigDict, workdir: Path) -> int:
     return 0
 
 
-def _workers(config: ConfigDict) -> int:
+def _workers(config: dict[str, Any]) -> int:
     """Without an accelerator one single-threaded trial per core does more work than one trial on all."""
     import jax  # noqa: PLC0415
 
-    if config.workers:
-        return int(config.workers)
+    if config["workers"]:
+        return int(config["workers"])
     alone = jax.default_backend() != "cpu" or jax.device_count() > 1
     return 1 if alone else environment.usable_cores()
 
 
-def _list_trials(config: ConfigDict) -> int:
+def _list_trials(config: dict[str, Any]) -> int:
     from src import study  # noqa: PLC0415
 
     total = 0
@@ -92,10 +92,10 @@ def _list_trials(config: ConfigDict) -> int:
         for task in study.ready_tasks(config, {}):
             ...
         total += selection + fresh
-    epochs = total * config.max_epochs
+    epochs = total * config["max_epochs"]
     print(
         f"{total} trials, at most {epochs:g} epochs"
-        + (", fewer by racing" if config.racing else "")
+        + (", fewer by racing" if config["racing"] else "")
     )
     return 0
 

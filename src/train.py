@@ -134,6 +134,18 @@ class Run:
         yield
         self.progress.seconds[what] += time.perf_counter() - start
 
+    def position(self) -> dict[str, float]:
+        """Where the trial stands, for who watches."""
+        progress = self.progress
+        newest = progress.rows[-1] if progress.rows else {"epoch": 0.0, "train_error": math.nan}
+        return {
+            "iteration": progress.iteration,
+            "last": self.last,
+            "epoch": newest["epoch"],
+            "train_error": newest["train_error"],
+            "seconds": sum(progress.seconds.values()) - progress.seconds["compile"],
+        }
+
     def outcome(self) -> dict[str, Any]:
         """The trial's own part of its row in results.csv."""
         rows, reached = self.progress.rows, self.iterations_to_target

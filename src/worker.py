@@ -60,9 +60,9 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
     run = train.Run(trial, program.train.labels.shape[0], job.directory, job.task.limit)
 
     def on_point(run: train.Run) -> None:
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # where the kernel does not end us with the study
             os._exit(1)
-        channel.points.put((trial.name, "point", run.progress.rows[-1:] + [run.last]))
+        channel.points.put((trial.name, "point", run.position()))
 
     try:
         outcome = train.train_trial(
