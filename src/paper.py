@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from src import analysis
 from src.analysis import Ratio, Times
-from src.records import TrialRecord
+from src.records import StudyRecord, TrialRecord
 
 PATH = Path(__file__).parent.parent / "experiments" / "reference" / "figure1_paper.csv"
 DATASETS = ("cifar10", "cifar10-jpeg")  # what its curves may be laid beside
@@ -51,6 +51,20 @@ def ratio(curves: Mapping[str, Curve], baseline: str, other: str, threshold: flo
     """Epochs of `other` over epochs of `baseline` until `threshold`; bounded if never reached."""
     times = [_times(curves[name], threshold) for name in (baseline, other)]
     return analysis.ratio(*times)
+
+
+def curves_beside(study: StudyRecord) -> dict[str, Curve]:
+    """The curves where ours may be laid beside them: activations, on CIFAR-10. Else none."""
+    activations = study.config["compare"]["field"] == "activation"
+    return read_curves() if activations and study.header["dataset"] in DATASETS else {}
+
+
+def ratios_beside(study: StudyRecord, thresholds: Sequence[float]) -> dict[float, Ratio]:
+    """The paper's tanh over its ReLU at each threshold, where ours is relative to ReLU too."""
+    curves = curves_beside(study)
+    if not curves or study.config["compare"]["baseline"] != "relu":
+        return {}
+    return {threshold: ratio(curves, "relu", "tanh", threshold) for threshold in thresholds}
 
 
 def _times(curve: Curve, threshold: float) -> Times:
