@@ -47,6 +47,7 @@ class Choice:
 
     rate: float
     medians: dict[float, float]  # rate -> median iterations to target, inf where never reached
+    errors: dict[float, float]  # rate -> median final training error, inf where diverged
     at_edge: bool  # the best may lie outside the grid
 
 
@@ -126,7 +127,7 @@ def choose_learning_rate(rows: Sequence[Mapping[str, Any]]) -> Choice:
     medians = {rate: median(row["iterations_to_target"] for row in at[rate]) for rate in rates}
     errors = {rate: median(_final_error(row) for row in at[rate]) for rate in rates}
     best = min(rates, key=lambda rate: (medians[rate], errors[rate], rate))
-    return Choice(best, medians, at_edge=len(rates) > 1 and best in (rates[0], rates[-1]))
+    return Choice(best, medians, errors, at_edge=len(rates) > 1 and best in (rates[0], rates[-1]))
 
 
 def _final_error(row: Mapping[str, Any]) -> float:

@@ -22,7 +22,6 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 9,
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
@@ -100,7 +99,7 @@ def make_panels(
     for axes in panels[len(titles) :]:
         axes.remove()
     for number, (axes, text) in enumerate(zip(panels, titles, strict=False)):
-        axes.set_title(text)
+        axes.set_title(text, loc="left")
         axes.tick_params(labelbottom=True)
         if number % columns == 0:
             axes.set_ylabel(ylabel)

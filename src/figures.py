@@ -49,7 +49,7 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
         note += (
             "\ncircles: the first 10,000 images after each epoch, most likely the paper's points"
         )
-        handles.append(key("as the paper", color=DARK, marker="o", mfc="w", ls="", ms=4))
+        handles.append(key("read as the paper's", color=DARK, marker="o", mfc="w", ls="", ms=4))
         handles += [key(f"paper, {n}", color=GREY, ls=_paper_dash(n), lw=2.2) for n in curves]
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
@@ -165,8 +165,9 @@ def ratios(study: StudyRecord, groups: Sequence[Group]) -> Figure:
     handles = [key(name, color=c, ls=d, marker="o", ms=4, lw=1.5) for name, (c, d) in looks.items()]
     if theirs:
         handles.append(key("paper, tanh / relu", color=GREY, marker="o", ms=4, lw=2.2))
+    titles = [f"{lines[0][1]} / {baseline}"] if single else [group.label for group in groups]
     figure, panels = canvas.make_panels(
-        [f"{lines[0][1]} / {baseline}"] if single else [group.label for group in groups],
+        titles,
         title=f"Iterations to a training error, relative to {baseline}",
         ylabel="ratio of median iterations",
         caption=_caption(
@@ -177,9 +178,9 @@ def ratios(study: StudyRecord, groups: Sequence[Group]) -> Figure:
         ),
         handles=handles,
     )
-    for axes in panels:
+    for axes, title in zip(panels, titles, strict=True):
         _draw_ratios(axes, theirs, GREY, "-", lw=2.2)
-        shown = [line for line in lines if single or line[0] == axes.get_title(loc="left")]
+        shown = [line for line in lines if single or line[0] == title]
         for i, (group, value, found) in enumerate(shown):
             shift = min(0.004, 0.018 / len(shown)) * ((len(shown) - 1) / 2 - i)
             _draw_ratios(axes, found, *looks[group if single else value], shift=shift)
@@ -200,7 +201,8 @@ def _draw_ratios(
     lw: float = 1.5,
 ) -> None:
     exact = {at + shift: r.value for at, r in found.items() if 0 < r.value < math.inf}
-    axes.plot(list(exact), list(exact.values()), color=color, ls=dash, lw=lw)
+    if exact:
+        axes.plot(list(exact), list(exact.values()), color=color, ls=dash, lw=lw)
     for at, r in found.items():
         marker = {math.inf: "^", 0: "v"}.get(r.value, "o")
         face = color if marker == "o" else "w"

@@ -1,0 +1,131 @@
+"""From the records of a study to report.md and its figures: `python -m src.report DIR...`.
+
+Reads records only: nothing is trained, and the same records give the same bytes.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from src import figures, paper, tables, wording
+from src.comparison import Group, make_groups, planned_trials
+from src.files import RecordError, write_atomic
+from src.records import StudyRecord, read_study
+
+TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
+
+
+def write_report(study_dir: Path) -> str:
+    """Writes report.md and the figures into the folder of a study; returns its `summary`.
+
+    Raises:
+        RecordError: If a record is damaged or the report cannot be written.
+    """
+    study = read_study(study_dir)
+    figures.write_figures(study_dir, study)
+    write_atomic(study_dir / "report.md", compose(study))
+    return summary(study)
+
+
+def summary(study: StudyRecord) -> str:
+    """The answer in plain text, for a terminal."""
+    groups = make_groups(study)
+    lines = [_state(study), *_answers(groups, study), _paper_says(study), *_notes(groups, study)]
+    return "\n".join(line.replace("**", "") for line in lines if line)
+
+
+def compose(study: StudyRecord) -> str:
+    """The text of report.md."""
+    config, groups = study.config, make_groups(study)
+    likeness = tables.likeness(study, groups)
+    sections = [
+        f"# Iterations to {config['target_train_error']:.0%} training error by"
+        f" {config['compare']['field']}, relative to {config['compare']['baseline']}",
+        _state(study),
+        "\n".join(f"- {line}" for line in _answers(groups, study)),
+        _paper_says(study),
+        *_notes(groups, study),
+        "![Training error by epoch](training_error.png)",
+        "## Learning rates",
+        tables.learning_rates(study, groups),
+        "![Iterations to the target by learning rate](learning_rates.png)",
+        "## By training error",
+        tables.thresholds(study, groups),
+        "![Ratio of iterations by training error](ratios.png)",
+        "## Distance to the paper's curves" if likeness else "",
+        likeness,
+        "## Trials",
+        tables.trials(study),
+        "## Time, machine, versions",
+        tables.provenance(study),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _state(study: StudyRecord) -> str:
+    done, planned = len(study.trials), planned_trials(study)
+    if done >= planned:
+        return ""
+    begun = f", {len(study.unfinished)} more begun" if study.unfinished else ""
+    return f"**Not finished: {done} of {planned} trials are done{begun}.**"
+
+
+def _answers(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+    return [
+        f"**{group.label}**: {wording.answer(study, group, other)}"
+        for group in groups
+        for other in group.others
+    ]
+
+
+def _paper_says(study: StudyRecord) -> str:
+    target = study.config["target_train_error"]
+    theirs = paper.ratios_beside(study, [target])
+    if not theirs:
+        return ""
+    return (
+        "The paper (section 3.1, Fig. 1, CIFAR-10): ReLU reaches 25% training error six times"
+        f" faster than tanh; its two curves, one run each, give {wording.ratio(theirs[target])}"
+        f" times at {target:.0%}."
+    )
+
+
+def _notes(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+    """What must be known to read the answer rightly."""
+    notes = [wording.DATA_NOTES.get(study.header["dataset"], "")]
+    notes += [
+        f"**{group.label}, {arm.value}: the chosen rate {arm.rate:g} is on the edge of its grid; a"
+        " better one may lie outside: extend the grid.**"
+        for group in groups
+        for arm in group.arms
+        if arm.choice and arm.choice.at_edge and arm.chosen
+    ]
+    rows = [trial.row for trial in study.trials]
+    if len({row["commit"] for row in rows}) > 1:
+        notes.append(f"Trials were run by different code: {tables.counted(rows, 'commit')}.")
+    if any(row["commit"].endswith("-dirty") for row in rows):
+        notes.append("Trials marked -dirty were run by code that differed from its commit.")
+    if len({row["device"] for row in rows}) > 1:
+        notes.append(f"Trials were run on different devices: {tables.counted(rows, 'device')}.")
+    return [note for note in notes if note]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Redraws the report of each folder that holds a study; 1 if one cannot be."""
+    if not arguments:
+        print("usage: python -m src.report DIR...", file=sys.stderr)
+        return 2
+    failed = False
+    for path in map(Path, arguments):
+        if path.exists() and not any((path / name).exists() for name in TRACES):
+            continue  # what else lies in experiments/
+        try:
+            print(f"{path}\n{write_report(path)}\n")
+        except RecordError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

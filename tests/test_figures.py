@@ -1,0 +1,158 @@
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from src import canvas, comparison, figures, records
+from tests import synthetic
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("study")
+    synthetic.write_study(path)
+    return path
+
+
+def draw(study_dir: Path, name: str) -> Figure:
+    study = records.read_study(study_dir)
+    return getattr(figures, name)(study, comparison.make_groups(study))
+
+
+def texts(figure: Figure) -> str:
+    found = [text.get_text() for text in figure.texts]
+    found += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    found += [axes.get_title(loc="left") for axes in figure.axes]
+    return "\n".join(found)
+
+
+def lines(figure: Figure, panel: int, color: str) -> list[np.ndarray]:
+    """The points [P, 2] of the lines of that colour in a panel, thick ones alone."""
+    drawn = [line for line in figure.axes[panel].lines if line.get_color() == color]
+    return [np.array(line.get_xydata()) for line in drawn if line.get_linewidth() >= 1.4]
+
+
+def test_the_same_records_give_the_same_bytes(study_dir, tmp_path):
+    study = records.read_study(study_dir)
+    for name in ("first", "second"):
+        with matplotlib.rc_context({"font.size": 20 if name == "second" else 5}):
+            figures.write_figures(tmp_path / name, study)
+    drawn = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert drawn == sorted(f"{name}.{kind}" for name in figures.NAMES for kind in ("png", "svg"))
+    for name in drawn:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_fig_1_has_every_fresh_seed_and_the_papers_curves_behind(study_dir):
+    figure = draw(study_dir, "training_error")
+    seeds = [
+        line for line in figure.axes[0].lines if line.get_linewidth() == 0.7 and line.get_alpha()
+    ]
+    assert len(seeds) == 6
+    relu, tanh = lines(figure, 0, canvas.GREY)
+    np.testing.assert_allclose(relu[-1], [6, 0.2483])
+    np.testing.assert_allclose(tanh[-1], [36, 0.2507])
+    assert figure.axes[0].lines[0].get_zorder() < seeds[0].get_zorder()
+    assert {"conv3, cuda_convnet", "conv3, modern"} <= set(texts(figure).splitlines())
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_every_figure_says_its_data_and_device(study_dir, name):
+    assert "data: cifar10-jpeg; device: 1 x cpu (AMD EPYC)" in texts(draw(study_dir, name))
+
+
+@pytest.mark.parametrize("name", ["training_error", "ratios"])
+def test_the_papers_curves_stand_beside_cifar10_alone(study_dir, tmp_path, name):
+    assert "paper, tanh" in texts(draw(study_dir, name))
+    synthetic.write_study(tmp_path, data={"name": "procedural"})
+    figure = draw(tmp_path, name)
+    assert "paper, tanh" not in texts(figure)
+    assert "procedural (not CIFAR-10: the paper's curves are left out)" in texts(figure)
+    assert not lines(figure, 0, canvas.GREY)
+
+
+def test_a_censored_rate_is_an_open_triangle_where_it_stopped(study_dir):
+    figure = draw(study_dir, "learning_rates")
+    triangles = [line for line in figure.axes[0].lines if line.get_marker() == "^"]
+    assert [line.get_markerfacecolor() for line in triangles] == ["w"] * 3
+    last = int(np.ceil(20 * synthetic.PER_EPOCH / synthetic.PER_POINT)) * synthetic.PER_POINT
+    assert {float(np.asarray(line.get_ydata())[0]) for line in triangles} == {last}
+
+
+def test_the_chosen_rate_is_ringed(study_dir):
+    rings = [
+        line
+        for axes in draw(study_dir, "learning_rates").axes
+        for line in axes.lines
+        if line.get_markersize() == 11
+    ]
+    at = [float(np.asarray(line.get_xdata())[0]) for line in rings]
+    np.testing.assert_allclose(at, [0.001, 0.001, 0.02, 0.02], rtol=0.02)
+
+
+def test_diverged_trials_do_not_stretch_the_axis(tmp_path):
+    synthetic.write_study(tmp_path)
+    fields = {"learning_rate": 0.002, "seed": 0, "purpose": "selection", "iterations": 3}
+    synthetic.write_trial(tmp_path, [], status="diverged", **fields)
+    figure = draw(tmp_path, "learning_rates")
+    assert figure.axes[0].get_ylim()[0] > 1000
+    assert "diverged" in texts(figure)
+
+
+def test_ratios_are_of_medians_and_open_where_censored(study_dir):
+    figure = draw(study_dir, "ratios")
+    exact = lines(figure, 0, canvas.COLORS[0])[0]
+    assert len(exact) == 4  # 30% and 25% were not reached by tanh
+    triangles = [line for line in figure.axes[0].lines if line.get_marker() == "^"]
+    assert len(triangles) == 2 + 1  # ours and the paper's
+    assert exact[:, 1] == pytest.approx([4.0, 4.3, 4.6, 5.0], abs=0.1)
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("count", [1, 8])
+def test_any_number_of_values_can_be_compared(tmp_path, name, count):
+    names = ["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "celu", "selu"][:count]
+    synthetic.write_header(tmp_path, sweep={"model": {"activation": names}}, learning_rates=[0.02])
+    for i, activation in enumerate(names):
+        metrics = synthetic.make_metrics(lambda e, i=i: 0.9 / (1 + e / (1 + i)), epochs=3)
+        fields = {"recipe": "modern", "activation": activation, "learning_rate": 0.02}
+        synthetic.write_trial(tmp_path, metrics, **fields)
+    with canvas.style():
+        FigureCanvasAgg(draw(tmp_path, name)).draw()
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("trials", ["none", "diverged"])
+def test_a_study_with_nothing_to_show_can_be_drawn(tmp_path, name, trials):
+    synthetic.write_header(tmp_path)
+    if trials == "diverged":
+        for purpose, seed in [("selection", 0), ("fresh", 100)]:
+            fields = {"seed": seed, "final_train_error": math.nan, "iterations": 2}
+            synthetic.write_trial(tmp_path, [], purpose=purpose, status="diverged", **fields)
+    with canvas.style():
+        FigureCanvasAgg(draw(tmp_path, name)).draw()
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 6])
+def test_nothing_runs_out_of_the_figure(panels):
+    with canvas.style():
+        handles = [canvas.key(f"a label of some length, {i}", color="k") for i in range(7)]
+        figure, axes = canvas.make_panels(
+            [f"panel {i}" for i in range(panels)],
+            title="A title",
+            ylabel="a quantity",
+            caption="one line\nand another",
+            handles=handles,
+        )
+        assert len(axes) == panels
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        parts = [*axes, *figure.legends, *figure.texts]
+        boxes = [part.get_tightbbox(renderer) for part in parts]
+        width, height = figure.bbox.size
+        assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= width and b.y1 <= height for b in boxes)
+        below = min(part.get_tightbbox(renderer).y0 for part in axes)
+        assert figure.legends[0].get_tightbbox(renderer).y1 < below

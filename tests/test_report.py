@@ -1,0 +1,224 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src import records, report, wording
+from src.analysis import Ratio, Times
+from tests import synthetic
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("study")
+    synthetic.write_study(path)
+    return path
+
+
+def compose(study_dir: Path) -> str:
+    return report.compose(records.read_study(study_dir))
+
+
+def steps(iterations: int, error: float = 0.25) -> list[dict]:
+    """Points of a run that comes down to `error` at that iteration."""
+    rows = synthetic.make_metrics(lambda e: 0.8, epochs=(iterations - 1) / synthetic.PER_EPOCH)
+    return [{**row, "train_error": 0.8 if row is not rows[-1] else error} for row in rows]
+
+
+def write_pair(study_dir: Path, relu: list[int], tanh: list[int], **changes) -> None:
+    """Fresh trials that reach 25% after so many points each; 0 never does in 100 points."""
+    grid = {"learning_rates": [0.02], "sweep": {"model": {"activation": ["relu", "tanh"]}}}
+    synthetic.write_header(study_dir, **(grid | changes))
+    for activation, reached in (("relu", relu), ("tanh", tanh)):
+        for seed, points in enumerate(reached):
+            metrics = steps(39 * (points or 100), 0.25 if points else 0.5)
+            fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed}
+            synthetic.write_trial(study_dir, metrics, activation=activation, **fields)
+
+
+def test_the_answer_comes_first(study_dir):
+    title, *answers = [line for line in compose(study_dir).splitlines() if line][:3]
+    assert title == "# Iterations to 25% training error by activation, relative to relu"
+    assert answers[0].startswith(
+        "- **conv3, cuda_convnet**: tanh needs more than 2.4 times the iterations of relu to reach"
+        " 25% training error (95% interval at least 2.3, n = 3 and 3 seeds, too few for a firm"
+        " interval; median iterations > 7,839 against 3,198; cifar10-jpeg, 1 x cpu (AMD EPYC))."
+    )
+
+
+def test_the_ratio_is_of_medians(tmp_path):
+    write_pair(tmp_path, relu=[10, 11, 12, 20, 9], tanh=[66, 60, 70, 71, 61])
+    answer = report.summary(records.read_study(tmp_path)).splitlines()[0]
+    assert "tanh needs 6.0 times the iterations of relu" in answer
+    assert "n = 5 and 5 seeds; median iterations 2,574 against 429;" in answer
+
+
+def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
+    claim = "ReLU reaches 25% training error six times faster than tanh; its two curves, one run"
+    assert f"{claim} each, give more than 6.1 times at 25%." in compose(study_dir)
+    assert "not exactly the paper's images" in compose(study_dir)
+    write_pair(tmp_path, [10], [20], data={"name": "procedural"})
+    text = compose(tmp_path)
+    assert "**Procedural images are drawn by code: they are not CIFAR-10" in text
+    assert "six times" not in text
+    assert "Distance to the paper's curves" not in text
+
+
+def test_one_seed_gives_no_interval_and_few_a_weak_one(tmp_path):
+    write_pair(tmp_path, [10], [20])
+    assert "(no interval, n = 1 and 1 seeds;" in compose(tmp_path)
+    write_pair(tmp_path, [10, 11], [20, 21])
+    assert "n = 2 and 2 seeds, too few for a firm interval;" in compose(tmp_path)
+
+
+def test_an_interval_around_one_shows_no_difference(tmp_path):
+    write_pair(tmp_path, [10, 12, 14, 16, 18], [11, 12, 15, 16, 17])
+    assert "The interval holds 1: no difference is shown." in compose(tmp_path)
+
+
+def test_neither_reached(tmp_path):
+    write_pair(tmp_path, [0, 0], [0, 0])
+    text = compose(tmp_path)
+    assert "neither tanh nor relu reached 25% training error: nothing can be said" in text
+    assert "median iterations > 3,900 against > 3,900" in text
+    assert "4 of 4 on fresh seeds" in text
+
+
+def test_a_diverged_arm_is_said(tmp_path):
+    write_pair(tmp_path, [10, 10], [0])
+    for seed in (0, 1):
+        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "iterations": 7}
+        synthetic.write_trial(tmp_path, [], activation="tanh", status="diverged", **fields)
+    text = compose(tmp_path)
+    assert "tanh diverges and never reaches 25% training error; relu does" in text
+    assert "| diverged | never, diverged at 7 |" in text
+    assert "2 diverged" in text
+
+
+def test_a_rate_on_the_edge_is_said_at_the_top_and_in_the_table(tmp_path):
+    synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu"]}})
+    for rate, points in [(0.01, 12), (0.02, 11), (0.04, 10)]:
+        fields = {"recipe": "modern", "learning_rate": rate, "purpose": "selection", "seed": 0}
+        synthetic.write_trial(tmp_path, steps(39 * points), **fields)
+    text = compose(tmp_path)
+    assert "relu: the chosen rate 0.04 is on the edge of its grid" in text.split("## ")[0]
+    assert "| 0.01: 468; 0.02: 429; 0.04: 390 | **on the edge: extend the grid** |" in text
+
+
+def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
+    config = {"max_epochs": 1, "sweep": {"model": {"activation": ["relu"]}}}
+    synthetic.write_header(tmp_path, **config)
+    for rate, points, error in [(0.01, 11, 0.4), (0.02, 5, 0.25), (0.04, 5, 0.3)]:
+        fields = {"recipe": "modern", "learning_rate": rate, "purpose": "selection", "seed": 0}
+        synthetic.write_trial(tmp_path, steps(39 * points, error), **fields)
+    text = compose(tmp_path)
+    assert "lr0.01-s0 | selection | censored | > 429 |" in text
+    assert "lr0.04-s0 | selection | censored by racing | > 195 |" in text
+    assert "1 were stopped by racing, 1 had not reached it after 1 epochs" in text
+
+
+def test_a_study_under_way_says_so(tmp_path):
+    synthetic.write_header(tmp_path)
+    synthetic.write_trial(tmp_path, steps(390), purpose="selection", seed=0)
+    records.write_config(tmp_path / "trials" / "another", {})
+    text = compose(tmp_path)
+    assert "**Not finished: 1 of 24 trials are done, 1 more begun.**" in text
+    assert "not measured yet" in text
+    assert "not chosen yet" in text
+
+
+def test_the_distance_to_the_papers_points(tmp_path):
+    """A run whose error over [k, k + 0.2] is the paper's, 2 points off at k = 3."""
+    relu, tanh = [0.7820, 0.4719, 0.3767, 0.3409, 0.2895, 0.2636], [0.7, 0.6, 0.5055, 0.4, 0.3, 0.2]
+    write_pair(tmp_path, [], [])
+    for activation, errors in (("relu", relu), ("tanh", tanh)):
+        metrics = synthetic.make_metrics(lambda e, t=errors: t[int(e + 0.05)], epochs=5.5)
+        fields = {"recipe": "modern", "activation": activation, "learning_rate": 0.02}
+        synthetic.write_trial(tmp_path, metrics, **fields)
+    text = compose(tmp_path)
+    assert "| relu | +0.0 | +0.0 | +2.0 | +0.0 | +0.0 | 2.0 | yes |" in text
+    assert "| tanh | +4.7 | +1.0 | -6.3 | -13.3 | -22.4 | 22.4 | no |" in text
+
+
+def test_versions_commits_and_time_are_listed(study_dir, tmp_path):
+    text = compose(study_dir)
+    assert "- commit: 0123456789" in text
+    assert "compile 48 s" in text  # 24 trials of 2 s
+    assert "jax 0.10.2, flax 0.12.0" in text
+    write_pair(tmp_path, [10], [20])
+    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 5, "commit": "abc-dirty"}
+    synthetic.write_trial(tmp_path, steps(390), **fields)
+    text = compose(tmp_path)
+    assert "Trials were run by different code: 0123456789 (2 trials), abc-dirty (1 trials)." in text
+    assert "Trials marked -dirty were run by code that differed from its commit." in text
+
+
+def test_the_command_redraws_the_same_bytes_from_records(tmp_path, capsys):
+    (tmp_path / "reference").mkdir()
+    study_dir = tmp_path / "study"
+    write_pair(study_dir, [10, 11], [20, 21])
+    written = []
+    for _ in range(2):
+        assert report.main([str(tmp_path / "reference"), str(study_dir)]) == 0
+        files = [path for path in sorted(study_dir.iterdir()) if path.is_file()]
+        written.append([path.read_bytes() for path in files])
+    assert written[0] == written[1]
+    assert [path.name for path in files] == [
+        "learning_rates.png", "learning_rates.svg", "ratios.png", "ratios.svg", "report.md",
+        "results.csv", "study.json", "training_error.png", "training_error.svg",
+    ]  # fmt: skip
+    for name in ("training_error", "learning_rates", "ratios"):
+        assert f"]({name}.png)" in (study_dir / "report.md").read_text()
+    assert "tanh needs" in capsys.readouterr().out
+
+
+def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):
+    write_pair(tmp_path, [10], [20])
+    path = tmp_path / "trials" / "conv3-modern-relu-lr0.02-s0" / "metrics.csv"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert report.main([str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {path} is not as it was written" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "report.md").exists()
+
+
+def test_the_command_refuses_what_is_not_there(tmp_path, capsys):
+    assert report.main([str(tmp_path / "nowhere")]) == 1
+    assert "holds no study.json" in capsys.readouterr().err
+    assert report.main([]) == 2
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((6.0, 5.51, 6.79, 6.0, 6.0), "6.0 [5.5 to 6.8]"),
+        ((6.0, 5.59, 6.71, 6.0, 6.0), "6.0 [5.5 to 6.8]"),  # outwards
+        ((1.5, 1.2345, 1.75, 1.5, 1.5), "1.50 [1.23 to 1.75]"),
+        ((INF, 7.19, INF, 7.59, INF), "more than 7.5 [at least 7.1]"),
+        ((0.0, 0.0, 0.301, 0.0, 0.251), "less than 0.26 [at most 0.31]"),
+        ((NAN, 0.0, INF, 0.0, INF), "unknown [no interval]"),
+        ((4.0, 3.0, INF, 4.0, 4.0), "4.0 [at least 3.0]"),
+        ((4.0, NAN, NAN, 4.0, 4.0), "4.0 [no interval]"),
+        ((INF, INF, INF, INF, INF), "infinitely many [no interval]"),
+    ],
+)
+def test_ratios_in_words_never_say_more_than_is_known(bounds, words):
+    found = Ratio(*bounds, (3, 3))
+    assert f"{wording.ratio(found)} [{wording.bounds(found)}]" == words
+
+
+@pytest.mark.parametrize(
+    ("at_least", "at_most", "words"),
+    [
+        ([3237.0], [3237.0], "3,237"),
+        ([1.0, 2.0], [1.0, 2.0], "1.5"),
+        ([100.0, 7839.0, 7839.0], [100.0, INF, INF], "> 7,839"),
+        ([INF], [INF], "never (diverged)"),
+    ],
+)
+def test_medians_in_words(at_least, at_most, words):
+    assert wording.median_words(Times(np.array(at_least), np.array(at_most))) == words
