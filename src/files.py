@@ -64,7 +64,7 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
-    """What `write_sealed` wrote, infinities and NaN still as words.
+    """What `write_sealed` wrote, infinities and NaN as numbers again.
 
     Args:
         path: The file.
@@ -80,7 +80,7 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
         raise RecordError(f"{path} is damaged ({type(error).__name__}); {remedy}") from error
     if checksum != _checksum(content):
         raise RecordError(f"{path} is damaged (its checksum differs); {remedy}")
-    return content
+    return _numbers(content)
 
 
 def json_safe(tree: Any) -> Any:
@@ -93,6 +93,14 @@ def json_safe(tree: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def _numbers(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _numbers(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_numbers(value) for value in tree]
+    return float(tree) if tree in NOT_FINITE else tree
 
 
 def _checksum(content: Any) -> str:

@@ -159,14 +159,19 @@ def read_study_header(study_dir: Path) -> dict[str, Any]:
     return files.read_sealed(path, "restore it from a copy, or start again with another --workdir")
 
 
-def read_finished(study_dir: Path) -> list[Row]:
-    """The rows of all finished trials, in the order of results.csv.
+def read_finished(study_dir: Path) -> tuple[TrialRecord, ...]:
+    """All finished trials, in the order of results.csv, whatever that file says.
+
+    A study that goes on starts from here: it repeats a trial whose folder was removed.
 
     Raises:
         RecordError: If one of them is damaged.
     """
-    rows = [read_result(path) for path in _trial_dirs(study_dir)]
-    return sorted((row for row in rows if row is not None), key=_order)
+    rows = [row for row in map(read_result, _trial_dirs(study_dir)) if row is not None]
+    trials = study_dir / "trials"
+    return tuple(
+        TrialRecord(r, read_metrics(trials / r["trial"])) for r in sorted(rows, key=_order)
+    )
 
 
 def write_results(study_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -180,11 +185,9 @@ def read_study(study_dir: Path) -> StudyRecord:
     Raises:
         RecordError: If a file is damaged, or results.csv lists more trials than there are.
     """
-    header, rows = read_study_header(study_dir), read_finished(study_dir)
-    _reconcile(study_dir, rows)
-    trials = study_dir / "trials"
-    finished = tuple(TrialRecord(row, read_metrics(trials / row["trial"])) for row in rows)
-    names = {row["trial"] for row in rows}
+    header, finished = read_study_header(study_dir), read_finished(study_dir)
+    _reconcile(study_dir, [trial.row for trial in finished])
+    names = {trial.row["trial"] for trial in finished}
     unfinished = tuple(p.name for p in _trial_dirs(study_dir) if p.name not in names)
     return StudyRecord(header, finished, unfinished)
 
@@ -228,10 +231,8 @@ def _remedy(trial_dir: Path) -> str:
 
 
 def _typed(row: Mapping[str, Any]) -> Row:
-    """Python's own numbers: floats where a column may be infinite, the rest as it is."""
-    typed = files.json_safe(row)
-    typed |= {key: float(value) for key, value in typed.items() if value in files.NOT_FINITE}
-    return typed | {column: float(typed[column]) for column in FLOAT_COLUMNS}
+    """Python's own numbers, floats where a column may be infinite."""
+    return {**row, **{column: float(row[column]) for column in FLOAT_COLUMNS}}
 
 
 def _cell(value: Any, nan: str = "nan") -> str:

@@ -15,8 +15,8 @@ from src.records import StudyRecord, read_study
 TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
 
 
-def write_report(study_dir: Path) -> str:
-    """Writes report.md and the figures into the folder of a study; returns its `summary`.
+def write_report(study_dir: Path) -> None:
+    """Writes report.md and the figures into the folder of a study.
 
     Raises:
         RecordError: If a record is damaged or the report cannot be written.
@@ -24,11 +24,15 @@ def write_report(study_dir: Path) -> str:
     study = read_study(study_dir)
     figures.write_figures(study_dir, study)
     write_atomic(study_dir / "report.md", compose(study))
-    return summary(study)
 
 
-def summary(study: StudyRecord) -> str:
-    """The answer in plain text, for a terminal."""
+def summary(study_dir: Path) -> str:
+    """The answer in plain text, for a terminal.
+
+    Raises:
+        RecordError: If a record is damaged.
+    """
+    study = read_study(study_dir)
     groups = make_groups(study)
     lines = [_state(study), *_answers(groups, study), _paper_says(study), *_notes(groups, study)]
     return "\n".join(line.replace("**", "") for line in lines if line)
@@ -120,7 +124,8 @@ def main(arguments: Sequence[str]) -> int:
         if path.exists() and not any((path / name).exists() for name in TRACES):
             continue  # what else lies in experiments/
         try:
-            print(f"{path}\n{write_report(path)}\n")
+            write_report(path)
+            print(f"{path}\n{summary(path)}\n")
         except RecordError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True

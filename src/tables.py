@@ -21,19 +21,23 @@ def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:
         for arm in group.arms
     ]
     seeds = len(study.config["selection_seeds"])
-    racing = "off."
-    if study.config["racing"]:
-        racing = (
-            "on: a trial past the best median of its arm could no longer win and was stopped there,"
-            " censored."
-        )
     text = (
         "Each arm has its own: the rate with the lowest median iterations to the target over"
         f" {seeds} selection seed{'s' if seeds > 1 else ''}; where several share it, the one with"
         " the lowest final training error. The answer is measured on other, fresh seeds."
-        f" Racing was {racing}"
+        f" {_racing(study)}"
     )
     return f"{text}\n\n" + table(["group", "arm", "chosen", "median iterations", "note"], rows)
+
+
+def _racing(study: StudyRecord) -> str:
+    if not study.config["racing"]:
+        return "No trial was stopped early."
+    text = "A trial that the best rate so far had beaten to the target was stopped and is censored"
+    slack = study.config["racing_slack"]
+    if slack < math.inf:
+        text += f", and so, by rule of thumb, was one {slack:g} times slower to an easier error"
+    return f"{text} (racing)."
 
 
 def _choice(arm: ArmRecord) -> tuple[str, str]:

@@ -101,6 +101,7 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "selection_seeds": [0],
         "fresh_seeds": [100, 101, 102],
         "racing": True,
+        "racing_slack": 1.5,
         "thresholds": [0.5, 0.45, 0.4, 0.35, 0.3, 0.25],
         "compare": {"field": "activation", "baseline": "relu"},
     }
@@ -135,7 +136,7 @@ def write_study(study_dir: Path, *, fresh_seeds: int = 3, **changes: Any) -> Non
                 faster = speed * (1 + 0.04 * math.sin(seed))
                 metrics = make_metrics(_falling(faster, seed), epochs=20, stop_at=0.25)
                 write_trial(study_dir, metrics, seed=seed, **fields)
-    records.write_results(study_dir, records.read_finished(study_dir))
+    records.write_results(study_dir, [trial.row for trial in records.read_finished(study_dir)])
 
 
 def _falling(speed: float, seed: int) -> Callable[[float], float]:

@@ -16,7 +16,7 @@ def study_dir(tmp_path: Path) -> Path:
     for activation, seed in [("relu", 100), ("relu", 101), ("tanh", 100)]:
         rows = synthetic.make_metrics(lambda e: 0.3 + 0.5 / (1 + e), epochs=4)
         synthetic.write_trial(tmp_path, rows, activation=activation, seed=seed)
-    records.write_results(tmp_path, records.read_finished(tmp_path))
+    records.write_results(tmp_path, [trial.row for trial in records.read_finished(tmp_path)])
     return tmp_path
 
 
@@ -71,6 +71,13 @@ def test_a_result_keeps_infinity_and_extra_columns(tmp_path):
     assert read["dropout"] == 0.5
 
 
+def test_a_header_keeps_infinity(tmp_path):
+    header = {"config": {"racing_slack": math.inf, "rates": [0.1, math.inf]}, "digest": "00"}
+    records.write_study_header(tmp_path, header)
+    assert records.read_study_header(tmp_path) == header
+    assert "Infinity" not in (tmp_path / "study.json").read_text()  # JSON has no such number
+
+
 def test_a_trial_without_a_result_is_not_finished(tmp_path):
     records.write_metrics(tmp_path, [metric_row(39)])
     assert records.read_result(tmp_path) is None
@@ -86,8 +93,8 @@ def test_results_csv_has_the_columns_of_the_contract_and_inf(study_dir):
 
 
 def test_results_csv_does_not_tell_who_finished_first(study_dir):
-    before, rows = (study_dir / "results.csv").read_bytes(), records.read_finished(study_dir)
-    records.write_results(study_dir, rows[::-1])
+    before = (study_dir / "results.csv").read_bytes()
+    records.write_results(study_dir, [t.row for t in records.read_finished(study_dir)][::-1])
     assert (study_dir / "results.csv").read_bytes() == before
 
 
@@ -148,6 +155,8 @@ def test_a_study_that_lost_a_result_is_not_read_as_shorter(study_dir):
     with pytest.raises(RecordError, match=r"results\.csv lists 3 trials, but only 2"):
         records.read_study(study_dir)
     assert len(records.read_finished(study_dir)) == 2  # a study that goes on repeats it
+    (study_dir / "results.csv").unlink()
+    assert len(records.read_study(study_dir).trials) == 2
 
 
 def test_a_trial_begun_is_named_and_not_counted(study_dir):

@@ -51,7 +51,7 @@ def test_the_answer_comes_first(study_dir):
 
 def test_the_ratio_is_of_medians(tmp_path):
     write_pair(tmp_path, relu=[10, 11, 12, 20, 9], tanh=[66, 60, 70, 71, 61])
-    answer = report.summary(records.read_study(tmp_path)).splitlines()[0]
+    answer = report.summary(tmp_path).splitlines()[0]
     assert "tanh needs 6.0 times the iterations of relu" in answer
     assert "n = 5 and 5 seeds; median iterations 2,574 against 429;" in answer
 
@@ -118,6 +118,17 @@ def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
     assert "lr0.01-s0 | selection | censored | > 429 |" in text
     assert "lr0.04-s0 | selection | censored by racing | > 195 |" in text
     assert "1 were stopped by racing, 1 had not reached it after 1 epochs" in text
+
+
+def test_racing_is_said_as_it_was(study_dir, tmp_path):
+    beaten = (
+        "A trial that the best rate so far had beaten to the target was stopped and is censored"
+    )
+    assert f"{beaten}, and so, by rule of thumb, was one 1.5 times slower" in compose(study_dir)
+    write_pair(tmp_path, [10], [20], racing_slack=INF)
+    assert f"{beaten} (racing)." in compose(tmp_path)
+    write_pair(tmp_path, [10], [20], racing=False)
+    assert "No trial was stopped early." in compose(tmp_path)
 
 
 def test_a_study_under_way_says_so(tmp_path):
