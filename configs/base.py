@@ -23,13 +23,10 @@ def get_config() -> ConfigDict:
 
     config.recipe = "modern"
     config.recipes = ConfigDict()
-    config.recipes.cuda_convnet = (
-        ConfigDict()
-    )  # cuda-convnet's layer files of 2011, from which the paper's code grew
+    # cuda-convnet's layer files of 2011, from whose code the paper's grew
+    config.recipes.cuda_convnet = ConfigDict()
     config.recipes.cuda_convnet.input = "centered"  # pixels 0 to 255 minus the mean image
-    config.recipes.cuda_convnet.init = (
-        "cuda_convnet"  # normal, standard deviations from the layer files
-    )
+    config.recipes.cuda_convnet.init = "paper"  # normal, with the layer files' deviations
     config.recipes.cuda_convnet.momentum = 0.9
     config.recipes.cuda_convnet.bias_rate = 2.0  # biases learn at twice the rate
     config.recipes.cuda_convnet.shuffle = False  # file order, every epoch
@@ -44,13 +41,13 @@ def get_config() -> ConfigDict:
 
     config.batch_size = 128  # global: summed over all devices
     config.weight_decay = 0.0
-    config.max_epochs = 60  # a trial that has not reached the target by then is censored
+    config.max_epochs = 60.0  # a trial that has not reached the target by then is censored
     config.target_train_error = 0.25  # fraction
     config.measure = "online"  # training error as the images are seen; "frozen": whole training set, parameters fixed
     config.stop_at_target = True  # False: train for max_epochs all the same
     config.points_per_epoch = 10  # how often the training error is recorded
-    config.test_every_epochs = 5  # and at the end
-    config.checkpoint_every_epochs = 1
+    config.test_every_epochs = 5.0  # and at the end
+    config.checkpoint_every_epochs = 1.0
 
     # The study. Each combination of the sweep's values is an arm; each arm chooses its own learning rate.
     config.sweep = ConfigDict()  # same shape as this config, a tuple where this has a value
@@ -58,6 +55,9 @@ def get_config() -> ConfigDict:
     config.selection_seeds = (0,)  # every rate of the grid is tried with these
     config.fresh_seeds = (100,)  # the chosen rate is measured with these
     config.racing = True  # stop a selection trial once it can no longer win
+    config.racing_slack = (
+        1.5  # and once this much slower than the best so far to one of the thresholds
+    )
     config.thresholds = (
         0.5,
         0.45,

@@ -69,6 +69,7 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
         lambda x: 0 <= x < 1,
         "a fraction in [0, 1), 0.0005 in the paper",
     )
+    _require("racing_slack", config["racing_slack"], lambda x: x >= 1, "at least 1, or inf")
     _fraction("target_train_error", config["target_train_error"])
     _rates("learning_rates", config["learning_rates"], may_be_empty=True)
     for name, recipe in config["recipes"].items():

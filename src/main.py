@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from src import environment
@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
     del argv
     config = _CONFIG.value.to_dict()
     environment.configure_jax()
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every file it writes
     # These start JAX, whose environment is set now.
     from src import config as checks  # noqa: PLC0415
     from src import data, records, runner  # noqa: PLC0415
@@ -58,8 +59,9 @@ def _run(config: dict[str, Any], workdir: Path) -> int:
     from src import data, provenance, report, runner  # noqa: PLC0415
 
     checks.check_devices(config, jax.device_count())
-    dataset = data.load(config["data"]["name"], config["data"]["dir"], fallback=config["data"]["fallback"])
-    checks.check_data(config, dataset)
+    dataset = data.load(
+        config["data"]["name"], config["data"]["dir"], fallback=config["data"]["fallback"]
+    )
     if dataset.name == "procedural":
         config["data"]["name"] = dataset.name
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}

@@ -14,8 +14,8 @@ class Display:
     """Prints one line per trial every few seconds, and one when it ends."""
 
     def __init__(self, config: Mapping[str, Any], finished: Mapping[str, Any], workers: int):
-        """`finished` are the rows of earlier calls, by trial; it is read, never changed."""
-        self.config, self.rows, self.workers = config, finished, workers
+        """`finished` are the trials done so far, by name; it is read, never changed."""
+        self.config, self.trials, self.workers = config, finished, workers
         self.total = sum(selection + fresh for _, selection, fresh in study.planned_trials(config))
         self.numbers: dict[str, int] = {}
         self.shown: dict[str, float] = {}
@@ -23,8 +23,8 @@ class Display:
         self.iteration_seconds = 0.0  # smoothed
 
     def started(self, task: Task) -> None:
-        self.numbers[task.trial.name] = len(self.rows) + len(self.points) + 1
-        self.points[task.trial.name] = {"iteration": 0, "last": task.limit}
+        self.numbers[task.trial.name] = len(self.trials) + len(self.points) + 1
+        self.points[task.trial.name] = {"iteration": 0, "last": 0}
         self.shown[task.trial.name] = 0.0
         self._line(task.trial.name, "starting")
 
@@ -66,17 +66,17 @@ class Display:
     def _study_left(self) -> float:
         """Seconds until the last trial ends, if trials to come take as long as those of their arm did."""
         under_way = sum(max(0, p["last"] - p["iteration"]) for p in self.points.values())
-        done = [row["iterations"] for row in self.rows.values()]
+        done = [trial.row["iterations"] for trial in self.trials.values()]
         typical = (
             sum(done) / len(done)
             if done
             else max((p["last"] for p in self.points.values()), default=0)
         )
-        to_come = max(0, self.total - len(self.rows) - len(self.points)) * typical
+        to_come = max(0, self.total - len(self.trials) - len(self.points)) * typical
         return (under_way + to_come) * self.iteration_seconds / self.workers
 
     def _line(self, name: str, text: str) -> None:
-        number = self.numbers.get(name, len(self.rows))
+        number = self.numbers.get(name, len(self.trials))
         print(f"[{number:>{len(str(self.total))}}/{self.total}] {name}: {text}", flush=True)
 
 

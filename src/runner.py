@@ -19,6 +19,7 @@ from typing import Any
 
 from src import records, study, worker
 from src.progress import Display
+from src.records import TrialRecord
 from src.trials import RUNTIME_FIELDS, leaves, plain
 from src.worker import Channel, Job
 
@@ -49,7 +50,7 @@ def run_study(
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir):
         open_study(config, workdir, provenance)
-        finished = {row["trial"]: row for row in records.read_finished(workdir)}
+        finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
         with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
             Runner(config, workdir, provenance, workers, executor, channel, finished).run()
 
@@ -60,7 +61,7 @@ class Runner:
     def __init__(self, config, workdir, provenance, workers, executor, channel, finished):
         self.config, self.workdir, self.provenance = config, workdir, provenance
         self.workers, self.executor, self.channel = workers, executor, channel
-        self.finished: dict[str, dict[str, Any]] = finished
+        self.finished: dict[str, TrialRecord] = finished
         self.running: dict[Future[Any], Job] = {}
         self.display = Display(config, finished, workers)
 
@@ -117,8 +118,9 @@ class Runner:
         if row is None:
             return
         records.write_result(job.directory, row)
-        self.finished[row["trial"]] = row
-        records.write_results(self.workdir, list(self.finished.values()))
+        metrics = records.read_metrics(job.directory)
+        self.finished[row["trial"]] = TrialRecord(row, metrics)
+        records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
         self.display.finished(row)
 
 

@@ -18,6 +18,7 @@ from src.trials import Trial
 
 Status = Literal["running", "reached", "censored", "diverged"]
 Row = dict[str, float]
+Limits = tuple[tuple[float, float], ...]
 
 
 class Interrupted(Exception):
@@ -40,20 +41,22 @@ class Progress:
 class Run:
     """A trial under way: where it stands, what it has recorded, when it must measure, save and stop."""
 
-    def __init__(self, trial: Trial, images: int, directory: Path, limit: float = math.inf):
+    def __init__(self, trial: Trial, images: int, directory: Path, limits: Limits = ()):
         """Starts from the beginning; `restore` goes on from a checkpoint.
 
         Args:
             trial: What is trained.
             images: Size of the training set.
             directory: The trial's; metrics.csv and checkpoints are kept here.
-            limit: Iterations after which the trial can no longer win its race; it is then censored.
+            limits: Pairs of a training error and the iterations allowed to reach it; a trial that
+                needs more has lost its race and is censored.
         """
         settings = trial.arm.settings
         self.trial, self.settings, self.directory = trial, settings, directory
         self.per_epoch = images / settings["batch_size"]
         self.per_point = max(1, int(self.per_epoch / settings["points_per_epoch"]))
-        self.last = min(limit, settings["max_epochs"] * self.per_epoch)
+        self.limits = limits
+        self.last = settings["max_epochs"] * self.per_epoch
         self.progress = Progress(np.zeros(0, np.int32), np.zeros(0, np.float32))
         self.diverged = False
         self.draw = functools.partial(
@@ -72,12 +75,18 @@ class Run:
 
     @property
     def status(self) -> Status:
-        ended = self.progress.iteration >= self.last
+        ended = self.progress.iteration >= self.last or self.lost
         if self.diverged:
             return "diverged"
         if self.iterations_to_target < math.inf and (ended or self.settings["stop_at_target"]):
             return "reached"
         return "censored" if ended else "running"
+
+    @property
+    def lost(self) -> bool:
+        """Whether some error of the race was not reached in the iterations allowed."""
+        best = min((row["train_error"] for row in self.progress.rows), default=math.inf)
+        return any(self.progress.iteration >= n and best > error for error, n in self.limits)
 
     def due(self, every_epochs: float) -> bool:
         """Whether the newest point is the first of a further `every_epochs` epochs."""
@@ -140,7 +149,7 @@ class Run:
         newest = progress.rows[-1] if progress.rows else {"epoch": 0.0, "train_error": math.nan}
         return {
             "iteration": progress.iteration,
-            "last": self.last,
+            "last": min(self.last, self.limits[-1][1]) if self.limits else self.last,
             "epoch": newest["epoch"],
             "train_error": newest["train_error"],
             "seconds": sum(progress.seconds.values()) - progress.seconds["compile"],

@@ -87,16 +87,6 @@ def column(path: Sequence[str]) -> str:
     return path[-2] if path[-1] == "name" else path[-1]
 
 
-def all_trials(config: Mapping[str, Any]) -> list[list[Trial]]:
-    """Per arm, the selection trials in the order of their race; the fresh ones follow once a rate is chosen."""
-    return [
-        [make_trial(arm, "selection", rate, seed) for rate in race_order(arm.learning_rates)
-         for seed in config["selection_seeds"]]
-        for arm in make_arms(config)
-        if len(arm.learning_rates) > 1
-    ]  # fmt: skip
-
-
 def race_order(rates: Sequence[float]) -> list[float]:
     """The middle of the grid first, then outwards: the earlier a good rate has run, the sooner others may stop."""
     middle = (len(rates) - 1) / 2

@@ -57,7 +57,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
     channel = channel or _channels[0]
     trial, parent = job.task.trial, os.getppid()
     program = _program(json.dumps(trial.arm.settings), job.data_dir, job.parallel)
-    run = train.Run(trial, program.train.labels.shape[0], job.directory, job.task.limit)
+    run = train.Run(trial, program.train.labels.shape[0], job.directory, job.task.limits)
 
     def on_point(run: train.Run) -> None:
         if os.getppid() != parent:  # where the kernel does not end us with the study

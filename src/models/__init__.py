@@ -1,0 +1,66 @@
+"""The networks, by name. They know shapes and activations, never configs."""
+
+import dataclasses
+import difflib
+from typing import Any
+
+import flax.linen as nn
+
+from src.models.activations import ACTIVATION_NAMES, get_activation
+from src.models.four_layer import Conv2Local2, Conv3
+from src.models.init import INITS
+
+__all__ = [
+    "ACTIVATION_NAMES",
+    "INITS",
+    "MODEL_NAMES",
+    "get_activation",
+    "make_model",
+    "model_options",
+]
+
+_MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "conv3": (Conv3, {}),
+    "conv3_fc64": (Conv3, {"hidden": 64}),
+    "conv2_local2": (Conv2Local2, {}),
+}
+MODEL_NAMES = tuple(_MODELS)
+_COMMON = ("activation", "scheme", "num_classes", "parent", "name")
+
+
+def make_model(
+    name: str, *, activation: str, init: str, num_classes: int, **options: Any
+) -> nn.Module:
+    """A network: images [B, H, W, C] -> logits [B, num_classes].
+
+    Args:
+        name: One of `MODEL_NAMES`.
+        activation: Name of the function behind every hidden layer, see `get_activation`.
+        init: One of `INITS`, see `kernel_init`.
+        num_classes: Width of the last layer.
+        **options: Of that network, see `model_options`.
+
+    Raises:
+        ValueError: If there is no such model, activation or option.
+    """
+    if name not in _MODELS:
+        near = difflib.get_close_matches(name, MODEL_NAMES, n=1)
+        raise ValueError(
+            f"unknown model {name!r}; " + (f"did you mean {near[0]!r}?" if near else "")
+        )
+    get_activation(activation)
+    unknown = options.keys() - model_options(name).keys()
+    if unknown:
+        raise ValueError(f"{name} has no option {sorted(unknown)[0]!r}")
+    module, fixed = _MODELS[name]
+    return module(activation=activation, scheme=init, num_classes=num_classes, **fixed, **options)
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """Options of a model with their defaults."""
+    module, fixed = _MODELS[name]
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(module)
+        if field.name not in (*_COMMON, *fixed) and not (module is Conv3 and field.name == "hidden")
+    }

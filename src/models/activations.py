@@ -1,0 +1,40 @@
+"""Activation functions by name."""
+
+import difflib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Activation = Callable[[Array], Array]
+
+# Of jax.nn, those that act on each number by itself and keep its shape.
+JAX_NAMES = tuple(
+    "celu elu gelu hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu"
+    " soft_sign softplus sparse_plus squareplus swish tanh".split()
+)
+ACTIVATION_NAMES = (*JAX_NAMES, "scaled_tanh")
+SATURATING = frozenset(
+    ("tanh", "scaled_tanh", "sigmoid", "hard_tanh", "hard_sigmoid", "soft_sign", "log_sigmoid")
+)
+
+
+def get_activation(name: str) -> Activation:
+    """The activation of that name: `scaled_tanh`, or one of `jax.nn`'s.
+
+    Raises:
+        ValueError: If there is none, with the nearest name that there is.
+    """
+    if name == "scaled_tanh":
+        return scaled_tanh
+    if name not in JAX_NAMES:
+        near = difflib.get_close_matches(name, ACTIVATION_NAMES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ACTIVATION_NAMES)}"
+        raise ValueError(f"unknown activation; {hint}")
+    return getattr(jax.nn, name)
+
+
+def scaled_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """1.7159 tanh(2x/3), which maps 1 to 1 (LeCun et al. 1998, "Efficient BackProp", section 4.4)."""
+    return 1.7159 * jnp.tanh(2 * x / 3)
