@@ -7,6 +7,7 @@ weight gradient inside `lax.scan`). Here they are written with the operations th
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,6 +18,21 @@ from jaxtyping import Array, Float, Int
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 Initializer = Callable[..., Array]
+
+
+def _computed_once(fn: Callable[..., Any], *arrays: Array) -> Any:
+    """`fn(*arrays)`, kept in memory on a CPU, where XLA would compute it anew for each of its readers.
+
+    XLA's CPU compiler fuses cheap operations into all that read them and drops optimization barriers
+    before it does. It leaves the branches of a conditional alone, so this is one whose other branch is
+    never taken: a number with its last bit set is not zero.
+    """
+    if jax.default_backend() != "cpu":
+        return fn(*arrays)
+    number = lax.bitcast_convert_type(arrays[0].ravel()[0].astype(jnp.float32), jnp.int32)
+    results = jax.eval_shape(fn, *arrays)
+    never = lambda *_: jax.tree.map(lambda r: jnp.zeros(r.shape, r.dtype), results)  # noqa: E731
+    return lax.cond((number | 1) != 0, fn, never, *arrays)
 
 
 # --- Convolution. ---
@@ -259,6 +275,11 @@ def avg_pool(
     ceil_mode: bool = False,
 ) -> Float[Array, "B P Q C"]:
     """Mean over windows, of the real pixels under each (cuda-convnet's division at a border)."""
+    return _avg_pool(x, window, stride, padding, ceil_mode)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _avg_pool(x: Array, window: int, stride: int, padding: int, ceil_mode: bool) -> Array:
     sizes = _out_sizes(x, window, stride, padding, ceil_mode)
     padded = _pad(x, window, stride, padding, sizes, 0)
     total = sum(_views(padded, window, stride, sizes))
@@ -267,6 +288,46 @@ def avg_pool(
         for size, n in zip(x.shape[1:3], sizes, strict=True)
     ]
     return total / jnp.asarray(np.outer(*counts), x.dtype)[None, :, :, None]
+
+
+def _avg_pool_forward(x: Array, *window: Any) -> tuple[Array, tuple[int, ...]]:
+    return _avg_pool(x, *window), x.shape
+
+
+def _avg_pool_backward(
+    window: int,
+    stride: int,
+    padding: int,
+    ceil_mode: bool,
+    shape: tuple[int, ...],
+    grads: Array,
+) -> tuple[Array]:
+    """By matrix: one along the rows, one along the columns, or both at once where that is small."""
+    del ceil_mode
+    weights = [
+        _averaging(size, n, window, stride, padding)
+        for size, n in zip(shape[1:3], grads.shape[1:3], strict=True)
+    ]
+    batch, rows, columns, channels = grads.shape
+    if np.prod(shape[1:3]) <= 256:
+        whole = jnp.asarray(np.kron(*weights), grads.dtype)  # [P Q, H W]
+        flat = grads.reshape(batch, rows * columns, channels)
+        spread = lax.dot_general(whole, flat, (((0,), (1,)), ((), ())))  # [H W, B, C]
+        return (spread.transpose(1, 0, 2).reshape(shape),)
+    by_row, by_column = (jnp.asarray(w, grads.dtype) for w in weights)
+    return (jnp.einsum("bpqc,ph,qw->bhwc", grads, by_row, by_column),)
+
+
+_avg_pool.defvjp(_avg_pool_forward, _avg_pool_backward)
+
+
+def _averaging(
+    size: int, windows: int, window: int, stride: int, padding: int
+) -> Float[np.ndarray, "P H"]:
+    """The matrix whose rows average the real pixels of each window."""
+    starts = (np.arange(windows) * stride - padding)[:, None]
+    under = (np.arange(size) >= starts) & (np.arange(size) < starts + window)
+    return under / under.sum(axis=1, keepdims=True)
 
 
 def _real_pixels(
@@ -341,11 +402,16 @@ def _folded_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
     phases = lax.conv_general_dilated(
         folded, _fold_kernel(kernel), (1, 1), ((1, 2), (1, 2)), dimension_numbers=DIMENSIONS
     )  # [B, P + 1, Q + 1, 4 O]; the last row and column only complete the windows' slices
+    best, winner = _computed_once(functools.partial(_pool_phases, features=features), phases)
+    return best, (x, folded, kernel, winner)
+
+
+def _pool_phases(phases: Array, features: int) -> tuple[Array, Array]:
     shape = (phases.shape[0], phases.shape[1] - 1, phases.shape[2] - 1, features)
     last_row, last_column = (
         lax.broadcasted_iota(jnp.int32, shape, axis) == shape[axis] - 1 for axis in (1, 2)
     )
-    best, winner = jnp.full(shape, -jnp.inf, x.dtype), jnp.zeros(shape, jnp.int8)
+    best, winner = jnp.full(shape, -jnp.inf, phases.dtype), jnp.zeros(shape, jnp.int8)
     for i, j in np.ndindex(3, 3):
         phase = 2 * (i % 2) + j % 2
         view = phases[
@@ -358,7 +424,7 @@ def _folded_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
         view = jnp.where(last_column, -jnp.inf, view) if j == 2 else view
         winner = jnp.where(view > best, jnp.int8(3 * i + j), winner)
         best = jnp.maximum(best, view)
-    return best, (x, folded, kernel, winner)
+    return best, winner
 
 
 def _folded_backward(saved: tuple, grads: Array) -> tuple[Array, Array]:
