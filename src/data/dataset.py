@@ -1,0 +1,91 @@
+"""What a data set is in memory, and what is refused before anything is trained on it."""
+
+import hashlib
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+
+class DataError(Exception):
+    """Data that cannot be had or trusted. The message is one line: what, where, remedy."""
+
+
+class Split(NamedTuple):
+    """Images and their labels, in the order of the file.
+
+    Attributes:
+        images: uint8 [N, H, W, C].
+        labels: int32 [N], from 0.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class Dataset(NamedTuple):
+    """A data set with its splits.
+
+    Attributes:
+        name: What records say: "cifar10", "cifar10-jpeg", "procedural", "cifar100", ...
+        digest: SHA-256 over both splits, see `digest`.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+    label_names: tuple[str, ...]
+    digest: str
+
+
+def digest(train: Split, test: Split) -> str:
+    """SHA-256 over images and labels of both splits, in order; labels as little-endian int32."""
+    sums = hashlib.sha256()
+    for split in (train, test):
+        sums.update(np.ascontiguousarray(split.images).data)
+        sums.update(split.labels.astype("<i4").data)
+    return sums.hexdigest()
+
+
+def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None = None) -> Dataset:
+    """The same data set, if it can be trained on.
+
+    Args:
+        dataset: As it was read.
+        source: The file or folder it came from, for the message.
+        sizes: Images there must be for training and for test; None: at least one each.
+
+    Raises:
+        DataError: If a split is empty, short or long, an array has the wrong shape or type, or a
+            label is out of range.
+    """
+    _check_split(dataset.train, "train", dataset.num_classes, source, sizes and sizes[0])
+    _check_split(dataset.test, "test", dataset.num_classes, source, sizes and sizes[1])
+    shapes = [split.images.shape[1:] for split in (dataset.train, dataset.test)]
+    if shapes[0] != shapes[1]:
+        raise DataError(f"{source}: train images are {shapes[0]}, test images {shapes[1]}")
+    return dataset
+
+
+def say(line: str, end: str = "\n") -> None:
+    """A word about the data to the person at the terminal."""
+    print(line, end=end, file=sys.stderr, flush=True)
+
+
+def _check_split(split: Split, name: str, num_classes: int, source: str, size: int | None) -> None:
+    images, labels = split
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+        found = f"{images.dtype} {images.shape}"
+        raise DataError(f"{source}: {name} images must be uint8 [N, H, W, C], they are {found}")
+    if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+        found = f"{labels.dtype} {labels.shape} for {len(images)} images"
+        raise DataError(f"{source}: {name} labels must be int32, one per image; they are {found}")
+    if not len(images):
+        raise DataError(f"{source}: split {name} is empty")
+    if size is not None and len(images) != size:
+        raise DataError(f"{source}: split {name} has {len(images)} images, it must have {size}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        worst = low if low < 0 else high
+        raise DataError(f"{source}: split {name} has label {worst}, outside 0 to {num_classes - 1}")
