@@ -4,11 +4,10 @@ import difflib
 from pathlib import Path
 from typing import Literal
 
-from src.data import tfds_folder
+from src.data import procedural, tfds_folder
 from src.data.cache import cached
 from src.data.cifar10 import load_cifar10
 from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, say
-from src.data.procedural import make_procedural
 
 __all__ = ["DataError", "Dataset", "Split", "digest", "load"]
 
@@ -37,14 +36,14 @@ def load(
         DataError: If the data cannot be had or trusted.
     """
     if name == "procedural":
-        return make_procedural()
+        return _procedural()
     try:
         return _load(name, tfds_folder.default_data_dir(data_dir))
     except DataError as error:
         if fallback != "procedural":
             raise
         _notice(name, error)
-        return make_procedural()
+        return _procedural()
 
 
 def _load(name: str, data_dir: Path) -> Dataset:
@@ -60,6 +59,10 @@ def _load(name: str, data_dir: Path) -> Dataset:
         )
     found = folder
     return cached(tfds_folder.files(found), lambda: _prepared(name, found))
+
+
+def _procedural() -> Dataset:
+    return cached([Path(procedural.__file__)], procedural.make_procedural)
 
 
 def _prepared(name: str, folder: Path) -> Dataset:

@@ -11,7 +11,16 @@ import numpy as np
 from src.data.dataset import Dataset, Split, digest
 
 SIZE = 32
-CHUNK = 500
+CHUNK = 250
+# How hard it is
+RADIUS = (7, 13)  # pixels
+SHIFT = 4.0  # pixels, either way
+TILT = 0.6  # radians, either way
+CONTRAST = (15, 100)  # grey levels
+TINT = 30  # grey levels, either way
+NOISE = (5, 20)  # grey levels, standard deviation
+STROKES_BEHIND = 2
+BRIGHTER = 0.9  # share of shapes brighter than their background
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     # Distance from the edge, negative inside; the shape fills u and v from about -1 to 1.
     "disc": lambda u, v: np.hypot(u, v) - 0.9,
@@ -55,69 +64,69 @@ def _draw_split(rng: np.random.Generator, size: int) -> Split:
 def _draw(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     """One image per label: a shaded background, strokes, the shape, a stroke, noise."""
     number = len(labels)
-    slope = rng.uniform(-1, 1, (number, 2, 1, 1)).astype(np.float32)
-    u, v = _frames(rng, number, np.full(number, SIZE / 2), 0.0)
-    ramp = (slope[:, 0] * u + slope[:, 1] * v)[..., None]  # [N, 32, 32, 1]
-    image = _colours(rng, number) + 30 * ramp * rng.uniform(-1, 1, (number, 1, 1, 3))
-    image = image.astype(np.float32)
-    background = image.mean((1, 2), keepdims=True)
-    for _ in range(2):
+    background = _colours(rng, number)
+    u, _ = _frames(rng, np.full((number, 1, 1), SIZE / 2, np.float32), shift=0, tilt=np.pi)
+    image = background + (u * _uniform(rng, -30, 30, number))[..., None]
+    for _ in range(STROKES_BEHIND):
         image = _stroke(rng, image)
     image = _shape(rng, image, labels, background)
     image = _stroke(rng, image)
     noise = rng.standard_normal(image.shape, np.float32)
-    image += noise * rng.uniform(8, 32, (number, 1, 1, 1)).astype(np.float32)
+    image += noise * _uniform(rng, *NOISE, number)[..., None]
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def _shape(
     rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, background: np.ndarray
 ) -> np.ndarray:
-    radius = rng.uniform(6, 12, len(labels))
-    u, v = _frames(rng, len(labels), radius, 6.0)
+    radius = _uniform(rng, *RADIUS, len(labels))
+    u, v = _frames(rng, radius, shift=SHIFT, tilt=TILT)
     distance = np.empty_like(u)
     for label, shape in enumerate(SHAPES.values()):
         chosen = labels == label
         distance[chosen] = shape(u[chosen], v[chosen])
-    direction = rng.standard_normal(background.shape)
-    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    colour = background + direction * rng.uniform(40, 140, (len(labels), 1, 1, 1))
-    return _paint(image, distance * radius[:, None, None], colour)
+    sign = np.where(rng.random((len(labels), 1, 1, 1)) < BRIGHTER, 1, -1).astype(np.float32)
+    contrast = sign * _uniform(rng, *CONTRAST, len(labels))[..., None]
+    tint = rng.uniform(-TINT, TINT, background.shape).astype(np.float32)
+    return _paint(image, distance * radius, background + contrast + tint)
 
 
 def _stroke(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """A short line of any colour somewhere."""
-    number = len(image)
-    length = rng.uniform(3, 10, number)
-    u, v = _frames(rng, number, length, 15.0)
-    thickness = rng.uniform(0.5, 1.5, (number, 1, 1))
-    across = np.abs(v) * length[:, None, None] - thickness
-    along = (np.abs(u) - 1) * length[:, None, None]
-    return _paint(image, np.maximum(across, along), _colours(rng, number))
+    length = _uniform(rng, 2, 8, len(image))
+    thickness = _uniform(rng, 0.5, 1.5, len(image))
+    u, v = _frames(rng, length, shift=SIZE / 2, tilt=np.pi)
+    distance = np.maximum(np.abs(v) * length - thickness, (np.abs(u) - 1) * length)
+    return _paint(image, distance, _colours(rng, len(image)))
 
 
 def _paint(image: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Covers what lies inside, with an edge one pixel wide; distances are in pixels."""
-    cover = np.clip(0.5 - distance, 0, 1)[..., None].astype(np.float32)
-    return image + cover * (colour.astype(np.float32) - image)
+    cover = np.clip(0.5 - distance, 0, 1)[..., None]
+    return image + cover * (colour - image)
 
 
 def _frames(
-    rng: np.random.Generator, number: int, radius: np.ndarray, shift: float
+    rng: np.random.Generator, radius: np.ndarray, *, shift: float, tilt: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each pixel's place [N, 32, 32] in a frame of random place and angle, in units of `radius`."""
-    angle = rng.uniform(0, 2 * np.pi, number)
-    centre = rng.uniform(-shift, shift, (2, number, 1, 1))
-    at = np.arange(SIZE) - (SIZE - 1) / 2
-    x, y = at[None, None, :] - centre[0], at[None, :, None] - centre[1]
-    cos, sin = (
-        part[:, None, None] / radius[:, None, None] for part in (np.cos(angle), np.sin(angle))
-    )
-    return (cos * x + sin * y).astype(np.float32), (cos * y - sin * x).astype(np.float32)
+    number = len(radius)
+    angle = _uniform(rng, -tilt, tilt, number)
+    at = np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2
+    x = at[None, None, :] - _uniform(rng, -shift, shift, number)  # [N, 1, 32]
+    y = at[None, :, None] - _uniform(rng, -shift, shift, number)  # [N, 32, 1]
+    cos, sin = np.cos(angle) / radius.reshape(-1, 1, 1), np.sin(angle) / radius.reshape(-1, 1, 1)
+    return cos * x + sin * y, cos * y - sin * x
 
 
 def _colours(rng: np.random.Generator, number: int) -> np.ndarray:
-    return rng.uniform(30, 225, (number, 1, 1, 3))
+    """Greys of any brightness, each with a tint: [N, 1, 1, 3]."""
+    tint = rng.uniform(-TINT, TINT, (number, 1, 1, 3)).astype(np.float32)
+    return _uniform(rng, 60, 195, number)[..., None] + tint
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float, number: int) -> np.ndarray:
+    return rng.uniform(low, high, (number, 1, 1)).astype(np.float32)
 
 
 def _box(u: np.ndarray, v: np.ndarray, width: float, height: float) -> np.ndarray:
