@@ -189,9 +189,15 @@ class LocallyConnected(nn.Module):
             [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)], axis=-1
         )  # [B, P, Q, h w I]
         shape = (height, width, patches.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
+        kernel = self.param("kernel", self._init_kernels, shape)
         bias = self.param("bias", self.bias_init, (height, width, self.features))
         return jnp.einsum("bpqi,pqio->bpqo", patches, kernel) + bias[None]
+
+    def _init_kernels(self, key: Array, shape: tuple[int, int, int, int]) -> Array:
+        """Each place as a layer of its own: an initializer that counts inputs must not count places."""
+        height, width, *kernel = shape
+        keys = jax.random.split(key, (height, width))
+        return jax.vmap(jax.vmap(lambda k: self.kernel_init(k, tuple(kernel))))(keys)
 
 
 # --- Pooling. ---
@@ -281,7 +287,7 @@ def avg_pool(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def _avg_pool(x: Array, window: int, stride: int, padding: int, ceil_mode: bool) -> Array:
     sizes = _out_sizes(x, window, stride, padding, ceil_mode)
-    padded = _pad(x, window, stride, padding, sizes, 0)
+    padded = _pad(x, window, stride, padding, sizes, 0.0)
     total = sum(_views(padded, window, stride, sizes))
     counts = [
         _real_pixels(size, n, window, stride, padding)

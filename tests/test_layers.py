@@ -1,0 +1,349 @@
+"""The fast layers against XLA's plain operations, PyTorch and NumPy loops."""
+
+import functools
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from src.models import layers
+from src.models.layers import Conv, ConvMaxPool, LocallyConnected, avg_pool, conv, max_pool
+
+CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding, groups
+    (8, 8, 3, 4, 5, 1, 2, 1),  # a first layer
+    (8, 8, 4, 6, 3, 1, 1, 2),  # two towers
+    (9, 7, 2, 3, 3, 2, 0, 1),  # odd sizes, the last row not reached by the stride
+    (10, 9, 3, 2, 4, 3, 1, 1),  # even kernel
+    (15, 15, 3, 4, 11, 4, 2, 1),  # AlexNet's first layer, smaller
+    (7, 8, 6, 6, 1, 1, 0, 3),  # 1 by 1
+    (5, 5, 4, 2, 5, 1, 0, 1),  # the kernel is the image
+]
+POOLS = [  # height, width, window, stride, padding, ceil_mode
+    (8, 8, 3, 2, 0, True),
+    (7, 9, 3, 2, 0, True),
+    (9, 6, 3, 2, 1, False),
+    (7, 8, 3, 2, 1, True),
+    (8, 8, 2, 2, 0, False),
+    (11, 10, 2, 3, 0, True),  # gaps between windows
+    (10, 10, 5, 3, 2, True),
+    (20, 20, 3, 2, 0, True),  # above 256 pixels, where the average's gradient goes by rows
+    (1, 1, 1, 1, 0, False),
+]
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def pullback(fn: Callable[..., jax.Array], *arrays: jax.Array) -> tuple:
+    """fn's value, and its gradients for a gradient of normal numbers."""
+    value, pull = jax.vjp(fn, *arrays)
+    return value, *pull(normal(9, *value.shape))
+
+
+def value_and_pullback(fn: Callable[..., jax.Array], *arrays: jax.Array) -> tuple:
+    """The same, compiled."""
+    return jax.jit(functools.partial(pullback, fn))(*arrays)
+
+
+def assert_same(ours: tuple, plain: tuple, tolerance: float = 2e-5) -> None:
+    for mine, theirs in zip(ours, plain, strict=True):
+        scale = max(1.0, float(np.abs(theirs).max()))
+        np.testing.assert_allclose(np.asarray(mine) / scale, theirs / scale, atol=tolerance)
+
+
+# --- Convolution. ---
+
+
+def plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((padding, padding), (padding, padding)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_conv_is_xlas_in_values_and_gradients(case):
+    height, width, inputs, outputs, size, stride, padding, groups = case
+    x = normal(0, 2, height, width, inputs)
+    kernel = normal(1, size, size, inputs // groups, outputs)
+    ours = functools.partial(conv, stride=stride, padding=padding, groups=groups)
+    plain = functools.partial(plain_conv, stride=stride, padding=padding, groups=groups)
+    assert_same(
+        value_and_pullback(ours, x, kernel),
+        value_and_pullback(plain, x, kernel),
+    )
+
+
+def test_conv_by_hand():
+    x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+    kernel = jnp.asarray([[1.0, 2.0], [3.0, 4.0]]).reshape(2, 2, 1, 1)
+    # Cross-correlation, not turned around: 1*0 + 2*1 + 3*3 + 4*4 = 27, and so on.
+    np.testing.assert_array_equal(conv(x, kernel)[0, :, :, 0], [[27, 37], [57, 67]])
+
+
+def test_conv_under_vmap_is_one_convolution_per_seed():
+    x, kernels = normal(0, 3, 2, 6, 6, 3), normal(1, 3, 3, 3, 3, 4)
+    ours = jax.vmap(functools.partial(pullback, functools.partial(conv, padding=1)))
+    plain = functools.partial(plain_conv, stride=1, padding=1, groups=1)
+    got = jax.jit(ours)(x, kernels)
+    for i in range(3):
+        want = value_and_pullback(plain, x[i], kernels[i])
+        assert_same(tuple(array[i] for array in got), want)
+
+
+def test_conv_keeps_bfloat16():
+    y, *grads = value_and_pullback(
+        lambda x, k: conv(x, k, padding=1).astype(jnp.float32),
+        normal(0, 1, 4, 4, 2).astype(jnp.bfloat16),
+        normal(1, 3, 3, 2, 2).astype(jnp.bfloat16),
+    )
+    assert y.shape == (1, 4, 4, 2)
+    assert {g.dtype for g in grads} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_conv_module_adds_its_bias():
+    x = normal(0, 2, 6, 6, 4)
+    module = Conv(6, 3, stride=2, padding=1, groups=2, bias_init=jax.nn.initializers.normal(1.0))
+    params = module.init(jax.random.key(0), x)["params"]
+    assert jax.tree.map(jnp.shape, params) == {"kernel": (3, 3, 2, 6), "bias": (6,)}
+    plain = plain_conv(x, params["kernel"], 2, 1, 2) + params["bias"].reshape(1, 1, 1, 6)
+    np.testing.assert_allclose(module.apply({"params": params}, x), plain, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside():
+    """JAX's own is 40 times slower there on a CPU: three times leaves room for a busy machine."""
+    x, kernel = normal(0, 64, 16, 16, 32), normal(1, 5, 5, 32, 32)
+    grad = jax.grad(lambda k, scale: jnp.sum(jnp.sin(scale * conv(x, k, padding=2))))
+    once = jax.jit(lambda k: grad(k, 1.0))
+    scanned = jax.jit(
+        lambda k: lax.scan(lambda k, s: (k + 1e-9 * grad(k, s), 0), k, jnp.ones(4))[0]
+    )
+    seconds = []
+    for fn, steps in ((once, 1), (scanned, 4)):
+        jax.block_until_ready(fn(kernel))
+        rounds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            jax.block_until_ready(fn(kernel))
+            rounds.append((time.perf_counter() - start) / steps)
+        seconds.append(min(rounds))
+    assert seconds[1] < 3 * seconds[0]
+
+
+# --- Pooling. ---
+
+
+def padding_of(case: tuple) -> tuple[tuple[int, int], ...]:
+    """What XLA must pad, from PyTorch's documented size of the result."""
+    height, width, window, stride, padding, ceil_mode = case
+    pads = []
+    for size in (height, width):
+        room = size + 2 * padding - window
+        count = -(-room // stride) + 1 if ceil_mode else room // stride + 1
+        if ceil_mode and (count - 1) * stride >= size + padding:
+            count -= 1
+        pads.append((padding, max(0, (count - 1) * stride + window - size - padding)))
+    return (0, 0), *pads, (0, 0)
+
+
+def plain_sum_or_max(x: jax.Array, case: tuple, start: float, combine: Callable) -> jax.Array:
+    *_, window, stride, _, _ = case
+    y = lax.reduce_window(
+        x, start, combine, (1, window, window, 1), (1, stride, stride, 1), padding_of(case)
+    )
+    rows, columns = (  # a floored window may leave pixels over, which must not add a window
+        (size + before + after - window) // stride + 1
+        for size, (before, after) in zip(x.shape[1:3], padding_of(case)[1:3], strict=True)
+    )
+    return y[:, :rows, :columns]
+
+
+def plain_max_pool(x: jax.Array, case: tuple) -> jax.Array:
+    return plain_sum_or_max(x, case, -jnp.inf, lax.max)
+
+
+def plain_avg_pool(x: jax.Array, case: tuple) -> jax.Array:
+    total = plain_sum_or_max(x, case, 0.0, lax.add)
+    return total / plain_sum_or_max(jnp.ones_like(x), case, 0.0, lax.add)
+
+
+@pytest.mark.parametrize("case", POOLS, ids=str)
+@pytest.mark.parametrize(
+    ("ours", "plain"), [(max_pool, plain_max_pool), (avg_pool, plain_avg_pool)]
+)
+def test_pools_are_xlas_in_values_and_gradients(case, ours, plain):
+    height, width, window, stride, padding, ceil_mode = case
+    x = normal(0, 2, height, width, 3)
+    fn = functools.partial(ours, window=window, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    assert_same(
+        value_and_pullback(fn, x),
+        value_and_pullback(functools.partial(plain, case=case), x),
+    )
+
+
+@pytest.mark.parametrize("case", POOLS[::3], ids=str)
+def test_pools_are_pytorchs_in_values_and_gradients(case):
+    torch = pytest.importorskip("torch")
+    height, width, window, stride, padding, ceil_mode = case
+    x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+    options = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    average = functools.partial(torch.nn.functional.avg_pool2d, count_include_pad=False)
+    for ours, theirs in [(max_pool, torch.nn.functional.max_pool2d), (avg_pool, average)]:
+        fn = functools.partial(ours, window=window, **options)
+        value, grads = value_and_pullback(fn, jnp.asarray(x))
+        images = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+        pooled = theirs(images, window, **options)
+        upstream = torch.tensor(np.asarray(normal(9, *value.shape)).transpose(0, 3, 1, 2))
+        pooled.backward(upstream)
+        np.testing.assert_allclose(value, pooled.detach().numpy().transpose(0, 2, 3, 1), atol=1e-6)
+        np.testing.assert_allclose(grads, images.grad.numpy().transpose(0, 2, 3, 1), atol=1e-5)
+
+
+def test_pooling_with_ceil_takes_32_to_16_to_8_to_4_and_without_to_15():
+    for pool, size, ceil_mode, pooled in [
+        (max_pool, 32, True, 16),
+        (avg_pool, 16, True, 8),
+        (avg_pool, 8, True, 4),
+        (max_pool, 32, False, 15),
+    ]:
+        fn = functools.partial(pool, window=3, stride=2, ceil_mode=ceil_mode)
+        assert jax.eval_shape(fn, jnp.zeros((1, size, size, 1))).shape == (1, pooled, pooled, 1)
+
+
+def test_the_average_at_a_border_is_over_real_pixels():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    # Windows of 3 by 3 at a stride of 2: at the right two columns are left, in the corner 2 by 2.
+    expected = [[5, (2 + 3 + 6 + 7 + 10 + 11) / 6], [(36 + 10 + 24) / 7, (10 + 11 + 14 + 15) / 4]]
+    expected[1][0] = (8 + 9 + 10 + 12 + 13 + 14) / 6
+    np.testing.assert_allclose(avg_pool(x, 3, 2, ceil_mode=True)[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize("fill", [0.0, -3.0, 2.5])
+def test_the_gradient_of_a_tie_goes_to_the_first_maximum_row_by_row(fill):
+    grad_fn = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x, 3, 2, ceil_mode=True))))
+    grads = grad_fn(jnp.full((1, 4, 4, 1), fill))
+    expected = np.zeros((4, 4))
+    expected[:3:2, :3:2] = 1  # the upper left of each window
+    np.testing.assert_array_equal(grads[0, :, :, 0], expected)
+
+
+def test_a_pixel_that_wins_several_windows_gets_the_sum_of_their_gradients():
+    x = jnp.zeros((1, 5, 5, 1)).at[0, 2, 2, 0].set(1.0)
+    weights = jnp.asarray([1.0, 10.0, 100.0, 1000.0]).reshape(1, 2, 2, 1)
+    grads = jax.jit(jax.grad(lambda x: jnp.sum(weights * max_pool(x, 3, 2))))(x)
+    assert float(grads[0, 2, 2, 0]) == 1111
+    assert float(grads.sum()) == 1111
+
+
+def test_padding_never_is_the_maximum():
+    y = max_pool(jnp.full((1, 3, 3, 1), -5.0), 3, 2, padding=1)
+    np.testing.assert_array_equal(y, np.full((1, 2, 2, 1), -5.0))
+
+
+def test_pools_under_vmap_pool_each():
+    x = normal(0, 3, 2, 7, 7, 2)
+    for pool in (max_pool, avg_pool):
+        fn = functools.partial(
+            pullback, functools.partial(pool, window=3, stride=2, ceil_mode=True)
+        )
+        value, _ = jax.jit(jax.vmap(fn))(x)
+        alone = [jax.jit(fn)(images)[0] for images in x]
+        np.testing.assert_allclose(value, np.stack(alone), atol=1e-6)
+
+
+# --- Convolution and pooling in one. ---
+
+
+def plain_conv_max_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    y = plain_conv(x, kernel, 1, 2, 1)
+    return plain_max_pool(y, (*y.shape[1:3], 3, 2, 0, True))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (6, 10, 1), (7, 8, 3)], ids=str)
+def test_conv_max_pool_is_xlas_in_values_and_gradients(shape):
+    x, kernel = normal(0, 3, *shape), normal(1, 5, 5, shape[-1], 4)
+    assert_same(
+        value_and_pullback(layers.conv_max_pool, x, kernel),
+        value_and_pullback(plain_conv_max_pool, x, kernel),
+    )
+
+
+def test_conv_max_pool_breaks_ties_as_the_plain_one():
+    """A first layer of zeros, on images of one colour: everything is a tie."""
+    x, kernel = jnp.ones((1, 8, 8, 3)), jnp.zeros((5, 5, 3, 2))
+    ours = value_and_pullback(layers.conv_max_pool, x, kernel)
+    plain = value_and_pullback(
+        lambda x, k: max_pool(plain_conv(x, k, 1, 2, 1), 3, 2, ceil_mode=True), x, kernel
+    )
+    assert_same(ours, plain)
+
+
+def test_conv_max_pool_under_vmap_and_in_a_scan():
+    x, kernels = normal(0, 3, 2, 6, 6, 3), normal(1, 3, 5, 5, 3, 4)
+    each = functools.partial(pullback, layers.conv_max_pool)
+    mapped = jax.jit(jax.vmap(each))(x, kernels)
+    _, scanned = jax.jit(lambda a, b: lax.scan(lambda _, p: (0, each(*p)), 0, (a, b)))(x, kernels)
+    for i in range(3):
+        want = value_and_pullback(plain_conv_max_pool, x[i], kernels[i])
+        assert_same(tuple(array[i] for array in mapped), want)
+        assert_same(tuple(array[i] for array in scanned), want)
+
+
+def test_conv_max_pool_module_adds_its_bias_after_the_maximum():
+    x = normal(0, 2, 8, 8, 3)
+    module = ConvMaxPool(4, bias_init=jax.nn.initializers.normal(1.0))
+    params = module.init(jax.random.key(0), x)["params"]
+    assert jax.tree.map(jnp.shape, params) == {"kernel": (5, 5, 3, 4), "bias": (4,)}
+    # A bias is the same for every pixel under a window: before or after makes no difference.
+    y = plain_conv(x, params["kernel"], 1, 2, 1) + params["bias"].reshape(1, 1, 1, 4)
+    np.testing.assert_allclose(
+        module.apply({"params": params}, x), plain_max_pool(y, (8, 8, 3, 2, 0, True)), atol=1e-5
+    )
+
+
+# --- Locally connected. ---
+
+
+def test_locally_connected_by_loops():
+    x = normal(0, 2, 4, 5, 3)
+    module = LocallyConnected(2, 3, padding=1, bias_init=jax.nn.initializers.normal(1.0))
+    params = jax.tree.map(np.asarray, module.init(jax.random.key(0), x)["params"])
+    assert params["kernel"].shape == (4, 5, 27, 2)
+    padded = np.pad(np.asarray(x), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = np.empty((2, 4, 5, 2))
+    for image, p, q in np.ndindex(2, 4, 5):
+        patch = padded[image, p : p + 3, q : q + 3].ravel()  # height, width, channel
+        expected[image, p, q] = patch @ params["kernel"][p, q] + params["bias"][p, q]
+    np.testing.assert_allclose(module.apply({"params": params}, x), expected, atol=1e-5)
+
+
+def test_locally_connected_with_one_kernel_everywhere_is_a_convolution():
+    x, kernel = normal(0, 2, 6, 6, 3), normal(1, 3, 3, 3, 4)
+    module = LocallyConnected(4, 3)
+    bias = jnp.zeros((4, 4, 4))
+
+    def local(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        everywhere = jnp.broadcast_to(kernel.reshape(1, 1, 27, 4), (4, 4, 27, 4))
+        return module.apply({"params": {"kernel": everywhere, "bias": bias}}, x)
+
+    assert_same(
+        value_and_pullback(local, x, kernel),
+        value_and_pullback(lambda x, k: plain_conv(x, k, 1, 0, 1), x, kernel),
+    )
+
+
+def test_locally_connected_begins_at_every_place_as_a_dense_layer_would():
+    """He's deviation counts the inputs of one place, 27, not those of all places."""
+    module = LocallyConnected(64, 3, padding=1, kernel_init=jax.nn.initializers.he_normal())
+    kernel = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]["kernel"]
+    np.testing.assert_allclose(np.std(kernel), np.sqrt(2 / 27), rtol=0.02)
