@@ -1,6 +1,8 @@
 """Arrays in: the data set of a study, by name."""
 
 import difflib
+import functools
+import textwrap
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +13,7 @@ from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, s
 
 __all__ = ["DataError", "Dataset", "Split", "digest", "load"]
 
-NOTICE = """\
-########################################################################
-#                                                                      #
-#   NOT THE DATA ASKED FOR: built-in PROCEDURAL images take its place   #
-#                                                                      #
-########################################################################"""
+NOTICE_WIDTH = 78
 
 
 def load(
@@ -57,8 +54,7 @@ def _load(name: str, data_dir: Path) -> Dataset:
         raise DataError(
             f"no data set {name!r} is prepared in {data_dir}; nearest: {near!r} (there are: {have})"
         )
-    found = folder
-    return cached(tfds_folder.files(found), lambda: _prepared(name, found))
+    return cached(tfds_folder.files(folder), functools.partial(_prepared, name, folder))
 
 
 def _procedural() -> Dataset:
@@ -74,8 +70,13 @@ def _prepared(name: str, folder: Path) -> Dataset:
 
 
 def _notice(name: str, error: DataError) -> None:
-    say("")
-    say(NOTICE)
-    say(f"Asked for: {name}. {error}")
-    say("Every record and figure of this run says 'procedural': nothing about the paper.")
-    say("")
+    """A box on the terminal, too large to be missed."""
+    text = (
+        f"THIS IS NOT {name.upper()}: built-in PROCEDURAL images take its place.",
+        "The paper's numbers say nothing about them. Every record and figure of",
+        "this run says 'procedural'. Why:",
+        *textwrap.wrap(str(error), NOTICE_WIDTH - 4, break_long_words=False),
+    )
+    edge = "#" * NOTICE_WIDTH
+    lines = (f"# {line:{NOTICE_WIDTH - 4}} #" for line in ("", *text, ""))
+    say("\n".join(("", edge, *lines, edge, "")))

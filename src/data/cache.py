@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.dataset import Dataset, Split, digest, say
+from src.data.dataset import DataError, Dataset, Split, digest, say
 
 FORMAT = 1  # raise it when the same files come to be read differently
 ABANDONED_SECONDS = 600
@@ -26,9 +26,11 @@ def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
     Args:
         sources: The files that `read` reads, without which the result could not be the same.
         read: Decodes them.
+
+    Raises:
+        DataError: If a source is missing, or from `read`.
     """
-    stamp = [FORMAT, *([str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in sources)]
-    path = _path(sources)
+    path, stamp = _path(sources), [FORMAT, *(_stamp(source) for source in sources)]
     try:
         return _read(path, stamp)
     except FileNotFoundError:
@@ -39,6 +41,14 @@ def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
     dataset = read()
     _write(path, stamp, dataset)
     return dataset
+
+
+def _stamp(source: Path) -> list[str | int]:
+    try:
+        status = source.stat()
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}") from error
+    return [str(source.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def _path(sources: Sequence[Path]) -> Path:

@@ -5,6 +5,7 @@ What is downloaded is prepared as a TFDS folder once, read back and compared, an
 removed.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -39,15 +40,11 @@ def load_cifar10(
     """
     found = cifar10_archives.find_published(data_dir)
     if found is not None:
-        published = found
-        return cached(
-            _existing(published.files, published.path), lambda: _published(published, original)
-        )
+        return cached(found.files, functools.partial(_published, found, original))
     folder = tfds_folder.find_prepared("cifar10", data_dir)
     if folder is None:
         folder = _download(data_dir, original, connect_seconds)
-    prepared = folder
-    return cached(tfds_folder.files(prepared), lambda: _prepared(prepared, original))
+    return cached(tfds_folder.files(folder), functools.partial(_prepared, folder, original))
 
 
 def _published(found: cifar10_archives.Found, original: Original) -> Dataset:
@@ -60,12 +57,13 @@ def _published(found: cifar10_archives.Found, original: Original) -> Dataset:
 def _prepared(folder: Path, original: Original) -> Dataset:
     say(f"CIFAR-10: reading {folder}")
     train, test, _, jpeg = tfds_folder.read_prepared(folder)
-    if jpeg:
-        kind = "-jpeg"
-    elif prepare.sealed_digest(folder) == digest(train, test):
-        kind = ""
-    else:
-        kind = "" if is_original(train, test, original) else "-unverified"
+    sealed = prepare.sealed_digest(folder)
+    if sealed not in (None, digest(train, test)):
+        raise DataError(
+            f"{folder} does not hold what was prepared in it; delete it and start again"
+        )
+    verified = sealed is not None or is_original(train, test, original)
+    kind = "-jpeg" if jpeg else "" if verified else "-unverified"
     return _dataset(train, test, kind, str(folder), original)
 
 
@@ -90,26 +88,9 @@ def _download(data_dir: Path, original: Original, connect_seconds: float) -> Pat
             prepare.write_prepared(folder, train, test)
             os.rename(folder, target)
     except NotReached as error:
-        _remove_empty(target.parent, data_dir)
         raise DataError(f"{error}. {WAYS_OUT.format(data_dir=data_dir)}") from error
     except OSError as error:
         reason = f"cannot prepare {target}: {error.strerror or error}"
         raise DataError(f"{reason}. {WAYS_OUT.format(data_dir=data_dir)}") from error
     say(f"CIFAR-10: prepared {target}")
     return target
-
-
-def _existing(files: list[Path], source: Path) -> list[Path]:
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{source}: {file.name} is missing; unpack the archive again")
-    return files
-
-
-def _remove_empty(*folders: Path) -> None:
-    """Folders made for what then did not come."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return

@@ -62,6 +62,7 @@ def workplace(folder: Path) -> Iterator[Path]:
         DataError: If another process is at work in it.
         OSError: If it cannot be made.
     """
+    made = [path for path in folder.parents if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
@@ -75,6 +76,7 @@ def workplace(folder: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            _remove_empty(made)
     finally:
         os.close(lock)
 
@@ -82,21 +84,27 @@ def workplace(folder: Path) -> Iterator[Path]:
 def _connect(url: str, seconds: float) -> Any:
     """The open response. In a thread: name look-up and several addresses have no common limit."""
     answer: list[Any] = []
+    given_up = threading.Event()
 
     def connect() -> None:
         try:
             answer.append(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+            if given_up.is_set():
+                answer[0].close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            answer.append(NotReached(str(error)))
         except Exception as error:  # handed to the caller
-            answer.append(error)
+            answer.append(NotReached(getattr(error, "reason", error)))
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(seconds)
     if not answer:
+        given_up.set()
         raise NotReached(f"{url} does not answer within {seconds:g} seconds")
-    if isinstance(answer[0], Exception):
-        reason = getattr(answer[0], "reason", answer[0])
-        raise NotReached(f"{url} cannot be reached ({' '.join(str(reason).split())})")
+    if isinstance(answer[0], NotReached):
+        raise NotReached(f"{url} cannot be had ({' '.join(str(answer[0]).split())})")
     return answer[0]
 
 
@@ -115,6 +123,14 @@ def _progress(name: str, before: int, after: int, total: int) -> None:
     """A line at each tenth."""
     if total and before * 10 // total != after * 10 // total:
         say(f"{name}: {after / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # it holds what was wanted
+            return
 
 
 def _empty(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from src.data.cifar10_facts import CLASSES
-from src.data.dataset import Split, digest, say
+from src.data.dataset import DataError, Split, digest, say
 
 NAME, VERSION = "cifar10", "3.0.2"  # whose features and ids these are
 SEAL = "original.json"
@@ -22,7 +22,7 @@ def write_prepared(folder: Path, train: Split, test: Split) -> None:
     """Writes both splits into `folder`, which exists and is empty.
 
     Raises:
-        OSError: If the disk is full.
+        DataError: If the records cannot be written, most often because the disk is full.
     """
     import tensorflow_datasets as tfds  # noqa: PLC0415
 
@@ -60,6 +60,11 @@ def sealed_digest(folder: Path) -> str | None:
         return None
 
 
+def record_id(split: str, index: int) -> str:
+    """As TFDS names the image at `index` of the original files: `train_00017`."""
+    return f"{split}_{index:05d}"
+
+
 def _write_split(folder: Path, name: str, split: Split, features: Any) -> Any:
     import tensorflow_datasets as tfds  # noqa: PLC0415
     from array_record.python import array_record_module  # noqa: PLC0415
@@ -78,12 +83,14 @@ def _write_split(folder: Path, name: str, split: Split, features: Any) -> Any:
         for index, (image, label) in enumerate(zip(*split, strict=True)):
             if index % 10_000 == 0:
                 say(f"CIFAR-10: preparing {name} images, {index} of {len(split.labels)}")
-            example = {"id": f"{name}_{index:05d}", "image": _png(image), "label": int(label)}
+            example = {"id": record_id(name, index), "image": _png(image), "label": int(label)}
             record = features.serialize_example(features.encode_example(example))
             writer.write(record)
             num_bytes += len(record)
-    finally:
         writer.close()
+    except Exception as error:  # ArrayRecord has no type of its own for a full disk
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"cannot write {path} ({reason}); is the disk full?") from error
     return tfds.core.SplitInfo(
         name=name,
         shard_lengths=[len(split.labels)],

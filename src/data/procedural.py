@@ -13,12 +13,12 @@ from src.data.dataset import Dataset, Split, digest
 SIZE = 32
 CHUNK = 250
 # How hard it is
-RADIUS = (7, 13)  # pixels
+RADIUS = (7.0, 13.0)  # pixels
 SHIFT = 4.0  # pixels, either way
 TILT = 0.6  # radians, either way
-CONTRAST = (15, 100)  # grey levels
-TINT = 30  # grey levels, either way
-NOISE = (5, 20)  # grey levels, standard deviation
+CONTRAST = (15.0, 100.0)  # grey levels
+TINT = 30.0  # grey levels, either way
+NOISE = (5.0, 20.0)  # grey levels, standard deviation
 STROKES_BEHIND = 2
 BRIGHTER = 0.9  # share of shapes brighter than their background
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -27,7 +27,7 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "ring": lambda u, v: np.abs(np.hypot(u, v) - 0.7) - 0.25,
     "square": lambda u, v: _box(u, v, 0.8, 0.8),
     "triangle": lambda u, v: np.maximum(0.87 * np.abs(u) - 0.5 * v, v) - 0.55,
-    "cross": lambda u, v: np.minimum(_box(u, v, 0.27, 1), _box(u, v, 1, 0.27)),
+    "cross": lambda u, v: np.minimum(_box(u, v, 0.27, 1.0), _box(u, v, 1.0, 0.27)),
     "bars": lambda u, v: np.maximum(np.abs(np.abs(v) - 0.55) - 0.25, np.abs(u) - 1),
     "crescent": lambda u, v: np.maximum(np.hypot(u, v) - 1, 0.75 - np.hypot(u - 0.5, v)),
     "corner": lambda u, v: np.maximum(_box(u, v, 0.9, 0.9), np.minimum(u, v) + 0.25),
@@ -65,8 +65,8 @@ def _draw(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     """One image per label: a shaded background, strokes, the shape, a stroke, noise."""
     number = len(labels)
     background = _colours(rng, number)
-    u, _ = _frames(rng, np.full((number, 1, 1), SIZE / 2, np.float32), shift=0, tilt=np.pi)
-    image = background + (u * _uniform(rng, -30, 30, number))[..., None]
+    u, _ = _frames(rng, np.full((number, 1, 1), SIZE / 2, np.float32), shift=0.0, tilt=np.pi)
+    image = background + (u * _uniform(rng, -30.0, 30.0, number))[..., None]
     for _ in range(STROKES_BEHIND):
         image = _stroke(rng, image)
     image = _shape(rng, image, labels, background)
@@ -93,7 +93,7 @@ def _shape(
 
 def _stroke(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """A short line of any colour somewhere."""
-    length = _uniform(rng, 2, 8, len(image))
+    length = _uniform(rng, 2.0, 8.0, len(image))
     thickness = _uniform(rng, 0.5, 1.5, len(image))
     u, v = _frames(rng, length, shift=SIZE / 2, tilt=np.pi)
     distance = np.maximum(np.abs(v) * length - thickness, (np.abs(u) - 1) * length)
@@ -122,7 +122,7 @@ def _frames(
 def _colours(rng: np.random.Generator, number: int) -> np.ndarray:
     """Greys of any brightness, each with a tint: [N, 1, 1, 3]."""
     tint = rng.uniform(-TINT, TINT, (number, 1, 1, 3)).astype(np.float32)
-    return _uniform(rng, 60, 195, number)[..., None] + tint
+    return _uniform(rng, 60.0, 195.0, number)[..., None] + tint
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, number: int) -> np.ndarray:

@@ -115,16 +115,25 @@ def _read(folder: Path) -> Prepared:
         if name not in builder.info.splits:
             raise DataError(f"{folder} has no split {name!r}; both train and test are needed")
         records = builder.as_data_source(name, decoders=skip)
-        split, lossy = _read_split(records, image_key, label_key, f"{folder}, split {name}", shape)
+        split, lossy = read_split(records, image_key, label_key, f"{folder}, split {name}", shape)
         splits.append(split)
         jpeg |= lossy
     names = getattr(features[label_key], "names", None) or ()
     return Prepared(splits[0], splits[1], tuple(names), jpeg)
 
 
-def _read_split(
+def read_split(
     records: Any, image_key: str, label_key: str, source: str, shape: tuple[int, ...]
 ) -> tuple[Split, bool]:
+    """Decodes the records of a data source, and tells whether any image was stored as JPEG.
+
+    Args:
+        records: A TFDS data source that leaves images encoded.
+        image_key: Feature that holds the image.
+        label_key: Feature that holds the label.
+        source: Where the records are, for messages.
+        shape: Height, width and channels of every image.
+    """
     images = np.empty((len(records), *shape), np.uint8)
     labels = np.empty(len(records), np.int32)
     ids: list[bytes] = []

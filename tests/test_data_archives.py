@@ -1,0 +1,218 @@
+"""Published archives: byte-exact, in file order, checked; pickles cannot run code."""
+
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from src.data import cifar10, cifar10_archives
+from src.data.cifar10_facts import Original
+from src.data.dataset import DataError, Split
+
+BATCH = 20  # images per file; the published ones have 10,000
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def make_batches(seed: int = 0) -> list[Split]:
+    rng = np.random.default_rng(seed)
+    return [
+        Split(
+            rng.integers(0, 256, (BATCH, 32, 32, 3), np.uint8),
+            rng.integers(0, 10, BATCH).astype(np.int32),
+        )
+        for _ in range(6)
+    ]
+
+
+def binary_bytes(batch: Split) -> bytes:
+    """Written out record by record, as the data set's page describes it."""
+    return b"".join(
+        bytes([label]) + b"".join(image[:, :, channel].tobytes() for channel in range(3))
+        for image, label in zip(*batch, strict=True)
+    )
+
+
+class Python2Pickler(pickle._Pickler):
+    """Protocol 2 as Python 2 wrote it: byte strings, NumPy's modules under their old names."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, text):
+        content = text if isinstance(text, bytes) else text.encode("latin1")
+        self.write(pickle.BINSTRING + len(content).to_bytes(4, "little") + content)
+        self.memoize(text)
+
+    def save_global(self, obj, name=None):
+        module = "numpy.core.multiarray" if obj.__name__ == "_reconstruct" else obj.__module__
+        self.write(pickle.GLOBAL + f"{module}\n{obj.__name__}\n".encode())
+        self.memoize(obj)
+
+    dispatch[bytes] = dispatch[str] = save_string
+    dispatch[type] = dispatch[type(make_batches)] = save_global
+
+
+def python_bytes(batch: Split) -> bytes:
+    planes = batch.images.transpose(0, 3, 1, 2).reshape(BATCH, 3072)
+    buffer = io.BytesIO()
+    content = {"batch_label": "batch", "labels": batch.labels.tolist(), "data": planes}
+    Python2Pickler(buffer, 2).dump(content)
+    return buffer.getvalue()
+
+
+def write_archive(folder: Path, version: cifar10_archives.Version, batches: list[Split]) -> Path:
+    encode = binary_bytes if version is cifar10_archives.BINARY else python_bytes
+    path = folder / version.archive
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        # the published archives are not in order either
+        for name, batch in reversed(list(zip(version.batches, batches, strict=True))):
+            content = encode(batch)
+            member = tarfile.TarInfo(f"{version.folder}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def original_of(batches: list[Split], **known: str) -> Original:
+    facts = {"url": "http://127.0.0.1:9/", "binary_md5": "", "python_md5": ""} | known
+    sums = tuple(hashlib.sha1(binary_bytes(batch)).hexdigest() for batch in batches)
+    return Original(sizes=(5 * BATCH, BATCH), batch_size=BATCH, batch_sha1=sums, **facts)
+
+
+def assert_same(dataset, batches: list[Split]) -> None:
+    for split, expected in ((dataset.train, batches[:5]), (dataset.test, batches[5:])):
+        images, labels = (np.concatenate(arrays) for arrays in zip(*expected, strict=True))
+        np.testing.assert_array_equal(split.images, images)
+        np.testing.assert_array_equal(split.labels, labels)
+        assert split.labels.dtype == np.int32
+
+
+VERSIONS = {"binary": cifar10_archives.BINARY, "python": cifar10_archives.PYTHON}
+
+
+@pytest.mark.parametrize("place", ["", "downloads"])
+@pytest.mark.parametrize("form", VERSIONS)
+def test_archive_round_trip(tmp_path, form, place):
+    batches = make_batches()
+    path = write_archive(tmp_path / place, VERSIONS[form], batches)
+    original = original_of(batches, **{f"{form}_md5": md5(path)})
+    dataset = cifar10.load_cifar10(tmp_path, original)
+    assert dataset.name == "cifar10"
+    assert dataset.label_names[3] == "cat"
+    assert_same(dataset, batches)
+
+
+@pytest.mark.parametrize("form", VERSIONS)
+def test_unpacked_folder_is_told_by_content(tmp_path, form):
+    batches = make_batches()
+    with tarfile.open(write_archive(tmp_path / "a", VERSIONS[form], batches)) as archive:
+        archive.extractall(tmp_path / "b", filter="data")
+    dataset = cifar10.load_cifar10(tmp_path / "b", original_of(batches))
+    assert dataset.name == "cifar10"
+    assert_same(dataset, batches)
+
+    one_bit_off = original_of([*batches[:5], batches[5]._replace(labels=9 - batches[5].labels)])
+    folder = tmp_path / "b" / VERSIONS[form].folder
+    os.utime(folder / VERSIONS[form].batches[0], ns=(1, 1))  # not the cache's
+    assert cifar10.load_cifar10(tmp_path / "b", one_bit_off).name == "cifar10-unverified"
+
+
+def test_wrong_checksum_is_refused(tmp_path):
+    batches = make_batches()
+    path = write_archive(tmp_path, cifar10_archives.BINARY, batches)
+    original = original_of(batches, binary_md5=md5(path))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz: checksum .* incomplete"):
+        cifar10.load_cifar10(tmp_path, original)
+
+
+def test_truncated_archive_is_refused(tmp_path):
+    batches = make_batches()
+    path = write_archive(tmp_path, cifar10_archives.PYTHON, batches)
+    path.write_bytes(path.read_bytes()[:-5000])
+    original = original_of(batches, python_md5=md5(path))
+    with pytest.raises(DataError, match=r"python\.tar\.gz is damaged"):
+        cifar10.load_cifar10(tmp_path, original)
+
+
+class Malice:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_malicious_pickle_is_refused(tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / cifar10_archives.PYTHON.folder
+    folder.mkdir()
+    for name in cifar10_archives.PYTHON.batches:
+        (folder / name).write_bytes(pickle.dumps({"data": Malice()}, protocol))
+    with pytest.raises(DataError, match=r"data_batch_1 asks to run \w+.system.*refused"):
+        cifar10.load_cifar10(tmp_path)
+    assert not (tmp_path / "pwned").exists()
+
+
+PIXELS = np.zeros((2, 3072), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "has no array"),
+        ({"data": PIXELS.astype(np.float32), "labels": [0, 1]}, "has no array"),
+        ({"data": PIXELS[:, :-1], "labels": [0, 1]}, r"\(2, 3071\)"),
+        ({"data": PIXELS, "labels": [0]}, "1 labels"),
+        ({"data": PIXELS, "labels": [0, 10]}, "labels outside 0 to 9"),
+        ({"data": PIXELS, "labels": [0, -1]}, "labels outside 0 to 9"),
+    ],
+)
+def test_pickle_of_another_content_is_refused(content, message):
+    with pytest.raises(DataError, match=message):
+        cifar10_archives.PYTHON.decode(pickle.dumps(content), "batch")
+
+
+def test_damaged_pickle_is_refused():
+    whole = pickle.dumps({"data": PIXELS, "labels": [0, 1]})
+    with pytest.raises(DataError, match="batch is damaged"):
+        cifar10_archives.PYTHON.decode(whole[: len(whole) // 2], "batch")
+
+
+def test_binary_file_of_wrong_length_is_refused():
+    with pytest.raises(DataError, match="3072 bytes, not a multiple of 3073"):
+        cifar10_archives.BINARY.decode(bytes(3072), "batch")
+
+
+def test_missing_file_is_named(tmp_path):
+    batches = make_batches()
+    with tarfile.open(write_archive(tmp_path, cifar10_archives.BINARY, batches)) as archive:
+        archive.extractall(tmp_path / "b", filter="data")
+    (tmp_path / "b/cifar-10-batches-bin/data_batch_3.bin").unlink()
+    with pytest.raises(DataError, match=r"data_batch_3\.bin: No such file"):
+        cifar10.load_cifar10(tmp_path / "b", original_of(batches))
+
+
+def test_label_out_of_range_and_short_split_are_refused(tmp_path):
+    batches = make_batches()
+    batches[2].labels[4] = 10
+    path = write_archive(tmp_path, cifar10_archives.BINARY, batches)
+    original = original_of(batches, binary_md5=md5(path))
+    with pytest.raises(DataError, match=r"binary\.tar\.gz: split train has label 10, outside 0"):
+        cifar10.load_cifar10(tmp_path, original)
+    with pytest.raises(DataError, match=r"split train has 100 images, it must have 101"):
+        cifar10.load_cifar10(tmp_path, original._replace(sizes=(101, 20)))
