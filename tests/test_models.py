@@ -1,0 +1,275 @@
+"""The four-layer networks: sizes by arithmetic, values by an independent network in PyTorch."""
+
+import functools
+import math
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from src import models
+from src.models import four_layer
+
+IMAGES = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+# Kernels by the layer files: shape, standard deviation; every bias has the width of its layer.
+KERNELS = {
+    "conv3": {
+        "conv1": ((5, 5, 3, 32), 1e-4),
+        "conv2": ((5, 5, 32, 32), 0.01),
+        "conv3": ((5, 5, 32, 64), 0.01),
+        "fc10": ((4 * 4 * 64, 10), 0.01),
+    },
+    "conv3_fc64": {
+        "conv1": ((5, 5, 3, 32), 1e-4),
+        "conv2": ((5, 5, 32, 32), 0.01),
+        "conv3": ((5, 5, 32, 64), 0.01),
+        "fc64": ((4 * 4 * 64, 64), 0.1),
+        "fc10": ((64, 10), 0.1),
+    },
+    "conv2_local2": {
+        "conv1": ((5, 5, 3, 64), 1e-4),
+        "conv2": ((5, 5, 64, 64), 0.01),
+        "local3": ((8, 8, 9 * 64, 32), 0.04),
+        "local4": ((8, 8, 9 * 32, 32), 0.04),
+        "fc10": ((8 * 8 * 32, 10), 0.01),
+    },
+}
+PARAMETERS = {  # weights + biases, layer by layer
+    "conv3": (75 * 32 + 32) + (25 * 32 * 32 + 32) + (25 * 32 * 64 + 64) + (1024 * 10 + 10),
+    "conv3_fc64": (75 * 32 + 32)
+    + (25 * 32 * 32 + 32)
+    + (25 * 32 * 64 + 64)
+    + (1024 * 64 + 64)
+    + (64 * 10 + 10),
+    "conv2_local2": (75 * 64 + 64)
+    + (25 * 64 * 64 + 64)
+    + 64 * (9 * 64 * 32 + 32)
+    + 64 * (9 * 32 * 32 + 32)
+    + (2048 * 10 + 10),
+}
+
+
+def make(name: str, activation: str = "relu", init: str = "paper", classes: int = 10) -> nn.Module:
+    return models.make_model(name, activation=activation, init=init, num_classes=classes)
+
+
+def shapes(model: nn.Module) -> Mapping:
+    init = functools.partial(model.init, train=False)
+    return jax.tree.map(jnp.shape, jax.eval_shape(init, jax.random.key(0), IMAGES)["params"])
+
+
+@functools.cache
+def params_of(name: str, activation: str, init: str) -> Mapping:
+    start = jax.jit(functools.partial(make(name, activation, init).init, train=False))
+    return start(jax.random.key(1), jnp.zeros(IMAGES.shape))["params"]
+
+
+# --- Sizes. ---
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_shapes_and_parameters_by_arithmetic(name):
+    found = shapes(make(name))
+    assert {layer: found[layer]["kernel"] for layer in found} == {
+        layer: shape for layer, (shape, _) in KERNELS[name].items()
+    }
+    sizes = [math.prod(s) for s in jax.tree.leaves(found, is_leaf=lambda s: isinstance(s, tuple))]
+    assert sum(sizes) == PARAMETERS[name]
+
+
+def test_the_counts_that_the_layer_files_give():
+    assert PARAMETERS["conv3"] == 89_578
+    assert PARAMETERS["conv3_fc64"] == 145_578
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_one_logit_per_class(name):
+    model = make(name, classes=100)
+    fn = functools.partial(model.init_with_output, train=False)
+    logits, _ = jax.eval_shape(fn, jax.random.key(0), IMAGES)
+    assert logits.shape == (2, 100)
+    assert logits.dtype == jnp.float32
+
+
+# --- Initialization. ---
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_paper_recipe_begins_with_the_deviations_of_the_layer_files(name):
+    params = params_of(name, "relu", "paper")
+    for layer, (_, std) in KERNELS[name].items():
+        kernel = np.asarray(params[layer]["kernel"])
+        tolerance = 5 / math.sqrt(2 * kernel.size)  # five standard errors
+        np.testing.assert_allclose(kernel.std(), std, rtol=tolerance)
+        assert abs(kernel.mean()) < 5 * std / math.sqrt(kernel.size)
+        np.testing.assert_array_equal(params[layer]["bias"], 0)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_modern_recipe_begins_with_he_for_relu_and_glorot_for_tanh(activation):
+    """With the inputs of one place counted for local layers, and Glorot before the logits."""
+    params = params_of("conv2_local2", activation, "modern")
+    fans = {"conv1": (75, 25 * 64), "conv2": (25 * 64, 25 * 64), "fc10": (2048, 10)}
+    fans |= {"local3": (9 * 64, 32), "local4": (9 * 32, 32)}
+    for layer, (inputs, outputs) in fans.items():
+        he = activation == "relu" and layer != "fc10"
+        std = math.sqrt(2 / inputs) if he else math.sqrt(2 / (inputs + outputs))
+        kernel = np.asarray(params[layer]["kernel"])
+        np.testing.assert_allclose(kernel.std(), std, rtol=5 / math.sqrt(2 * kernel.size))
+        np.testing.assert_array_equal(params[layer]["bias"], 0)
+
+
+# --- Activations. ---
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [  # conv3 pools before its first activation and after the others; conv2_local2 after both
+        ("conv3", [(16, 16, 32), (16, 16, 32), (8, 8, 64)]),
+        ("conv3_fc64", [(16, 16, 32), (16, 16, 32), (8, 8, 64), (64,)]),
+        ("conv2_local2", [(32, 32, 64), (16, 16, 64), (8, 8, 32), (8, 8, 32)]),
+    ],
+)
+def test_the_activation_reaches_every_hidden_layer_at_its_place(monkeypatch, name, expected):
+    seen: list[tuple[int, ...]] = []
+
+    def double(x: jax.Array) -> jax.Array:
+        seen.append(x.shape[1:])
+        return jnp.tanh(x)
+
+    monkeypatch.setattr(four_layer, "get_activation", lambda name: double)
+    fn = functools.partial(make(name).init, train=False)
+    jax.eval_shape(fn, jax.random.key(0), IMAGES)
+    assert seen == expected
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_network_of_tanh_holds_no_other_nonlinearity_but_its_pools(name):
+    model = make(name, "tanh")
+    fn = functools.partial(model.apply, train=False)
+    params = jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), IMAGES)
+    text = str(jax.make_jaxpr(fn)(params, IMAGES))
+    layers = len(KERNELS[name]) - 1
+    assert text.count(" tanh ") == layers
+    for other in (" logistic ", " exp ", " erf "):
+        assert other not in text
+
+
+def test_activations_by_name_are_those_of_jax_nn_and_keep_the_shape():
+    x = jnp.linspace(-3, 3, 13)
+    for name in models.ACTIVATION_NAMES:
+        fn = models.get_activation(name)
+        assert fn(x).shape == x.shape
+        if name != "scaled_tanh":
+            assert fn is getattr(jax.nn, name)
+
+
+def test_activations_by_arithmetic():
+    x = np.linspace(-4, 4, 17, dtype=np.float32)
+    for name, expected in [
+        ("relu", np.maximum(x, 0)),
+        ("tanh", (np.exp(2 * x) - 1) / (np.exp(2 * x) + 1)),
+        ("sigmoid", 1 / (1 + np.exp(-x))),
+        ("scaled_tanh", 1.7159 * np.tanh(2 * x / 3)),
+        ("softplus", np.log(1 + np.exp(x))),
+    ]:
+        np.testing.assert_allclose(models.get_activation(name)(jnp.asarray(x)), expected, atol=1e-5)
+
+
+def test_scaled_tanh_maps_one_to_one():
+    value = models.get_activation("scaled_tanh")(jnp.asarray([1.0, -1.0]))
+    np.testing.assert_allclose(value, [1, -1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rellu", "did you mean 'relu'"),
+        ("than", "did you mean 'tanh'"),
+        ("scaled-tanh", "did you mean 'scaled_tanh'"),
+        ("xyz", "known are .*relu.*scaled_tanh"),
+        ("softmax", "unknown activation"),  # of jax.nn, but it mixes the numbers
+        ("initializers", "unknown activation"),  # of jax.nn, but no function
+        ("", "unknown activation"),
+    ],
+)
+def test_an_unknown_activation_comes_with_the_nearest(name, message):
+    with pytest.raises(ValueError, match=message):
+        models.get_activation(name)
+
+
+def test_unknown_models_and_options_are_refused():
+    with pytest.raises(ValueError, match="unknown model 'conv33'; did you mean 'conv3'"):
+        make("conv33")
+    with pytest.raises(ValueError, match="conv3 has no option 'dropout'"):
+        models.make_model("conv3", activation="relu", init="paper", num_classes=10, dropout=0.5)
+
+
+# --- The same network in PyTorch. ---
+
+
+def recipe_images(recipe: str) -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
+    if recipe == "paper":
+        return pixels - pixels.mean(axis=0, keepdims=True)
+    return (pixels - pixels.mean((0, 1, 2), keepdims=True)) / pixels.std((0, 1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "activation"),
+    [
+        ("paper", "conv3", "relu"),
+        ("paper", "conv3", "tanh"),
+        ("modern", "conv3", "relu"),
+        ("modern", "conv3_fc64", "tanh"),
+    ],
+)
+def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation):
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    images = recipe_images(recipe)
+    labels = np.arange(8) % 10
+    params = params_of(name, activation, recipe)
+    if recipe == "paper":  # as after some training: at the start all logits are nearly equal
+        first = {**params["conv1"], "kernel": 30 * params["conv1"]["kernel"]}
+        params = {**params, "conv1": first}
+
+    model = make(name, activation, recipe)
+
+    def loss_fn(params: Mapping) -> tuple[jax.Array, jax.Array]:
+        logits = model.apply({"params": params}, jnp.asarray(images), train=True)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
+
+    (_, logits), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
+
+    def to_torch(value: jax.Array) -> "torch.Tensor":
+        array = np.asarray(value)
+        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+        return torch.tensor(np.ascontiguousarray(array), requires_grad=True)
+
+    weights = jax.tree.map(to_torch, params)
+    act = {"relu": torch.relu, "tanh": torch.tanh}[activation]
+    average = functools.partial(
+        F.avg_pool2d, kernel_size=3, stride=2, ceil_mode=True, count_include_pad=False
+    )
+    conv = lambda x, layer: F.conv2d(x, layer["kernel"], layer["bias"], padding=2)  # noqa: E731
+    x = torch.tensor(images.transpose(0, 3, 1, 2))
+    x = act(F.max_pool2d(conv(x, weights["conv1"]), 3, 2, ceil_mode=True))
+    x = average(act(conv(x, weights["conv2"])))
+    x = average(act(conv(x, weights["conv3"])))
+    x = x.permute(0, 2, 3, 1).reshape(8, -1)
+    if name == "conv3_fc64":
+        x = act(F.linear(x, weights["fc64"]["kernel"], weights["fc64"]["bias"]))
+    x = F.linear(x, weights["fc10"]["kernel"], weights["fc10"]["bias"])
+    F.cross_entropy(x, torch.tensor(labels)).backward()
+
+    np.testing.assert_allclose(logits, x.detach().numpy(), atol=1e-4)
+    for ours, theirs in zip(jax.tree.leaves(grads), jax.tree.leaves(weights), strict=True):
+        expected = theirs.grad.numpy()
+        expected = expected.transpose(2, 3, 1, 0) if expected.ndim == 4 else expected.T
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
