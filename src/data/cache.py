@@ -93,7 +93,7 @@ def _write(path: Path, stamp: list, dataset: Dataset) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        say(f"decoded images are not kept for the next start: {error.strerror}: {path}")
+        say(f"decoded images are not kept for the next start ({error.strerror or error}): {path}")
 
 
 def _remove_abandoned(folder: Path) -> None:
