@@ -82,6 +82,8 @@ def _fault(path: Path) -> str:
         wanted = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         return f"{MANIFEST}: {type(error).__name__}"
+    if not isinstance(wanted, dict):
+        return f"{MANIFEST} is not as written"
     found = _digests(path)
     wrong = sorted(
         name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)

@@ -124,7 +124,8 @@ class Run:
         arrays = {"state": state, "wrong": progress.wrong, "loss": progress.loss}
         rest = {"iteration": progress.iteration, "rows": progress.rows, "seconds": progress.seconds}
         rest["diverged"] = self.diverged
-        checkpoints.save(self.directory / "checkpoints", progress.iteration, arrays, rest)
+        if progress.rows:  # diverged before the first point: nothing to go on from
+            checkpoints.save(self.directory / "checkpoints", progress.iteration, arrays, rest)
         records.write_metrics(self.directory, progress.rows)
 
     def restore(self, state: TrainState) -> tuple[TrainState, list[str]]:

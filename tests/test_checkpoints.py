@@ -1,0 +1,146 @@
+import json
+import random
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from src import checkpoints
+from src.train_step import TrainState, make_optimizer
+
+
+def make_arrays(iteration: int) -> dict:
+    params = {"fc": {"kernel": jnp.full((3, 2), iteration + 1 / 3), "bias": jnp.zeros(2)}}
+    opt_state = make_optimizer(0.1, 0.9, 2.0, 0.0).init(params)
+    state = TrainState(jnp.int32(iteration), params, opt_state)
+    return {"state": state, "wrong": np.arange(1 + iteration % 7, dtype=np.int32)}
+
+
+def make_progress(iteration: int) -> dict:
+    return {
+        "iteration": iteration,
+        "rows": [{"train_error": 0.1 + 0.2, "test_error": float("nan")}],
+    }
+
+
+def like() -> dict:
+    return make_arrays(0)
+
+
+def save(directory: Path, *iterations: int) -> None:
+    for iteration in iterations:
+        checkpoints.save(directory, iteration, make_arrays(iteration), make_progress(iteration))
+
+
+def assert_restores(directory: Path, iteration: int | None, complaints: int) -> list[str]:
+    arrays, progress, lines = checkpoints.restore(directory, like())
+    assert len(lines) == complaints
+    if iteration is None:
+        assert arrays is None
+        return lines
+    assert progress["iteration"] == iteration
+    expected = make_arrays(iteration)
+    assert jax.tree.structure(arrays) == jax.tree.structure(expected)
+    for found, wanted in zip(jax.tree.leaves(arrays), jax.tree.leaves(expected), strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+    return lines
+
+
+def files_of(checkpoint: Path) -> list[Path]:
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
+    save(tmp_path / "checkpoints", 39)
+    assert_restores(tmp_path / "checkpoints", 39, complaints=0)
+    _, progress, _ = checkpoints.restore(tmp_path / "checkpoints", like())
+    assert progress["rows"][0]["train_error"] == 0.1 + 0.2
+    assert np.isnan(progress["rows"][0]["test_error"])
+
+
+def test_nothing_there_is_no_checkpoint(tmp_path):
+    assert_restores(tmp_path / "checkpoints", None, complaints=0)
+
+
+def test_the_newest_two_are_kept_and_the_newest_used(tmp_path):
+    save(tmp_path, 9, 10, 100)  # in the order of numbers, not of letters
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "100"]
+    assert checkpoints.KEEP == 2
+    assert_restores(tmp_path, 100, complaints=0)
+
+
+def test_saving_again_at_the_same_iteration_replaces(tmp_path):
+    checkpoints.save(tmp_path, 5, make_arrays(4), make_progress(4))
+    save(tmp_path, 5)
+    assert_restores(tmp_path, 5, complaints=0)
+
+
+def test_half_written_ones_are_passed_over(tmp_path):
+    save(tmp_path, 10, 20)
+    shutil.copytree(tmp_path / "20", tmp_path / "partial-30")  # the process died before the rename
+    (tmp_path / "partial-30" / "manifest.json").unlink()
+    assert_restores(tmp_path, 20, complaints=0)
+    save(tmp_path, 30)
+    assert_restores(tmp_path, 30, complaints=0)
+    assert not (tmp_path / "partial-30").exists()
+
+
+@pytest.mark.parametrize("fault", ["flip", "truncate", "remove", "add", "empty"])
+def test_every_damaged_file_is_noticed_and_the_checkpoint_before_used(tmp_path, fault):
+    save(tmp_path / "sound", 10, 20)
+    rng = random.Random(0)
+    files = [path.relative_to(tmp_path / "sound") for path in files_of(tmp_path / "sound" / "20")]
+    assert len(files) >= 3  # manifest.json, progress.json, and Orbax's own
+    for file in files[:1] if fault == "add" else files:
+        shutil.rmtree(tmp_path / "damaged", ignore_errors=True)
+        shutil.copytree(tmp_path / "sound", tmp_path / "damaged")
+        damage(tmp_path / "damaged" / file, fault, rng)
+        (line,) = assert_restores(tmp_path / "damaged", 10, complaints=1)
+        assert "20 is damaged" in line
+        assert "set aside as damaged-20" in line
+        assert (tmp_path / "damaged" / "damaged-20").is_dir()
+        assert_restores(tmp_path / "damaged", 10, complaints=0)
+
+
+def damage(path: Path, fault: str, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    if fault == "flip" and content:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+    elif fault == "truncate" and content:
+        path.write_bytes(content[: len(content) // 2])
+    elif fault == "empty" and content:
+        path.write_bytes(b"")
+    elif fault == "add":
+        (path.parent / "more").write_bytes(b"0")
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", "3", "{", '{"progress.json": 1}'])
+def test_a_manifest_that_is_not_one_is_noticed(tmp_path, content):
+    save(tmp_path, 10, 20)
+    (tmp_path / "20" / "manifest.json").write_text(content)
+    assert_restores(tmp_path, 10, complaints=1)
+
+
+def test_with_all_damaged_it_starts_again_and_says_so(tmp_path):
+    save(tmp_path, 10, 20)
+    for iteration in (10, 20):
+        (tmp_path / str(iteration) / "progress.json").write_text(json.dumps({}))
+    lines = assert_restores(tmp_path, None, complaints=2)
+    assert "20" in lines[0] and "10" in lines[1]
+    save(tmp_path, 10)
+    assert_restores(tmp_path, 10, complaints=0)
+
+
+def test_an_optimizer_of_another_kind_is_not_restored_in_silence(tmp_path):
+    save(tmp_path, 10)
+    other = {"state": optax.adam(0.1).init({"w": jnp.zeros(3)}), "wrong": np.zeros(0, np.int32)}
+    with pytest.raises(ValueError):
+        checkpoints.restore(tmp_path, other)

@@ -1,0 +1,266 @@
+"""The step: its update rule against NumPy, its devices against one another."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from src import train_step
+from src.train_step import Images, TrainState
+
+BATCH, STEPS, CLASSES, SIZE = 16, 10, 5, 6
+RATE = 0.05
+Options = dict[str, Any]
+RECIPE: Options = {"momentum": 0.9, "bias_rate": 2.0, "weight_decay": 5e-4}
+
+
+def apply_fn(params: Any, pixels: jax.Array, keys: jax.Array | None) -> jax.Array:
+    """Two layers, and noise of each example's own where there are keys, as dropout would be."""
+    x = pixels.reshape(pixels.shape[0], -1)
+    x = jnp.tanh(x @ params["fc1"]["kernel"] + params["fc1"]["bias"].reshape(1, -1))
+    if keys is not None:
+        x = x + 0.1 * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys)
+    return x @ params["fc2"]["kernel"] + params["fc2"]["bias"].reshape(1, -1)
+
+
+def make_params() -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    sizes = {"fc1": (SIZE * SIZE * 3, 7), "fc2": (7, CLASSES)}
+    return {
+        name: {
+            "kernel": rng.normal(0, 0.3, shape).astype(np.float32),
+            "bias": rng.normal(0, 0.3, shape[1:]).astype(np.float32),
+        }
+        for name, shape in sizes.items()
+    }
+
+
+def make_images(count: int = 40) -> Images:
+    rng = np.random.default_rng(1)
+    return Images(
+        rng.integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8),
+        rng.integers(0, CLASSES, count).astype(np.int32),
+        np.full((1, 1, 1, 3), 120, np.float32),
+        np.full((1, 1, 1, 3), 60, np.float32),
+    )
+
+
+def make_indices(steps: int = STEPS) -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 40, (steps, BATCH))
+
+
+make_optimizer = functools.partial(train_step.make_optimizer, **RECIPE)
+
+
+def run(
+    parallel: str,
+    devices: Sequence[jax.Device],
+    *,
+    calls: int = 1,
+    steps: int = STEPS,
+    apply: Callable[..., jax.Array] = apply_fn,
+    **options: Any,
+) -> tuple[TrainState, np.ndarray, np.ndarray]:
+    """State, wrong and loss after `calls` dispatches of `steps` steps."""
+    fn = train_step.across_devices(
+        train_step.make_train_steps(apply, make_optimizer, **options),
+        parallel,
+        5,
+        donate_state=True,
+        devices=devices,
+    )
+    place = functools.partial(train_step.replicate, devices=devices)
+    params = make_params()
+    state = place(TrainState(jnp.int32(0), params, make_optimizer(0.0).init(params)))
+    rate, key, data = place((jnp.float32(RATE), jax.random.key(3), make_images()))
+    wrong, loss = [], []
+    for indices in np.split(make_indices(calls * steps), calls):
+        state, errors = fn(state, train_step.split_indices(indices, devices), rate, key, data)
+        wrong.append(np.asarray(errors.wrong))
+        loss.append(np.asarray(errors.loss))
+    return state, np.concatenate(wrong), np.concatenate(loss)
+
+
+# --- The update rule. ---
+
+
+def velocities(params: dict, gradients: list[dict], rates: list[float], recipe: Options) -> dict:
+    """v <- m v - rate (wd w + g); w <- w + v; biases at their own rate and without decay."""
+    params = jax.tree.map(np.float64, params)
+    velocity = jax.tree.map(np.zeros_like, params)
+    for grads, rate in zip(gradients, rates, strict=True):
+        for layer in params:
+            for name in params[layer]:
+                bias = name == "bias"
+                step = rate * (recipe["bias_rate"] if bias else 1)
+                decay = 0 if bias else recipe["weight_decay"]
+                pull = decay * params[layer][name] + grads[layer][name]
+                velocity[layer][name] = recipe["momentum"] * velocity[layer][name] - step * pull
+                params[layer][name] = params[layer][name] + velocity[layer][name]
+    return params
+
+
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, {"momentum": 0.5, "bias_rate": 1.0, "weight_decay": 0.1}]
+)
+def test_the_update_is_the_papers_across_a_drop_of_the_rate(recipe):
+    rng = np.random.default_rng(0)
+    params = make_params()
+    gradients = [
+        jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
+        for _ in range(12)
+    ]
+    rates = [0.05] * 6 + [0.005] * 6
+    ours, state = params, train_step.make_optimizer(0.0, **recipe).init(params)
+    for grads, rate in zip(gradients, rates, strict=True):
+        optimizer = train_step.make_optimizer(rate, **recipe)
+        updates, state = optimizer.update(grads, state, ours)
+        ours = optax.apply_updates(ours, updates)
+    expected = velocities(params, gradients, rates, recipe)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, expected
+    )
+
+
+def test_one_step_is_the_mean_gradient_of_the_batch():
+    """Loss and gradients by NumPy, for the softmax of a single layer."""
+
+    def one_layer(params: Any, pixels: jax.Array, keys: jax.Array | None) -> jax.Array:
+        del keys
+        x = pixels.reshape(pixels.shape[0], -1)[:, :7]
+        return x @ params["fc2"]["kernel"] + params["fc2"]["bias"].reshape(1, -1)
+
+    state, wrong, loss = run("pmap", jax.devices(), steps=1, apply=one_layer)
+    data, params, rows = make_images(), make_params(), make_indices(1)[0]
+    x = ((data.images[rows].astype(np.float64) - 120) / 60).reshape(BATCH, -1)[:, :7]
+    logits = x @ params["fc2"]["kernel"] + params["fc2"]["bias"]
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = data.labels[rows]
+    grads = (softmax - np.eye(CLASSES)[labels]) / BATCH
+    np.testing.assert_allclose(loss, [-np.log(softmax[range(BATCH), labels]).mean()], rtol=1e-5)
+    np.testing.assert_array_equal(wrong, [np.sum(logits.argmax(axis=1) != labels)])
+    decayed = 5e-4 * params["fc2"]["kernel"] + x.T @ grads
+    after = jax.device_get(state.params)["fc2"]
+    np.testing.assert_allclose(after["kernel"], params["fc2"]["kernel"] - RATE * decayed, rtol=1e-4)
+    np.testing.assert_allclose(
+        after["bias"], params["fc2"]["bias"] - 2 * RATE * grads.sum(axis=0), rtol=1e-4
+    )
+
+
+# --- Devices. ---
+
+
+@functools.cache
+def after_ten_steps(parallel: str, devices: int) -> tuple[TrainState, np.ndarray, np.ndarray]:
+    return run(parallel, jax.devices()[:devices])
+
+
+@pytest.mark.parametrize(("parallel", "devices"), [("shard_map", 8), ("pmap", 1), ("pmap", 2)])
+def test_eight_devices_agree_with_one_and_pmap_with_shard_map(parallel, devices):
+    """Random numbers included: they belong to the image's place in the global batch."""
+    (state, wrong, loss), (other, wrong_too, loss_too) = (
+        after_ten_steps("pmap", 8),
+        after_ten_steps(parallel, devices),
+    )
+    assert int(state.step) == int(other.step) == STEPS
+    np.testing.assert_array_equal(wrong, wrong_too)
+    np.testing.assert_allclose(loss, loss_too, rtol=1e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+        jax.device_get((state.params, state.opt_state)),
+        jax.device_get((other.params, other.opt_state)),
+    )
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), jax.device_get(state.params), make_params()
+    )
+    assert min(jax.tree.leaves(moved)) > 1e-3
+
+
+@pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
+def test_replicas_are_bit_equal(parallel):
+    state, _, _ = after_ten_steps(parallel, 8)
+    for leaf in jax.tree.leaves(state):
+        replicas = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(replicas) == 8
+        assert {replica.shape for replica in replicas} == {leaf.shape}
+        assert len({replica.tobytes() for replica in replicas}) == 1
+
+
+@pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
+def test_three_steps_trace_once(parallel):
+    traces = []
+
+    def counted(*arguments: Any) -> jax.Array:
+        traces.append(1)
+        return apply_fn(*arguments)
+
+    run(parallel, jax.devices(), calls=1, steps=1, apply=counted)
+    once = len(traces)
+    run(parallel, jax.devices(), calls=3, steps=1, apply=counted)
+    assert once > 0
+    assert len(traces) == 2 * once
+
+
+def test_many_steps_in_one_dispatch_are_the_same_steps():
+    state, wrong, loss = run("pmap", jax.devices(), calls=5, steps=2)
+    whole, wrong_too, loss_too = after_ten_steps("pmap", 8)
+    np.testing.assert_array_equal(wrong, wrong_too)
+    np.testing.assert_allclose(loss, loss_too, rtol=1e-6)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+        jax.device_get(state.params),
+        jax.device_get(whole.params),
+    )
+
+
+def test_each_step_and_image_has_random_numbers_of_its_own():
+    """Augmentation that marks each image with its number shows them."""
+    marks = []
+
+    def augment(images: jax.Array, keys: jax.Array) -> jax.Array:
+        numbers = jax.vmap(lambda key: jax.random.bits(key, dtype=jnp.uint32))(keys)
+        jax.debug.callback(lambda found: marks.append(np.asarray(found)), numbers)
+        return images
+
+    run("pmap", jax.devices(), steps=3, augment_fn=augment)
+    jax.effects_barrier()
+    eight = np.sort(np.concatenate(marks))
+    assert len(set(eight.tolist())) == 3 * BATCH
+    marks.clear()
+    run("pmap", jax.devices()[:1], steps=3, augment_fn=augment)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(np.sort(np.concatenate(marks)), eight)
+
+
+# --- Testing. ---
+
+
+@pytest.mark.parametrize(("parallel", "devices"), [("pmap", 8), ("pmap", 1), ("shard_map", 8)])
+def test_errors_are_counted_once_per_image_with_an_uneven_last_batch(parallel, devices):
+    chosen = jax.devices()[:devices]
+    count = train_step.across_devices(
+        train_step.make_count_errors(apply_fn), parallel, 3, donate_state=False, devices=chosen
+    )
+    params, data = make_params(), make_images()
+    rows = np.full((3, BATCH), -1)
+    rows.ravel()[:40] = np.arange(40)  # two whole batches and half of one
+    place = functools.partial(train_step.replicate, devices=chosen)
+    wrong = count(place(params), train_step.split_indices(rows, chosen), place(data))
+    x = ((data.images.astype(np.float64) - 120) / 60).reshape(40, -1)
+    hidden = np.tanh(x @ params["fc1"]["kernel"] + params["fc1"]["bias"])
+    logits = hidden @ params["fc2"]["kernel"] + params["fc2"]["bias"]
+    assert int(wrong) == np.sum(logits.argmax(axis=1) != data.labels)
+
+
+def test_a_batch_is_split_in_order():
+    split = train_step.split_indices(np.arange(32).reshape(2, 16), jax.devices())
+    assert split.shape == (2, 8, 2)
+    np.testing.assert_array_equal(split[1, 3], [22, 23])
+    for device, shard in enumerate(split.addressable_shards):
+        assert shard.data.shape == (2, 1, 2)
+        np.testing.assert_array_equal(shard.data[0, 0], [2 * device, 2 * device + 1])
