@@ -71,7 +71,7 @@ class Run:
     def iterations_to_target(self) -> float:
         target = self.settings["target_train_error"]
         reached = (row["iteration"] for row in self.progress.rows if row["train_error"] <= target)
-        return next(reached, math.inf)
+        return float(next(reached, math.inf))
 
     @property
     def status(self) -> Status:

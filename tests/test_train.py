@@ -1,0 +1,334 @@
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src import checkpoints, program, records, train
+from src.program import Program
+from src.train_step import TrainState, make_optimizer
+from src.trials import make_arms, make_trial
+from tests import tiny
+
+IMAGES = 40  # in batches of 16: 2.5 iterations an epoch
+Limits = tuple[tuple[float, float], ...]
+
+
+def make_run(directory: Path, limits: Limits = (), **changes: Any) -> train.Run:
+    config = tiny.make_config(**({"max_epochs": 4.0} | changes))
+    (arm,) = make_arms(config)
+    return train.Run(make_trial(arm, "selection", 0.02, 0), IMAGES, directory, limits)
+
+
+class FakeProgram(Program):
+    """Counts its steps in the state, and gets so many images of each batch wrong."""
+
+    def __init__(self, wrong: Sequence[float], frozen: Sequence[float] = ()):
+        self.wrong, self.frozen = wrong, frozen
+        self.train, self.test = "train", "test"
+
+    def start(self, seed: int) -> TrainState:
+        params = {"w": np.zeros(1, np.float32)}
+        return TrainState(jnp.int32(0), params, make_optimizer(0.0, 0.9, 1.0, 0.0).init({}))
+
+    def prepare(self, seed: int, learning_rate: float, steps: int) -> Callable[..., Any]:
+        def step_fn(state: TrainState, indices: np.ndarray) -> tuple:
+            assert indices.shape == (steps, 16)
+            first = int(state.step)
+            wrong = np.asarray(self.wrong[first : first + steps], np.float32)
+            loss = np.where(np.isfinite(wrong), 2.0, wrong).astype(np.float32)
+            state = state._replace(step=state.step + steps)
+            return state, np.nan_to_num(wrong).astype(np.int32), loss
+
+        return step_fn
+
+    def error(self, params: Any, split: Any) -> float:
+        return 0.875 if split == "test" else self.frozen.pop(0)
+
+
+def train_fake(run: train.Run, wrong: Sequence[float], **options: Any) -> dict[str, Any]:
+    return train.train_trial(run, FakeProgram(list(wrong)), **options)
+
+
+def column(run: train.Run, name: str) -> list[float]:
+    return [row[name] for row in run.progress.rows]
+
+
+# --- What is recorded. ---
+
+
+def test_the_online_error_is_over_the_batches_of_the_trailing_epoch(tmp_path):
+    run = make_run(tmp_path, points_per_epoch=2)  # a point per iteration: 2.5 / 2, rounded down
+    losses = [2.0, 1.0, 0.5, 0.25]
+    for wrong, loss in zip([16, 12, 8, 1], losses, strict=True):
+        run.record(np.array([wrong]), np.array([loss], np.float32), 0.5)
+    # An epoch of 2.5 batches: the last three. Before the first epoch is over, those since the start.
+    assert column(run, "train_error") == [16 / 16, 28 / 32, 36 / 48, 21 / 48]
+    assert column(run, "train_loss") == [2, 1.5, 3.5 / 3, 1.75 / 3]
+    assert column(run, "interval_error") == [1, 12 / 16, 8 / 16, 1 / 16]
+    assert column(run, "iteration") == [1, 2, 3, 4]
+    assert column(run, "epoch") == [0.4, 0.8, 1.2, 1.6]
+    assert column(run, "train_seconds") == [0.5, 1.0, 1.5, 2.0]
+    assert all(math.isnan(error) for error in column(run, "test_error"))
+
+
+def test_a_point_holds_the_batches_since_the_one_before(tmp_path):
+    run = make_run(tmp_path, points_per_epoch=1)  # every second iteration: 2.5, rounded down
+    for wrong in ([16, 8], [4, 0]):
+        run.record(np.array(wrong), np.ones(2, np.float32), 0.0)
+    assert column(run, "interval_error") == [24 / 32, 4 / 32]
+    assert column(run, "train_error") == [24 / 32, (8 + 4 + 0) / 48]
+    assert column(run, "iteration") == [2, 4]
+
+
+def test_due_at_the_first_point_past_every_so_many_epochs(tmp_path):
+    def points(every_epochs: float, points_per_epoch: int) -> list[int]:
+        run = make_run(tmp_path, points_per_epoch=points_per_epoch)
+        found = []
+        for iteration in range(run.per_point, 11, run.per_point):
+            run.progress.iteration = iteration
+            found += [iteration] * run.due(every_epochs)
+        return found
+
+    assert points(1.0, 2) == [3, 5, 8, 10]  # at 2.5, 5, 7.5 and 10 iterations
+    assert points(2.0, 2) == [5, 10]
+    assert points(1.0, 1) == [4, 6, 8, 10]  # a point every second iteration
+    assert points(0.1, 2) == list(range(1, 11))
+    assert points(1000.0, 2) == []
+
+
+# --- When it stops. ---
+
+
+def test_target_met_at_the_first_point(tmp_path):
+    outcome = train_fake(make_run(tmp_path, target_train_error=0.25), [4] * 10)
+    assert outcome["status"] == "reached"
+    assert outcome["iterations_to_target"] == outcome["iterations"] == 1
+    assert outcome["epochs_to_target"] == 0.4
+    assert outcome["seconds_to_target"] == outcome["train_seconds"]
+    assert outcome["final_train_error"] == 0.25
+    assert outcome["final_test_error"] == 0.875
+
+
+def test_target_met_exactly_and_not_one_image_above_it(tmp_path):
+    # Over three batches: 12 of 48 is 0.25, 13 of 48 is not.
+    outcome = train_fake(make_run(tmp_path), [16, 4, 4, 5, 4, 3, 0])
+    assert outcome["iterations_to_target"] == 6  # 4 + 4 + 5 = 13, 4 + 5 + 4 = 13, 5 + 4 + 3 = 12
+    assert outcome["iterations"] == 6
+
+
+def test_target_never_met(tmp_path):
+    run = make_run(tmp_path, max_epochs=2.0)
+    outcome = train_fake(run, [5] * 20)
+    assert outcome["status"] == "censored"
+    assert outcome["iterations"] == 5  # 2 epochs of 2.5
+    for name in ("iterations_to_target", "epochs_to_target", "seconds_to_target"):
+        assert outcome[name] == math.inf
+    assert outcome["final_train_error"] == 5 / 16
+    metrics = records.read_metrics(tmp_path)
+    np.testing.assert_array_equal(metrics["iteration"], [1, 2, 3, 4, 5])
+    assert metrics["test_error"][-1] == 0.875
+
+
+def test_the_last_point_is_the_first_at_or_past_the_last_epoch(tmp_path):
+    outcome = train_fake(make_run(tmp_path, max_epochs=1.0), [5] * 20)
+    assert outcome["iterations"] == 3  # 2.5 iterations are no whole number
+
+
+def test_without_stopping_at_the_target_it_goes_on_and_remembers(tmp_path):
+    run = make_run(tmp_path, stop_at_target=False, max_epochs=4.0)
+    outcome = train_fake(run, [16, 0, 0, 0, 16, 16, 16, 16, 16, 16])
+    assert outcome["status"] == "reached"
+    assert outcome["iterations_to_target"] == 4
+    assert outcome["iterations"] == 10
+    assert outcome["final_train_error"] == 1.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_diverged_at_the_first_loss_that_is_no_number(tmp_path, value):
+    run = make_run(tmp_path, points_per_epoch=1, max_epochs=10.0)
+    outcome = train_fake(run, [16, 12, 12, value, 12, 12])
+    assert outcome["status"] == "diverged"
+    assert outcome["iterations"] == 4
+    assert outcome["iterations_to_target"] == math.inf
+    assert math.isnan(outcome["final_train_error"])
+    assert math.isnan(outcome["final_test_error"])
+    np.testing.assert_array_equal(records.read_metrics(tmp_path)["iteration"], [2])
+
+
+def test_diverged_before_the_first_point(tmp_path):
+    outcome = train_fake(make_run(tmp_path), [math.nan] * 10)
+    assert outcome["status"] == "diverged"
+    assert outcome["iterations"] == 1
+    assert len(records.read_metrics(tmp_path)["iteration"]) == 0
+
+
+def test_an_interval_of_one_iteration_is_the_shortest(tmp_path):
+    assert make_run(tmp_path, points_per_epoch=1000).per_point == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "iterations", "status"),
+    [
+        (((0.5, 2), (0.25, 9)), 2, "censored"),  # 50% allowed 2 iterations, needs 3
+        (((0.5, 3), (0.25, 9)), 5, "reached"),  # met at the last moment
+        (((0.5, 2.5),), 3, "reached_half"),  # a limit between two points falls at the next
+        (((0.5, 3), (0.25, 5)), 5, "reached"),  # a tie is no loss
+        (((0.5, 3), (0.25, 4)), 4, "censored"),
+        (((0.25, 4),), 4, "censored"),
+        ((), 5, "reached"),
+    ],
+)
+def test_a_race_is_lost_when_an_error_was_not_reached_in_time(tmp_path, limits, iterations, status):
+    # Errors over the trailing three batches: 1, 1, 24/48 = 0.5, 16/48, 12/48 = 0.25.
+    run = make_run(tmp_path, limits)
+    outcome = train_fake(run, [16, 16, 8, 8, 0, 4, 4, 4, 4, 4])
+    expected = [1, 1, 40 / 48, 32 / 48, 16 / 48]
+    assert column(run, "train_error")[:2] == expected[:2]
+    assert outcome["status"] == status
+    assert outcome["iterations"] == iterations
+
+
+def test_the_frozen_measure_is_of_the_whole_training_set(tmp_path):
+    run = make_run(tmp_path, measure="frozen")
+    outcome = train.train_trial(run, FakeProgram([16] * 10, frozen=[0.5, 0.26, 0.25]))
+    assert column(run, "train_error") == [0.5, 0.26, 0.25]
+    assert column(run, "interval_error") == [1, 1, 1]
+    assert outcome["iterations_to_target"] == 3
+
+
+# --- Stopping and going on. ---
+
+
+def test_a_stopped_trial_saves_itself_and_goes_on(tmp_path):
+    wrong = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7]
+    whole = make_run(tmp_path / "whole")
+    expected = train_fake(whole, wrong)
+    run = make_run(tmp_path / "stopped")
+    seen: list[int] = []
+    with pytest.raises(train.Interrupted):
+        train_fake(
+            run,
+            wrong,
+            on_point=lambda run: seen.append(run.progress.iteration),
+            should_stop=lambda: len(seen) == 4,
+        )
+    assert seen == [1, 2, 3, 4]
+    resumed = make_run(tmp_path / "stopped")
+    outcome = train_fake(resumed, wrong, on_point=lambda run: seen.append(run.progress.iteration))
+    assert seen == list(range(1, 11))
+    assert tiny.without_times(outcome) == tiny.without_times(expected)
+    for row, wanted in zip(resumed.progress.rows, whole.progress.rows, strict=True):
+        assert tiny.without_times(row) == tiny.without_times(wanted)
+    assert resumed.progress.seconds["train"] > run.progress.seconds["train"]
+
+
+def test_a_stop_asked_for_at_the_last_point_is_no_interruption(tmp_path):
+    outcome = train_fake(make_run(tmp_path), [0] * 10, should_stop=lambda: True)
+    assert outcome["status"] == "reached"
+
+
+@pytest.fixture(scope="module")
+def tiny_program() -> Program:
+    return make_program()
+
+
+def make_program(**changes: Any) -> Program:
+    (arm,) = make_arms(tiny.make_config(**changes))
+    parallel = changes.get("parallel", "pmap")
+    return Program(arm.settings, tiny.make_dataset(IMAGES), parallel)
+
+
+def final_state(directory: Path, program: Program) -> Any:
+    run = make_run(directory)
+    like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
+    arrays, progress, _ = checkpoints.restore(directory / "checkpoints", like)
+    return arrays, progress
+
+
+def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path, tiny_program):
+    """Stopped twice, its newest checkpoint damaged once: parameters, velocities and metrics."""
+    whole = make_run(tmp_path / "whole")
+    expected = train.train_trial(whole, tiny_program)
+    assert expected["iterations"] == 10
+    directory = tmp_path / "stopped"
+    complaints: list[str] = []
+    for stop_after in (4, 2, 99):
+        points = iter(range(1, 100))
+        try:
+            outcome = train.train_trial(
+                make_run(directory),
+                tiny_program,
+                should_stop=lambda n=stop_after, points=points: next(points) == n,
+                on_complaint=complaints.append,
+            )
+        except train.Interrupted:
+            newest = max(
+                int(p.name) for p in (directory / "checkpoints").iterdir() if p.name.isdigit()
+            )
+            if stop_after == 2:  # at iteration 6; the one before is of iteration 5
+                path = directory / "checkpoints" / str(newest) / "progress.json"
+                path.write_bytes(path.read_bytes()[:-9])
+    assert len(complaints) == 1
+    assert tiny.without_times(outcome) == tiny.without_times(expected)
+    (arrays, progress), (wanted, wanted_progress) = (
+        final_state(tmp_path / name, tiny_program) for name in ("stopped", "whole")
+    )
+    for ours, theirs in zip(jax.tree.leaves(arrays), jax.tree.leaves(wanted), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    assert int(arrays["state"].step) == 10
+    for row, other in zip(progress["rows"], wanted_progress["rows"], strict=True):
+        assert tiny.without_times(row) == tiny.without_times(other)
+
+
+def test_the_same_seed_twice_is_the_same_and_another_is_not(tiny_program):
+    leaves = [
+        np.concatenate(
+            [np.ravel(leaf) for leaf in jax.tree.leaves(tiny_program.start(seed).params)]
+        )
+        for seed in (3, 3, 4)
+    ]
+    np.testing.assert_array_equal(leaves[0], leaves[1])
+    assert not np.array_equal(leaves[0], leaves[2])
+
+
+def test_the_error_of_a_split_counts_every_image_once(tiny_program):
+    params = tiny_program.start(0).params
+    data = tiny.make_dataset(IMAGES)
+    images = data.test.images.astype(np.float64)
+    mean = data.train.images.astype(np.float64).mean((0, 1, 2))
+    std = data.train.images.astype(np.float64).std((0, 1, 2))
+    pixels = jnp.asarray((images - mean) / std, jnp.float32)
+    logits = tiny_program.model.apply({"params": params}, pixels, train=False)
+    wrong = np.sum(np.argmax(np.asarray(logits), axis=1) != data.test.labels)
+    assert tiny_program.error(params, tiny_program.test) == wrong / 24
+
+
+def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):
+    tiny_program.prepare(0, 0.02, 1)
+    compiled = dict(tiny_program._compiled)
+    tiny_program.prepare(5, 0.08, 1)
+    assert tiny_program._compiled == compiled
+
+
+# --- The network's input. ---
+
+
+def test_input_scaling_by_numpy():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3)).astype(np.uint8)
+    shift, scale = program.input_scaling(images, "centered")
+    np.testing.assert_allclose(shift, images.astype(np.float64).mean(0, keepdims=True), rtol=1e-6)
+    np.testing.assert_array_equal(scale, np.ones((1, 1, 1, 1)))
+    shift, scale = program.input_scaling(images, "standardized")
+    axes = (0, 1, 2)
+    np.testing.assert_allclose(shift, images.mean(axes, keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(scale, images.std(axes, keepdims=True), rtol=1e-6)
+
+
+def test_input_of_one_colour_is_not_divided_by_zero():
+    shift, scale = program.input_scaling(np.full((5, 4, 4, 3), 7, np.uint8), "standardized")
+    assert np.all(np.isfinite((7 - shift) / scale))

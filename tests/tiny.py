@@ -1,0 +1,51 @@
+"""A data set and a study that train in a moment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from configs import base
+from src.data import Dataset, Split, digest
+
+SIZE = 8
+
+
+def make_dataset(train: int = 64, test: int = 24, *, name: str = "tiny") -> Dataset:
+    """8 by 8 images of ten classes that differ in brightness and colour, with some noise."""
+    splits = [
+        _make_split(np.random.default_rng(seed), count) for seed, count in enumerate((train, test))
+    ]
+    names = tuple("abcdefghij")
+    return Dataset(name, *splits, len(names), names, digest(*splits))
+
+
+def _make_split(rng: np.random.Generator, count: int) -> Split:
+    labels = rng.integers(0, 10, count).astype(np.int32)
+    colours = 20 * labels[:, None] + np.array([10, 30, 50]) * (labels[:, None] % 2)
+    noise = rng.normal(0, 20, (count, SIZE, SIZE, 3))
+    images = np.clip(colours[:, None, None, :] + noise, 0, 255).astype(np.uint8)
+    return Split(images, labels)
+
+
+def make_config(**changes: Any) -> dict[str, Any]:
+    """The base config, small; `changes` are fields by their path, dots as two underscores."""
+    config = base.get_config()
+    config.batch_size = 16
+    config.max_epochs = 4.0
+    config.points_per_epoch = 4
+    config.test_every_epochs = 2.0
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node: Any = config
+        for name in parents:
+            node = node[name]
+        with node.unlocked(), node.ignore_type():
+            node[last] = value
+    return config.to_dict()
+
+
+def without_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of records without what a clock decided, and NaN as a word that equals itself."""
+    kept = {key: value for key, value in row.items() if "seconds" not in key}
+    return {key: "nan" if value != value else value for key, value in kept.items()}
