@@ -1,0 +1,127 @@
+"""Convolution. On a CPU its gradients are written out, so that they stay fast inside `lax.scan`."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+Initializer = Callable[..., Array]
+
+
+class Conv(nn.Module):
+    """`conv` with a kernel and a bias."""
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B P Q O"]:
+        size, channels = self.kernel_size, x.shape[-1] // self.groups
+        kernel = self.param("kernel", self.kernel_init, (size, size, channels, self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        y = conv(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
+        return y + bias.reshape(1, 1, 1, -1)
+
+
+def conv(
+    x: Float[Array, "B H W I"],
+    kernel: Float[Array, "h w J O"],
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+) -> Float[Array, "B P Q O"]:
+    """Cross-correlation of square stride and symmetric zero padding, as in every network here.
+
+    Args:
+        x: Images.
+        kernel: `J` is I / groups.
+        stride: Of both axes.
+        padding: Zeros on each of the four sides.
+        groups: Of channels that do not see one another; 2 are AlexNet's towers.
+    """
+    if jax.default_backend() != "cpu":
+        return _xla_conv(x, kernel, stride, padding, groups)
+    if groups == 1:
+        return _cpu_conv(x, kernel, stride, padding)
+    parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
+    return jnp.concatenate([_cpu_conv(a, b, stride, padding) for a, b in parts], axis=-1)
+
+
+def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 1) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((padding, padding), (padding, padding)),
+        dimension_numbers=DIMENSIONS,
+        feature_group_count=groups,
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    return _xla_conv(*_even_channels(x, kernel), stride, padding)
+
+
+def _even_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """Three input channels made four: one column of zeros costs less than odd strides through memory."""
+    odd = x.shape[-1] % 2
+    none = ((0, 0),) * 2
+    return jnp.pad(x, (*none, (0, 0), (0, odd))), jnp.pad(kernel, (*none, (0, odd), (0, 0)))
+
+
+def _cpu_conv_forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple]:
+    return _cpu_conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) -> tuple:
+    x, kernel = saved
+    return input_grads(x, kernel, grads, stride, padding), _kernel_grads(
+        x, kernel, grads, stride, padding
+    )
+
+
+def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
+    """A convolution in canonical layout whose summed-over features are the images of the batch."""
+    channels, (height, width) = x.shape[-1], kernel.shape[:2]
+    if channels % 2:
+        x = jnp.pad(x, ((0, 0),) * 3 + ((0, 1),))
+    sums = lax.conv_general_dilated(
+        x.transpose(3, 1, 2, 0),  # [I, H, W, B]
+        grads.transpose(1, 2, 0, 3),  # [P, Q, B, O]
+        (1, 1),
+        ((padding, padding), (padding, padding)),
+        rhs_dilation=(stride, stride),
+        dimension_numbers=DIMENSIONS,
+    )  # [I, h + rest, w + rest, O], the rest being rows the strides did not reach
+    return sums[:channels, :height, :width].transpose(1, 2, 0, 3)
+
+
+def input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
+    """The kernel, turned around, over the gradients; as XLA has it, and fast as it is."""
+    pads = [
+        (k - 1 - padding, n - (g - 1) * stride - 1 + padding)
+        for k, n, g in zip(kernel.shape[:2], x.shape[1:3], grads.shape[1:3], strict=True)
+    ]
+    return lax.conv_general_dilated(
+        grads,
+        kernel[::-1, ::-1].transpose(0, 1, 3, 2),
+        (1, 1),
+        pads,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=DIMENSIONS,
+    )
+
+
+_cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
