@@ -1,0 +1,1 @@
+"""One file per study: values and a sweep, no logic."""

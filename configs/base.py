@@ -1,7 +1,9 @@
-"""Every field a study can set, with its default: one training of `conv3` on CIFAR-10, nothing swept.
+"""Every field a study can set, with its default: one training of `conv3` on CIFAR-10, nothing
+swept.
 
-A study imports this, changes values and names what it sweeps; `src/config.py` checks the result. Any field can be
-changed from the command line, for example `--config.max_epochs=5 --config.model.activation=gelu`.
+A study imports this, changes values and names what it sweeps; `src/config.py` checks the
+result. Any field can be changed from the command line, for example `--config.max_epochs=5
+--config.model.activation=gelu`.
 """
 
 from ml_collections import ConfigDict
@@ -30,7 +32,7 @@ def get_config() -> ConfigDict:
     config.recipes.cuda_convnet.momentum = 0.9
     config.recipes.cuda_convnet.bias_rate = 2.0  # biases learn at twice the rate
     config.recipes.cuda_convnet.shuffle = False  # file order, every epoch
-    config.recipes.cuda_convnet.learning_rates = (0.0005, 0.001, 0.002, 0.004, 0.008)
+    config.recipes.cuda_convnet.learning_rates = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
     config.recipes.modern = ConfigDict()
     config.recipes.modern.input = "standardized"  # per channel, zero mean and unit variance
     config.recipes.modern.init = "modern"  # He for ReLU and its kin, Glorot for tanh and sigmoid
@@ -43,13 +45,15 @@ def get_config() -> ConfigDict:
     config.weight_decay = 0.0
     config.max_epochs = 60.0  # a trial that has not reached the target by then is censored
     config.target_train_error = 0.25  # fraction
-    config.measure = "online"  # training error as the images are seen; "frozen": whole training set, parameters fixed
+    # training error as the images are seen; "frozen": whole training set, parameters fixed
+    config.measure = "online"
     config.stop_at_target = True  # False: train for max_epochs all the same
     config.points_per_epoch = 10  # how often the training error is recorded
     config.test_every_epochs = 5.0  # and at the end
     config.checkpoint_every_epochs = 1.0
 
-    # The study. Each combination of the sweep's values is an arm; each arm chooses its own learning rate.
+    # The study. Each combination of the sweep's values is an arm; each arm chooses its own learning
+    # rate.
     config.sweep = ConfigDict()  # same shape as this config, a tuple where this has a value
     config.learning_rates = ()  # empty: the recipe's grid. One rate: nothing to choose
     config.selection_seeds = (0,)  # every rate of the grid is tried with these

@@ -1,4 +1,5 @@
-"""ReLU vs tanh: iterations to 25% training error on CIFAR-10 (Krizhevsky et al. 2012, section 3.1, Fig. 1).
+"""ReLU vs tanh: iterations to 25% training error on CIFAR-10 (Krizhevsky et al. 2012, section 3.1,
+Fig. 1).
 
 Run:     python -m src.main --config=configs/relu_vs_tanh.py
 Result:  experiments/relu_vs_tanh/README.md

@@ -1,0 +1,1 @@
+"""A laboratory for the claims of the AlexNet paper."""

@@ -1,4 +1,6 @@
-"""Which images are in which batch: a pure function of seed and iteration, so any iteration can be returned to."""
+"""Which images are in which batch: a pure function of seed and iteration, so any iteration can be
+returned to.
+"""
 
 import numpy as np
 from jaxtyping import Int
@@ -11,9 +13,9 @@ def batch_indices(
 ) -> Int[np.ndarray, "iterations batch"]:
     """Rows of the training set in each batch.
 
-    Batches follow one another through an endless row of epochs, each a whole pass in an order of its own, so
-    that no image is left out where the batch size does not divide their number: such a batch ends one epoch and
-    begins the next.
+    Batches follow one another through an endless row of epochs, each a whole pass in an order
+    of its own, so that no image is left out where the batch size does not divide their number:
+    such a batch ends one epoch and begins the next.
 
     Args:
         first_iteration: Batches before it are passed over without being drawn.

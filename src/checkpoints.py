@@ -1,7 +1,8 @@
 """Checkpoints that are either whole or not used.
 
-`trials/<trial>/checkpoints/<iteration>/` holds `state/` (arrays, written by Orbax), `progress.json` and
-`manifest.json`, the SHA-256 of every other file. The folder gets its name only when all of it is on disk.
+`trials/<trial>/checkpoints/<iteration>/` holds `state/` (arrays, written by Orbax),
+`progress.json` and `manifest.json`, the SHA-256 of every other file. The folder gets its name
+only when all of it is on disk.
 """
 
 import hashlib
@@ -45,7 +46,8 @@ def save(directory: Path, iteration: int, arrays: PyTree, progress: dict[str, An
 
 
 def restore(directory: Path, like: PyTree) -> tuple[PyTree | None, dict[str, Any], list[str]]:
-    """The newest sound checkpoint: (arrays as in `like`, progress, complaints); None if there is none.
+    """The newest sound checkpoint: (arrays as in `like`, progress, complaints); None if there is
+    none.
 
     A damaged one is renamed `damaged-<iteration>`, complained of, and the one before it is used.
     """

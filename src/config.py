@@ -30,12 +30,17 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def check_devices(config: Mapping[str, Any], devices: int) -> None:
+    """Refuses a batch that cannot be split evenly.
+
+    Raises:
+        ConfigError: Naming the nearest size that can.
+    """
     size = config["batch_size"]
     if size % devices:
         nearest = max(devices, size - size % devices)
         raise ConfigError(
-            f"config.batch_size = {size} cannot be split evenly over {devices} devices; try {nearest},"
-            f" or run on fewer devices"
+            f"config.batch_size = {size} cannot be split evenly over {devices} devices;"
+            f" try {nearest}, or run on fewer devices"
         )
 
 
@@ -101,8 +106,10 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
             "whole numbers from 0 to 2^31 - 1",
         )
     if len({seed for _, seed in seeds}) < len(seeds):
-        raise ConfigError(f"config.fresh_seeds = {config['fresh_seeds']} must hold no seed twice and none of the"
-                          f" selection_seeds {config['selection_seeds']}: fresh means not used to choose")  # fmt: skip
+        raise ConfigError(
+            f"config.fresh_seeds = {config['fresh_seeds']} must hold no seed twice and none of the"
+            f" selection_seeds {config['selection_seeds']}: fresh means not used to choose"
+        )
 
 
 def _check_sweep(config: Mapping[str, Any]) -> None:
@@ -193,8 +200,7 @@ def _rates(name: str, rates: Any, *, may_be_empty: bool = False) -> None:
     if may_be_empty and not rates:
         return
     for rate in _tuple(name, rates):
-        valid = isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < math.inf
-        _require(name, rate, lambda _, valid=valid: valid, "positive numbers")
+        _require(name, rate, lambda r: _is_number(r) and 0 < r < math.inf, "positive numbers")
     if len({f"{rate:g}" for rate in rates}) < len(rates):
         raise ConfigError(f"config.{name} = {tuple(rates)} holds a rate twice")
 
@@ -207,10 +213,12 @@ def _tuple(name: str, values: Any) -> Sequence[Any]:
 
 def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(default, float):
-        return (
-            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        )
+        return _is_number(value) and math.isfinite(value)
     return type(value) is type(default)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _kind(value: Any) -> str:

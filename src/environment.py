@@ -5,7 +5,9 @@ from pathlib import Path
 
 
 def configure_jax() -> None:
-    """Sets the process environment for JAX, for this process and those it starts. Settings already made stand."""
+    """Sets the process environment for JAX, for this process and those it starts. Settings already
+    made stand.
+    """
     cache = (
         Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "alexnet-claims" / "xla"
     )

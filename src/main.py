@@ -75,7 +75,7 @@ def _run(config: dict[str, Any], workdir: Path) -> int:
 
 
 def _workers(config: dict[str, Any]) -> int:
-    """Without an accelerator one single-threaded trial per core does more work than one trial on all."""
+    """Without an accelerator one single-threaded trial per core does more than one on all."""
     import jax  # noqa: PLC0415
 
     if config["workers"]:
@@ -91,8 +91,6 @@ def _list_trials(config: dict[str, Any]) -> int:
     for arm, selection, fresh in study.planned_trials(config):
         rates = ", ".join(f"{rate:g}" for rate in arm.learning_rates)
         print(f"{arm.name}: {selection} trials to choose a rate of {rates}; {fresh} fresh at it")
-        for task in study.ready_tasks(config, {}):
-            ...
         total += selection + fresh
     epochs = total * config["max_epochs"]
     print(
@@ -109,7 +107,7 @@ def _workdir() -> Path:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """Flags of the command line; whatever is wrong with them is said in one line, with exit code 2."""
+    """Flags of the command line; what is wrong with them is said in one line, exit code 2."""
     if any(argument in ("--help", "-h", "--helpfull", "--helpshort") for argument in argv[1:]):
         print(__doc__)
         print(flags.FLAGS.module_help(sys.modules[__name__]))

@@ -66,11 +66,16 @@ class Program:
         return TrainState(jnp.int32(0), params, self.make_optimizer(0.0).init(params))
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> StepFn:
-        """Compiles `steps` training steps, once, and returns (state, indices [steps, B]) -> (state, wrong, loss)."""
+        """Compiles `steps` training steps, once.
+
+        Returns:
+            (state, indices [steps, B]) -> (state, wrong [steps], loss [steps]).
+        """
         key = self._place(jax.random.fold_in(jax.random.key(seed), STEP_STREAM))
         rate = self._place(jnp.float32(learning_rate))
         if steps not in self._compiled:
-            indices = train_step.split_indices(np.zeros((steps, self.batch_size)), self.devices)
+            nowhere = np.zeros((steps, self.batch_size), np.int32)
+            indices = train_step.split_indices(nowhere, self.devices)
             arguments = (self._place(self.start(seed)), indices, rate, key, self.train)
             self._compiled[steps] = self._steps.lower(*arguments).compile()
 
@@ -90,7 +95,7 @@ class Program:
         indices = train_step.split_indices(batches.test_indices(count, size), self.devices)
         return int(self._count_errors(params, indices, split)) / count
 
-    def _apply(self, params: PyTree, pixels: jax.Array, keys: jax.Array | None) -> jax.Array:
+    def _apply(self, params: PyTree, pixels: jax.Array, keys: jax.Array | None) -> Any:
         return self.model.apply({"params": params}, pixels, train=keys is not None)
 
     def _place(self, tree: PyTree) -> PyTree:
@@ -109,10 +114,13 @@ def make_model(settings: dict[str, Any], num_classes: int) -> nn.Module:
 
 
 def input_scaling(images: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale of the network's input, from the training images, each broadcastable to [1, H, W, C].
+    """Shift and scale of the network's input, from the training images.
 
-    `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2). `standardized`: minus the
-    mean and divided by the standard deviation of each channel.
+    `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2).
+    `standardized`: minus the mean and divided by the standard deviation of each channel.
+
+    Returns:
+        Two arrays that can be broadcast to [1, H, W, C].
     """
     if kind == "centered":
         shift = images.mean(axis=0, dtype=np.float64, keepdims=True)
@@ -123,7 +131,6 @@ def input_scaling(images: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray
     levels, total = np.arange(256), counts.sum(axis=1)
     mean = counts @ levels / total
     variance = counts @ levels**2 / total - mean**2
+    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # a channel of one value stays 0
     shape = (1, 1, 1, -1)
-    return mean.astype(np.float32).reshape(shape), np.sqrt(variance).astype(np.float32).reshape(
-        shape
-    )
+    return mean.astype(np.float32).reshape(shape), deviation.astype(np.float32).reshape(shape)

@@ -85,12 +85,12 @@ class Display:
         return max(0.0, total) * self.iteration_seconds / self.workers
 
     def _expected(self, arm: str) -> float:
-        """Iterations of a trial of this arm, by those that have ended; of any arm while none has."""
+        """Iterations of a trial of this arm by those that have ended, of any arm while none has."""
         for mine in (arm, ""):
             done = [
                 trial.row["iterations"]
                 for name, trial in self.trials.items()
-                if _arm_of(name).startswith(mine)
+                if mine in ("", _arm_of(name))
             ]
             if done:
                 return analysis.median(done)

@@ -38,7 +38,9 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """Short hash of the code's commit, `-dirty` where src/ or configs/ differ from it, `unknown` without git."""
+    """Short hash of the code's commit, `-dirty` where src/ or configs/ differ from it, `unknown`
+    without git.
+    """
     try:
         short = _git("rev-parse", "--short=10", "HEAD")
         return short + ("-dirty" if _git("status", "--porcelain", "--", "src", "configs") else "")

@@ -9,8 +9,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,10 +64,19 @@ def run_study(
 class Runner:
     """The state of a study while it runs."""
 
-    def __init__(self, config, workdir, provenance, workers, executor, channel, finished):
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        workdir: Path,
+        provenance: dict[str, Any],
+        workers: int,
+        executor: Executor,
+        channel: Channel,
+        finished: dict[str, TrialRecord],
+    ):
         self.config, self.workdir, self.provenance = config, workdir, provenance
         self.workers, self.executor, self.channel = workers, executor, channel
-        self.finished: dict[str, TrialRecord] = finished
+        self.finished = finished
         self.running: dict[Future[Any], Job] = {}
         self.display = Display(config, finished, workers)
 

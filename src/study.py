@@ -1,4 +1,6 @@
-"""Which trials a study has, which may start now, and how far each may run: pure functions of config and records."""
+"""Which trials a study has, which may start now, and how far each may run: pure functions of config
+and records.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

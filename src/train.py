@@ -17,7 +17,7 @@ from src.train_step import TrainState
 from src.trials import Trial
 
 Status = Literal["running", "reached", "censored", "diverged"]
-Row = dict[str, float]
+Row = dict[str, float | int]
 Limits = tuple[tuple[float, float], ...]
 
 
@@ -39,7 +39,9 @@ class Progress:
 
 
 class Run:
-    """A trial under way: where it stands, what it has recorded, when it must measure, save and stop."""
+    """A trial under way: where it stands, what it has recorded, when it must measure, save and
+    stop.
+    """
 
     def __init__(self, trial: Trial, images: int, directory: Path, limits: Limits = ()):
         """Starts from the beginning; `restore` goes on from a checkpoint.
@@ -69,12 +71,14 @@ class Run:
 
     @property
     def iterations_to_target(self) -> float:
+        """First recorded iteration at or below the target; infinity while there is none."""
         target = self.settings["target_train_error"]
         reached = (row["iteration"] for row in self.progress.rows if row["train_error"] <= target)
         return float(next(reached, math.inf))
 
     @property
     def status(self) -> Status:
+        """`running`, or how the trial ended."""
         ended = self.progress.iteration >= self.last or self.lost
         if self.diverged:
             return "diverged"
@@ -96,7 +100,9 @@ class Run:
         )
 
     def record(self, wrong: np.ndarray, loss: np.ndarray, seconds: float) -> None:
-        """Takes the errors [points] of the newest batches and adds a row, unless the loss is no longer a number."""
+        """Takes the errors [points] of the newest batches and adds a row, unless the loss is no
+        longer a number.
+        """
         progress, batch_size = self.progress, self.settings["batch_size"]
         progress.seconds["train"] += seconds
         broken = np.flatnonzero(~np.isfinite(loss))
@@ -120,6 +126,7 @@ class Run:
         progress.rows.append(row)
 
     def save(self, state: TrainState) -> None:
+        """Writes a checkpoint and metrics.csv."""
         progress = self.progress
         arrays = {"state": state, "wrong": progress.wrong, "loss": progress.loss}
         rest = {"iteration": progress.iteration, "rows": progress.rows, "seconds": progress.seconds}
@@ -129,7 +136,9 @@ class Run:
         records.write_metrics(self.directory, progress.rows)
 
     def restore(self, state: TrainState) -> tuple[TrainState, list[str]]:
-        """State of the newest sound checkpoint, `state` if there is none, and complaints about damaged ones."""
+        """State of the newest sound checkpoint, `state` if there is none, and complaints about
+        damaged ones.
+        """
         like = {"state": state, "wrong": self.progress.wrong, "loss": self.progress.loss}
         arrays, rest, complaints = checkpoints.restore(self.directory / "checkpoints", like)
         if arrays is None:
@@ -140,6 +149,7 @@ class Run:
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
+        """Adds the time spent inside to the seconds of `what`."""
         start = time.perf_counter()
         yield
         self.progress.seconds[what] += time.perf_counter() - start

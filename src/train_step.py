@@ -1,8 +1,9 @@
 """The training step, and the only file that knows of devices.
 
-`train_steps` and `count_errors` are pure per-device functions: they see this device's share of each batch and
-meet the other devices in `lax.pmean`/`lax.psum` over `AXIS`. `across_devices` wraps either one in `jax.pmap` or in
-`jax.shard_map`; both place the same program on the same devices.
+`train_steps` and `count_errors` are pure per-device functions: they see this device's share of
+each batch and meet the other devices in `lax.pmean`/`lax.psum` over `AXIS`. `across_devices`
+wraps either one in `jax.pmap` or in `jax.shard_map`; both place the same program on the same
+devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,23 +19,28 @@ from jaxtyping import Array, Float, Int, PyTree, UInt8
 
 AXIS = "devices"
 Parallel = Literal["pmap", "shard_map"]
-# Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) -> [B, classes].
+# Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) ->
+# [B, classes].
 ApplyFn = Callable[..., Float[Array, "B classes"]]
 
 
 class TrainState(NamedTuple):
+    """All that one step hands to the next."""
+
     step: Int[Array, ""]
     params: PyTree
     opt_state: optax.OptState
 
 
 class Images(NamedTuple):
-    """A split as it lies on every device, with what turns its bytes into network input: (x - shift) / scale."""
+    """A split as it lies on every device, with what turns its bytes into network input: (x - shift)
+    / scale.
+    """
 
-    images: UInt8[Array, "N H W C"]
-    labels: Int[Array, " N"]
-    shift: Float[Array, "1 #H #W C"]
-    scale: Float[Array, "1 #H #W C"]
+    images: UInt8[Array | np.ndarray, "N H W C"]
+    labels: Int[Array | np.ndarray, " N"]
+    shift: Float[Array | np.ndarray, "1 #H #W C"]
+    scale: Float[Array | np.ndarray, "1 #H #W C"]
 
 
 class StepErrors(NamedTuple):
@@ -47,15 +53,18 @@ class StepErrors(NamedTuple):
 def make_optimizer(
     learning_rate: Float[Array, ""] | float, momentum: float, bias_rate: float, weight_decay: float
 ) -> optax.GradientTransformation:
-    """SGD with momentum as in the paper's update rule and cuda-convnet's: v <- m v - rate (wd w + g); w <- w + v.
+    """SGD with momentum as in the paper's update rule and cuda-convnet's: v <- m v - rate (wd w +
+    g); w <- w + v.
 
-    The rate multiplies the gradient before the momentum sums it, so that a drop of the rate leaves the velocity
-    as it is (section 5). Biases learn at `bias_rate` times the rate and do not decay.
+    The rate multiplies the gradient before the momentum sums it, so that a drop of the rate
+    leaves the velocity as it is (section 5). Biases learn at `bias_rate` times the rate and do
+    not decay.
 
     Args:
         learning_rate: May be traced: one compiled step then serves every rate.
         momentum: Fraction of the velocity kept, 0.9 in the paper.
-        bias_rate: Factor on the rate of every parameter named `bias`; 2 in cuda-convnet's layer files.
+        bias_rate: Factor on the rate of every parameter named `bias`; 2 in cuda-convnet's layer
+            files.
         weight_decay: Coefficient wd on the weights, 5e-4 in the paper.
     """
     return optax.chain(
@@ -80,10 +89,12 @@ def make_train_steps(
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
     augment_fn: Callable[[Array, Array], Array] | None = None,
 ) -> Callable[..., tuple[TrainState, StepErrors]]:
-    """Per-device function of many steps: (state, indices, learning_rate, key, data) -> (state, StepErrors).
+    """Per-device function of many steps: (state, indices, learning_rate, key, data) -> (state,
+    StepErrors).
 
-    `indices` are this device's images of each step, [steps, 1, b]: rows of `data`. Random numbers derive from
-    the trial's key, the step and the image's place in the global batch, so they do not depend on the devices.
+    `indices` are this device's images of each step, [steps, 1, b]: rows of `data`. Random
+    numbers derive from the trial's key, the step and the image's place in the global batch, so
+    they do not depend on the devices.
     """
 
     def one_step(
@@ -158,7 +169,9 @@ def across_devices(
     donate_state: bool,
     devices: Sequence[jax.Device],
 ) -> Any:
-    """`fn(state, indices, *rest)` over `devices`: indices [steps, devices, b] split by device, all else replicated."""
+    """`fn(state, indices, *rest)` over `devices`: indices [steps, devices, b] split by device, all
+    else replicated.
+    """
     donate = (0,) if donate_state else ()
     if parallel == "pmap":
         in_axes = (None, 1, *(None,) * (arguments - 2))
@@ -174,7 +187,9 @@ def across_devices(
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
-    """Puts `tree` whole on every device, where the compiled step expects it: later steps then compile no more."""
+    """Puts `tree` whole on every device, where the compiled step expects it: later steps then
+    compile no more.
+    """
     return jax.device_put(tree, NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec()))
 
 

@@ -12,6 +12,7 @@ STUDY_FIELDS = (
     "selection_seeds",
     "fresh_seeds",
     "racing",
+    "racing_slack",
     "thresholds",
     "compare",
 )
@@ -41,6 +42,7 @@ class Trial:
 
 
 def make_trial(arm: Arm, purpose: str, learning_rate: float, seed: int) -> Trial:
+    """A trial of an arm; its name says all that tells it from the study's others."""
     return Trial(f"{arm.name}-lr{learning_rate:g}-s{seed}", purpose, learning_rate, seed, arm)
 
 
@@ -88,14 +90,13 @@ def column(path: Sequence[str]) -> str:
 
 
 def race_order(rates: Sequence[float]) -> list[float]:
-    """The middle of the grid first, then outwards: the earlier a good rate has run, the sooner others may stop."""
-    middle = (len(rates) - 1) / 2
-    return [
-        rate
-        for _, rate in sorted(
-            enumerate(sorted(rates)), key=lambda item: (abs(item[0] - middle), item[0])
-        )
-    ]
+    """The middle of the grid first, then outwards, of two equally far the larger first.
+
+    The earlier a good rate has run, the sooner others may stop; a rate that is too large says so
+    sooner than one that is too small.
+    """
+    ranked = sorted(enumerate(sorted(rates)), reverse=True)
+    return [rate for _, rate in sorted(ranked, key=lambda item: abs(item[0] - len(ranked) // 2))]
 
 
 def leaves(

@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from src.study import Task
 
@@ -21,7 +20,7 @@ class Job:
     task: Task
     directory: Path  # of the trial
     data_dir: str
-    parallel: str
+    parallel: Literal["pmap", "shard_map"]
     provenance: dict[str, Any]
 
 
@@ -37,7 +36,9 @@ _channels: list[Channel] = []  # of this process; a process pool can hand it ove
 
 
 def join(channel: Channel, threads: int) -> None:
-    """Prepares a fresh process: its threads, its signals, and its end with the process that started it."""
+    """Prepares a fresh process: its threads, its signals, and its end with the process that started
+    it.
+    """
     _channels[:] = [channel]
     if threads:
         os.environ["PJRT_NPROC"] = str(threads)
@@ -96,7 +97,7 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _program(settings: str, data_dir: str, parallel: str) -> Any:
+def _program(settings: str, data_dir: str, parallel: Literal["pmap", "shard_map"]) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process."""
     from src.program import Program  # noqa: PLC0415
 

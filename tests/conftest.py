@@ -5,7 +5,6 @@ import os
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 import jax
-import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("src", "beartype.beartype")

@@ -46,6 +46,6 @@ def make_config(**changes: Any) -> dict[str, Any]:
 
 
 def without_times(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of records without what a clock decided, and NaN as a word that equals itself."""
+    """A row of records without what a clock decided; floats as words, for NaN equals nothing."""
     kept = {key: value for key, value in row.items() if "seconds" not in key}
-    return {key: "nan" if value != value else value for key, value in kept.items()}
+    return {key: str(value) if isinstance(value, float) else value for key, value in kept.items()}

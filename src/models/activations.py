@@ -10,10 +10,13 @@ from jaxtyping import Array, Float
 Activation = Callable[[Array], Array]
 
 # Of jax.nn, those that act on each number by itself and keep its shape.
-JAX_NAMES = tuple(
-    "celu elu gelu hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu"
-    " soft_sign softplus sparse_plus squareplus swish tanh".split()
+# fmt: off
+JAX_NAMES = (
+    "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid",
+    "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus",
+    "squareplus", "swish", "tanh",
 )
+# fmt: on
 ACTIVATION_NAMES = (*JAX_NAMES, "scaled_tanh")
 SATURATING = frozenset(
     ("tanh", "scaled_tanh", "sigmoid", "hard_tanh", "hard_sigmoid", "soft_sign", "log_sigmoid")
@@ -36,5 +39,5 @@ def get_activation(name: str) -> Activation:
 
 
 def scaled_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """1.7159 tanh(2x/3), which maps 1 to 1 (LeCun et al. 1998, "Efficient BackProp", section 4.4)."""
+    """1.7159 tanh(2x/3), which maps 1 to 1 (LeCun et al. 1998, "Efficient BackProp", 4.4)."""
     return 1.7159 * jnp.tanh(2 * x / 3)

@@ -1,8 +1,9 @@
 """The four-layer networks of cuda-convnet, candidates for the net behind the paper's Fig. 1.
 
-The paper says only "a four-layer convolutional neural network" (section 3.1). Its author's code of that time had
-three for CIFAR-10; shapes, initial standard deviations and the order of pooling and activation follow its layer
-files: `conv3` is "19pct", `conv3_fc64` is "80sec", `conv2_local2` is "13pct".
+The paper says only "a four-layer convolutional neural network" (section 3.1). Its author's code of
+that time had three for CIFAR-10; shapes, initial standard deviations and the order of pooling and
+activation follow its layer files: `conv3` is "19pct", `conv3_fc64` is "80sec", `conv2_local2` is
+"13pct".
 """
 
 from typing import Literal
@@ -16,7 +17,10 @@ from src.models.layers import Conv, ConvMaxPool, LocallyConnected, avg_pool, max
 
 
 class Conv3(nn.Module):
-    """Three convolutions and one or two fully connected layers: 89,578 or, with `hidden=64`, 145,578 parameters."""
+    """Three convolutions and one or, with `hidden=64`, two fully connected layers.
+
+    89,578 or 145,578 parameters for three channels and ten classes.
+    """
 
     activation: str
     scheme: Literal["paper", "modern"]
@@ -36,8 +40,9 @@ class Conv3(nn.Module):
             return Conv(features, 5, padding=2, kernel_init=init, name=name)
 
         # fmt: off
-        first = ConvMaxPool(32, 5, kernel_init=kernel_init(self.scheme, self.activation, 1e-4), name="conv1")
-        x = act(first(images))                          # [B, 32, 32, C] -> [B, 16, 16, 32]
+        init = kernel_init(self.scheme, self.activation, 1e-4)
+        x = ConvMaxPool(32, 5, kernel_init=init, name="conv1")(images)
+        x = act(x)                                      # [B, 32, 32, C] -> [B, 16, 16, 32]
         x = act(conv(32, 0.01, "conv2")(x))
         x = avg_pool(x, 3, 2, ceil_mode=True)           # [B, 8, 8, 32]
         x = act(conv(64, 0.01, "conv3")(x))
@@ -72,12 +77,12 @@ class Conv2Local2(nn.Module):
             return kernel_init(self.scheme, follows, std)
 
         # fmt: off
-        x = act(Conv(64, 5, padding=2, kernel_init=init(1e-4), name="conv1")(images))  # [B, 32, 32, 64]
-        x = max_pool(x, 3, 2, ceil_mode=True)                                          # [B, 16, 16, 64]
+        x = act(Conv(64, 5, padding=2, kernel_init=init(1e-4), name="conv1")(images))
+        x = max_pool(x, 3, 2, ceil_mode=True)  # [B, 32, 32, 64] -> [B, 16, 16, 64]
         x = act(Conv(64, 5, padding=2, kernel_init=init(0.01), name="conv2")(x))
-        x = max_pool(x, 3, 2, ceil_mode=True)                                          # [B, 8, 8, 64]
+        x = max_pool(x, 3, 2, ceil_mode=True)  # [B, 8, 8, 64]
         x = act(LocallyConnected(32, 3, padding=1, kernel_init=init(0.04), name="local3")(x))
         x = act(LocallyConnected(32, 3, padding=1, kernel_init=init(0.04), name="local4")(x))
-        x = x.reshape(x.shape[0], -1)                                                  # [B, 2048]
+        x = x.reshape(x.shape[0], -1)          # [B, 2048]
         # fmt: on
         return nn.Dense(self.num_classes, kernel_init=init(0.01, "tanh"), name="fc10")(x)

@@ -15,8 +15,9 @@ def kernel_init(scheme: str, activation: str, std: float) -> Initializer:
     """Initializer of one layer's kernel.
 
     Args:
-        scheme: `paper`: normal with the standard deviation that the net's source gives. `modern`: Glorot
-            uniform where the activation saturates (Glorot & Bengio 2010), else He normal (He et al. 2015).
+        scheme: `paper`: normal with the standard deviation that the net's source gives.
+            `modern`: Glorot uniform where the activation saturates (Glorot & Bengio 2010), else
+            He normal (He et al. 2015).
         activation: Name of the activation that follows.
         std: The source's.
     """
