@@ -56,6 +56,7 @@ def get_config() -> ConfigDict:
     # rate.
     config.sweep = ConfigDict()  # same shape as this config, a tuple where this has a value
     config.learning_rates = ()  # empty: the recipe's grid. One rate: nothing to choose
+    config.arm_learning_rates = ConfigDict()  # name of an arm: its own grid, see --dry_run
     config.selection_seeds = (0,)  # every rate of the grid is tried with these
     config.fresh_seeds = (100,)  # the chosen rate is measured with these
     config.racing = True  # stop a selection trial once it can no longer win

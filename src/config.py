@@ -24,8 +24,11 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_names(config)
     _check_numbers(config)
     _check_sweep(config)
-    for arm in make_arms(config):
+    arms = make_arms(config)
+    for arm in arms:
         _check_model(arm.settings["model"])
+    for name in config["arm_learning_rates"]:
+        _one_of("arm_learning_rates", name, [arm.name for arm in arms])
     _check_compare(config)
 
 
@@ -77,6 +80,8 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
     _require("racing_slack", config["racing_slack"], lambda x: x >= 1, "at least 1, or inf")
     _fraction("target_train_error", config["target_train_error"])
     _rates("learning_rates", config["learning_rates"], may_be_empty=True)
+    for name, rates in config["arm_learning_rates"].items():
+        _rates(f"arm_learning_rates.{name}", rates)
     for name, recipe in config["recipes"].items():
         _rates(f"recipes.{name}.learning_rates", recipe["learning_rates"])
         _require(

@@ -9,6 +9,7 @@ from typing import Any
 STUDY_FIELDS = (
     "sweep",
     "learning_rates",
+    "arm_learning_rates",
     "selection_seeds",
     "fresh_seeds",
     "racing",
@@ -75,13 +76,10 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
         "activation": config["model"]["activation"],
     }
     others = [f"{key}{value}" for key, value in swept.items() if key not in named]
+    name = "-".join([*named.values(), *others])
     rates = config["learning_rates"] or recipe["learning_rates"]
-    return Arm(
-        "-".join([*named.values(), *others]),
-        swept,
-        settings,
-        tuple(sorted(float(r) for r in rates)),
-    )
+    rates = config["arm_learning_rates"].get(name, rates)
+    return Arm(name, swept, settings, tuple(sorted(float(rate) for rate in rates)))
 
 
 def column(path: Sequence[str]) -> str:

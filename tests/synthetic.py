@@ -98,6 +98,7 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "stop_at_target": True,
         "sweep": {"recipe": ["cuda_convnet", "modern"], "model": {"activation": ["relu", "tanh"]}},
         "learning_rates": [],
+        "arm_learning_rates": {},
         "selection_seeds": [0],
         "fresh_seeds": [100, 101, 102],
         "racing": True,

@@ -1,0 +1,29 @@
+"""ReLU vs tanh, small: the question of relu_vs_tanh.py at 35% training error, at tuned rates.
+
+Run:     make run, or python -m src.main --config=configs/quick.py
+Rates:   chosen by relu_vs_tanh.py on cifar10-jpeg, see experiments/relu_vs_tanh/; one seed, so no
+         interval. Where CIFAR-10 cannot be had, the built-in images take its place and say so.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.data.fallback = "procedural"
+    config.sweep.recipe = ("cuda_convnet", "modern")
+    config.sweep.model = ConfigDict({"activation": ("relu", "tanh")})
+    config.arm_learning_rates = ConfigDict(
+        {
+            "conv3-cuda_convnet-relu": (0.002,),
+            "conv3-cuda_convnet-tanh": (0.004,),
+            "conv3-modern-relu": (0.02,),
+            "conv3-modern-tanh": (0.02,),
+        }
+    )
+    config.target_train_error = 0.35
+    config.thresholds = (0.5, 0.45, 0.4, 0.35)
+    config.max_epochs = 25.0
+    return config
