@@ -57,15 +57,20 @@ class Group:
 
 
 def make_groups(study: StudyRecord) -> tuple[Group, ...]:
-    """The groups of a study, in the order of its sweep."""
+    """The groups of a study, in the order of its sweep; in each the baseline comes first."""
     compare = study.config["compare"]
+    baseline = str(compare["baseline"])
     members: dict[str, tuple[dict[str, Any], list[ArmRecord]]] = {}
     for arm in make_arms(study.config):
         fields, value = _fields(arm, compare["field"])
         _, arms = members.setdefault(repr(fields), (fields, []))
         arms.append(_arm_record(study, arm, value))
     return tuple(
-        Group(fields, tuple(arms), _named(arms, str(compare["baseline"])))
+        Group(
+            fields,
+            tuple(sorted(arms, key=lambda arm: arm.value != baseline)),
+            _named(arms, baseline),
+        )
         for fields, arms in members.values()
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import records, report, wording
+from src import comparison, records, report, wording
 from src.analysis import Ratio, Times
 from tests import synthetic
 
@@ -233,3 +233,11 @@ def test_ratios_in_words_never_say_more_than_is_known(bounds, words):
 )
 def test_medians_in_words(at_least, at_most, words):
     assert wording.median_words(Times(np.array(at_least), np.array(at_most))) == words
+
+
+def test_the_baseline_comes_first_in_its_group_whatever_ran_first(tmp_path):
+    sweep = {"recipe": ["modern"], "model": {"activation": ["tanh", "relu"]}}
+    synthetic.write_study(tmp_path, sweep=sweep)
+    (group,) = comparison.make_groups(records.read_study(tmp_path))
+    assert [arm.value for arm in group.arms] == ["relu", "tanh"]
+    assert group.baseline is group.arms[0]

@@ -8,22 +8,25 @@ import numpy as np
 from configs import base
 from src.data import Dataset, Split, digest
 
-SIZE = 8
+SIZE = 8  # pixels
 
 
-def make_dataset(train: int = 64, test: int = 24, *, name: str = "tiny") -> Dataset:
-    """8 by 8 images of ten classes that differ in brightness and colour, with some noise."""
+def make_dataset(
+    train: int = 64, test: int = 24, *, name: str = "tiny", size: int = SIZE
+) -> Dataset:
+    """Square images of ten classes that differ in brightness and colour, with some noise."""
     splits = [
-        _make_split(np.random.default_rng(seed), count) for seed, count in enumerate((train, test))
+        _make_split(np.random.default_rng(seed), count, size)
+        for seed, count in enumerate((train, test))
     ]
     names = tuple("abcdefghij")
     return Dataset(name, *splits, len(names), names, digest(*splits))
 
 
-def _make_split(rng: np.random.Generator, count: int) -> Split:
+def _make_split(rng: np.random.Generator, count: int, size: int) -> Split:
     labels = rng.integers(0, 10, count).astype(np.int32)
     colours = 20 * labels[:, None] + np.array([10, 30, 50]) * (labels[:, None] % 2)
-    noise = rng.normal(0, 20, (count, SIZE, SIZE, 3))
+    noise = rng.normal(0, 20, (count, size, size, 3))
     images = np.clip(colours[:, None, None, :] + noise, 0, 255).astype(np.uint8)
     return Split(images, labels)
 
