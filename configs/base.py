@@ -41,6 +41,17 @@ def get_config() -> ConfigDict:
     config.recipes.modern.shuffle = True
     config.recipes.modern.learning_rates = (0.005, 0.01, 0.02, 0.04, 0.08)
 
+    # Training images varied at random, on the device (paper, section 4.1). Off: nothing is drawn.
+    config.augment = ConfigDict(
+        {
+            "crop": 0,  # side of a random square, tested on the central one; 0: whole images
+            "translation": 0,  # pixels at most, up, down and sideways
+            "flip": False,  # half of them, left to right
+            "noise": 0.0,  # standard deviation, grey levels
+            "pca": 0.0,  # standard deviation of the paper's alpha, which has 0.1
+        }
+    )
+
     config.batch_size = 128  # global: summed over all devices
     config.weight_decay = 0.0
     config.max_epochs = 60.0  # a trial that has not reached the target by then is censored

@@ -23,6 +23,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     _check_names(config)
     _check_numbers(config)
+    _check_augment(config["augment"])
     _check_sweep(config)
     arms = make_arms(config)
     for arm in arms:
@@ -45,6 +46,14 @@ def check_devices(config: Mapping[str, Any], devices: int) -> None:
             f"config.batch_size = {size} cannot be split evenly over {devices} devices;"
             f" try {nearest}, or run on fewer devices"
         )
+
+
+def check_images(config: Mapping[str, Any], height: int, width: int) -> None:
+    """Refuses crops that do not fit into the images of the data set."""
+    for arm in make_arms(config):
+        crop = arm.settings["augment"]["crop"]
+        expected = f"at most {min(height, width)}: images are {height} x {width}"
+        _require("augment.crop", crop, lambda n: n <= min(height, width), expected)
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
@@ -117,6 +126,20 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
         )
 
 
+def _check_augment(augment: Mapping[str, Any]) -> None:
+    for name in ("crop", "translation"):
+        _require(
+            f"augment.{name}",
+            augment[name],
+            lambda n: isinstance(n, int) and 0 <= n <= 1000,
+            "0 (off) or a number of pixels",
+        )
+    for name in ("noise", "pca"):
+        _require(
+            f"augment.{name}", augment[name], lambda x: 0 <= x <= 255, "0 (off) or a deviation"
+        )
+
+
 def _check_sweep(config: Mapping[str, Any]) -> None:
     for path, values in leaves(config["sweep"]):
         name = ".".join(path)
@@ -136,6 +159,7 @@ def _check_sweep(config: Mapping[str, Any]) -> None:
             swept = replaced(config, path, value)
             _check_names(swept)
             _check_numbers(swept)
+            _check_augment(swept["augment"])
         if len(set(values)) < len(values):
             raise ConfigError(f"config.sweep.{name} = {values} holds a value twice")
 

@@ -62,6 +62,7 @@ def _run(config: dict[str, Any], workdir: Path) -> int:
     dataset = data.load(
         config["data"]["name"], config["data"]["dir"], fallback=config["data"]["fallback"]
     )
+    checks.check_images(config, *dataset.train.images.shape[1:3])
     if dataset.name == "procedural":
         config["data"]["name"] = dataset.name
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from src import batches, models, train_step
+from src import augment, batches, models, train_step
 from src.data import Dataset
 from src.train_step import Images, TrainState
 
@@ -42,7 +42,9 @@ class Program:
             weight_decay=settings["weight_decay"],
         )
         self.batch_size = settings["batch_size"]
-        self.image_shape = dataset.train.images.shape[1:]
+        crop = settings["augment"]["crop"]
+        height, width, channels = dataset.train.images.shape[1:]
+        self.input_shape = (crop or height, crop or width, channels)
         shift, scale = input_scaling(dataset.train.images, settings["recipe"]["input"])
         self.train, self.test = (
             self._place(Images(split.images, split.labels.astype(np.int32), shift, scale))
@@ -51,10 +53,11 @@ class Program:
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        train_steps = train_step.make_train_steps(self._apply, self.make_optimizer)
+        augment_fn = make_augment_fn(settings["augment"], dataset.train.images)
+        train_steps = train_step.make_train_steps(self._apply, self.make_optimizer, augment_fn)
         self._steps = spread(train_steps, arguments=5, donate_state=True)
         self._count_errors = spread(
-            train_step.make_count_errors(self._apply), arguments=3, donate_state=False
+            train_step.make_count_errors(self._apply_to_centre), arguments=3, donate_state=False
         )
         self._compiled: dict[int, Any] = {}
 
@@ -62,7 +65,7 @@ class Program:
         """The state before the first step; parameters derive from the seed alone."""
         key = jax.random.fold_in(jax.random.key(seed), INIT_STREAM)
         init = jax.jit(functools.partial(self.model.init, train=False))
-        params = init(key, jnp.zeros((1, *self.image_shape)))["params"]
+        params = init(key, jnp.zeros((1, *self.input_shape)))["params"]
         return TrainState(jnp.int32(0), params, self.make_optimizer(0.0).init(params))
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> StepFn:
@@ -98,6 +101,9 @@ class Program:
     def _apply(self, params: PyTree, pixels: jax.Array, keys: jax.Array | None) -> Any:
         return self.model.apply({"params": params}, pixels, train=keys is not None)
 
+    def _apply_to_centre(self, params: PyTree, pixels: jax.Array, keys: None) -> jax.Array:
+        return self._apply(params, augment.central_crop(pixels, *self.input_shape[:2]), keys)
+
     def _place(self, tree: PyTree) -> PyTree:
         return train_step.replicate(tree, self.devices)
 
@@ -111,6 +117,14 @@ def make_model(settings: dict[str, Any], num_classes: int) -> nn.Module:
         num_classes=num_classes,
         **options,
     )
+
+
+def make_augment_fn(options: dict[str, Any], images: np.ndarray) -> augment.AugmentFn | None:
+    """What `config.augment` asks for; the colours' components are those of the training images."""
+    components = (
+        augment.colour_components(images) if options["pca"] else np.zeros((0, 0), np.float32)
+    )
+    return augment.make_augment_fn(**options, components=components)
 
 
 def input_scaling(images: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:

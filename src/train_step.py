@@ -94,7 +94,7 @@ def make_train_steps(
 
     `indices` are this device's images of each step, [steps, 1, b]: rows of `data`. Random
     numbers derive from the trial's key, the step and the image's place in the global batch, so
-    they do not depend on the devices.
+    they do not depend on the devices. `augment_fn` acts on centred grey levels, see `augment`.
     """
 
     def one_step(
@@ -106,9 +106,10 @@ def make_train_steps(
     ) -> tuple[TrainState, StepErrors]:
         keys = _example_keys(jax.random.fold_in(key, state.step), indices.shape[0])
         images, labels = data.images[indices], data.labels[indices]
+        centred = images.astype(jnp.float32) - data.shift
         if augment_fn is not None:
-            images = augment_fn(images, keys)
-        pixels = (images.astype(jnp.float32) - data.shift) / data.scale
+            centred = augment_fn(centred, keys)
+        pixels = centred / data.scale
 
         def loss_fn(params: PyTree) -> tuple[Array, Array]:
             logits = apply_fn(params, pixels, keys)

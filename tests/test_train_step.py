@@ -64,6 +64,7 @@ def run(
     calls: int = 1,
     steps: int = STEPS,
     apply: Callable[..., jax.Array] = apply_fn,
+    data: Images | None = None,
     **options: Any,
 ) -> tuple[TrainState, np.ndarray, np.ndarray]:
     """State, wrong and loss after `calls` dispatches of `steps` steps."""
@@ -77,7 +78,7 @@ def run(
     place = functools.partial(train_step.replicate, devices=devices)
     params = make_params()
     state = place(TrainState(jnp.int32(0), params, make_optimizer(0.0).init(params)))
-    rate, key, data = place((jnp.float32(RATE), jax.random.key(3), make_images()))
+    rate, key, data = place((jnp.float32(RATE), jax.random.key(3), data or make_images()))
     wrong, loss = [], []
     for indices in np.split(make_indices(calls * steps), calls):
         state, errors = fn(state, train_step.split_indices(indices, devices), rate, key, data)

@@ -1,0 +1,128 @@
+"""Training images varied at random on the device, each by a key of its own (paper, section 4.1).
+
+Everything here acts on centred grey levels: pixels minus the training set's mean, not yet divided
+by its deviation. Zero is then the mean pixel, and is what moves in at the border of a translated
+image.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, UInt8
+
+Image = Float[Array, "H W C"]
+AugmentFn = Callable[[Float[Array, "B H W C"], Array], Float[Array, "B h w C"]]
+
+AUGMENT_STREAM = 2**31 - 1  # keeps these draws apart from dropout's, which begin with the same keys
+CHUNK = 1000  # images whose covariance is summed at a time
+
+
+def make_augment_fn(
+    *,
+    crop: int,
+    translation: int,
+    flip: bool,
+    noise: float,
+    pca: float,
+    components: Float[np.ndarray, "C C"],
+) -> AugmentFn | None:
+    """(images [B, H, W, C], keys [B]) -> images, or None where nothing is asked for.
+
+    Args:
+        crop: Side of a square cut out at random; 0 keeps the whole image. Paper: 224 of 256.
+        translation: Largest shift in pixels, vertically and horizontally.
+        flip: Whether half of the images are mirrored left to right.
+        noise: Standard deviation of noise added to every value, in grey levels.
+        pca: Standard deviation of the paper's alpha; the paper has 0.1.
+        components: From `colour_components`; used where `pca` is not 0.
+    """
+    # In this order. One that is off draws nothing and leaves the draws of the others alone.
+    operations: list[tuple[bool, Callable[[Image, Array], Image]]] = [
+        (crop > 0, lambda image, key: random_crop(image, key, crop)),
+        (translation > 0, lambda image, key: translate(image, key, translation)),
+        (flip, random_flip),
+        (pca > 0, lambda image, key: add_colour(image, key, pca, jnp.asarray(components))),
+        (noise > 0, lambda image, key: add_noise(image, key, noise)),
+    ]
+    if not any(used for used, _ in operations):
+        return None
+
+    def augment(image: Array, key: Array) -> Array:
+        key = jax.random.fold_in(key, AUGMENT_STREAM)
+        for number, (used, operation) in enumerate(operations):
+            if used:
+                image = operation(image, jax.random.fold_in(key, number))
+        return image
+
+    return jax.vmap(augment)
+
+
+def random_crop(image: Image, key: Array, size: int) -> Float[Array, "size size C"]:
+    """A square of `size` pixels, every place in the image equally likely."""
+    height, width, channels = image.shape
+    top, left = jax.random.randint(key, (2,), 0, jnp.array([height - size + 1, width - size + 1]))
+    return lax.dynamic_slice(image, (top, left, 0), (size, size, channels))
+
+
+def central_crop(
+    images: Float[Array, "B H W C"], height: int, width: int
+) -> Float[Array, "B height width C"]:
+    """The middle, where a network trained on random crops is tested; an odd pixel stays below."""
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
+def translate(image: Image, key: Array, pixels: int) -> Image:
+    """Moved by up to `pixels` in each direction, every whole shift equally likely; zeros move in.
+
+    Source: He et al. (2016), section 4.2, who pad centred CIFAR-10 images by 4 pixels and crop.
+    cuda-convnet trained on crops of 24 x 24 pixels instead, for which there is `random_crop`.
+    """
+    padded = jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
+    top, left = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
+    return lax.dynamic_slice(padded, (top, left, 0), image.shape)
+
+
+def random_flip(image: Image, key: Array) -> Image:
+    """Mirrored left to right, or not, with even chances."""
+    return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
+
+
+def add_noise(image: Image, key: Array, sigma: float) -> Image:
+    """Plus independent normal noise of `sigma` grey levels at every pixel and channel."""
+    return image + sigma * jax.random.normal(key, image.shape, image.dtype)
+
+
+def add_colour(image: Image, key: Array, sigma: float, components: Float[Array, "C C"]) -> Image:
+    """Plus one colour for all its pixels: the components weighted by alpha ~ N(0, sigma)."""
+    alpha = sigma * jax.random.normal(key, (image.shape[-1],), image.dtype)
+    return image + (components @ alpha).reshape(1, 1, -1)
+
+
+def colour_components(images: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "C C"]:
+    """Principal components of the pixels' colours, a column each, of their deviation's length.
+
+    DEVIATION: the paper multiplies alpha by the *eigenvalue*, a variance, whose effect depends on
+    the unit of the pixels; in grey levels it would drown the image. The code that its author
+    released multiplies by the standard deviation (`color_stdevs` in cuda-convnet2's convdata.py),
+    and so does this. That code also divides the sum by 1 + sigma, of which the paper says nothing:
+    left out.
+
+    Returns:
+        [C, C] grey levels; the sign of each column is such that its largest entry is positive.
+    """
+    channels = images.shape[-1]
+    total, products = np.zeros(channels), np.zeros((channels, channels))
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].reshape(-1, channels).astype(np.float64)
+        total += pixels.sum(axis=0)
+        products += pixels.T @ pixels
+    count = images.size // channels
+    mean = total / count
+    variances, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(channels)]
+    deviations = np.sqrt(np.maximum(variances, 0))
+    return (vectors * np.sign(largest) * deviations).astype(np.float32)
