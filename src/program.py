@@ -64,7 +64,7 @@ class Program:
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
         key = jax.random.fold_in(jax.random.key(seed), INIT_STREAM)
-        init = jax.jit(functools.partial(self.model.init, train=False))
+        init = jax.jit(self.model.init)
         params = init(key, jnp.zeros((1, *self.input_shape)))["params"]
         return TrainState(jnp.int32(0), params, self.make_optimizer(0.0).init(params))
 
@@ -99,7 +99,7 @@ class Program:
         return int(self._count_errors(params, indices, split)) / count
 
     def _apply(self, params: PyTree, pixels: jax.Array, keys: jax.Array | None) -> Any:
-        return self.model.apply({"params": params}, pixels, train=keys is not None)
+        return self.model.apply({"params": params}, pixels, keys=keys)
 
     def _apply_to_centre(self, params: PyTree, pixels: jax.Array, keys: None) -> jax.Array:
         return self._apply(params, augment.central_crop(pixels, *self.input_shape[:2]), keys)

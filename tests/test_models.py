@@ -58,13 +58,12 @@ def make(name: str, activation: str = "relu", init: str = "paper", classes: int 
 
 
 def shapes(model: nn.Module) -> Mapping:
-    init = functools.partial(model.init, train=False)
-    return jax.tree.map(jnp.shape, jax.eval_shape(init, jax.random.key(0), IMAGES)["params"])
+    return jax.tree.map(jnp.shape, jax.eval_shape(model.init, jax.random.key(0), IMAGES)["params"])
 
 
 @functools.cache
 def params_of(name: str, activation: str, init: str) -> Mapping:
-    start = jax.jit(functools.partial(make(name, activation, init).init, train=False))
+    start = jax.jit(make(name, activation, init).init)
     return start(jax.random.key(1), jnp.zeros(IMAGES.shape))["params"]
 
 
@@ -89,8 +88,7 @@ def test_the_counts_that_the_layer_files_give():
 @pytest.mark.parametrize("name", KERNELS)
 def test_one_logit_per_class(name):
     model = make(name, classes=100)
-    fn = functools.partial(model.init_with_output, train=False)
-    logits, _ = jax.eval_shape(fn, jax.random.key(0), IMAGES)
+    logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), IMAGES)
     assert logits.shape == (2, 100)
     assert logits.dtype == jnp.float32
 
@@ -142,17 +140,15 @@ def test_the_activation_reaches_every_hidden_layer_at_its_place(monkeypatch, nam
         return jnp.tanh(x)
 
     monkeypatch.setattr(four_layer, "get_activation", lambda name: double)
-    fn = functools.partial(make(name).init, train=False)
-    jax.eval_shape(fn, jax.random.key(0), IMAGES)
+    jax.eval_shape(make(name).init, jax.random.key(0), IMAGES)
     assert seen == expected
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_network_of_tanh_holds_no_other_nonlinearity_but_its_pools(name):
     model = make(name, "tanh")
-    fn = functools.partial(model.apply, train=False)
-    params = jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), IMAGES)
-    text = str(jax.make_jaxpr(fn)(params, IMAGES))
+    params = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
+    text = str(jax.make_jaxpr(model.apply)(params, IMAGES))
     layers = len(KERNELS[name]) - 1
     assert text.count(" tanh ") == layers
     for other in (" logistic ", " exp ", " erf "):
@@ -241,7 +237,7 @@ def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation):
     model = make(name, activation, recipe)
 
     def loss_fn(params: Mapping) -> tuple[jax.Array, jax.Array]:
-        logits = model.apply({"params": params}, jnp.asarray(images), train=True)
+        logits = model.apply({"params": params}, jnp.asarray(images))
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
 
     (_, logits), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)

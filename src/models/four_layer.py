@@ -9,7 +9,7 @@ activation follow its layer files: `conv3` is "19pct", `conv3_fc64` is "80sec", 
 from typing import Literal
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
 from src.models.init import kernel_init
@@ -29,9 +29,9 @@ class Conv3(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "B H W C"], *, train: bool
+        self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        del train  # nothing here differs
+        del keys  # trained and tested alike
         act = get_activation(self.activation)
         std = 0.1 if self.hidden else 0.01  # of the fully connected layers
 
@@ -68,9 +68,9 @@ class Conv2Local2(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "B H W C"], *, train: bool
+        self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        del train
+        del keys
         act = get_activation(self.activation)
 
         def init(std: float, follows: str = self.activation) -> nn.initializers.Initializer:
