@@ -1,0 +1,42 @@
+import pytest
+
+from src.schedule import plateaus, rate_factor
+
+OPTIONS = {"factor": 0.1, "boundaries": (2.0, 3.5), "patience": 2, "drops": 3}
+
+
+@pytest.mark.parametrize(
+    ("errors", "patience", "expected"),
+    [
+        ([], 1, 0),
+        ([0.5], 1, 0),
+        ([0.5, 0.4, 0.3, 0.2], 1, 0),
+        ([0.5, 0.5], 1, 1),  # equal is no improvement
+        ([0.5, 0.5], 2, 0),
+        ([0.5, 0.6, 0.6], 2, 1),
+        ([0.5, 0.6, 0.4, 0.5, 0.3], 2, 0),  # each new best begins the wait again
+        ([0.5, 0.6, 0.55, 0.52, 0.51], 2, 2),  # falling, but not below the best
+        ([0.5, 0.6, 0.6, 0.6, 0.49, 0.6, 0.6], 2, 2),  # the wait begins again after a drop, too
+        ([0.5] * 8, 3, 2),
+        ([float("nan")] * 2, 2, 1),
+    ],
+)
+def test_a_plateau_is_so_many_epochs_without_a_new_best(errors, patience, expected):
+    assert plateaus(errors, patience) == expected
+
+
+def test_the_rate_falls_three_times_at_most():
+    found = [rate_factor(9.0, [0.5] * n, name="plateau", **OPTIONS) for n in range(12)]
+    expected = [1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(0.0, 1), (1.99, 1), (2.0, 0.1), (3.4, 0.1), (3.5, 0.01), (99.0, 0.01)]
+)
+def test_steps_fall_at_their_epochs_whatever_the_errors(epochs, expected):
+    assert rate_factor(epochs, [0.5] * 9, name="steps", **OPTIONS) == pytest.approx(expected)
+
+
+def test_constant_stays():
+    assert rate_factor(99.0, [0.5] * 99, name="constant", **OPTIONS) == 1
