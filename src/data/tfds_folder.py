@@ -75,7 +75,7 @@ def read_prepared(folder: Path) -> Prepared:
     Raises:
         DataError: If the folder is no image data set of one size with labels, or is damaged.
     """
-    _check_format(folder)
+    check_format(folder)
     try:
         return _read(folder)
     except DataError:
@@ -85,7 +85,12 @@ def read_prepared(folder: Path) -> Prepared:
         raise DataError(f"{folder} cannot be read as a TFDS data set ({reason})") from error
 
 
-def _check_format(folder: Path) -> None:
+def check_format(folder: Path) -> None:
+    """Refuses a folder that cannot be read without TensorFlow.
+
+    Raises:
+        DataError: If it is not prepared as ArrayRecord, or does not say how it is.
+    """
     try:
         info = json.loads((folder / "dataset_info.json").read_bytes())
         found = info.get("fileFormat", "tfrecord")

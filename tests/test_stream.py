@@ -1,0 +1,167 @@
+"""Large images from disk: decoding by NumPy, order and position, workers, refusals."""
+
+import io
+import json
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import DataError, photos
+from src.data.loader import host_share, read_batches
+from src.data.stream import Rows, Stream, decode, open_stream
+
+SIZE, TRAIN, TEST, CLASSES = 24, 20, 7, 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    data_dir = tmp_path_factory.mktemp("tfds")
+    photos.write_photos(data_dir, train=TRAIN, test=TEST, classes=CLASSES, sides=(30, 70))
+    return data_dir / photos.NAME / photos.VERSION
+
+
+@pytest.fixture(scope="module")
+def stream(folder) -> Stream:
+    return open_stream("photos", folder, SIZE)
+
+
+def encoded(pixels: np.ndarray, form: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+# --- One image. ---
+
+
+def test_the_central_square_of_a_wide_and_of_a_tall_image():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 30, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(encoded(pixels, "PNG"), 16), pixels[:, 7:23])
+    tall = np.ascontiguousarray(pixels.swapaxes(0, 1))
+    np.testing.assert_array_equal(decode(encoded(tall, "PNG"), 16), tall[7:23])
+
+
+def test_a_smaller_image_is_a_mean_over_the_pixels_concerned():
+    """Halved by a triangle two pixels wide on either side: weights 1, 3, 3, 1 of 8."""
+    ramp = np.broadcast_to(np.arange(0, 128, 2).reshape(64, 1, 1), (64, 64, 3)).astype(np.uint8)
+    halved = decode(encoded(np.ascontiguousarray(ramp), "PNG"), 32)
+    expected = ramp[0::2, 0, 0].astype(float) / 2 + ramp[1::2, 0, 0] / 2
+    np.testing.assert_allclose(halved[1:-1, 5, 1], expected[1:-1], atol=0.5)
+
+
+def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same():
+    """Eight times too large: the fast way is within some grey levels of the slow one."""
+    rng = np.random.default_rng(0)
+    soft = Image.fromarray(rng.integers(0, 256, (5, 5, 3)).astype(np.uint8)).resize((260, 256))
+    content = encoded(np.asarray(soft), "JPEG", quality=95)
+    slow = Image.open(io.BytesIO(content)).resize(
+        (32, 32), Image.Resampling.BILINEAR, (2, 0, 258, 256)
+    )
+    difference = decode(content, 32).astype(float) - np.asarray(slow)
+    assert np.abs(difference).mean() < 4  # of 255
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (9, 9, 4)])
+def test_grey_images_and_transparent_ones_become_rgb(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    found = decode(encoded(pixels, "PNG"), 9)
+    expected = np.repeat(pixels[..., None], 3, axis=2) if len(shape) == 2 else pixels[..., :3]
+    np.testing.assert_array_equal(found, expected)
+
+
+# --- The data set. ---
+
+
+def test_splits_and_names_are_those_of_the_folder(stream):
+    assert (len(stream.train), len(stream.test)) == (TRAIN, TEST)
+    assert stream.test.split == "validation"
+    assert stream.label_names == ("class0", "class1", "class2")
+    images, labels = stream.train.load(np.arange(TRAIN))
+    assert images.shape == (TRAIN, SIZE, SIZE, 3)
+    assert set(labels.tolist()) == {0, 1, 2}
+    assert len(np.unique(images.reshape(TRAIN, -1), axis=0)) == TRAIN
+
+
+def test_part_of_the_rows_and_rows_that_fill_up(stream):
+    whole, part = stream.train.load(np.arange(TRAIN)), stream.train.part(5, 9)
+    assert len(part) == 4
+    images, labels = part.load(np.array([3, -1, 0]))
+    np.testing.assert_array_equal(images[[0, 2]], whole.images[[8, 5]])
+    np.testing.assert_array_equal(labels, [whole.labels[8], -1, whole.labels[5]])
+    assert not images[1].any()
+
+
+def test_the_digest_knows_the_size_and_the_files(folder, stream, tmp_path):
+    assert open_stream("photos", folder, SIZE).digest == stream.digest
+    assert open_stream("photos", folder, SIZE + 1).digest != stream.digest
+    photos.write_photos(tmp_path, train=TRAIN, test=TEST, classes=CLASSES, sides=(30, 70), seed=1)
+    other = open_stream("photos", tmp_path / photos.NAME / photos.VERSION, SIZE)
+    assert other.digest != stream.digest
+
+
+def test_what_cannot_be_read_is_refused(folder, stream, tmp_path):
+    with pytest.raises(DataError, match=r"split train, record 20 cannot be decoded"):
+        stream.train.load(np.array([20]))
+    few = Rows(folder, "train", SIZE, 1, 0, TRAIN)
+    with pytest.raises(DataError, match=r"has label [12] of 1 classes"):
+        few.load(np.arange(TRAIN))
+    info = json.loads((folder / "dataset_info.json").read_text())
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
+    with pytest.raises(DataError, match="prepared as tfrecord"):
+        open_stream("photos", tmp_path, SIZE)
+
+
+# --- Batches. ---
+
+
+def rows_of_batch(number: int) -> np.ndarray:
+    return np.arange(4 * number, 4 * number + 4) * 7 % TRAIN
+
+
+def batches(
+    stream: Stream, first: int, last: int, processes: int = 0, threads: int = 2
+) -> Iterator:
+    return read_batches(
+        stream.train, rows_of_batch, first, last, processes=processes, threads=threads
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_come_in_order_from_anywhere(stream, threads):
+    found = list(batches(stream, 3, 9, threads=threads))
+    assert len(found) == 6
+    for number, batch in enumerate(found, start=3):
+        expected = stream.train.load(rows_of_batch(number))
+        np.testing.assert_array_equal(batch.images, expected.images)
+        np.testing.assert_array_equal(batch.labels, expected.labels)
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_and_end(stream):
+    found = batches(stream, 1, 100, processes=2)
+    for number in (1, 2, 3):
+        expected = stream.train.load(rows_of_batch(number))
+        np.testing.assert_array_equal(next(found).images, expected.images)
+    assert len(multiprocessing.active_children()) == 2
+    found.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_damaged_image_stops_the_batch_it_is_in(stream):
+    found = read_batches(
+        stream.train, lambda n: np.array([n]), TRAIN - 1, TRAIN + 1, processes=0, threads=1
+    )
+    next(found)
+    with pytest.raises(DataError, match="record 20 cannot be decoded"):
+        next(found)
+
+
+def test_hosts_share_a_batch_between_them():
+    rows = np.arange(12)
+    shares = [host_share(rows, host, 3) for host in range(3)]
+    assert [len(share) for share in shares] == [4, 4, 4]
+    np.testing.assert_array_equal(np.concatenate(shares), rows)
