@@ -1,13 +1,14 @@
 """From the records of a study to report.md and its figures: `python -m src.report DIR...`.
 
-Reads records only: nothing is trained, and the same records give the same bytes.
+READMEs that have a place for the answer are given it, see `fill_readmes`. Reads records only:
+nothing is trained, and the same records give the same bytes.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import figures, paper, tables, wording
+from src import figures, paper, readme, tables, wording
 from src.comparison import Group, make_groups, planned_trials
 from src.files import RecordError, write_atomic
 from src.records import StudyRecord, read_study
@@ -32,10 +33,28 @@ def summary(study_dir: Path) -> str:
     Raises:
         RecordError: If a record is damaged.
     """
-    study = read_study(study_dir)
+    lines = _summary_lines(read_study(study_dir))
+    return "\n".join(line.replace("**", "") for line in lines)
+
+
+def fill_readmes(study_dir: Path) -> None:
+    """Copies the answer into the study's README.md and the one two folders above.
+
+    Its place is between `<!-- answer: FOLDER/STUDY -->` and `<!-- /answer: FOLDER/STUDY -->`.
+
+    Raises:
+        RecordError: If a record is damaged or a README cannot be written.
+    """
+    folder = study_dir.resolve()
+    text = "\n".join(f"- {line}" for line in _summary_lines(read_study(study_dir)))
+    for place in (folder, folder.parent.parent):
+        readme.fill(place / "README.md", f"answer: {folder.parent.name}/{folder.name}", text)
+
+
+def _summary_lines(study: StudyRecord) -> list[str]:
     groups = make_groups(study)
     lines = [_state(study), *_answers(groups, study), _paper_says(study), *_notes(groups, study)]
-    return "\n".join(line.replace("**", "") for line in lines if line)
+    return [line for line in lines if line]
 
 
 def compose(study: StudyRecord) -> str:
@@ -125,6 +144,7 @@ def main(arguments: Sequence[str]) -> int:
             continue  # what else lies in experiments/
         try:
             write_report(path)
+            fill_readmes(path)
             print(f"{path}\n{summary(path)}\n")
         except RecordError as error:
             print(f"error: {error}", file=sys.stderr)

@@ -241,3 +241,16 @@ def test_the_baseline_comes_first_in_its_group_whatever_ran_first(tmp_path):
     (group,) = comparison.make_groups(records.read_study(tmp_path))
     assert [arm.value for arm in group.arms] == ["relu", "tanh"]
     assert group.baseline is group.arms[0]
+
+
+def test_readmes_with_a_place_for_the_answer_are_given_it(tmp_path):
+    study_dir = tmp_path / "experiments" / "relu_vs_tanh"
+    synthetic.write_study(study_dir)
+    marks = "<!-- answer: experiments/relu_vs_tanh -->{}<!-- /answer: experiments/relu_vs_tanh -->"
+    for folder in (study_dir, tmp_path):
+        (folder / "README.md").write_text(f"# Title\n{marks.format('')}\nafter\n")
+    report.fill_readmes(study_dir)
+    answer = "\n".join(f"- {line}" for line in report.summary(study_dir).splitlines())
+    for folder in (study_dir, tmp_path):
+        text = (folder / "README.md").read_text().replace("**", "")
+        assert text == f"# Title\n{marks.format(chr(10) + answer + chr(10))}\nafter\n"

@@ -1,0 +1,29 @@
+"""What a README says of a study's answer, copied from its records: between two marks."""
+
+import re
+from pathlib import Path
+
+from src import files
+
+
+def fill(readme: Path, name: str, text: str) -> None:
+    """Puts `text` between `<!-- name -->` and `<!-- /name -->`, wherever the file has these marks.
+
+    Args:
+        readme: Markdown; where there is no such file nothing is done.
+        name: Of the marks.
+        text: Markdown.
+
+    Raises:
+        RecordError: If the file cannot be written, or one of the two marks is missing.
+    """
+    if not readme.exists():
+        return
+    old = readme.read_text()
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if old.count(begin) != old.count(end):
+        raise files.RecordError(f"{readme} has {begin} without {end}, or the other way round")
+    between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    new = between.sub(lambda _: f"{begin}\n{text}\n{end}", old)
+    if new != old:
+        files.write_atomic(readme, new)
