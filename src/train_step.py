@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int, PyTree, UInt8
 AXIS = "devices"
 Parallel = Literal["pmap", "shard_map"]
 # Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) ->
-# [B, classes].
-ApplyFn = Callable[..., Float[Array, "B classes"]]
+# [B, classes]; in training, where there are auxiliary classifiers, a tuple with theirs after them.
+ApplyFn = Callable[..., Any]
+AUXILIARY_WEIGHT = 0.3  # Szegedy et al. (2015), section 5
 
 
 class TrainState(NamedTuple):
@@ -111,11 +112,10 @@ def make_train_steps(
             centred = augment_fn(centred, keys)
         pixels = centred / data.scale
 
-        def loss_fn(params: PyTree) -> tuple[Array, Array]:
-            logits = apply_fn(params, pixels, keys)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
+        def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array]]:
+            return losses(apply_fn(params, pixels, keys), labels)
 
-        (loss, logits), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         grads, loss = lax.pmean((grads, loss), AXIS)
         wrong = lax.psum(jnp.sum(jnp.argmax(logits, axis=-1) != labels), AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -135,6 +135,16 @@ def make_train_steps(
         )
 
     return train_steps
+
+
+def losses(outputs: Any, labels: Int[Array, " b"]) -> tuple[Array, tuple[Array, Array]]:
+    """What is minimized; and what is recorded, loss and logits of the main classifier."""
+    logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+    loss, *others = [
+        optax.softmax_cross_entropy_with_integer_labels(x, labels).mean()
+        for x in (logits, *auxiliary)
+    ]
+    return loss + AUXILIARY_WEIGHT * sum(others), (loss, logits)
 
 
 def _example_keys(key: Array, count: int) -> Array:

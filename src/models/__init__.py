@@ -7,24 +7,40 @@ from typing import Any
 import flax.linen as nn
 
 from src.models.activations import ACTIVATION_NAMES, get_activation
+from src.models.alexnet import AlexNet
 from src.models.four_layer import Conv2Local2, Conv3
+from src.models.googlenet import GoogLeNet
 from src.models.init import INITS
+from src.models.lenet import LeNet5, LeNet5Modern
+from src.models.vgg import VGG
 
 __all__ = [
     "ACTIVATION_NAMES",
     "INITS",
     "MODEL_NAMES",
     "get_activation",
+    "image_size",
     "make_model",
     "model_options",
 ]
 
 _MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
-    "conv3": (Conv3, {}),
+    "conv3": (Conv3, {"hidden": 0}),
     "conv3_fc64": (Conv3, {"hidden": 64}),
     "conv2_local2": (Conv2Local2, {}),
+    "lenet5": (LeNet5, {}),
+    "lenet5_modern": (LeNet5Modern, {}),
+    "alexnet": (AlexNet, {"small": False}),
+    "alexnet_cifar": (AlexNet, {"small": True}),
+    "vgg11": (VGG, {"layers": 11, "small": False}),
+    "vgg11_cifar": (VGG, {"layers": 11, "small": True}),
+    "vgg16": (VGG, {"layers": 16, "small": False}),
+    "vgg16_cifar": (VGG, {"layers": 16, "small": True}),
+    "googlenet": (GoogLeNet, {"small": False}),
+    "googlenet_cifar": (GoogLeNet, {"small": True}),
 }
 MODEL_NAMES = tuple(_MODELS)
+_IMAGE_SIZES = {"alexnet": 227, "vgg11": 224, "vgg16": 224, "googlenet": 224}
 _COMMON = ("activation", "scheme", "num_classes", "parent", "name")
 
 
@@ -62,5 +78,10 @@ def model_options(name: str) -> dict[str, Any]:
     return {
         field.name: field.default
         for field in dataclasses.fields(module)
-        if field.name not in (*_COMMON, *fixed) and not (module is Conv3 and field.name == "hidden")
+        if field.name not in (*_COMMON, *fixed)
     }
+
+
+def image_size(name: str) -> int:
+    """Height and width in pixels of the images that a model is made for."""
+    return _IMAGE_SIZES.get(name, 32)

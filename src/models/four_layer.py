@@ -13,7 +13,10 @@ from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
 from src.models.init import kernel_init
-from src.models.layers import Conv, ConvMaxPool, LocallyConnected, avg_pool, max_pool
+from src.models.layers import Conv, ConvMaxPool, LocallyConnected
+from src.models.lrn import LocalResponseNorm
+from src.models.options import LRN_NAMES, check_choice
+from src.models.pooling import AvgPool, MaxPool
 
 
 class Conv3(nn.Module):
@@ -42,12 +45,12 @@ class Conv3(nn.Module):
         # fmt: off
         init = kernel_init(self.scheme, self.activation, 1e-4)
         x = ConvMaxPool(32, 5, kernel_init=init, name="conv1")(images)
-        x = act(x)                                      # [B, 32, 32, C] -> [B, 16, 16, 32]
+        x = act(x)                                              # [B, 32, 32, C] -> [B, 16, 16, 32]
         x = act(conv(32, 0.01, "conv2")(x))
-        x = avg_pool(x, 3, 2, ceil_mode=True)           # [B, 8, 8, 32]
+        x = AvgPool(3, 2, ceil_mode=True, name="pool2")(x)      # [B, 8, 8, 32]
         x = act(conv(64, 0.01, "conv3")(x))
-        x = avg_pool(x, 3, 2, ceil_mode=True)           # [B, 4, 4, 64]
-        x = x.reshape(x.shape[0], -1)                   # [B, 1024]
+        x = AvgPool(3, 2, ceil_mode=True, name="pool3")(x)      # [B, 4, 4, 64]
+        x = x.reshape(x.shape[0], -1)                           # [B, 1024]
         # fmt: on
         if self.hidden:
             init = kernel_init(self.scheme, self.activation, std)
@@ -60,11 +63,20 @@ class Conv3(nn.Module):
 
 
 class Conv2Local2(nn.Module):
-    """Two convolutions, two locally connected layers and one fully connected."""
+    """Two convolutions, two locally connected layers and one fully connected.
+
+    `lrn` normalizes as the layer file "11pct" does, which has this net's shapes: behind pool1 and
+    conv2, over 9 neighbours. There it is `caffe`.
+    """
 
     activation: str
     scheme: Literal["paper", "modern"]
     num_classes: int
+    lrn: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("lrn", self.lrn, LRN_NAMES)
 
     @nn.compact
     def __call__(
@@ -78,11 +90,18 @@ class Conv2Local2(nn.Module):
 
         # fmt: off
         x = act(Conv(64, 5, padding=2, kernel_init=init(1e-4), name="conv1")(images))
-        x = max_pool(x, 3, 2, ceil_mode=True)  # [B, 32, 32, 64] -> [B, 16, 16, 64]
+        x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)  # [B, 32, 32, 64] -> [B, 16, 16, 64]
+        x = self._norm(x, "norm1")
         x = act(Conv(64, 5, padding=2, kernel_init=init(0.01), name="conv2")(x))
-        x = max_pool(x, 3, 2, ceil_mode=True)  # [B, 8, 8, 64]
+        x = self._norm(x, "norm2")
+        x = MaxPool(3, 2, ceil_mode=True, name="pool2")(x)  # [B, 8, 8, 64]
         x = act(LocallyConnected(32, 3, padding=1, kernel_init=init(0.04), name="local3")(x))
         x = act(LocallyConnected(32, 3, padding=1, kernel_init=init(0.04), name="local4")(x))
-        x = x.reshape(x.shape[0], -1)          # [B, 2048]
+        x = x.reshape(x.shape[0], -1)                       # [B, 2048]
         # fmt: on
         return nn.Dense(self.num_classes, kernel_init=init(0.01, "tanh"), name="fc10")(x)
+
+    def _norm(self, x: Array, name: str) -> Array:
+        if self.lrn == "none":
+            return x
+        return LocalResponseNorm(self.lrn, n=9, alpha=1e-3, name=name)(x)

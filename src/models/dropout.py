@@ -1,0 +1,43 @@
+"""Dropout whose masks belong to the images, not to the devices."""
+
+import zlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+
+class Dropout(nn.Module):
+    """Sets each activity to zero with probability `rate` in training (paper, section 4.2).
+
+    Each image has a mask of its own, from its key and the layer's name: the same wherever in the
+    batch and on whichever device the image is.
+
+    `inverted` says where the scale goes. Not inverted, as in the paper: kept activities stay as
+    they are in training, and all are multiplied by 1 - rate in testing. Inverted, as in Caffe and
+    since: kept ones are divided by 1 - rate in training, and testing changes nothing. With the
+    next layer's weights times 1 - rate the inverted net is the paper's, in training and in
+    testing; from the same weights it begins and learns differently.
+    """
+
+    rate: float
+    inverted: bool = True
+
+    def __call__(
+        self, x: Float[Array, "B *features"], keys: Key[Array, " B"] | None
+    ) -> Float[Array, "B *features"]:
+        """Masked by `keys`, one per image; None means testing."""
+        if not self.rate:
+            return x
+        keep = 1 - self.rate
+        if keys is None:
+            return x if self.inverted else keep * x
+        kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(
+            jax.vmap(jax.random.fold_in, (0, None))(keys, self._number())
+        )
+        return jnp.where(kept, x / keep if self.inverted else x, 0)
+
+    def _number(self) -> int:
+        """A number of this layer's own, the same in every process."""
+        return zlib.crc32("/".join(self.path).encode())
