@@ -148,7 +148,7 @@ def _executor(workers: int) -> Iterator[tuple[Executor, Channel]]:
         return
     context = multiprocessing.get_context("spawn")
     channel = Channel(context.Event(), context.Queue())
-    with ProcessPoolExecutor(workers, context, worker.join, (channel, 1)) as processes:
+    with ProcessPoolExecutor(workers, context, worker.join, (channel,)) as processes:
         yield processes, channel
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from src import environment
 from src.study import Task
 
 
@@ -35,13 +36,12 @@ class Channel:
 _channels: list[Channel] = []  # of this process; a process pool can hand it over in no other way
 
 
-def join(channel: Channel, threads: int) -> None:
+def join(channel: Channel) -> None:
     """Prepares a fresh process: its threads, its signals, and its end with the process that started
     it.
     """
     _channels[:] = [channel]
-    if threads:
-        os.environ["PJRT_NPROC"] = str(threads)
+    environment.use_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study hears it and asks us to save
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":

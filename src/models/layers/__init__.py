@@ -1,7 +1,8 @@
 """Layers that are fast on a CPU too, each with the values of the plain XLA operation.
 
-XLA's own gradients of these are slow on a CPU (select-and-scatter for the maximum, naive loops for a convolution's
-weight gradient inside `lax.scan`). Here they are written with the operations that are fast there.
+XLA's own gradients of these are slow on a CPU (select-and-scatter for the maximum, naive loops for
+a convolution's weight gradient inside `lax.scan`). Here they are written with the operations that
+are fast there.
 `tests/test_layers.py` compares values and gradients with XLA's and PyTorch's.
 """
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from src.models.layers.once import computed_once
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 Initializer = Callable[..., Array]
 
@@ -75,7 +77,7 @@ def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
 
 
 def _even_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
-    """Three input channels made four: one column of zeros costs less than odd strides through memory."""
+    """Three input channels made four: zeros cost less than odd strides through memory."""
     odd = x.shape[-1] % 2
     none = ((0, 0),) * 2
     return jnp.pad(x, (*none, (0, 0), (0, odd))), jnp.pad(kernel, (*none, (0, odd), (0, 0)))
@@ -98,7 +100,7 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
     if channels % 2:
         x = jnp.pad(x, ((0, 0),) * 3 + ((0, 1),))
     sums = lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),  # [I, H, W, B]
+        computed_once(lambda x: x.transpose(3, 1, 2, 0), x),  # [I, H, W, B]
         grads.transpose(1, 2, 0, 3),  # [P, Q, B, O]
         (1, 1),
         ((padding, padding), (padding, padding)),

@@ -1,41 +1,60 @@
 """The windows of a pooling layer: how many there are, and the pixels under each."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 
-def out_sizes(x: Array, window: int, stride: int, padding: int, ceil_mode: bool) -> tuple[int, ...]:
-    """Windows per axis; one that would start beyond the last pixel is left out, as in Caffe and PyTorch."""
-    sizes = []
-    for size in x.shape[1:3]:
-        room = size + 2 * padding - window
-        count = (-(-room // stride) if ceil_mode else room // stride) + 1
-        sizes.append(count - (ceil_mode and (count - 1) * stride >= size + padding))
-    return tuple(sizes)
+class Windows(NamedTuple):
+    """Square windows, all numbers in pixels."""
 
+    size: int
+    stride: int
+    padding: int = 0  # on each side of the image
+    ceil_mode: bool = False  # whether a last window may hang over the border
 
-def pad(
-    x: Array, window: int, stride: int, padding: int, sizes: tuple[int, ...], value: float
-) -> Array:
-    ends = [
-        (n - 1) * stride + window - size - padding
-        for n, size in zip(sizes, x.shape[1:3], strict=True)
-    ]
-    pads = [(0, 0, 0), *((padding, end, 0) for end in ends), (0, 0, 0)]
-    return lax.pad(x, jnp.asarray(value, x.dtype), pads)
+    def counts(self, x: Array) -> tuple[int, int]:
+        """Windows per axis of images [B, H, W, C].
 
+        One that would start beyond the last pixel is left out, as in Caffe and PyTorch.
+        """
+        rows, columns = (self._count(pixels) for pixels in x.shape[1:3])
+        return rows, columns
 
-def views(padded: Array, window: int, stride: int, sizes: tuple[int, ...]) -> list[Array]:
-    """The pixel that each window has at (i, j), for every (i, j) row by row: window^2 of [B, P, Q, C]."""
-    batch, _, _, channels = padded.shape
-    return [
-        lax.slice(
-            padded,
-            (0, i, j, 0),
-            (batch, i + (sizes[0] - 1) * stride + 1, j + (sizes[1] - 1) * stride + 1, channels),
-            (1, stride, stride, 1),
-        )
-        for i, j in np.ndindex(window, window)
-    ]
+    def _count(self, pixels: int) -> int:
+        room = pixels + 2 * self.padding - self.size
+        count = (-(-room // self.stride) if self.ceil_mode else room // self.stride) + 1
+        beyond = (count - 1) * self.stride >= pixels + self.padding
+        return count - (self.ceil_mode and beyond)
+
+    def views(self, x: Array, outside: float) -> list[Array]:
+        """The pixel that each window has at (i, j), for every (i, j) row by row.
+
+        Args:
+            x: Images [B, H, W, C].
+            outside: What stands beyond their border.
+
+        Returns:
+            size^2 arrays [B, P, Q, C].
+        """
+        batch, height, width, channels = x.shape
+        rows, columns = self.counts(x)
+        spans = [(n - 1) * self.stride + 1 for n in (rows, columns)]
+        ends = [
+            span + self.size - 1 - pixels - self.padding
+            for span, pixels in zip(spans, (height, width), strict=True)
+        ]
+        pads = [(0, 0, 0), *((self.padding, end, 0) for end in ends), (0, 0, 0)]
+        padded = lax.pad(x, jnp.asarray(outside, x.dtype), pads)
+        return [
+            lax.slice(
+                padded,
+                (0, i, j, 0),
+                (batch, i + spans[0], j + spans[1], channels),
+                (1, self.stride, self.stride, 1),
+            )
+            for i, j in np.ndindex(self.size, self.size)
+        ]
