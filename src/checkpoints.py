@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 KEEP = 2
@@ -34,7 +33,7 @@ def save(directory: Path, iteration: int, arrays: PyTree, progress: dict[str, An
     partial = directory / f"partial-{iteration}"
     shutil.rmtree(partial, ignore_errors=True)
     host = jax.tree.map(np.asarray, jax.device_get(arrays))
-    _checkpointer().save((partial / "state").absolute(), args=ocp.args.PyTreeSave(host))
+    _checkpointer().save((partial / "state").absolute(), args=_orbax().args.PyTreeSave(host))
     (partial / "progress.json").write_text(json.dumps(progress))
     (partial / MANIFEST).write_text(json.dumps(_digests(partial), indent=1))
     _sync(partial)
@@ -65,13 +64,21 @@ def restore(directory: Path, like: PyTree) -> tuple[PyTree | None, dict[str, Any
     return None, {}, complaints
 
 
-def _restore_args(like: PyTree) -> ocp.args.PyTreeRestore:
-    args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    return ocp.args.PyTreeRestore(item=like, restore_args=args)
+def _restore_args(like: PyTree) -> Any:
+    args = _orbax().args
+    each = jax.tree.map(lambda _: _orbax().RestoreArgs(restore_type=np.ndarray), like)
+    return args.PyTreeRestore(item=like, restore_args=each)
 
 
-def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+def _checkpointer() -> Any:
+    return _orbax().Checkpointer(_orbax().PyTreeCheckpointHandler())
+
+
+def _orbax() -> Any:
+    """Imported at the first checkpoint: it takes half a second."""
+    import orbax.checkpoint  # noqa: PLC0415
+
+    return orbax.checkpoint
 
 
 def _found(directory: Path) -> list[int]:

@@ -1,0 +1,158 @@
+"""Times training steps against PyTorch, and where the time of a study goes.
+
+    python -m experiments.speed.bench [--quick]
+
+Writes record.json beside this file and the tables of README.md; about eight minutes on two cores.
+`--quick` measures everything once and prints only.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.speed import tables
+from src import environment, provenance
+
+HERE = Path(__file__).parent
+NETS = ("conv3", "conv3_fc64", "alexnet")
+PARTS = ("train", "compile", "measure", "save")
+SMALL_RUN = (
+    "--config.data.name=procedural",
+    "--config.max_epochs=1.0",
+    "--config.racing=False",
+    "--config.target_train_error=0.01",
+)
+FIRST_STEP = (
+    "--config=configs/base.py",
+    "--config.data.name=procedural",
+    "--config.learning_rates=(0.01,)",
+    "--config.points_per_epoch=390",
+    "--config.max_epochs=0.0025",
+)
+
+
+def main(quick: bool) -> None:
+    """Measures, writes, prints."""
+    environment.configure_jax()
+    record = {"quick": quick, "cores": environment.usable_cores(), **measure_all(quick)}
+    text = tables.render(record)
+    print(text)
+    if not quick:
+        (HERE / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+        readme = HERE / "README.md"
+        readme.write_text(tables.insert(readme.read_text(), text))
+
+
+def measure_all(quick: bool) -> dict[str, Any]:
+    """Every measurement, each in processes of its own."""
+    cores, rounds = environment.usable_cores(), 1 if quick else 9
+    nets = NETS[:1] if quick else NETS
+    found: dict[str, Any] = {"compare": {}, "devices": {}, "memory": {}}
+    for net in nets:
+        print(f"{net}: steps ...", flush=True)
+        few = 3 if net == "alexnet" else 0
+        found["compare"][net] = measure("compare", net, cores, few or rounds)
+        found["devices"][net] = measure("compare", net, cores, few or rounds, "devices")
+        for framework in ("ours", "torch"):
+            found["memory"][f"{net} {framework}"] = measure(
+                "memory", f"{framework}:{net}", cores, 3
+            )
+    print("a study ...", flush=True)
+    found["one_thread"] = measure("compare", "conv3", 1, rounds)
+    found["side_by_side"] = side_by_side("conv3", cores, rounds)
+    found["recording"] = measure("recording", "conv3", cores, rounds)
+    found["evaluate"] = measure("evaluate", "conv3", cores, 3)
+    found["start"] = start_times()
+    found["run"] = small_run()
+    found["provenance"] = provenance.provenance()
+    return found
+
+
+def measure(
+    what: str, net: str, threads: int, rounds: int, spread: str = "threads"
+) -> dict[str, Any]:
+    """What `measure.py` says of it."""
+    arguments = command(what, net, threads, rounds, spread)
+    done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def command(what: str, net: str, threads: int, rounds: int, spread: str = "threads") -> list[str]:
+    """A process for one measurement."""
+    module = ("-W", "ignore", "-m", "experiments.speed.measure")
+    return [sys.executable, *module, what, net, str(threads), str(rounds), spread]
+
+
+def side_by_side(net: str, count: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds per step of processes of one thread, all training at once."""
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen(command("alone", net, 1, rounds), stdin=pipe, stdout=pipe, text=True)
+        for _ in range(count)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()  # it is ready
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
+    return {"milliseconds": [answer["milliseconds"]["scan"] for answer in answers]}
+
+
+def start_times() -> dict[str, float]:
+    """Seconds to the first step, without and with compiled code kept; and of --help."""
+    found = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for key in ("cold", "warm"):
+            found[key] = first_step_seconds(cache)
+    start = time.perf_counter()
+    run_main(["--help"], os.environ)
+    found["help"] = time.perf_counter() - start
+    return found
+
+
+def first_step_seconds(cache: str) -> float:
+    """From the command until its trial has made one step and not yet measured and saved it."""
+    variables = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+    with tempfile.TemporaryDirectory() as workdir:
+        start = time.time()
+        run_main([*FIRST_STEP, f"--workdir={workdir}/run"], variables)
+        (row,) = read_rows(Path(workdir) / "run" / "results.csv")
+        saved = (Path(workdir) / "run" / "trials" / row["trial"] / "metrics.csv").stat().st_mtime
+    return saved - start - float(row["measure_seconds"]) - float(row["save_seconds"])
+
+
+def small_run() -> dict[str, float]:
+    """Seconds of an epoch of every trial of `make run`, on built-in images: whole and by part."""
+    with tempfile.TemporaryDirectory() as workdir:
+        start = time.perf_counter()
+        config = ("--config=configs/quick.py", *SMALL_RUN)
+        run_main([*config, f"--workdir={workdir}/run"], os.environ)
+        whole = time.perf_counter() - start
+        rows = read_rows(Path(workdir) / "run" / "results.csv")
+    parts = {part: sum(float(row[f"{part}_seconds"]) for row in rows) for part in PARTS}
+    return {"whole": whole, "trials": len(rows), **parts}
+
+
+def run_main(arguments: list[str], variables: Any) -> None:
+    """`python -m src.main`, as a user would."""
+    command = [sys.executable, "-m", "src.main", *arguments]
+    subprocess.run(command, check=True, env=variables, stdout=subprocess.DEVNULL)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of results.csv."""
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    main("--quick" in sys.argv[1:])

@@ -1,0 +1,193 @@
+"""One measurement, in a process of its own: prints a line of JSON. `bench.py` starts these.
+
+Threads and XLA's flags belong to a process, and so does its peak memory.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from src import environment
+
+BATCHES = {"alexnet": 32}  # 128 for all others
+
+
+def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
+    """Prepares the threads, then measures; `spread` is `threads`, or `devices` of one thread."""
+    environment.configure_jax()
+    if threads == "1" or spread == "devices":
+        environment.use_one_thread()
+    if spread == "devices":
+        os.environ["JAX_NUM_CPU_DEVICES"] = threads
+    print(json.dumps(MEASUREMENTS[what](name, int(threads), int(rounds))))
+
+
+def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds per training step in turn: ours in a scan and one by one, PyTorch's two ways."""
+    ours, facts = make_ours(name, 10 if name != "alexnet" else 2)
+    steps = {"scan": ours, "loop": make_ours(name, 1)[0]}
+    if util.find_spec("torch"):
+        for key, compiled in (("torch", False), ("torch_compiled", True)):
+            try:
+                steps[key] = make_torch(name, threads, compiled=compiled)
+            except Exception as error:  # no C++ compiler, say
+                facts[f"{key}_missing"] = type(error).__name__
+    return {"milliseconds": interleave(steps, rounds, 2 if name == "alexnet" else 10), **facts}
+
+
+def alone(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds per step while others may run beside it; begins when told by a line of input."""
+    del threads
+    step = make_ours(name, 10)[0]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return {"milliseconds": interleave({"scan": step}, rounds, 10)}
+
+
+def memory(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Peak memory of a process that only trains, in MB; `name` says with what."""
+    framework, net = name.split(":")
+    if framework == "torch" and not util.find_spec("torch"):
+        return {}
+    step = (
+        make_torch(net, threads, compiled=False) if framework == "torch" else make_ours(net, 1)[0]
+    )
+    for _ in range(rounds):
+        step(1)
+    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def evaluate(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Seconds to classify 10,000 images, to save a checkpoint, and to record a point."""
+    del threads
+    import tempfile  # noqa: PLC0415
+
+    import numpy as np  # noqa: PLC0415
+
+    from src import checkpoints  # noqa: PLC0415
+
+    program = make_program(name, images=10_000)
+    state = program.start(0)
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = {"state": state, "wrong": np.zeros(391, np.int32), "loss": np.zeros(391)}
+        calls = {
+            "evaluate": lambda: program.error(state.params, program.test),
+            "save": lambda: checkpoints.save(Path(folder), 1, arrays, {}),
+        }
+        found = interleave({key: lambda n, fn=fn: fn() for key, fn in calls.items()}, rounds, 1)
+    return {"seconds": {key: min(times) / 1000 for key, times in found.items()}}
+
+
+def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds per step with and without the online error, then left out by the compiler."""
+    del threads
+    import jax  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    from src import train_step  # noqa: PLC0415
+
+    program = make_program(name)
+    train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
+    place = program._place
+    indices = train_step.split_indices(np.zeros((10, program.batch_size), int), program.devices)
+    rest = (place(np.float32(1e-3)), place(jax.random.key(0)), program.train)
+    state = place(program.start(0))
+
+    def make_step(keep: Callable[[Any], Any]) -> Callable[[int], None]:
+        step_fn = train_step.across_devices(
+            lambda *arguments: keep(train_steps(*arguments)),
+            "pmap",
+            5,
+            donate_state=False,
+            devices=program.devices,
+        )
+        return lambda n: jax.block_until_ready(step_fn(state, indices, *rest))
+
+    steps = {
+        "with": make_step(lambda result: result),
+        "without": make_step(lambda result: result[0]),
+    }
+    return {"milliseconds": interleave(steps, rounds, 10)}
+
+
+MEASUREMENTS = {fn.__name__: fn for fn in (compare, alone, memory, evaluate, recording)}
+
+
+def make_program(name: str, images: int = 1000) -> Any:
+    """The trainer's own compiled functions for this net, on random images."""
+    import numpy as np  # noqa: PLC0415
+
+    from configs import base  # noqa: PLC0415
+    from src import models, study  # noqa: PLC0415
+    from src.data import Dataset, Split  # noqa: PLC0415
+    from src.program import Program  # noqa: PLC0415
+
+    config = base.get_config()
+    config.model.name, config.batch_size = name, BATCHES.get(name, 128)
+    rng, size = np.random.default_rng(0), models.image_size(name)
+    if name in BATCHES:
+        images = 2 * BATCHES[name]
+    shape = (images, size, size, 3)
+    split = Split(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, images, np.int32))
+    dataset = Dataset("random", split, split, 10, tuple("abcdefghij"), "")
+    return Program(study.planned_trials(config.to_dict())[0][0].settings, dataset)
+
+
+def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, Any]]:
+    """`step(n)` trains n steps, `steps` in a scan at a time; and what it took to make."""
+    import numpy as np  # noqa: PLC0415
+
+    program = make_program(name)
+    start = time.perf_counter()
+    step_fn = program.prepare(0, 1e-3, steps)
+    facts = {"compile_seconds": time.perf_counter() - start}
+    state = program.start(0)
+    images = program.train.labels.shape[0]
+    indices = np.random.default_rng(0).integers(0, images, (steps, program.batch_size))
+
+    def step(count: int) -> None:
+        nonlocal state
+        for _ in range(max(1, count // steps)):
+            state, _, _ = step_fn(state, indices)
+
+    return step, facts
+
+
+def make_torch(name: str, threads: int, *, compiled: bool) -> Callable[[int], None]:
+    """`step(n)` trains n steps with PyTorch; compiled here if at all."""
+    from experiments.speed import torch_nets  # noqa: PLC0415
+    from src import models  # noqa: PLC0415
+
+    batch, size = BATCHES.get(name, 128), models.image_size(name)
+    torch_step = torch_nets.make_step(name, batch, size, threads, compiled=compiled)
+    torch_step()
+
+    def step(count: int) -> None:
+        for _ in range(count):
+            torch_step()
+
+    return step
+
+
+def interleave(
+    steps: dict[str, Callable[[int], Any]], rounds: int, count: int
+) -> dict[str, list[float]]:
+    """Milliseconds per step of each, in turn, after one round that does not count."""
+    found: dict[str, list[float]] = {key: [] for key in steps}
+    for turn in range(rounds + 1):
+        for key, step in steps.items():
+            start = time.perf_counter()
+            step(count)
+            if turn:
+                found[key].append(1000 * (time.perf_counter() - start) / count)
+    return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,133 @@
+"""The record of the benchmark as tables for README.md."""
+
+from typing import Any
+
+import numpy as np
+
+BEGIN, END = "<!-- tables: written by bench.py -->", "<!-- end of tables -->"
+NAMES = {
+    "scan": "ours, ten steps at a time",
+    "loop": "ours, one by one",
+    "torch": "PyTorch, channels last",
+    "torch_compiled": "PyTorch, compiled",
+}
+
+
+def insert(text: str, tables: str) -> str:
+    """`text` with what stands between the two marks replaced."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{tables}\n{END}{rest.split(END)[1]}"
+
+
+def render(record: dict[str, Any]) -> str:
+    """All tables."""
+    facts = record["provenance"]
+    where = (
+        f"{facts['device']}, {record['cores']} cores; jax {facts['jax_version']},"
+        f" Python {facts['python']}, commit {facts['commit']}."
+    )
+    sections = [where]
+    for net, found in record["compare"].items():
+        title = f"Training step of `{net}`, {record['cores']} threads"
+        sections.append(steps(title, found, record["memory"], net))
+        title = f"The same, our batch split over {record['cores']} devices of one thread each"
+        sections.append(steps(title, record["devices"][net], {}, net))
+    sections.append(steps("Training step of `conv3`, one thread", record["one_thread"], {}, ""))
+    sections.append(study(record))
+    return "\n\n".join(sections)
+
+
+def steps(title: str, found: dict[str, Any], memory: dict[str, Any], net: str) -> str:
+    """One row per way to train: median step, and the ratio to PyTorch's over the rounds."""
+    times = found["milliseconds"]
+    batch = 32 if net == "alexnet" else 128
+    rows = [("", "step, ms", "images/s", "time by PyTorch's (range)", "peak memory, MB")]
+    for key, name in NAMES.items():
+        if key not in times:
+            why = found.get(f"{key}_missing", "not installed")
+            rows.append((name, f"not measured: {why}", "", "", ""))
+            continue
+        step = float(np.median(times[key]))
+        peak = memory.get(f"{net} {'torch' if key == 'torch' else 'ours'}", {}).get("peak_mb")
+        shown = f"{peak:.0f}" if peak and key in ("scan", "torch") else ""
+        rows.append((name, f"{step:.1f}", f"{1000 * batch / step:.0f}", ratio(times, key), shown))
+    n = len(times["scan"])
+    note = (
+        f"Medians of {n} interleaved rounds; range: smallest and largest."
+        f" Ours compiled in {found['compile_seconds']:.1f} s."
+    )
+    return f"### {title}\n\n{table(rows)}\n\n{note}"
+
+
+def ratio(times: dict[str, list[float]], key: str) -> str:
+    """Median and range of the times by those of PyTorch in the same round."""
+    if "torch" not in times or key == "torch":
+        return ""
+    ratios = np.asarray(times[key]) / np.asarray(times["torch"])
+    return f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+
+
+def study(record: dict[str, Any]) -> str:
+    """Two ways to use the cores, what measuring costs, and where a run's time goes."""
+    return "\n\n".join(
+        (
+            f"### `conv3` on all cores of a study\n\n{table(side_by_side(record))}",
+            f"### Measuring and saving, `conv3`\n\n{table(measuring(record))}",
+            f"### From the command to the first step\n\n{table(starting(record))}",
+            f"### Where the time of `make run` goes, one epoch\n\n{table(whole_run(record))}",
+        )
+    )
+
+
+def side_by_side(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Milliseconds of machine per step."""
+    cores = record["cores"]
+    one = np.median(record["compare"]["conv3"]["milliseconds"]["scan"])
+    many = np.median(record["side_by_side"]["milliseconds"]) / cores
+    return [
+        ("", "ms per step, over all trials"),
+        (f"one trial on {cores} threads", f"{one:.1f}"),
+        (f"{cores} trials of one thread each (default)", f"{many:.1f}"),
+    ]
+
+
+def measuring(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Cost of each kind of measuring."""
+    times = record["recording"]["milliseconds"]
+    cost = np.median(np.asarray(times["with"]) / np.asarray(times["without"])) - 1
+    seconds = record["evaluate"]["seconds"]
+    return [
+        ("", "cost"),
+        ("online training error, of a step", f"{cost:+.1%}"),
+        ("test error: 10,000 images", f"{seconds['evaluate']:.2f} s"),
+        ("saving a checkpoint", f"{seconds['save']:.2f} s"),
+    ]
+
+
+def starting(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Seconds until the first step has been made."""
+    found = record["start"]
+    return [
+        ("", "seconds"),
+        ("first time", f"{found['cold']:.1f}"),
+        ("second time, compiled code kept", f"{found['warm']:.1f}"),
+        ("`--help`", f"{found['help']:.1f}"),
+    ]
+
+
+def whole_run(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """By part, as a share of the time of all processes."""
+    run, cores = record["run"], record["cores"]
+    total = run["whole"] * cores
+    parts = {part: run[part] for part in ("train", "compile", "measure", "save")}
+    parts["starting, data, report, waiting for the last trial"] = total - sum(parts.values())
+    rows = [(name, f"{s:.1f}", f"{s / total:.1%}") for name, s in parts.items()]
+    whole = f"{run['trials']} trials, {run['whole']:.0f} s on {cores} cores"
+    return [(whole, "seconds of a core", "share"), *rows]
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Markdown; the first row is the header."""
+    header, *rest = rows
+    lines = [header, tuple("---" for _ in header), *rest]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

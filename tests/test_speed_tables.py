@@ -1,0 +1,55 @@
+"""The benchmark's tables, and its PyTorch networks."""
+
+import pytest
+
+from experiments.speed import measure, tables
+
+FOUND = {
+    "milliseconds": {"scan": [50.0, 60.0, 90.0], "loop": [64.0] * 3, "torch": [100.0, 80.0, 90.0]},
+    "compile_seconds": 3.0,
+    "torch_compiled_missing": "RuntimeError",
+}
+
+
+def test_a_ratio_is_of_the_same_round():
+    # 50/100, 60/80, 90/90; the ratio of the medians would be 60/90.
+    assert tables.ratio(FOUND["milliseconds"], "scan") == "0.75 (0.50 to 1.00)"
+
+
+def test_steps_says_what_was_not_measured_and_why():
+    text = tables.steps("Title", FOUND, {"conv3 torch": {"peak_mb": 512.4}}, "conv3")
+    assert "| PyTorch, compiled | not measured: RuntimeError |" in text
+    assert "| PyTorch, channels last | 90.0 | 1422 |  | 512 |" in text  # 128 images in 90 ms
+
+
+def test_without_pytorch_there_is_no_ratio():
+    alone = {"milliseconds": {"scan": [64.0], "loop": [64.0]}, "compile_seconds": 1.0}
+    text = tables.steps("Title", alone, {}, "conv3")
+    assert "| ours, ten steps at a time | 64.0 | 2000 |  |  |" in text
+    assert "| PyTorch, channels last | not measured: not installed |" in text
+
+
+def test_tables_replace_what_stands_between_the_marks():
+    text = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
+    assert tables.insert(text, "new") == text.replace("old", "new")
+
+
+def test_rounds_are_interleaved_and_the_first_does_not_count():
+    calls = []
+    steps = {key: lambda count, key=key: calls.append((key, count)) for key in "ab"}
+    found = measure.interleave(steps, 2, 5)
+    assert calls == [("a", 5), ("b", 5)] * 3
+    assert [len(times) for times in found.values()] == [2, 2]
+
+
+def test_pytorchs_nets_have_the_parameters_of_ours():
+    pytest.importorskip("torch")
+    from experiments.speed import torch_nets  # noqa: PLC0415
+
+    counts = {
+        name: sum(p.numel() for p in torch_nets.NETS[name]().parameters())
+        for name in ("conv3", "conv3_fc64", "alexnet")
+    }
+    # AlexNet's last layer has 10 classes, where the paper's has 1000 with 4096 weights and a bias.
+    alexnet = 60_965_224 - 990 * 4097
+    assert counts == {"conv3": 89_578, "conv3_fc64": 145_578, "alexnet": alexnet}
