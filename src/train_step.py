@@ -147,6 +147,18 @@ def losses(outputs: Any, labels: Int[Array, " b"]) -> tuple[Array, tuple[Array, 
     return loss + AUXILIARY_WEIGHT * sum(others), (loss, logits)
 
 
+def trials_together(
+    train_steps: Callable[..., tuple[TrainState, StepErrors]],
+) -> Callable[..., tuple[TrainState, StepErrors]]:
+    """The same steps for several trials at once, which may differ in state, images, rate and key.
+
+    State, rate and key have a leading axis of trials, and so has the result; indices are
+    [steps, 1, trials, b]. For accelerators: on a CPU the trials' convolutions become grouped ones,
+    which are slow there.
+    """
+    return jax.vmap(train_steps, in_axes=(0, 2, 0, 0, None))
+
+
 def _example_keys(key: Array, count: int) -> Array:
     """[b] keys, one per image, by its place in the global batch."""
     places = lax.axis_index(AXIS) * count + jnp.arange(count)

@@ -265,3 +265,36 @@ def test_a_batch_is_split_in_order():
     for device, shard in enumerate(split.addressable_shards):
         assert shard.data.shape == (2, 1, 2)
         np.testing.assert_array_equal(shard.data[0, 0], [2 * device, 2 * device + 1])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_trials_together_are_each_as_alone(devices):
+    """Two trials of their own rate, key, parameters and images."""
+    found = jax.devices()[:devices]
+    place = functools.partial(train_step.replicate, devices=found)
+    across = functools.partial(
+        train_step.across_devices, parallel="pmap", arguments=5, donate_state=False, devices=found
+    )
+    train_steps = train_step.make_train_steps(apply_fn, make_optimizer)
+    params = [jax.tree.map(lambda x, k=k: x * k, make_params()) for k in (1.0, 0.5)]
+    states = [TrainState(jnp.int32(0), p, make_optimizer(0.0).init(p)) for p in params]
+    rates, keys = jnp.asarray([RATE, RATE / 4]), jax.random.split(jax.random.key(3), 2)
+    indices = np.stack([make_indices(), make_indices()[::-1]])
+    split = [train_step.split_indices(one, found) for one in indices]
+    both = across(train_step.trials_together(train_steps))(
+        place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
+        jnp.stack(split, axis=2),
+        place(rates),
+        place(keys),
+        place(make_images()),
+    )
+    for trial in range(2):
+        alone = across(train_steps)(
+            place(states[trial]),
+            split[trial],
+            place(rates[trial]),
+            place(keys[trial]),
+            place(make_images()),
+        )
+        for mine, wanted in zip(jax.tree.leaves(both), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(mine[trial], wanted, rtol=1e-5, atol=1e-6)

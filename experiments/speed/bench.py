@@ -66,6 +66,7 @@ def measure_all(quick: bool) -> dict[str, Any]:
     print("a study ...", flush=True)
     found["one_thread"] = measure("compare", "conv3", 1, rounds)
     found["side_by_side"] = side_by_side("conv3", cores, rounds)
+    found["together"] = measure("together", "conv3", cores, min(rounds, 3))
     found["recording"] = measure("recording", "conv3", cores, rounds)
     found["evaluate"] = measure("evaluate", "conv3", cores, 3)
     found["start"] = start_times()

@@ -116,7 +116,38 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
     return {"milliseconds": interleave(steps, rounds, 10)}
 
 
-MEASUREMENTS = {fn.__name__: fn for fn in (compare, alone, memory, evaluate, recording)}
+def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds per step and trial of two trials in one program, beside one on its own."""
+    del threads
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    from src import train_step  # noqa: PLC0415
+
+    program = make_program(name)
+    train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
+    both = train_step.across_devices(
+        train_step.trials_together(train_steps),
+        "pmap",
+        5,
+        donate_state=False,
+        devices=program.devices,
+    )
+    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), program.start(0), program.start(1))
+    devices = len(program.devices)
+    indices = np.zeros((10, devices, 2, program.batch_size // devices), np.int32)
+    trials = (jnp.full(2, 1e-3), jax.random.split(jax.random.key(0), 2))
+    arguments = (program._place(state), indices, *program._place(trials), program.train)
+    steps = {
+        "together": lambda n: jax.block_until_ready(both(*arguments)),
+        "alone": make_ours(name, 10)[0],
+    }
+    found = interleave(steps, rounds, 10)
+    return {"milliseconds": {**found, "together": [ms / 2 for ms in found["together"]]}}
+
+
+MEASUREMENTS = {fn.__name__: fn for fn in (compare, alone, memory, evaluate, recording, together)}
 
 
 def make_program(name: str, images: int = 1000) -> Any:

@@ -83,11 +83,13 @@ def side_by_side(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Milliseconds of machine per step."""
     cores = record["cores"]
     one = np.median(record["compare"]["conv3"]["milliseconds"]["scan"])
+    together = record["together"]["milliseconds"]["together"]
     many = np.median(record["side_by_side"]["milliseconds"]) / cores
     return [
         ("", "ms per step, over all trials"),
         (f"one trial on {cores} threads", f"{one:.1f}"),
         (f"{cores} trials of one thread each (default)", f"{many:.1f}"),
+        ("2 trials in one program (vmap)", f"{np.median(together):.1f}"),
     ]
 
 
