@@ -1,5 +1,7 @@
 """The benchmark's tables, and its PyTorch networks."""
 
+import io
+
 import pytest
 
 from experiments.speed import measure, tables
@@ -53,3 +55,11 @@ def test_pytorchs_nets_have_the_parameters_of_ours():
     # AlexNet's last layer has 10 classes, where the paper's has 1000 with 4096 weights and a bias.
     alexnet = 60_965_224 - 990 * 4097
     assert counts == {"conv3": 89_578, "conv3_fc64": 145_578, "alexnet": alexnet}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["recording", "together", "alone"])
+def test_the_trainers_own_functions_can_be_timed(what, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
+    times = measure.MEASUREMENTS[what]("conv3", 2, 1)["milliseconds"]
+    assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in times.values())

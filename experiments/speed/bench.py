@@ -51,20 +51,22 @@ def main(quick: bool) -> None:
 
 def measure_all(quick: bool) -> dict[str, Any]:
     """Every measurement, each in processes of its own."""
-    cores, rounds = environment.usable_cores(), 1 if quick else 9
+    cores, rounds = environment.usable_cores(), 1 if quick else 7
     nets = NETS[:1] if quick else NETS
     found: dict[str, Any] = {"compare": {}, "devices": {}, "memory": {}}
     for net in nets:
         print(f"{net}: steps ...", flush=True)
-        few = 3 if net == "alexnet" else 0
-        found["compare"][net] = measure("compare", net, cores, few or rounds)
-        found["devices"][net] = measure("compare", net, cores, few or rounds, "devices")
+        turns = 3 if net == "alexnet" else rounds
+        found["compare"][net] = measure("compare", net, cores, turns)
+        if net != "alexnet":
+            spread = measure("compare_eager", net, cores, rounds, "devices")
+            found["devices"][net] = spread
         for framework in ("ours", "torch"):
             found["memory"][f"{net} {framework}"] = measure(
                 "memory", f"{framework}:{net}", cores, 3
             )
     print("a study ...", flush=True)
-    found["one_thread"] = measure("compare", "conv3", 1, rounds)
+    found["one_thread"] = measure("compare_eager", "conv3", 1, rounds)
     found["side_by_side"] = side_by_side("conv3", cores, rounds)
     found["together"] = measure("together", "conv3", cores, min(rounds, 3))
     found["recording"] = measure("recording", "conv3", cores, rounds)

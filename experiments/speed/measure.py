@@ -41,6 +41,15 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
     return {"milliseconds": interleave(steps, rounds, 2 if name == "alexnet" else 10), **facts}
 
 
+def compare_eager(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Ours in a scan and PyTorch's eager step alone."""
+    ours, facts = make_ours(name, 10)
+    steps = {"scan": ours}
+    if util.find_spec("torch"):
+        steps["torch"] = make_torch(name, threads, compiled=False)
+    return {"milliseconds": interleave(steps, rounds, 10), **facts}
+
+
 def alone(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per step while others may run beside it; begins when told by a line of input."""
     del threads
@@ -147,7 +156,9 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     return {"milliseconds": {**found, "together": [ms / 2 for ms in found["together"]]}}
 
 
-MEASUREMENTS = {fn.__name__: fn for fn in (compare, alone, memory, evaluate, recording, together)}
+MEASUREMENTS = {
+    fn.__name__: fn for fn in (compare, compare_eager, alone, memory, evaluate, recording, together)
+}
 
 
 def make_program(name: str, images: int = 1000) -> Any:

@@ -31,7 +31,8 @@ def render(record: dict[str, Any]) -> str:
         title = f"Training step of `{net}`, {record['cores']} threads"
         sections.append(steps(title, found, record["memory"], net))
         title = f"The same, our batch split over {record['cores']} devices of one thread each"
-        sections.append(steps(title, record["devices"][net], {}, net))
+        if net in record["devices"]:
+            sections.append(steps(title, record["devices"][net], {}, net))
     sections.append(steps("Training step of `conv3`, one thread", record["one_thread"], {}, ""))
     sections.append(study(record))
     return "\n\n".join(sections)
@@ -43,8 +44,10 @@ def steps(title: str, found: dict[str, Any], memory: dict[str, Any], net: str) -
     batch = 32 if net == "alexnet" else 128
     rows = [("", "step, ms", "images/s", "time by PyTorch's (range)", "peak memory, MB")]
     for key, name in NAMES.items():
+        why = found.get(f"{key}_missing", "not installed" if key == "torch" else "")
+        if key not in times and not why:
+            continue
         if key not in times:
-            why = found.get(f"{key}_missing", "not installed")
             rows.append((name, f"not measured: {why}", "", "", ""))
             continue
         step = float(np.median(times[key]))
