@@ -36,6 +36,9 @@ bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time go
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"
 	$(RUN) -m experiments.speed.bench
 
+torture: $(VENV)/ready  ## kill it, flip its bytes, fill its disk, feed it nonsense; prints what survived
+	$(RUN) -m tests.torture
+
 clean:  ## remove the virtual environment and caches; runs/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
 

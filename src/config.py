@@ -1,18 +1,29 @@
 """Every field of a config is checked here, before anything is compiled or written."""
 
-import difflib
+import functools
+import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from src import models
+from src.fields import (
+    ConfigError,
+    check_fields,
+    describe,
+    dotted,
+    nearest,
+    one_of,
+    require,
+    same_kind,
+)
 from src.trials import RUNTIME_FIELDS, STUDY_FIELDS, column, leaves, make_arms, replaced
 
 SEED_LIMIT = 2**31
-
-
-class ConfigError(Exception):
-    """A config that cannot be run. The message is one line: field, value, remedy."""
+MAX_ARMS = 1000
+# One data set and one target are a study's own: its trials are compared at them.
+FIXED_FIELDS = ("data", "target_train_error")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -21,15 +32,17 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Naming the field, its value and what would be valid.
     """
+    check_fields(config)
     _check_names(config)
     _check_numbers(config)
     _check_augment(config["augment"])
     _check_sweep(config)
     arms = make_arms(config)
     for arm in arms:
+        _check_folder(arm.name)
         _check_model(arm.settings["model"])
     for name in config["arm_learning_rates"]:
-        _one_of("arm_learning_rates", name, [arm.name for arm in arms])
+        one_of("arm_learning_rates", name, [arm.name for arm in arms])
     _check_compare(config)
 
 
@@ -41,10 +54,10 @@ def check_devices(config: Mapping[str, Any], devices: int) -> None:
     """
     size = config["batch_size"]
     if size % devices:
-        nearest = max(devices, size - size % devices)
+        even = max(devices, size - size % devices)
         raise ConfigError(
             f"config.batch_size = {size} cannot be split evenly over {devices} devices;"
-            f" try {nearest}, or run on fewer devices"
+            f" try {even}, or run on fewer devices"
         )
 
 
@@ -53,120 +66,146 @@ def check_images(config: Mapping[str, Any], height: int, width: int) -> None:
     for arm in make_arms(config):
         crop = arm.settings["augment"]["crop"]
         expected = f"at most {min(height, width)}: images are {height} x {width}"
-        _require("augment.crop", crop, lambda n: n <= min(height, width), expected)
+        require("augment.crop", crop, lambda n: n <= min(height, width), expected)
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
-    _one_of("recipe", config["recipe"], tuple(config["recipes"]))
-    _one_of("measure", config["measure"], ("online", "frozen"))
-    _one_of("parallel", config["parallel"], ("pmap", "shard_map"))
-    _one_of("data.fallback", config["data"]["fallback"], ("none", "procedural"))
-    _require(
-        "data.name", config["data"]["name"], lambda name: name.strip(), "the name of a data set"
-    )
+    one_of("recipe", config["recipe"], tuple(config["recipes"]))
+    one_of("measure", config["measure"], ("online", "frozen"))
+    one_of("parallel", config["parallel"], ("pmap", "shard_map"))
+    one_of("data.fallback", config["data"]["fallback"], ("none", "procedural"))
+    name, folder = config["data"]["name"], config["data"]["dir"]
+    require("data.name", name, lambda _: name.strip() and name.isprintable(), "a data set's name")
+    require("data.dir", folder, str.isprintable, "a folder")
     for name, recipe in config["recipes"].items():
-        _one_of(f"recipes.{name}.input", recipe["input"], ("centered", "standardized"))
-        _one_of(f"recipes.{name}.init", recipe["init"], models.INITS)
+        one_of(f"recipes.{name}.input", recipe["input"], ("centered", "standardized"))
+        one_of(f"recipes.{name}.init", recipe["init"], models.INITS)
 
 
 def _check_numbers(config: Mapping[str, Any]) -> None:
-    for name in ("batch_size", "points_per_epoch"):
-        _require(name, config[name], lambda n: 1 <= n <= 10**6, "a whole number of at least 1")
-    for name in ("max_epochs", "test_every_epochs", "checkpoint_every_epochs"):
-        _require(name, config[name], lambda n: 0 < n <= 10**5, "a positive number of epochs")
-    _require(
-        "workers",
-        config["workers"],
-        lambda n: 0 <= n <= 1024,
-        "0 (one per core) or a number of processes",
-    )
-    _require(
-        "weight_decay",
-        config["weight_decay"],
-        lambda x: 0 <= x < 1,
-        "a fraction in [0, 1), 0.0005 in the paper",
-    )
-    _require("racing_slack", config["racing_slack"], lambda x: x >= 1, "at least 1, or inf")
+    for name, (valid, expected) in _RANGES.items():
+        require(name, config[name], valid, expected)
     _fraction("target_train_error", config["target_train_error"])
-    _rates("learning_rates", config["learning_rates"], may_be_empty=True)
-    for name, rates in config["arm_learning_rates"].items():
-        _rates(f"arm_learning_rates.{name}", rates)
-    for name, recipe in config["recipes"].items():
-        _rates(f"recipes.{name}.learning_rates", recipe["learning_rates"])
-        _require(
-            f"recipes.{name}.momentum",
-            recipe["momentum"],
-            lambda m: 0 <= m < 1,
-            "a fraction in [0, 1)",
-        )
-        _require(
-            f"recipes.{name}.bias_rate",
-            recipe["bias_rate"],
-            lambda r: 0 <= r <= 1000,
-            "a factor of at least 0",
-        )
     for value in _tuple("thresholds", config["thresholds"]):
         _fraction("thresholds", value)
-    seeds = [
-        (name, seed)
-        for name in ("selection_seeds", "fresh_seeds")
-        for seed in _tuple(name, config[name])
-    ]
-    for name, seed in seeds:
-        _require(
-            name,
-            seed,
-            lambda s: isinstance(s, int) and 0 <= s < SEED_LIMIT,
-            "whole numbers from 0 to 2^31 - 1",
-        )
-    if len({seed for _, seed in seeds}) < len(seeds):
+    if config["learning_rates"]:
+        _check_rates("learning_rates", config["learning_rates"])
+    for name, rates in config["arm_learning_rates"].items():
+        _check_rates(f"arm_learning_rates.{name}", rates)
+    for name, recipe in config["recipes"].items():
+        _check_rates(f"recipes.{name}.learning_rates", recipe["learning_rates"])
+        for field, (valid, expected) in _RECIPE_RANGES.items():
+            require(f"recipes.{name}.{field}", recipe[field], valid, expected)
+    _check_seeds(config)
+
+
+# fmt: off
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "batch_size": (lambda n: 1 <= n <= 10**6, "a whole number of at least 1"),
+    "points_per_epoch": (lambda n: 1 <= n <= 10**6, "a whole number of at least 1"),
+    "max_epochs": (lambda n: 0 < n <= 10**5, "a positive number of epochs"),
+    "test_every_epochs": (lambda n: 0 < n <= 10**5, "a positive number of epochs"),
+    "checkpoint_every_epochs": (lambda n: 0 < n <= 10**5, "a positive number of epochs"),
+    "weight_decay": (lambda x: 0 <= x < 1, "a fraction in [0, 1), 0.0005 in the paper"),
+    "workers": (lambda n: 0 <= n <= 1024, "0 (one per core) or a number of processes"),
+    "racing_slack": (
+        lambda x: x == math.inf or (same_kind(x, float) and 1 <= x <= 10**6),
+        "a number of at least 1, or inf",
+    ),
+}
+_RECIPE_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "momentum": (lambda x: 0 <= x < 1, "a fraction in [0, 1)"),
+    "bias_rate": (lambda x: 0 <= x <= 1000, "a factor of at least 0"),
+}
+# fmt: on
+
+
+def _check_rates(name: str, rates: Any) -> None:
+    for rate in _tuple(name, rates):
+        require(name, rate, _is_rate, "positive numbers, 1e-12 to 1e6")
+    if len({f"{rate:g}" for rate in rates}) < len(rates):
+        raise ConfigError(f"config.{name} = {tuple(rates)} holds a rate twice")
+
+
+def _is_rate(rate: Any) -> bool:
+    return same_kind(rate, float) and 1e-12 <= rate <= 1e6
+
+
+def _check_seeds(config: Mapping[str, Any]) -> None:
+    seeds: list[int] = []
+    for name in ("selection_seeds", "fresh_seeds"):
+        for seed in _tuple(name, config[name]):
+            require(name, seed, _is_seed, "whole numbers from 0 to 2^31 - 1")
+            seeds.append(seed)
+    if len(set(seeds)) < len(seeds):
         raise ConfigError(
             f"config.fresh_seeds = {config['fresh_seeds']} must hold no seed twice and none of the"
             f" selection_seeds {config['selection_seeds']}: fresh means not used to choose"
         )
 
 
+def _is_seed(seed: Any) -> bool:
+    return type(seed) is int and 0 <= seed < SEED_LIMIT
+
+
 def _check_augment(augment: Mapping[str, Any]) -> None:
     for name in ("crop", "translation"):
-        _require(
-            f"augment.{name}",
-            augment[name],
-            lambda n: isinstance(n, int) and 0 <= n <= 1000,
-            "0 (off) or a number of pixels",
-        )
+        value = augment[name]
+        require(f"augment.{name}", value, lambda n: 0 <= n <= 1000, "0 (off) or pixels")
     for name in ("noise", "pca"):
-        _require(
-            f"augment.{name}", augment[name], lambda x: 0 <= x <= 255, "0 (off) or a deviation"
-        )
+        value = augment[name]
+        require(f"augment.{name}", value, lambda x: 0 <= x <= 255, "0 (off) or a deviation")
 
 
 def _check_sweep(config: Mapping[str, Any]) -> None:
-    for path, values in leaves(config["sweep"]):
-        name = ".".join(path)
-        default = _get(config, path)
-        if default is _MISSING or path[0] in (*STUDY_FIELDS, *RUNTIME_FIELDS):
-            known = [
-                ".".join(p)
-                for p, _ in leaves(config)
-                if p[0] not in (*STUDY_FIELDS, *RUNTIME_FIELDS)
-            ]
-            raise ConfigError(f"config.sweep.{name}: no such field to sweep{_nearest(name, known)}")
+    sweep = list(leaves(config["sweep"]))
+    known = {dotted(path): value for path, value in leaves(config) if _may_be_swept(path, value)}
+    for path, values in sweep:
+        name = dotted(path)
+        if name not in known:
+            raise ConfigError(f"config.sweep.{name}: no such field to sweep{nearest(name, known)}")
+        kind = type(known[name])
         for value in _tuple(f"sweep.{name}", values):
-            if not _same_kind(value, default):
-                raise ConfigError(
-                    f"config.sweep.{name} holds {value!r}; config.{name} is {_kind(default)}"
-                )
+            require(f"sweep.{name}", value, functools.partial(same_kind, kind=kind), describe(kind))
             swept = replaced(config, path, value)
             _check_names(swept)
             _check_numbers(swept)
             _check_augment(swept["augment"])
         if len(set(values)) < len(values):
             raise ConfigError(f"config.sweep.{name} = {values} holds a value twice")
+    _check_columns([path for path, _ in sweep])
+    arms = math.prod(len(values) for _, values in sweep)
+    if arms > MAX_ARMS:
+        raise ConfigError(f"config.sweep makes {arms} arms; at most {MAX_ARMS} can be run")
+
+
+def _may_be_swept(path: Sequence[str], value: Any) -> bool:
+    kept = (*STUDY_FIELDS, *RUNTIME_FIELDS, *FIXED_FIELDS)
+    return path[0] not in kept and not isinstance(value, tuple | list)
+
+
+def _check_columns(paths: Sequence[tuple[str, ...]]) -> None:
+    """Each swept field needs a column of its own, by which its arms are told apart."""
+    for path, other in itertools.combinations(paths, 2):
+        if column(path) == column(other):
+            raise ConfigError(
+                f"config.sweep holds {dotted(path)} and {dotted(other)}, which would share the"
+                f" column {column(path)!r} of results.csv; sweep one of them"
+            )
+
+
+def _check_folder(arm: str) -> None:
+    """The folders of an arm's trials begin with its name."""
+    if not re.fullmatch(r"[\w.+-]{1,150}", arm):
+        raise ConfigError(
+            f"config.sweep or config.recipe makes an arm {arm!r}; the name of a folder is needed:"
+            " letters, digits, and . + - _"
+        )
 
 
 def _check_model(model: Mapping[str, Any]) -> None:
     options = {key: value for key, value in model.items() if key not in ("name", "activation")}
-    _one_of("model.name", model["name"], models.MODEL_NAMES)
+    one_of("model.name", model["name"], models.MODEL_NAMES)
     try:
         models.get_activation(model["activation"])
     except ValueError as error:
@@ -175,10 +214,10 @@ def _check_model(model: Mapping[str, Any]) -> None:
     for key, value in options.items():
         if key not in known:
             raise ConfigError(
-                f"config.model.{key}: {model['name']} has no such option{_nearest(key, known)}"
+                f"config.model.{key}: {model['name']} has no such option{nearest(key, known)}"
             )
-        if not _same_kind(value, known[key]):
-            raise ConfigError(f"config.model.{key} = {value!r} should be {_kind(known[key])}")
+        kind = type(known[key])
+        require(f"model.{key}", value, functools.partial(same_kind, kind=kind), describe(kind))
     try:
         models.make_model(
             model["name"], activation=model["activation"], init="modern", num_classes=10, **options
@@ -190,8 +229,10 @@ def _check_model(model: Mapping[str, Any]) -> None:
 def _check_compare(config: Mapping[str, Any]) -> None:
     swept = {column(path): tuple(values) for path, values in leaves(config["sweep"])}
     field, baseline = config["compare"]["field"], config["compare"]["baseline"]
+    kinds = (str, bool, int, float)
+    require("compare.baseline", baseline, lambda x: type(x) in kinds, "a value of a swept field")
     if swept and field not in swept:
-        raise ConfigError(f"config.compare.field = {field!r} is not swept{_nearest(field, swept)}")
+        raise ConfigError(f"config.compare.field = {field!r} is not swept{nearest(field, swept)}")
     if swept and baseline not in swept[field]:
         raise ConfigError(
             f"config.compare.baseline = {baseline!r} is not among the swept values {swept[field]}"
@@ -200,65 +241,14 @@ def _check_compare(config: Mapping[str, Any]) -> None:
 
 # --- Small helpers. ---
 
-_MISSING = object()
 
-
-def _require(name: str, value: Any, valid: Callable[[Any], Any], expected: str) -> None:
-    if not valid(value):
-        raise ConfigError(f"config.{name} = {value!r} should be {expected}")
-
-
-def _one_of(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ConfigError(
-            f"config.{name} = {value!r} is not one of {', '.join(known)}{_nearest(value, known)}"
-        )
-
-
-def _nearest(value: Any, known: Any) -> str:
-    near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _fraction(name: str, value: float) -> None:
-    hint = f"; did you mean {value / 100:g}?" if 1 <= value <= 100 else ""
-    _require(name, value, lambda x: 0 < x < 1, f"a fraction between 0 and 1{hint}")
-
-
-def _rates(name: str, rates: Any, *, may_be_empty: bool = False) -> None:
-    if may_be_empty and not rates:
-        return
-    for rate in _tuple(name, rates):
-        _require(name, rate, lambda r: _is_number(r) and 0 < r < math.inf, "positive numbers")
-    if len({f"{rate:g}" for rate in rates}) < len(rates):
-        raise ConfigError(f"config.{name} = {tuple(rates)} holds a rate twice")
+def _fraction(name: str, value: Any) -> None:
+    number = same_kind(value, float)
+    hint = f"; did you mean {value / 100:g}?" if number and 1 <= value <= 100 else ""
+    require(name, value, lambda x: number and 0 < x < 1, f"a fraction between 0 and 1{hint}")
 
 
 def _tuple(name: str, values: Any) -> Sequence[Any]:
     if not isinstance(values, tuple | list) or not values:
         raise ConfigError(f"config.{name} = {values!r} should be a tuple of at least one value")
     return values
-
-
-def _same_kind(value: Any, default: Any) -> bool:
-    if isinstance(default, float):
-        return _is_number(value) and math.isfinite(value)
-    return type(value) is type(default)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _kind(value: Any) -> str:
-    return {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}.get(
-        type(value), f"a {type(value).__name__}"
-    )
-
-
-def _get(tree: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        if not isinstance(tree, Mapping) or key not in tree:
-            return _MISSING
-        tree = tree[key]
-    return tree

@@ -1,9 +1,13 @@
-"""What must be set before JAX starts: XLA's flags, its threads and the compilation cache."""
+"""What must be set before JAX starts: XLA's flags, the compilation cache, what may be printed."""
 
 import importlib.util
 import mmap
 import os
+import sys
 from pathlib import Path
+from typing import Any
+
+from absl import logging
 
 # XLA's default convolutions use one thread, whatever there are; with this it takes Eigen's. On one
 # thread the default is a tenth faster (experiments/speed/README.md).
@@ -46,6 +50,18 @@ def _xla_knows(flag: str) -> bool:
             return code.find(flag.encode()) >= 0
     except OSError:
         return False
+
+
+def silence_orbax() -> None:
+    """Keeps Orbax from telling of every file, and of an error, that it raises, in each thread."""
+    logging.set_verbosity(logging.FATAL)
+    show = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":  # a write given up, from its thread
+            show(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def usable_cores() -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+PARTIAL = ".tmp"  # ends the name of a file that is being written
 NOT_FINITE = ("inf", "-inf", "nan")  # JSON has no such numbers: they are written as these words
 
 
@@ -23,9 +24,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     Raises:
         RecordError: If the disk is full or the folder cannot be written; the old file then stands.
     """
-    partial = path.with_name(f"{path.name}.tmp")
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             with open(partial, "wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
@@ -34,9 +35,32 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, so that they are still there after a power cut."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes what a killed `write_atomic` left half written; nobody else may be writing there."""
+    for partial in folder.glob(f"*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -105,11 +129,3 @@ def _numbers(tree: Any) -> Any:
 
 def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,50 +5,48 @@
 The same command again goes on where it stopped: finished trials are not repeated.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import app, flags
 
-from src import environment
-
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "The study: a Python file such as configs/relu_vs_tanh.py. Config files are code and are run.\n"
-    "Any field can be changed: --config.max_epochs=5 --config.fresh_seeds='(1,2,3)'",
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the records are kept; default: runs/<name of the config>."
-)
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "List the trials, their number and rough cost; run and write nothing."
-)
+from src import command_line, environment
 
 
 def main(argv: list[str]) -> int:
     """Checks everything that can be checked, then runs the study and reports."""
     del argv
-    config = _CONFIG.value.to_dict()
     environment.configure_jax()
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every file it writes
+    environment.silence_orbax()
     # These start JAX, whose environment is set now.
     from src import config as checks  # noqa: PLC0415
-    from src import data, records, runner  # noqa: PLC0415
+    from src import data, locks, records, runner  # noqa: PLC0415
 
+    refusals = (
+        command_line.FlagError,
+        checks.ConfigError,
+        data.DataError,
+        locks.InUseError,
+        records.RecordError,
+        runner.StudyError,
+    )
     try:
+        config, workdir = command_line.config(), command_line.workdir()
         checks.check_config(config)
-        if _DRY_RUN.value:
-            return _list_trials(config)
-        return _run(config, _workdir())
-    except (checks.ConfigError, data.DataError, records.RecordError, runner.StudyError) as error:
+        if command_line.dry_run():
+            return _list_trials(config, workdir)
+        return _run(config, workdir)
+    except refusals as error:
         return _refuse(str(error))
     except OSError as error:
-        return _refuse(f"{error.strerror}: {error.filename}; what was complete stays complete")
+        where = f": {error.filename}" if error.filename else ""
+        return _refuse(f"{error.strerror or error}{where}; what was complete stays complete")
     except runner.Stopped:
-        print(f"Stopped and saved. To go on: {' '.join(['python -m src.main', *sys.argv[1:]])}")
+        print(f"Stopped and saved. To go on: {_command()}")
         return 130
 
 
@@ -85,49 +83,45 @@ def _workers(config: dict[str, Any]) -> int:
     return 1 if alone else environment.usable_cores()
 
 
-def _list_trials(config: dict[str, Any]) -> int:
-    from src import study  # noqa: PLC0415
+def _list_trials(config: dict[str, Any], workdir: Path) -> int:
+    from src import plan, records  # noqa: PLC0415
 
-    total = 0
-    for arm, selection, fresh in study.planned_trials(config):
-        rates = ", ".join(f"{rate:g}" for rate in arm.learning_rates)
-        print(f"{arm.name}: {selection} trials to choose a rate of {rates}; {fresh} fresh at it")
-        total += selection + fresh
-    epochs = total * config["max_epochs"]
-    print(
-        f"{total} trials, at most {epochs:g} epochs"
-        + (", fewer by racing" if config["racing"] else "")
-    )
+    begun = (workdir / "study.json").exists()
+    finished = records.read_finished(workdir) if begun else ()
+    for line in plan.describe_plan(config, finished, _workers(config) if finished else 1):
+        print(line)
     return 0
 
 
-def _workdir() -> Path:
-    if _WORKDIR.value:
-        return Path(_WORKDIR.value)
-    return Path("runs") / Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-
-
 def _parse_flags(argv: list[str]) -> list[str]:
-    """Flags of the command line; what is wrong with them is said in one line, exit code 2."""
     if any(argument in ("--help", "-h", "--helpfull", "--helpshort") for argument in argv[1:]):
         print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
+        print(flags.FLAGS.module_help(command_line))
         sys.exit(0)
     try:
-        rest = flags.FLAGS(argv)
-        if _CONFIG.value is None:
-            raise flags.Error("--config is missing; for example --config=configs/relu_vs_tanh.py")
-        if rest[1:]:
-            raise flags.Error(f"unexpected argument {rest[1]!r}; flags start with --")
-    except Exception as error:  # config files are code: anything may come
-        sys.exit(_refuse(" ".join(str(error).split())))
-    return rest
+        command_line.parse(argv)
+    except command_line.FlagError as error:
+        sys.exit(_refuse(str(error)))
+    return argv[:1]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """SIGTERM and Ctrl-C before or after the trials: nothing is under way that must be saved."""
+    del frame
+    os.write(2, f"\nStopped. To go on: {_command()}\n".encode())
+    os._exit(128 + number)
+
+
+def _command() -> str:
+    return " ".join(["python -m src.main", *sys.argv[1:]])
 
 
 def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     app.run(main, flags_parser=_parse_flags)

@@ -126,7 +126,7 @@ def _notes(groups: Sequence[Group], study: StudyRecord) -> list[str]:
     rows = [trial.row for trial in study.trials]
     if len({row["commit"] for row in rows}) > 1:
         notes.append(f"Trials were run by different code: {tables.counted(rows, 'commit')}.")
-    if any(row["commit"].endswith("-dirty") for row in rows):
+    if any("-dirty" in row["commit"] for row in rows):
         notes.append("Trials marked -dirty were run by code that differed from its commit.")
     if len({row["device"] for row in rows}) > 1:
         notes.append(f"Trials were run on different devices: {tables.counted(rows, 'device')}.")

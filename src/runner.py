@@ -1,12 +1,11 @@
 """Runs a study: its trials side by side, its records in order, and whoever watches informed."""
 
-import fcntl
+import ctypes
 import json
 import multiprocessing
 import os
 import queue
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import (
@@ -18,16 +17,22 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from src import records, study, worker
+from src import files, locks, records, study, worker
+from src.locks import InUseError
 from src.progress import Display
 from src.records import TrialRecord
+from src.study import Task
 from src.trials import RUNTIME_FIELDS, leaves, plain
-from src.worker import Channel, Job
+from src.worker import Channel, Job, StopFlag
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAVE_SECONDS = 60.0
 
 
 class StudyError(Exception):
@@ -50,45 +55,59 @@ def run_study(
         workers: Trials side by side; more than one run in processes of their own, one thread each.
 
     Raises:
-        StudyError: If the workdir holds another study, or another process is at work in it.
+        StudyError: If the workdir holds another study, or a worker process died.
+        InUseError: If another process is at work in it.
+        RecordError: If a record is damaged or cannot be written.
         Stopped: On SIGTERM or Ctrl-C, after the trials under way have saved themselves.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with locked(workdir):
+    files.make_folder(workdir)
+    with locks.locked(workdir):
+        files.remove_abandoned(workdir)
         open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
         with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
             Runner(config, workdir, provenance, workers, executor, channel, finished).run()
 
 
+@dataclass
 class Runner:
     """The state of a study while it runs."""
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        workdir: Path,
-        provenance: dict[str, Any],
-        workers: int,
-        executor: Executor,
-        channel: Channel,
-        finished: dict[str, TrialRecord],
-    ):
-        self.config, self.workdir, self.provenance = config, workdir, provenance
-        self.workers, self.executor, self.channel = workers, executor, channel
-        self.finished = finished
+    config: Mapping[str, Any]
+    workdir: Path
+    provenance: dict[str, Any]
+    workers: int
+    executor: Executor
+    channel: Channel
+    finished: dict[str, TrialRecord]
+
+    def __post_init__(self) -> None:
         self.running: dict[Future[Any], Job] = {}
-        self.display = Display(config, finished, workers)
+        self.display = Display(self.config, self.finished, self.workers)
 
     def run(self) -> None:
-        """Until nothing is left to do, or somebody says stop."""
-        while self._start_ready() or self.running:
-            done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
-            self._show()
-            for future in done:
-                self._finish(self.running.pop(future), future)
+        """Until nothing is left to do, or somebody says stop.
+
+        If one trial fails, the others save themselves.
+        """
+        try:
+            while self._start_ready() or self.running:
+                done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
+                self._show()
+                for future in done:
+                    self._finish(future)
+        except BrokenProcessPool:
+            self._end_workers()
+            raise StudyError(
+                "a worker process died (killed, or out of memory); what was saved stays:"
+                " run the same command again, with fewer --config.workers if memory was short"
+            ) from None
+        except BaseException:
+            self.channel.stop.set()
+            raise
         if self.channel.stop.is_set():
             raise Stopped
+        records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
 
     def _start_ready(self) -> bool:
         """Starts what may start and finds a free worker; whether anything was."""
@@ -99,18 +118,19 @@ class Runner:
         ready = study.ready_tasks(self.config, self.finished)
         tasks = [task for task in ready if task.trial.name not in busy][:free]
         for task in tasks:
-            directory = self.workdir / "trials" / task.trial.name
-            records.write_config(directory, task.trial.arm.settings)
-            job = Job(
-                task,
-                directory,
-                self.config["data"]["dir"],
-                self.config["parallel"],
-                self.provenance,
-            )
-            self.running[self.executor.submit(worker.run_job, job, *self._in_process())] = job
+            job = self._job(task)
+            files.remove_abandoned(job.directory)
+            records.write_config(job.directory, task.trial.arm.settings)
+            with _signals_blocked():  # a worker process that starts here never hears them
+                future = self.executor.submit(worker.run_job, job, *self._in_process())
+            self.running[future] = job
             self.display.started(task)
         return bool(tasks)
+
+    def _job(self, task: Task) -> Job:
+        directory = self.workdir / "trials" / task.trial.name
+        data_dir, parallel = self.config["data"]["dir"], self.config["parallel"]
+        return Job(task, directory, data_dir, parallel, self.provenance)
 
     def _in_process(self) -> tuple[Channel, ...]:
         return () if self.workers > 1 else (self.channel,)
@@ -122,73 +142,71 @@ class Runner:
             except queue.Empty:
                 return
 
-    def _finish(self, job: Job, future: Future[Any]) -> None:
-        try:
-            row = future.result()
-        except BrokenProcessPool:
-            raise StudyError(
-                "a worker process died (killed, or out of memory); what it had saved stays:"
-                " run the same command again, with fewer --config.workers if memory was short"
-            ) from None
-        if row is None:
-            return
-        records.write_result(job.directory, row)
-        metrics = records.read_metrics(job.directory)
-        self.finished[row["trial"]] = TrialRecord(row, metrics)
-        records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
-        self.display.finished(row)
+    def _finish(self, future: Future[Any]) -> None:
+        row, job = future.result(), self.running[future]
+        if row is not None:
+            records.write_result(job.directory, row)
+            metrics = records.read_metrics(job.directory)
+            self.finished[row["trial"]] = TrialRecord(row, metrics)
+            records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
+            self.display.finished(row)
+        del self.running[future]
+
+    def _end_workers(self) -> None:
+        """Lets the trials save themselves, then ends the workers.
+
+        One that waits for a lock of the queues, which died with its holder, would never end.
+        """
+        self.channel.stop.set()
+        for job in self.running.values():
+            with suppress(InUseError), locks.locked(job.directory, SAVE_SECONDS):
+                pass
+        for process in multiprocessing.active_children():
+            process.kill()
 
 
 @contextmanager
 def _executor(workers: int) -> Iterator[tuple[Executor, Channel]]:
     if workers == 1:
-        channel = Channel(threading.Event(), queue.SimpleQueue())
+        channel = Channel(StopFlag(ctypes.c_bool()), queue.SimpleQueue(), os.getpid())
         with ThreadPoolExecutor(1) as threads:
             yield threads, channel
         return
     context = multiprocessing.get_context("spawn")
-    channel = Channel(context.Event(), context.Queue())
+    stop = StopFlag(context.RawValue(ctypes.c_bool))
+    channel = Channel(stop, context.Queue(), os.getpid())
     with ProcessPoolExecutor(workers, context, worker.join, (channel,)) as processes:
         yield processes, channel
 
 
 @contextmanager
-def stopping_on_signals(stop: Any) -> Iterator[None]:
+def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
     """SIGTERM and Ctrl-C ask the trials to save themselves; a second one leaves at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         if stop.is_set():
             os._exit(128 + number)
-        print("\nStopping: saving the trials under way (again to leave at once) ...", flush=True)
         stop.set()
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nStopping: saving the trials under way (again to leave at once) ...\n")
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in previous.items():
-        signal.signal(number, handler)
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds the workdir for this process alone; the lock dies with the process.
-
-    Raises:
-        StudyError: If another process holds it.
-    """
-    with open(workdir / ".lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise StudyError(
-                f"{workdir} is in use by {file.read() or 'another process'}; wait for it,"
-                " or choose another --workdir"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}")
-        file.flush()
+def _signals_blocked() -> Iterator[None]:
+    """Puts SIGTERM and Ctrl-C off; what is started meanwhile does so for its whole life."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
         yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ class Progress:
     loss: np.ndarray  # [W] mean loss of the same batches
     iteration: int = 0
     rows: list[Row] = field(default_factory=list)  # of metrics.csv
+    made_by: dict[str, list[str]] = field(default_factory=dict)  # each device, version, commit
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("train", "compile", "measure", "save"), 0.0)
     )
@@ -43,7 +44,14 @@ class Run:
     stop.
     """
 
-    def __init__(self, trial: Trial, images: int, directory: Path, limits: Limits = ()):
+    def __init__(
+        self,
+        trial: Trial,
+        images: int,
+        directory: Path,
+        limits: Limits = (),
+        made_by: Mapping[str, str] | None = None,
+    ):
         """Starts from the beginning; `restore` goes on from a checkpoint.
 
         Args:
@@ -52,6 +60,8 @@ class Run:
             directory: The trial's; metrics.csv and checkpoints are kept here.
             limits: Pairs of a training error and the iterations allowed to reach it; a trial that
                 needs more has lost its race and is censored.
+            made_by: What trains it: device, versions, commit. A trial that went on with others
+                names them all in its row.
         """
         settings = trial.arm.settings
         self.trial, self.settings, self.directory = trial, settings, directory
@@ -60,6 +70,8 @@ class Run:
         self.limits = limits
         self.last = settings["max_epochs"] * self.per_epoch
         self.progress = Progress(np.zeros(0, np.int32), np.zeros(0, np.float32))
+        self.made_by = dict(made_by or {})
+        self._sign()
         self.diverged = False
         self.draw = functools.partial(
             batches.batch_indices,
@@ -129,7 +141,9 @@ class Run:
         """Writes a checkpoint and metrics.csv."""
         progress = self.progress
         arrays = {"state": state, "wrong": progress.wrong, "loss": progress.loss}
-        rest = {"iteration": progress.iteration, "rows": progress.rows, "seconds": progress.seconds}
+        rest = {
+            name: getattr(progress, name) for name in ("iteration", "rows", "made_by", "seconds")
+        }
         rest["diverged"] = self.diverged
         if progress.rows:  # diverged before the first point: nothing to go on from
             checkpoints.save(self.directory / "checkpoints", progress.iteration, arrays, rest)
@@ -145,7 +159,15 @@ class Run:
             return state, complaints
         self.diverged = rest.pop("diverged")
         self.progress = Progress(arrays["wrong"], arrays["loss"], **rest)
+        self._sign()
+        records.write_metrics(self.directory, self.progress.rows)  # a kill may have left older ones
         return arrays["state"], complaints
+
+    def _sign(self) -> None:
+        """Adds what trains it now to what has trained it before."""
+        signed = self.progress.made_by
+        for name, value in self.made_by.items():
+            signed[name] = list(dict.fromkeys([*signed.get(name, []), value]))
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -154,7 +176,7 @@ class Run:
         yield
         self.progress.seconds[what] += time.perf_counter() - start
 
-    def position(self) -> dict[str, float]:
+    def position(self) -> Row:
         """Where the trial stands, for who watches."""
         progress = self.progress
         newest = progress.rows[-1] if progress.rows else {"epoch": 0.0, "train_error": math.nan}
@@ -180,6 +202,7 @@ class Run:
             "final_test_error": last.get("test_error", math.nan),
             "iterations": self.progress.iteration,
             **{f"{what}_seconds": seconds for what, seconds in self.progress.seconds.items()},
+            **{name: " + ".join(values) for name, values in self.progress.made_by.items()},
         }
 
 

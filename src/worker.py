@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from src import environment
+from src import environment, locks
+from src.data import DataError
 from src.study import Task
+
+MADE_BY = ("device", "jax_version", "commit")  # of a trial: each may change when it goes on
+TAKE_OVER_SECONDS = 60.0
+Parallel = Literal["pmap", "shard_map"]
 
 
 @dataclass(frozen=True)
@@ -21,58 +26,89 @@ class Job:
     task: Task
     directory: Path  # of the trial
     data_dir: str
-    parallel: Literal["pmap", "shard_map"]
+    parallel: Parallel
     provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StopFlag:
+    """Seen by all processes of a study; no lock, which one that is killed could take along."""
+
+    shared: Any  # ctypes.c_bool
+
+    def set(self) -> None:
+        """Asks all trials to save themselves and stop."""
+        self.shared.value = True
+
+    def is_set(self) -> bool:
+        """Whether they have been asked."""
+        return bool(self.shared.value)
 
 
 @dataclass(frozen=True)
 class Channel:
     """The line between a worker and the study: points out, a request to stop in."""
 
-    stop: Any  # Event
+    stop: StopFlag
     points: Any  # Queue of (trial name, kind, payload)
+    study: int  # process that listens
 
 
 _channels: list[Channel] = []  # of this process; a process pool can hand it over in no other way
 
 
 def join(channel: Channel) -> None:
-    """Prepares a fresh process: its threads, its signals, and its end with the process that started
-    it.
+    """Prepares a fresh process: its threads, and its end with the study's process.
+
+    SIGINT and SIGTERM are blocked already: the study hears them and asks its workers to save.
     """
     _channels[:] = [channel]
     environment.use_one_thread()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study hears it and asks us to save
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    environment.silence_orbax()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    _end_with_study(channel)
+
+
+def _end_with_study(channel: Channel) -> None:
+    if channel.study not in (os.getpid(), os.getppid()):
+        os._exit(1)
 
 
 def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
     """Trains the job's trial; its row of results.csv, or None if it was stopped and saved.
 
     A trial that was begun goes on from its last checkpoint.
+
+    Raises:
+        RecordError: If it cannot save itself.
+        DataError: If the data set is no longer the study's.
+        InUseError: If another process is still at this trial.
     """
     from src import train  # noqa: PLC0415  (jax starts here, after the threads are set)
 
     channel = channel or _channels[0]
-    trial, parent = job.task.trial, os.getppid()
-    program = _program(json.dumps(trial.arm.settings), job.data_dir, job.parallel)
-    run = train.Run(trial, program.train.labels.shape[0], job.directory, job.task.limits)
+    trial = job.task.trial
+    program = _program(
+        json.dumps(trial.arm.settings), job.data_dir, job.parallel, job.provenance["digest"]
+    )
+    made_by = {key: job.provenance[key] for key in MADE_BY}
+    images = program.train.labels.shape[0]
+    run = train.Run(trial, images, job.directory, job.task.limits, made_by)
 
     def on_point(run: train.Run) -> None:
-        if os.getppid() != parent:  # where the kernel does not end us with the study
-            os._exit(1)
+        _end_with_study(channel)  # where the kernel does not see to it
         channel.points.put((trial.name, "point", run.position()))
 
     try:
-        outcome = train.train_trial(
-            run,
-            program,
-            on_point=on_point,
-            should_stop=channel.stop.is_set,
-            on_complaint=lambda line: channel.points.put((trial.name, "complaint", line)),
-        )
+        with locks.locked(job.directory, TAKE_OVER_SECONDS):  # one that was killed may still end
+            outcome = train.train_trial(
+                run,
+                program,
+                on_point=on_point,
+                should_stop=channel.stop.is_set,
+                on_complaint=lambda line: channel.points.put((trial.name, "complaint", line)),
+            )
     except train.Interrupted:
         return None
     return row(job, outcome)
@@ -91,18 +127,20 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
         "seed": trial.seed,
         "purpose": trial.purpose,
         **outcome,
-        **{key: job.provenance[key] for key in ("device", "jax_version", "commit")},
         **trial.arm.swept,
     }
 
 
 @functools.cache
-def _program(settings: str, data_dir: str, parallel: Literal["pmap", "shard_map"]) -> Any:
+def _program(settings: str, data_dir: str, parallel: Parallel, digest: str) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process."""
     from src.program import Program  # noqa: PLC0415
 
     decoded = json.loads(settings)
-    return Program(decoded, _dataset(decoded["data"]["name"], data_dir), parallel)
+    dataset = _dataset(decoded["data"]["name"], data_dir)
+    if dataset.digest != digest:
+        raise DataError(f"data set {dataset.name} has changed since the study was started")
+    return Program(decoded, dataset, parallel)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from src import checkpoints
+from src.files import RecordError
 from src.train_step import TrainState, make_optimizer
 
 
@@ -17,7 +18,7 @@ def make_arrays(iteration: int) -> dict:
     params = {"fc": {"kernel": jnp.full((3, 2), iteration + 1 / 3), "bias": jnp.zeros(2)}}
     opt_state = make_optimizer(0.1, 0.9, 2.0, 0.0).init(params)
     state = TrainState(jnp.int32(iteration), params, opt_state)
-    return {"state": state, "wrong": np.arange(1 + iteration % 7, dtype=np.int32)}
+    return {"state": state, "wrong": np.arange(iteration % 7, dtype=np.int32)}
 
 
 def make_progress(iteration: int) -> dict:
@@ -133,8 +134,9 @@ def test_with_all_damaged_it_starts_again_and_says_so(tmp_path):
     save(tmp_path, 10, 20)
     for iteration in (10, 20):
         (tmp_path / str(iteration) / "progress.json").write_text(json.dumps({}))
-    lines = assert_restores(tmp_path, None, complaints=2)
+    lines = assert_restores(tmp_path, None, complaints=3)
     assert "20" in lines[0] and "10" in lines[1]
+    assert "the trial starts again" in lines[2]
     save(tmp_path, 10)
     assert_restores(tmp_path, 10, complaints=0)
 
@@ -142,5 +144,12 @@ def test_with_all_damaged_it_starts_again_and_says_so(tmp_path):
 def test_an_optimizer_of_another_kind_is_not_restored_in_silence(tmp_path):
     save(tmp_path, 10)
     other = {"state": optax.adam(0.1).init({"w": jnp.zeros(3)}), "wrong": np.zeros(0, np.int32)}
-    with pytest.raises(ValueError):
+    with pytest.raises(RecordError, match="10 is whole, but of other code"):
         checkpoints.restore(tmp_path, other)
+
+
+def test_parameters_of_another_shape_are_not_restored_in_silence(tmp_path):
+    save(tmp_path, 10)
+    wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), like())
+    with pytest.raises(RecordError, match="10 is whole, but of other code"):
+        checkpoints.restore(tmp_path, {**wider, "wrong": np.zeros(0, np.int32)})

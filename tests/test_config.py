@@ -1,0 +1,110 @@
+"""What is refused before anything is compiled or written, and how."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.config import ConfigError, check_config, check_devices
+from src.trials import leaves, make_arms, replaced
+from tests import tiny
+
+PATHS = [path for path, _ in leaves(tiny.make_config())]
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(10**400)
+)
+values = st.one_of(scalars, st.lists(scalars, max_size=3).map(tuple), st.just({"a": 1}))
+
+
+def refusal(config: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as error:
+        check_config(config)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("batch_size", 0, "config.batch_size = 0 should be a whole number of at least 1"),
+        ("batch_size", 1.5, "config.batch_size = 1.5 should be a whole number"),
+        ("batch_size", True, "config.batch_size = True should be a whole number"),
+        ("max_epochs", math.nan, "config.max_epochs = nan should be a number"),
+        ("max_epochs", -1, "config.max_epochs = -1.0 should be a positive number of epochs"),
+        ("max_epoch", 3, "config.max_epoch: no such field; did you mean 'max_epochs'?"),
+        ("data", 3, "config.data = 3 should be a group of fields"),
+        ("target_train_error", 25, "a fraction between 0 and 1; did you mean 0.25?"),
+        ("thresholds", ("a",), "config.thresholds = 'a' should be a fraction"),
+        ("recipe", "moden", "is not one of cuda_convnet, modern; did you mean 'modern'?"),
+        ("model__name", "conv", "is not one of conv3"),
+        ("model__activation", "rleu", "did you mean 'relu'?"),
+        ("model__dropuot", 0.5, "conv3 has no such option"),
+        ("learning_rates", (0.1, 0.1), "config.learning_rates = (0.1, 0.1) holds a rate twice"),
+        ("learning_rates", (10**400,), "should be positive numbers"),
+        ("fresh_seeds", (0,), "must hold no seed twice and none of the selection_seeds"),
+        ("fresh_seeds", (True,), "should be whole numbers from 0 to 2^31 - 1"),
+        ("racing_slack", 0.5, "should be a number of at least 1, or inf"),
+        ("sweep", {"weight_decy": (0.0,)}, "did you mean 'weight_decay'?"),
+        ("sweep", {"recipe": ("modern", "modern")}, "holds a value twice"),
+        ("sweep", {"recipe": (3,)}, "config.sweep.recipe = 3 should be a string"),
+        ("sweep", {"data": {"name": ("a", "b")}}, "config.sweep.data.name: no such field to sweep"),
+        ("sweep", {"target_train_error": (0.1,)}, "no such field to sweep"),
+        ("sweep", {"batch_size": (1, 0)}, "config.batch_size = 0 should be"),
+        (
+            "sweep",
+            {"weight_decay": tuple(i / 2000 for i in range(2000))},
+            "2000 arms; at most 1000",
+        ),
+        ("sweep", {"weight_decay": (0.0, 0.1)}, "config.compare.field = 'activation' is not swept"),
+        ("arm_learning_rates", {"conv3-modern-relo": (0.1,)}, "did you mean 'conv3-modern-relu'?"),
+    ],
+)
+def test_a_refusal_names_field_value_and_remedy(field, value, message):
+    found = refusal(tiny.make_config(**{field: value}))
+    assert message in found
+    assert "\n" not in found
+
+
+def test_two_swept_fields_may_not_share_a_column():
+    momenta = {"modern": {"momentum": (0.0, 0.9)}, "cuda_convnet": {"momentum": (0.0, 0.9)}}
+    assert "would share the column 'momentum'" in refusal(
+        tiny.make_config(sweep={"recipes": momenta})
+    )
+
+
+def test_a_recipe_whose_name_is_no_name_of_a_folder():
+    config = tiny.make_config(recipe="../up")
+    config["recipes"]["../up"] = config["recipes"]["modern"]
+    assert "the name of a folder is needed" in refusal(config)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=".".join)
+def test_a_missing_field_is_named(path):
+    config = tiny.make_config()
+    node: Any = config
+    for name in path[:-1]:
+        node = node[name]
+    del node[path[-1]]
+    assert f"config.{'.'.join(path)} is missing" in refusal(config)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PATHS), values, st.sampled_from(PATHS), values)
+def test_whatever_a_field_holds_it_is_refused_in_one_line_or_makes_arms(first, one, second, other):
+    config = replaced(tiny.make_config(), first, one)
+    if len({first[0], second[0]}) == 2:  # else the second may lie in what the first replaced
+        config = replaced(config, second, other)
+    try:
+        check_config(config)
+    except ConfigError as error:
+        assert str(error).startswith("config.")
+        assert "\n" not in str(error)
+    else:
+        assert len(make_arms(config)) == 1
+
+
+def test_a_batch_that_does_not_split_over_the_devices():
+    check_devices(tiny.make_config(batch_size=16), 8)
+    with pytest.raises(ConfigError, match=r"batch_size = 20 cannot be split evenly .* try 16"):
+        check_devices(tiny.make_config(batch_size=20), 8)

@@ -1,0 +1,116 @@
+"""Which trials are ready, what races allow, and what a plan says."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src import plan, study
+from src.records import TrialRecord
+from src.trials import make_arms
+from tests import tiny
+
+
+def make_config(**changes: Any) -> dict[str, Any]:
+    grid = {"learning_rates": (0.01, 0.02, 0.04), "fresh_seeds": (100, 101)}
+    return tiny.make_config(**(grid | changes))
+
+
+def finish(trial: Any, errors: list[float], target: float = 0.25) -> TrialRecord:
+    """A record with a point every 10 iterations, 40 of which are an epoch of 2 seconds."""
+    iteration = 10 * np.arange(1, len(errors) + 1)
+    reached = next((i for i, e in zip(iteration, errors, strict=True) if e <= target), math.inf)
+    row = {
+        "trial": trial.name, "learning_rate": trial.learning_rate, "seed": trial.seed,
+        "status": "reached" if reached < math.inf else "censored",
+        "train_seconds": 0.5 * len(errors),
+        "iterations_to_target": float(reached), "iterations": int(iteration[-1]),
+        "purpose": trial.purpose, "final_train_error": errors[-1],
+    }  # fmt: skip
+    metrics = {"iteration": iteration, "train_error": np.array(errors), "epoch": iteration / 40}
+    return TrialRecord(row, metrics)
+
+
+def names(config: dict[str, Any], finished: dict[str, TrialRecord]) -> list[str]:
+    return [task.trial.name for task in study.ready_tasks(config, finished)]
+
+
+def test_rates_race_one_after_another_and_fresh_seeds_follow_at_the_best():
+    config, finished = make_config(), {}
+    seen = []
+    times = {0.02: [0.5, 0.25], 0.04: [0.5, 0.4, 0.25], 0.01: [0.5, 0.4, 0.3, 0.25]}
+    while len(ready := study.ready_tasks(config, finished)) == 1:
+        (task,) = ready
+        seen.append(task.trial.learning_rate)
+        finished[task.trial.name] = finish(task.trial, times[task.trial.learning_rate])
+    assert seen == [0.02, 0.04, 0.01]
+    assert names(config, finished) == [f"conv3-modern-relu-lr0.02-s{seed}" for seed in (100, 101)]
+    finished |= {task.trial.name: finish(task.trial, [0.25]) for task in ready}
+    assert not names(config, finished)
+
+
+def test_without_racing_all_rates_are_ready_at_once_and_unlimited():
+    tasks = study.ready_tasks(make_config(racing=False), {})
+    assert sorted(task.trial.learning_rate for task in tasks) == [0.01, 0.02, 0.04]
+    assert {task.limits for task in tasks} == {()}
+
+
+def test_one_rate_leaves_nothing_to_choose():
+    assert names(make_config(learning_rates=(0.1,)), {}) == [
+        "conv3-modern-relu-lr0.1-s100", "conv3-modern-relu-lr0.1-s101",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("slack", "limits"),
+    [
+        (1.5, ((0.5, 15.0), (0.25, 30.0))),  # 50% after 10 iterations, 25% after 30
+        (math.inf, ((0.25, 30.0),)),
+    ],
+)
+def test_limits_follow_the_best_rate_so_far(slack, limits):
+    config = make_config(racing_slack=slack, thresholds=(0.5, 0.25, 0.1))
+    (first,) = study.ready_tasks(config, {})
+    finished = {first.trial.name: finish(first.trial, [0.5, 0.4, 0.25])}
+    (second,) = study.ready_tasks(config, finished)
+    assert second.limits == limits
+
+
+def test_with_two_seeds_the_target_is_allowed_twice_the_median():
+    config = make_config(selection_seeds=(0, 1), thresholds=(0.25,))
+    first = study.ready_tasks(config, {})
+    finished = {
+        task.trial.name: finish(task.trial, errors)
+        for task, errors in zip(first, ([0.25], [0.5, 0.4, 0.25]), strict=True)
+    }
+    assert {task.limits for task in study.ready_tasks(config, finished)} == {((0.25, 40.0),)}
+
+
+def test_arms_of_a_sweep_the_first_field_slowest():
+    sweep = {"recipe": ("modern", "cuda_convnet"), "weight_decay": (0.0, 0.5)}
+    arms = make_arms(make_config(sweep=sweep, learning_rates=()))
+    assert [arm.name for arm in arms] == [
+        "conv3-modern-relu-weight_decay0.0", "conv3-modern-relu-weight_decay0.5",
+        "conv3-cuda_convnet-relu-weight_decay0.0", "conv3-cuda_convnet-relu-weight_decay0.5",
+    ]  # fmt: skip
+    assert arms[3].settings["weight_decay"] == 0.5
+    assert arms[3].settings["recipe"]["input"] == "centered"
+    assert arms[3].learning_rates[0] == 0.0005
+
+
+def test_a_plan_lists_every_trial_and_the_most_epochs():
+    lines = plan.describe_plan(make_config(), [], 1)
+    assert sum(line.startswith("  ") for line in lines) == 5
+    assert "  conv3-modern-relu-lr0.04-s0" in lines
+    assert "  conv3-modern-relu-lr...-s100" in lines
+    assert lines[-1] == "5 trials: at most 20 epochs to train, fewer by racing"  # 5 x 4
+
+
+def test_a_plan_of_a_study_begun_estimates_by_its_speed():
+    config = make_config(racing=False)
+    finished = [finish(task.trial, [0.5, 0.25]) for task in study.ready_tasks(config, {})]
+    lines = plan.describe_plan(config, finished, 2)
+    assert "  conv3-modern-relu-lr0.04-s0 (reached)" in lines
+    assert "5 trials, 3 of them done: at most 8 epochs to train" in lines
+    assert lines[-1] == "At most about 8 s with 2 at a time, at 2 s an epoch so far"  # 8 x 2 / 2

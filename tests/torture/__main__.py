@@ -1,0 +1,122 @@
+"""Tortures the small study and prints a table: `python -m tests.torture`, or `make torture`.
+
+Exits with 1 if anything was lost, silently wrong or unclear.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.torture.subject import Subject
+
+Line = tuple[str, str, list[str]]  # what was tried, what came of it, failures
+
+
+def main() -> int:
+    """Runs the parts that are asked for, each as often as asked for."""
+    options = _options()
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="torture-", dir=options.folder) as name:
+        study = Subject(Path(name))
+        os.environ |= study.environment
+        for line in _parts(study, options):
+            lines.append(line)
+            print(f"{line[0]}: {line[1]}", flush=True)
+            for failure in line[2]:
+                print(f"  FAILED {failure}", flush=True)
+    print(f"\n| tried (seed {options.seed}) | came of it | failed |\n|---|---|---|")
+    for what, result, failures in lines:
+        print(f"| {what} | {result} | {len(failures)} |")
+    return int(any(failures for *_, failures in lines))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.torture", description=__doc__)
+    for flag, default, what in (
+        ("--configs", 500, "fuzzed configs"),
+        ("--kills", 50, "kill -9 at random moments"),
+        ("--terms", 20, "SIGTERM at random moments"),
+        ("--fills", 20, "times the disk is full"),
+        ("--flips", 200, "flipped bytes, half in a finished study, half in one half done"),
+        ("--seed", 2012, "of everything drawn"),
+    ):
+        parser.add_argument(flag, type=int, default=default, help=f"{what}; default {default}")
+    parser.add_argument("--folder", help="where to make the temporary folder")
+    return parser.parse_args()
+
+
+def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:
+    """The forks of `fuzz` come first, while JAX has no threads in this process."""
+    seed = options.seed
+    if options.configs:
+        yield _timed(_fuzz, study, options.configs, seed)
+    if options.kills or options.terms or options.fills:
+        from tests.torture import kills  # noqa: PLC0415
+
+        sound = kills.run_sound(study, study.folder / "sound")
+        signals = [signal.SIGKILL] * options.kills + [signal.SIGTERM] * options.terms
+        if signals:
+            yield _timed(_kills, study, sound, signals, seed)
+        if options.fills:
+            yield _timed(_fills, study, sound, options.fills, seed)
+    if options.flips:
+        yield from _flips(study, options.flips, seed)
+
+
+def _timed(part, *arguments) -> Line:
+    start = time.monotonic()
+    what, result, failures = part(*arguments)
+    return what, f"{result}; {time.monotonic() - start:.0f} s", failures
+
+
+def _fuzz(study, count, seed) -> Line:
+    from tests.torture import fuzz  # noqa: PLC0415
+
+    done = fuzz.torture(study, count, seed)
+    refused, accepted = done.outcomes["refused"], done.outcomes["accepted"]
+    result = f"{refused} refused, {accepted} sound and accepted"
+    return f"{refused + accepted} fuzzed configs", result, done.failures
+
+
+def _kills(study, sound, signals, seed) -> Line:
+    from tests.torture import kills  # noqa: PLC0415
+
+    done = kills.torture(study, sound, signals, seed)
+    tried = ", ".join(f"{n} {what}" for what, n in sorted(done.tried.items()))
+    hits = ", ".join(f"{n} {what}" for what, n in done.hits.most_common())
+    result = f"{done.rounds} studies to their end, equal to the uninterrupted one; hit: {hits}"
+    return f"{len(signals)} kills ({tried})", result, done.failures
+
+
+def _fills(study, sound, count, seed) -> Line:
+    from tests.torture import disk  # noqa: PLC0415
+
+    with disk.small_disk(study.folder / "disk") as folder:
+        if folder is None:
+            return "full disk", "SKIPPED: mounting a tmpfs is not permitted here", []
+        done = disk.torture(study, sound, folder, count, seed)
+    return f"{done.tried} full disks", "each said in one line, then gone on with", done.failures
+
+
+def _flips(study, count, seed) -> Iterator[Line]:
+    from tests.torture import flips  # noqa: PLC0415
+
+    laboratory = flips.Laboratory(study)
+    sound, half = study.folder / "whole", study.folder / "half"
+    laboratory.go_on(sound)
+    laboratory.run_half(half)
+    for name, damaged, number in (("finished", sound, count // 2), ("half-done", half, count // 2)):
+        start = time.monotonic()
+        done = flips.torture(laboratory, sound, damaged, number, seed)
+        result = ", ".join(f"{n} {what}" for what, n in done.outcomes.most_common())
+        seconds = f"{time.monotonic() - start:.0f} s"
+        yield f"{number} bytes flipped in a {name} study", f"{result}; {seconds}", done.failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
