@@ -73,6 +73,7 @@ def test_lenet_and_vgg(name, activation, forward):
     torch_nets.check_same(model, params_of(model, 32), images_of(32), forward)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("googlenet_cifar", 32), ("googlenet", 64)])
 def test_googlenet(name, size):
     model = make(name, width=0.125)
@@ -80,6 +81,7 @@ def test_googlenet(name, size):
     torch_nets.check_same(model, params_of(model, size), images_of(size), forward)
 
 
+@pytest.mark.slow
 def test_the_auxiliary_classifiers_of_googlenet():
     model = make("googlenet_cifar", width=0.125, auxiliary=True, dropout=0.0)
     params, images = params_of(model, 32), images_of(32)
