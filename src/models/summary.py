@@ -1,0 +1,161 @@
+"""What a network is made of, layer by layer, as found by calling it."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from src.models.dropout import Dropout
+from src.models.layers import Conv, ConvMaxPool, LocallyConnected
+from src.models.lenet import PartialConv, Subsampling
+from src.models.lrn import LocalResponseNorm
+from src.models.pooling import AvgPool, MaxPool
+
+LAYERS = (
+    Conv,
+    ConvMaxPool,
+    LocallyConnected,
+    PartialConv,
+    Subsampling,
+    MaxPool,
+    AvgPool,
+    LocalResponseNorm,
+    Dropout,
+    nn.Dense,
+)
+
+
+class Layer(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        name: As in the parameters.
+        kind: Name of its class.
+        output: Shape for one image.
+        parameters: Weights and biases.
+        multiply_adds: Of its weights, for one image; normalization and pooling count none.
+        receptive_field: Height in pixels of what an output sees of the image, at most all of it.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    receptive_field: int
+
+
+class Window(NamedTuple):
+    """The pixels that a layer reads for each place of its output."""
+
+    size: int
+    stride: int = 1
+    padding: int = 0
+
+
+def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Layer]:
+    """The layers of `model` in the order in which it calls them.
+
+    Args:
+        model: With relu as its activation.
+        image_size: Height and width.
+        channels: Of the image.
+    """
+    outputs: dict[str, Any] = {}
+
+    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if isinstance(context.module, LAYERS) and context.method_name == "__call__":
+            outputs["/".join(context.module.path)] = (context.module, args[0].shape, output.shape)
+        return output
+
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
+    with nn.intercept_methods(note):
+        params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    fields = _receptive_fields(model, images.shape, {name: o[2] for name, o in outputs.items()})
+    return [
+        Layer(
+            name,
+            type(module).__name__,
+            output[1:],
+            sum(math.prod(p.shape) for p in jax.tree.leaves(params.get(name, {}))),
+            _multiply_adds(module, shape, output, params.get(name, {})),
+            fields[name],
+        )
+        for name, (module, shape, output) in outputs.items()
+    ]
+
+
+def _multiply_adds(module: nn.Module, inputs: tuple, output: tuple, params: Any) -> int:
+    """Every weight once for each place where it is used."""
+    if "kernel" not in params:
+        return 0
+    weights = math.prod(params["kernel"].shape)
+    if isinstance(module, nn.Dense | LocallyConnected):
+        return weights
+    if isinstance(module, ConvMaxPool):  # the convolution's output is as large as its input
+        return weights * inputs[1] * inputs[2]
+    return weights * output[1] * output[2]
+
+
+def _receptive_fields(
+    model: nn.Module, images: tuple[int, ...], shapes: dict[str, tuple[int, ...]]
+) -> dict[str, int]:
+    """Runs `model` on images of row numbers, every layer replaced by the maximum of what it reads.
+
+    One image counts the rows from the top and one from the bottom, so that the two maxima are the
+    last and the first row that an output sees; ReLU and joining leave them as they are.
+    """
+    fields = {}
+
+    def widest(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if not (isinstance(context.module, LAYERS) and context.method_name == "__call__"):
+            return call(*args, **kwargs)
+        name = "/".join(context.module.path)
+        seen = _seen(np.asarray(args[0]), context.module, shapes[name])
+        fields[name] = int((seen[0] + seen[1]).max()) - images[1] + 2
+        return jnp.asarray(seen)
+
+    rows = np.arange(images[1], dtype=np.float32)
+    numbers = np.stack([rows, rows[::-1]])[:, :, None, None]
+    with nn.intercept_methods(widest):
+        model.apply({}, jnp.asarray(np.broadcast_to(numbers, images)), keys=_two_keys())
+    return fields
+
+
+def _two_keys() -> jax.Array:
+    """Keys, as in training, so that auxiliary classifiers take part."""
+    return jax.random.split(jax.random.key(0), 2)
+
+
+def _seen(x: np.ndarray, module: nn.Module, shape: tuple[int, ...]) -> np.ndarray:
+    """The maximum of what each place of the output reads, of all columns and channels."""
+    if x.ndim == 2 or len(shape) == 2:
+        return np.broadcast_to(x.max(axis=tuple(range(1, x.ndim)))[:, None], shape)
+    size, stride, padding = _window(module)
+    rows = x.max(axis=(2, 3))
+    after = (shape[1] - 1) * stride + size - padding - rows.shape[1]
+    padded = np.pad(rows, ((0, 0), (padding, max(0, after))))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, ::stride]
+    return np.broadcast_to(windows.max(axis=2)[:, : shape[1], None, None], shape)
+
+
+def _window(module: Any) -> Window:
+    match module:
+        case Conv() | LocallyConnected() | PartialConv():
+            return Window(
+                module.kernel_size, getattr(module, "stride", 1), getattr(module, "padding", 0)
+            )
+        case ConvMaxPool():  # 3 by 3 windows at a stride of 2, of what the kernel sees
+            return Window(module.kernel_size + 2, 2, module.kernel_size // 2)
+        case MaxPool() | AvgPool():
+            return Window(module.window, module.stride, getattr(module, "padding", 0))
+        case Subsampling():
+            return Window(2, 2)
+        case LocalResponseNorm(convention="within"):
+            return Window(module.n, 1, module.n // 2)
+    return Window(1)

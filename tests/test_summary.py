@@ -1,0 +1,104 @@
+"""Tables of networks: what each layer makes, holds, costs and sees, by arithmetic."""
+
+import pytest
+
+from src import models
+from src.models.__main__ import main
+from src.models.summary import summarize
+
+
+def layers_of(name: str, **options):
+    size = models.image_size(name)
+    model = models.make_model(name, activation="relu", init="paper", num_classes=10, **options)
+    return {layer.name: layer for layer in summarize(model, size)}
+
+
+def test_alexnet_costs_each_weight_once_per_place():
+    layers = layers_of("alexnet")
+    found = {name: layer.multiply_adds for name, layer in layers.items() if layer.multiply_adds}
+    assert found == {
+        "conv1": 55 * 55 * 96 * 11 * 11 * 3,
+        "conv2": 27 * 27 * 256 * 5 * 5 * 48,
+        "conv3": 13 * 13 * 384 * 3 * 3 * 256,
+        "conv4": 13 * 13 * 384 * 3 * 3 * 192,
+        "conv5": 13 * 13 * 256 * 3 * 3 * 192,
+        "fc6": 9216 * 4096,
+        "fc7": 4096 * 4096,
+        "fc8": 4096 * 10,
+    }
+    assert [layers[name].output for name in ("conv1", "pool1", "pool2", "pool5", "fc7")] == [
+        (55, 55, 96),
+        (27, 27, 96),
+        (13, 13, 256),
+        (6, 6, 256),
+        (4096,),
+    ]
+
+
+def test_what_alexnet_sees_grows_by_the_strides_before():
+    layers = layers_of("alexnet")
+    sees, apart = 1, 1  # pixels seen, and pixels between two neighbours
+    for name, size, stride in [
+        ("conv1", 11, 4),
+        ("pool1", 3, 2),
+        ("conv2", 5, 1),
+        ("pool2", 3, 2),
+        ("conv3", 3, 1),
+        ("conv4", 3, 1),
+        ("conv5", 3, 1),
+        ("pool5", 3, 2),
+    ]:
+        sees, apart = sees + (size - 1) * apart, apart * stride
+        assert layers[name].receptive_field == sees
+    assert sees == 195
+    assert layers["norm1"].receptive_field == layers["conv1"].receptive_field
+    assert layers["fc6"].receptive_field == 227  # no more than the image
+
+
+def test_normalization_within_a_map_sees_its_neighbours():
+    layers = layers_of("alexnet", lrn="within")
+    assert layers["norm1"].receptive_field == 11 + 4 * 4
+
+
+def test_branches_side_by_side_are_joined_by_the_widest():
+    layers = layers_of("googlenet")
+    before = layers["pool2"].receptive_field
+    apart = 2 * 2 * 2  # conv1, pool1, pool2
+    assert layers["inception_3a_1x1"].receptive_field == before
+    assert layers["inception_3a_3x3"].receptive_field == before + 2 * apart
+    assert layers["inception_3a_5x5"].receptive_field == before + 4 * apart
+    assert layers["inception_3b_1x1"].receptive_field == before + 4 * apart
+
+
+def test_layers_of_other_kinds():
+    lenet = layers_of("lenet5")
+    assert lenet["c3"].multiply_adds == 10 * 10 * 25 * 60
+    assert lenet["s2"].receptive_field == 5 + 1
+    assert lenet["c3"].receptive_field == 6 + 4 * 2
+    conv3 = layers_of("conv3")  # whose first layer is a convolution and a pool in one
+    assert conv3["conv1"].output == (16, 16, 32)
+    assert conv3["conv1"].multiply_adds == 32 * 32 * 32 * 75
+    assert conv3["conv1"].receptive_field == 5 + 2
+    local = layers_of("conv2_local2")["local3"]
+    assert local.multiply_adds == 64 * 9 * 64 * 32
+    assert local.parameters == local.multiply_adds + 64 * 32
+
+
+def test_the_table_ends_with_the_totals(capsys):
+    assert main(["lenet5_modern"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "lenet5_modern: 32 x 32 x 3 pixels, 10 classes"
+    assert lines[4].split() == ["conv1", "Conv", "28", "x", "28", "x", "6", "456", "352,800", "5"]
+    assert lines[-1].split() == ["total", "62,006", "651,720"]
+
+
+def test_a_name_that_is_none_is_refused(capsys):
+    assert main(["alexnt"]) == 2
+    assert "unknown model 'alexnt'; did you mean 'alexnet'?" in capsys.readouterr().err
+
+
+def test_help_names_the_networks(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "alexnet_cifar" in capsys.readouterr().out
