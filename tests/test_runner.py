@@ -1,0 +1,204 @@
+"""Studies of a few seconds from start to end: stopped, gone on with, refused."""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src import data, locks, records, runner, worker
+from src.config import check_config
+from src.files import RecordError
+from src.locks import InUseError
+from src.runner import StudyError
+from src.worker import Channel, StopFlag
+from tests import tiny
+
+DATASET = tiny.make_dataset(64, 16)
+FACTS = {
+    "dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu", "jax_version": "0.10",
+    "commit": "abc",
+}  # fmt: skip
+
+
+def make_config(**changes: Any) -> dict[str, Any]:
+    small = {"data__name": "tiny", "max_epochs": 1.0, "learning_rates": (0.02,), "workers": 1}
+    config = tiny.make_config(**(small | changes))
+    check_config(config)
+    return config
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_: DATASET)
+
+
+def run(workdir: Path, facts: dict[str, Any] | None = None, **changes: Any) -> None:
+    runner.run_study(make_config(**changes), workdir, facts or FACTS, 1)
+
+
+def untimed(workdir: Path) -> list[dict[str, Any]]:
+    return [tiny.without_times(trial.row) for trial in records.read_finished(workdir)]
+
+
+def at_point(monkeypatch, number: int, do: Callable[[], None]) -> None:
+    """Does something when so many points have been heard of."""
+    heard: list[Any] = []
+    original = runner.Display.heard
+
+    def hear(self: Any, *arguments: Any) -> None:
+        heard.append(arguments)
+        if len(heard) == number:
+            do()
+        original(self, *arguments)
+
+    monkeypatch.setattr(runner.Display, "heard", hear)
+
+
+def test_a_study_runs_to_its_end_and_is_not_repeated(tmp_path, capfd):
+    run(tmp_path, fresh_seeds=(1, 2))
+    first = untimed(tmp_path)
+    assert [row["seed"] for row in first] == [1, 2]
+    assert {row["commit"] for row in first} == {"abc"}
+    capfd.readouterr()
+    (tmp_path / "results.csv").write_text("gone wrong\n\n\n\n")
+    run(tmp_path, fresh_seeds=(1, 2))
+    assert "starting" not in capfd.readouterr().out
+    assert len(records.read_study(tmp_path).trials) == 2  # results.csv is written anew
+    assert untimed(tmp_path) == first
+
+
+def test_the_same_study_twice_has_the_same_records(tmp_path):
+    for name in ("one", "two"):
+        run(tmp_path / name)
+    assert untimed(tmp_path / "one") == untimed(tmp_path / "two")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypatch, capfd, number):
+    changes = {"max_epochs": 6.0, "target_train_error": 0.01, "checkpoint_every_epochs": 100.0}
+    run(tmp_path / "whole", **changes)
+    at_point(monkeypatch, 1, lambda: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    with pytest.raises(runner.Stopped):
+        run(tmp_path / "stopped", **changes)
+    assert signal.getsignal(number) is before
+    assert "saving the trials under way" in capfd.readouterr().err
+    assert len(list(tmp_path.glob("stopped/trials/*/checkpoints/[0-9]*"))) == 1
+    assert not untimed(tmp_path / "stopped")
+    run(tmp_path / "stopped", {**FACTS, "commit": "def"}, **changes)
+    (whole,), (stopped,) = untimed(tmp_path / "whole"), untimed(tmp_path / "stopped")
+    assert stopped.pop("commit") == "abc + def"  # both codes made it
+    assert whole.pop("commit") == "abc"
+    assert whole == stopped
+
+
+def test_another_question_is_refused_field_by_field(tmp_path):
+    run(tmp_path)
+    with pytest.raises(StudyError, match=r"max_epochs was 1\.0, is 2\.0; choose another"):
+        run(tmp_path, max_epochs=2.0)
+    with pytest.raises(StudyError, match=r"data\.digest was"):
+        run(tmp_path, {**FACTS, "digest": "0"})
+    run(tmp_path, parallel="shard_map")  # changes no number
+
+
+def test_data_that_changed_meanwhile_is_refused(tmp_path):
+    with pytest.raises(data.DataError, match="has changed since"):
+        run(tmp_path, {**FACTS, "digest": "0"})
+
+
+def test_a_second_process_is_refused_while_the_first_runs(tmp_path):
+    with (
+        locks.locked(tmp_path),
+        pytest.raises(InUseError, match="in use by process"),
+    ):
+        run(tmp_path)
+    run(tmp_path)
+
+
+def test_a_damaged_study_is_refused_by_name(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "study.json"
+    path.write_text(path.read_text().replace('"batch_size": 16', '"batch_size": 32'))
+    with pytest.raises(RecordError, match=r"study\.json is damaged"):
+        run(tmp_path)
+
+
+def test_a_trial_whose_metrics_are_older_than_its_checkpoint(tmp_path):
+    """Killed after the last checkpoint, before metrics.csv and result.json."""
+    run(tmp_path)
+    (trial_dir,) = (tmp_path / "trials").iterdir()
+    sound = (trial_dir / "metrics.csv").read_bytes()
+    (trial_dir / "result.json").unlink()
+    (trial_dir / "metrics.csv").write_bytes(sound.splitlines(keepends=True)[0])
+    run(tmp_path)
+    assert (trial_dir / "metrics.csv").read_bytes() == sound
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    (tmp_path / "results.csv.77.tmp").write_text("half")
+    run(tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_workdir_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="File exists"):
+        run(tmp_path / "file" / "study")
+
+
+def test_a_trial_that_cannot_be_saved_ends_the_study_in_one_line(tmp_path, monkeypatch):
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker.locks.os, "fsync", full)
+    with pytest.raises(RecordError, match=r"cannot write .*: No space left on device"):
+        run(tmp_path)
+
+
+def test_a_finished_study_holds_its_question(tmp_path):
+    run(tmp_path)
+    header = json.loads((tmp_path / "study.json").read_text())
+    assert header["config"]["data"] == {"name": "tiny", "digest": DATASET.digest}
+    assert "workers" not in header["config"]
+
+
+# --- Locks and workers. ---
+
+
+def hold(folder: Path, ready: Any) -> None:
+    with locks.locked(folder):
+        ready.set()
+        signal.pause()
+
+
+def test_a_lock_dies_with_its_holder(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=hold, args=(tmp_path, ready))
+    process.start()
+    assert ready.wait(60)
+    with pytest.raises(InUseError, match="in use by process"), locks.locked(tmp_path):
+        pass
+    process.kill()
+    with locks.locked(tmp_path, wait_seconds=30.0):
+        pass
+    process.join()
+
+
+def orphan(channel: Channel) -> None:
+    worker.join(channel)
+
+
+def test_a_worker_ends_where_its_study_is_not_its_parent():
+    context = multiprocessing.get_context("spawn")
+    for study, code in ((1, 1), (os.getpid(), 0)):
+        channel = Channel(StopFlag(context.RawValue("b")), context.Queue(), study)
+        process = context.Process(target=orphan, args=(channel,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == code
