@@ -9,8 +9,8 @@ from typing import Any
 
 from absl import logging
 
-# XLA's default convolutions use one thread, whatever there are; with this it takes Eigen's. On one
-# thread the default is a tenth faster (experiments/speed/README.md).
+# XLA's default convolutions use one thread, whatever there are; with this it takes Eigen's, whose
+# last bits differ.
 _FUSION_FLAG = "xla_cpu_experimental_ynn_fusion_type"
 _THREADED = f"--{_FUSION_FLAG}=-individual_convolution"
 
@@ -25,15 +25,21 @@ def configure_jax() -> None:
     )
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _FUSION_FLAG not in flags and _xla_knows(_FUSION_FLAG):
-        os.environ["XLA_FLAGS"] = f"{flags} {_THREADED}".strip()
 
 
 def use_one_thread() -> None:
     """For a process that shares its machine with others like it; before JAX starts in it."""
     os.environ["PJRT_NPROC"] = "1"
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(_THREADED, "").strip()
+
+
+def convolve_on_all_threads() -> None:
+    """For a process that has the machine for itself; before JAX starts in it.
+
+    Not for studies: one may go on with another number of workers, and must give the same numbers.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _FUSION_FLAG not in flags and _xla_knows(_FUSION_FLAG):
+        os.environ["XLA_FLAGS"] = f"{flags} {_THREADED}".strip()
 
 
 def _xla_knows(flag: str) -> bool:

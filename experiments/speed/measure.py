@@ -23,6 +23,8 @@ def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
     environment.configure_jax()
     if threads == "1" or spread == "devices":
         environment.use_one_thread()
+    else:
+        environment.convolve_on_all_threads()
     if spread == "devices":
         os.environ["JAX_NUM_CPU_DEVICES"] = threads
     print(json.dumps(MEASUREMENTS[what](name, int(threads), int(rounds))))
