@@ -15,6 +15,9 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "cifar10"  # or "procedural", or any prepared TFDS image data set
     config.data.dir = ""  # TFDS data directory; empty: $TFDS_DATA_DIR, else ~/tensorflow_datasets
+    config.data.stream_size = (
+        0  # side of large images that are streamed from disk, 256 in the paper
+    )
     config.data.fallback = (
         "none"  # "procedural": where the data cannot be had, say so and use the built-in set
     )
@@ -54,12 +57,23 @@ def get_config() -> ConfigDict:
 
     config.batch_size = 128  # global: summed over all devices
     config.weight_decay = 0.0
+    config.validation_images = 0  # of the end of the training set, held out; tested every epoch
+    config.schedule = ConfigDict(  # of the learning rate
+        {
+            "name": "constant",  # "steps": at epochs known before; "plateau": paper, section 5
+            "factor": 0.1,  # of each drop
+            "boundaries": (),  # steps: the epochs
+            "patience": 5,  # plateau: epochs without a new best validation error
+            "drops": 3,  # plateau: at most
+        }
+    )
     config.max_epochs = 60.0  # a trial that has not reached the target by then is censored
     config.target_train_error = 0.25  # fraction
     # training error as the images are seen; "frozen": whole training set, parameters fixed
     config.measure = "online"
     config.stop_at_target = True  # False: train for max_epochs all the same
     config.points_per_epoch = 10  # how often the training error is recorded
+    config.test_crops = 1  # 10: softmax averaged over corners, centre and mirrors (section 4.1)
     config.test_every_epochs = 5.0  # and at the end
     config.checkpoint_every_epochs = 1.0
 
@@ -82,9 +96,12 @@ def get_config() -> ConfigDict:
         0.3,
         0.25,
     )  # training errors at which arms are compared
-    config.compare = ConfigDict()
-    config.compare.field = "activation"  # arms that differ in this alone are compared,
-    config.compare.baseline = "relu"  # each with this one
+    config.compare = ConfigDict(
+        {
+            "field": "activation",  # arms that differ in this alone are compared,
+            "baseline": "relu",  # each with this one
+        }
+    )
 
     # How it is run: these change no number.
     config.parallel = "pmap"  # or "shard_map"

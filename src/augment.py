@@ -67,14 +67,6 @@ def random_crop(image: Image, key: Array, size: int) -> Float[Array, "size size 
     return lax.dynamic_slice(image, (top, left, 0), (size, size, channels))
 
 
-def central_crop(
-    images: Float[Array, "B H W C"], height: int, width: int
-) -> Float[Array, "B height width C"]:
-    """The middle, where a network trained on random crops is tested; an odd pixel stays below."""
-    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
-    return images[:, top : top + height, left : left + width]
-
-
 def translate(image: Image, key: Array, pixels: int) -> Image:
     """Moved by up to `pixels` in each direction, every whole shift equally likely; zeros move in.
 

@@ -2,6 +2,8 @@
 returned to.
 """
 
+import functools
+
 import numpy as np
 from jaxtyping import Int
 
@@ -31,10 +33,15 @@ def batch_indices(
         return places.reshape(iterations, batch_size)
     indices = np.empty_like(places)
     for epoch in range(epochs[0], epochs[-1] + 1):
-        order = np.random.default_rng([SHUFFLE_STREAM, seed, epoch]).permutation(images)
+        order = _order(seed, epoch, images)
         here = epochs == epoch
         indices[here] = order[places[here]]
     return indices.reshape(iterations, batch_size)
+
+
+@functools.lru_cache(maxsize=2)  # a stream asks batch by batch
+def _order(seed: int, epoch: int, images: int) -> Int[np.ndarray, " images"]:
+    return np.random.default_rng([SHUFFLE_STREAM, seed, epoch]).permutation(images)
 
 
 def test_indices(images: int, batch_size: int) -> Int[np.ndarray, "batches batch"]:

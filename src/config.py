@@ -18,6 +18,7 @@ from src.fields import (
     require,
     same_kind,
 )
+from src.schedule import NAMES
 from src.trials import RUNTIME_FIELDS, STUDY_FIELDS, column, leaves, make_arms, replaced
 
 SEED_LIMIT = 2**31
@@ -35,7 +36,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     check_fields(config)
     _check_names(config)
     _check_numbers(config)
-    _check_augment(config["augment"])
+    _check_recipe(config)
     _check_sweep(config)
     arms = make_arms(config)
     for arm in arms:
@@ -61,12 +62,20 @@ def check_devices(config: Mapping[str, Any], devices: int) -> None:
         )
 
 
-def check_images(config: Mapping[str, Any], height: int, width: int) -> None:
-    """Refuses crops that do not fit into the images of the data set."""
+def check_data(config: Mapping[str, Any], shape: tuple[int, int, int], images: int) -> None:
+    """Refuses what the data set cannot give: larger crops, more images.
+
+    Raises:
+        ConfigError: Naming the field, its value and what there is.
+    """
+    height, width, _ = shape
     for arm in make_arms(config):
         crop = arm.settings["augment"]["crop"]
         expected = f"at most {min(height, width)}: images are {height} x {width}"
         require("augment.crop", crop, lambda n: n <= min(height, width), expected)
+        held_out = arm.settings["validation_images"]
+        expected = f"less than {images}, the images of the training set"
+        require("validation_images", held_out, lambda n: n < images, expected)
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
@@ -148,6 +157,12 @@ def _is_seed(seed: Any) -> bool:
     return type(seed) is int and 0 <= seed < SEED_LIMIT
 
 
+def _check_recipe(config: Mapping[str, Any]) -> None:
+    _check_augment(config["augment"])
+    _check_schedule(config)
+    _check_views(config)
+
+
 def _check_augment(augment: Mapping[str, Any]) -> None:
     for name in ("crop", "translation"):
         value = augment[name]
@@ -155,6 +170,34 @@ def _check_augment(augment: Mapping[str, Any]) -> None:
     for name in ("noise", "pca"):
         value = augment[name]
         require(f"augment.{name}", value, lambda x: 0 <= x <= 255, "0 (off) or a deviation")
+
+
+def _check_schedule(config: Mapping[str, Any]) -> None:
+    schedule = config["schedule"]
+    one_of("schedule.name", schedule["name"], NAMES)
+    require("schedule.factor", schedule["factor"], lambda x: 0 < x <= 1, "above 0, at most 1")
+    require("schedule.patience", schedule["patience"], lambda n: n >= 1, "at least 1 epoch")
+    require("schedule.drops", schedule["drops"], lambda n: n >= 0, "0 or more")
+    require(
+        "schedule.boundaries",
+        schedule["boundaries"],
+        lambda epochs: all(isinstance(e, int | float) and e > 0 for e in epochs),
+        "a tuple of epochs above 0",
+    )
+    require("validation_images", config["validation_images"], lambda n: n >= 0, "0 or more")
+    if schedule["name"] == "plateau" and not config["validation_images"]:
+        raise ConfigError(
+            "config.schedule.name = 'plateau' watches the validation error;"
+            " config.validation_images says how many training images to hold out, for example 5000"
+        )
+
+
+def _check_views(config: Mapping[str, Any]) -> None:
+    sides = "0 (images held in memory) or a number of pixels"
+    require("data.stream_size", config["data"]["stream_size"], lambda n: 0 <= n <= 2048, sides)
+    require("test_crops", config["test_crops"], lambda n: n in (1, 10), "1 or 10")
+    if config["test_crops"] == 10 and not config["augment"]["crop"]:
+        raise ConfigError("config.test_crops = 10 needs the size of a crop, config.augment.crop")
 
 
 def _check_sweep(config: Mapping[str, Any]) -> None:
@@ -170,7 +213,7 @@ def _check_sweep(config: Mapping[str, Any]) -> None:
             swept = replaced(config, path, value)
             _check_names(swept)
             _check_numbers(swept)
-            _check_augment(swept["augment"])
+            _check_recipe(swept)
         if len(set(values)) < len(values):
             raise ConfigError(f"config.sweep.{name} = {values} holds a value twice")
     _check_columns([path for path, _ in sweep])

@@ -10,14 +10,16 @@ from src.trials import leaves
 
 # fmt: off
 FIELDS: dict[str, type] = {
-    "data.name": str, "data.dir": str, "data.fallback": str,
+    "data.name": str, "data.dir": str, "data.stream_size": int, "data.fallback": str,
     "model.name": str, "model.activation": str,  # options of the model may follow
     "recipe": str,
     "batch_size": int, "weight_decay": float, "max_epochs": float, "target_train_error": float,
     "measure": str, "stop_at_target": bool, "points_per_epoch": int,
     "augment.crop": int, "augment.flip": bool, "augment.translation": int,
     "augment.noise": float, "augment.pca": float,
-    "test_every_epochs": float, "checkpoint_every_epochs": float,
+    "validation_images": int, "schedule.name": str, "schedule.factor": float,
+    "schedule.boundaries": tuple, "schedule.patience": int, "schedule.drops": int,
+    "test_crops": int, "test_every_epochs": float, "checkpoint_every_epochs": float,
     "learning_rates": tuple, "selection_seeds": tuple, "fresh_seeds": tuple,
     "racing": bool, "racing_slack": object, "thresholds": tuple,
     "compare.field": str, "compare.baseline": object,
@@ -27,8 +29,10 @@ RECIPE_FIELDS: dict[str, type] = {  # of every recipes.NAME
     "input": str, "init": str, "momentum": float, "bias_rate": float, "shuffle": bool,
     "learning_rates": tuple,
 }
+GROUPS = (
+    "data", "augment", "schedule", "model", "recipes", "compare", "sweep", "arm_learning_rates",
+)
 # fmt: on
-GROUPS = ("data", "augment", "model", "recipes", "compare", "sweep", "arm_learning_rates")
 OPEN = ("sweep", "arm_learning_rates")  # whose names depend on other fields
 
 

@@ -58,9 +58,12 @@ def _run(config: dict[str, Any], workdir: Path) -> int:
 
     checks.check_devices(config, jax.device_count())
     dataset = data.load(
-        config["data"]["name"], config["data"]["dir"], fallback=config["data"]["fallback"]
+        config["data"]["name"],
+        config["data"]["dir"],
+        fallback=config["data"]["fallback"],
+        stream_size=config["data"]["stream_size"],
     )
-    checks.check_images(config, *dataset.train.images.shape[1:3])
+    checks.check_data(config, data.image_shape(dataset), data.count(dataset.train))
     if dataset.name == "procedural":
         config["data"]["name"] = dataset.name
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}

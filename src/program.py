@@ -1,8 +1,9 @@
 """What the trials of one arm share: the compiled functions and the data on the devices."""
 
 import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -11,29 +12,39 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from src import augment, batches, models, train_step
+from src import augment, evaluation, models, train_step
 from src.data import Dataset
-from src.train_step import Images, TrainState
+from src.data.loader import host_share
+from src.data.parts import image_shape, split_parts
+from src.data.stream import Stream
+from src.sources import DrawFn, Resident, Streamed
+from src.train_step import TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
-EVAL_BATCH = 1000
-StepFn = Callable[[TrainState, np.ndarray], tuple[TrainState, np.ndarray, np.ndarray]]
+EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23  # tested at once, at most
+AHEAD = 2  # batches of a stream that wait on the devices
+Errors = tuple[TrainState, np.ndarray, np.ndarray]
+StepFn = Callable[..., Errors]
 
 
 class Program:
     """Compiled functions of one arm, on all devices."""
 
     def __init__(
-        self, settings: dict[str, Any], dataset: Dataset, parallel: train_step.Parallel = "pmap"
+        self,
+        settings: dict[str, Any],
+        dataset: Dataset | Stream,
+        parallel: train_step.Parallel = "pmap",
     ):
         """Places the data and wraps the step; nothing is compiled before it is needed.
 
         Args:
             settings: Of an arm.
-            dataset: Its training and test set go whole onto every device.
+            dataset: Goes whole onto every device, or is streamed to them.
             parallel: How the step is spread over the devices.
         """
         self.devices = tuple(jax.devices())
+        self.num_classes = dataset.num_classes
         self.model = make_model(settings, dataset.num_classes)
         self.make_optimizer = functools.partial(
             train_step.make_optimizer,
@@ -43,23 +54,29 @@ class Program:
         )
         self.batch_size = settings["batch_size"]
         crop = settings["augment"]["crop"]
-        height, width, channels = dataset.train.images.shape[1:]
+        height, width, channels = image_shape(dataset)
         self.input_shape = (crop or height, crop or width, channels)
-        shift, scale = input_scaling(dataset.train.images, settings["recipe"]["input"])
-        self.train, self.test = (
-            self._place(Images(split.images, split.labels.astype(np.int32), shift, scale))
-            for split in (dataset.train, dataset.test)
-        )
+        parts = split_parts(dataset, settings["validation_images"])
+        self.source = Streamed(parts) if isinstance(dataset, Stream) else Resident(parts)
+        scaling = input_scaling(self.source.sample, settings["recipe"]["input"])
+        self.data = {name: self._place(self.source.images(name, *scaling)) for name in parts}
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        augment_fn = make_augment_fn(settings["augment"], dataset.train.images)
+        augment_fn = make_augment_fn(settings["augment"], self.source.sample)
         train_steps = train_step.make_train_steps(self._apply, self.make_optimizer, augment_fn)
         self._steps = spread(train_steps, arguments=5, donate_state=True)
-        self._count_errors = spread(
-            train_step.make_count_errors(self._apply_to_centre), arguments=3, donate_state=False
+        self.crops = settings["test_crops"]
+        scores = evaluation.make_scores(self._logits, *self.input_shape[:2], self.crops)
+        self._count_misses = spread(
+            train_step.make_count_misses(scores), arguments=3, donate_state=False
         )
         self._compiled: dict[int, Any] = {}
+
+    @property
+    def images(self) -> int:
+        """Size of the training set."""
+        return self.source.sizes["train"]
 
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
@@ -68,44 +85,69 @@ class Program:
         params = init(key, jnp.zeros((1, *self.input_shape)))["params"]
         return TrainState(jnp.int32(0), params, self.make_optimizer(0.0).init(params))
 
+    def batches(self, draw: DrawFn, first: int, steps: int) -> Iterator[Any]:
+        """Batches from iteration `first` on, for a step function of so many `steps`.
+
+        Args:
+            draw: (first iteration, iterations) -> rows of each global batch.
+            first: Where to begin.
+            steps: Iterations between two records.
+        """
+        host, hosts = jax.process_index(), jax.process_count()
+        return self.source.training(
+            lambda first, count: host_share(draw(first, count), host, hosts), first, steps
+        )
+
     def prepare(self, seed: int, learning_rate: float, steps: int) -> StepFn:
         """Compiles `steps` training steps, once.
 
         Returns:
-            (state, indices [steps, B]) -> (state, wrong [steps], loss [steps]).
+            (state, batches, factor of the learning rate) -> (state, wrong [steps], loss [steps]).
         """
         key = self._place(jax.random.fold_in(jax.random.key(seed), STEP_STREAM))
-        rate = self._place(jnp.float32(learning_rate))
-        if steps not in self._compiled:
-            nowhere = np.zeros((steps, self.batch_size), np.int32)
-            indices = train_step.split_indices(nowhere, self.devices)
-            arguments = (self._place(self.start(seed)), indices, rate, key, self.train)
-            self._compiled[steps] = self._steps.lower(*arguments).compile()
+        data, at_once = self.data["train"], self.source.steps_at_once(steps)
+        if at_once not in self._compiled:
+            nothing = self._split(self.source.placeholder(at_once, self.batch_size))
+            rate = self._place(jnp.float32(learning_rate))
+            arguments = (self._place(self.start(seed)), nothing, rate, key, data)
+            self._compiled[at_once] = self._steps.lower(*arguments).compile()
 
-        def step_fn(
-            state: TrainState, indices: np.ndarray
-        ) -> tuple[TrainState, np.ndarray, np.ndarray]:
-            split = train_step.split_indices(indices, self.devices)
-            state, errors = self._compiled[steps](self._place(state), split, rate, key, self.train)
-            return state, np.asarray(errors.wrong), np.asarray(errors.loss)
+        def step_fn(state: TrainState, batches: Iterator[Any], factor: float = 1.0) -> Errors:
+            rate = self._place(jnp.float32(learning_rate * factor))
+            state, errors = self._place(state), []
+            for batch in itertools.islice(batches, steps // at_once):
+                split = self._split(batch)  # on its way while the step before it runs
+                state, newest = self._compiled[at_once](state, split, rate, key, data)
+                errors.append(newest)
+                jax.block_until_ready(errors[-1 - AHEAD : -AHEAD])
+            wrong, loss = (np.concatenate(part) for part in zip(*errors, strict=True))
+            return state, wrong, loss
 
         return step_fn
 
-    def error(self, params: PyTree, split: Images) -> float:
-        """Share of `split` misclassified with the parameters fixed and dropout off."""
-        count = split.labels.shape[0]
-        size = math.ceil(EVAL_BATCH / len(self.devices)) * len(self.devices)
-        indices = train_step.split_indices(batches.test_indices(count, size), self.devices)
-        return int(self._count_errors(params, indices, split)) / count
+    def error(self, params: PyTree, part: str, top: int = 1) -> float:
+        """Share of "train", "validation" or "test" whose label is not among the `top` 1 or 5."""
+        pixels = math.prod(self.input_shape[:2]) * self.crops
+        most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels))
+        batch = math.ceil(most / len(self.devices)) * len(self.devices)
+        counts = [
+            self._count_misses(params, self._split(batches), self.data[part])
+            for batches in self.source.testing(part, batch)
+        ]
+        missed = np.sum([np.asarray(count) for count in counts], axis=0)
+        return int(missed[0 if top == 1 else 1]) / self.source.sizes[part]
 
     def _apply(self, params: PyTree, pixels: jax.Array, keys: jax.Array | None) -> Any:
         return self.model.apply({"params": params}, pixels, keys=keys)
 
-    def _apply_to_centre(self, params: PyTree, pixels: jax.Array, keys: None) -> jax.Array:
-        return self._apply(params, augment.central_crop(pixels, *self.input_shape[:2]), keys)
+    def _logits(self, params: PyTree, pixels: jax.Array) -> Any:
+        return self._apply(params, pixels, None)
 
     def _place(self, tree: PyTree) -> PyTree:
         return train_step.replicate(tree, self.devices)
+
+    def _split(self, batches: PyTree) -> PyTree:
+        return train_step.split_batches(batches, self.devices)
 
 
 def make_model(settings: dict[str, Any], num_classes: int) -> nn.Module:

@@ -30,6 +30,7 @@ METRIC_COLUMNS = (
     "iteration", "epoch", "train_error", "train_loss", "interval_error", "test_error",
     "train_seconds",
 )
+SCHEDULE_COLUMNS = ("validation_error", "rate_factor")  # in metrics.csv where there is any
 RESULT_COLUMNS = (
     "trial", "dataset", "activation", "model", "recipe", "learning_rate", "seed", "purpose",
     "status", "iterations_to_target", "epochs_to_target", "seconds_to_target", "final_train_error",
@@ -78,8 +79,10 @@ def write_config(trial_dir: Path, settings: Mapping[str, Any]) -> None:
 
 def write_metrics(trial_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes metrics.csv, a line per point: floats that read back exactly, NaN as empty cell."""
-    lines = [[_cell(row[column], nan="") for column in METRIC_COLUMNS] for row in rows]
-    write_atomic(trial_dir / "metrics.csv", _csv([METRIC_COLUMNS, *lines]))
+    extra = [column for column in SCHEDULE_COLUMNS if any(column in row for row in rows)]
+    columns = [*METRIC_COLUMNS, *extra]
+    lines = [[_cell(row[column], nan="") for column in columns] for row in rows]
+    write_atomic(trial_dir / "metrics.csv", _csv([columns, *lines]))
 
 
 def read_metrics(trial_dir: Path) -> Metrics:
@@ -91,12 +94,12 @@ def read_metrics(trial_dir: Path) -> Metrics:
     path = trial_dir / "metrics.csv"
     try:
         header, *lines = csv.reader(io.StringIO(files.read_bytes(path).decode()), strict=True)
-        if tuple(header) != METRIC_COLUMNS:
+        extra = [column for column in SCHEDULE_COLUMNS if column in header]
+        if header != [*METRIC_COLUMNS, *extra]:
             raise ValueError(f"columns {header}")
-        table = [dict(zip(METRIC_COLUMNS, line, strict=True)) for line in lines]
+        table = [dict(zip(header, line, strict=True)) for line in lines]
         metrics = {
-            name: np.array([float(line[name] or "nan") for line in table])
-            for name in METRIC_COLUMNS
+            name: np.array([float(line[name] or "nan") for line in table]) for name in header
         }
         metrics["iteration"] = np.array([int(line["iteration"]) for line in table], np.int64)
     except (ValueError, csv.Error) as error:

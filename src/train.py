@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from src import batches, checkpoints, records
+from src import batches, checkpoints, records, schedule
+from src.evaluation import TOP
 from src.program import Program
 from src.train_step import TrainState
 from src.trials import Trial
@@ -99,6 +100,19 @@ class Run:
         return "censored" if ended else "running"
 
     @property
+    def rate_factor(self) -> float:
+        """What the schedule multiplies the learning rate by, from here on.
+
+        A function of the rows alone, so a trial that goes on has the rate it would have had.
+        """
+        errors = [row.get("validation_error", math.nan) for row in self.progress.rows]
+        return schedule.rate_factor(
+            self.progress.iteration / self.per_epoch,
+            [error for error in errors if not math.isnan(error)],
+            **self.settings["schedule"],
+        )
+
+    @property
     def lost(self) -> bool:
         """Whether some error of the race was not reached in the iterations allowed."""
         best = min((row["train_error"] for row in self.progress.rows), default=math.inf)
@@ -123,6 +137,7 @@ class Run:
             progress.iteration += int(broken[0]) + 1
             return
         window = math.ceil(self.per_epoch)
+        factor = self.rate_factor  # of the steps just done: they are not counted yet
         progress.iteration += len(wrong)
         progress.wrong = np.concatenate([progress.wrong, wrong])[-window:]
         progress.loss = np.concatenate([progress.loss, loss])[-window:]
@@ -135,6 +150,8 @@ class Run:
             "test_error": math.nan,
             "train_seconds": progress.seconds["train"],
         }
+        if self.settings["schedule"]["name"] != "constant":
+            row["rate_factor"] = factor
         progress.rows.append(row)
 
     def save(self, state: TrainState) -> None:
@@ -201,6 +218,11 @@ class Run:
             "final_train_error": last.get("train_error", math.nan),
             "final_test_error": last.get("test_error", math.nan),
             "iterations": self.progress.iteration,
+            **(
+                {"final_test_top5_error": last["test_top5_error"]}
+                if "test_top5_error" in last
+                else {}
+            ),
             **{f"{what}_seconds": seconds for what, seconds in self.progress.seconds.items()},
             **{name: " + ".join(values) for name, values in self.progress.made_by.items()},
         }
@@ -234,10 +256,10 @@ def train_trial(
         on_complaint(complaint)
     with run.timed("compile"):
         step_fn = program.prepare(run.trial.seed, run.trial.learning_rate, run.per_point)
+    batches = program.batches(run.draw, run.progress.iteration, run.per_point)
     while run.status == "running":
-        indices = run.draw(run.progress.iteration, run.per_point)
         start = time.perf_counter()
-        state, wrong, loss = step_fn(state, indices)
+        state, wrong, loss = step_fn(state, batches, run.rate_factor)
         run.record(wrong, loss, time.perf_counter() - start)
         with run.timed("measure"):
             _measure(run, program, state)
@@ -257,6 +279,12 @@ def _measure(run: Run, program: Program, state: TrainState) -> None:
         return
     row = run.progress.rows[-1]
     if run.settings["measure"] == "frozen":
-        row["train_error"] = program.error(state.params, program.train)
+        row["train_error"] = program.error(state.params, "train")
+    if run.settings["validation_images"]:
+        row["validation_error"] = math.nan
+        if run.due(1.0):
+            row["validation_error"] = program.error(state.params, "validation")
     if run.status != "running" or run.due(run.settings["test_every_epochs"]):
-        row["test_error"] = program.error(state.params, program.test)
+        row["test_error"] = program.error(state.params, "test")
+    if run.status != "running" and program.num_classes > TOP:
+        row["test_top5_error"] = program.error(state.params, "test", TOP)

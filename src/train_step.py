@@ -1,6 +1,6 @@
 """The training step, and the only file that knows of devices.
 
-`train_steps` and `count_errors` are pure per-device functions: they see this device's share of
+`train_steps` and `count_misses` are pure per-device functions: they see this device's share of
 each batch and meet the other devices in `lax.pmean`/`lax.psum` over `AXIS`. `across_devices`
 wraps either one in `jax.pmap` or in `jax.shard_map`; both place the same program on the same
 devices.
@@ -16,6 +16,8 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from src import evaluation
 
 AXIS = "devices"
 Parallel = Literal["pmap", "shard_map"]
@@ -42,6 +44,16 @@ class Images(NamedTuple):
     labels: Int[Array | np.ndarray, " N"]
     shift: Float[Array | np.ndarray, "1 #H #W C"]
     scale: Float[Array | np.ndarray, "1 #H #W C"]
+
+
+class Pixels(NamedTuple):
+    """Batches that bring their images; otherwise a batch is the numbers of its rows in `Images`."""
+
+    images: UInt8[Array | np.ndarray, "*batch H W C"]
+    labels: Int[Array | np.ndarray, "*batch"]
+
+
+Batch = Int[Array, "*batch"] | Pixels
 
 
 class StepErrors(NamedTuple):
@@ -90,23 +102,23 @@ def make_train_steps(
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
     augment_fn: Callable[[Array, Array], Array] | None = None,
 ) -> Callable[..., tuple[TrainState, StepErrors]]:
-    """Per-device function of many steps: (state, indices, learning_rate, key, data) -> (state,
+    """Per-device function of many steps: (state, batches, learning_rate, key, data) -> (state,
     StepErrors).
 
-    `indices` are this device's images of each step, [steps, 1, b]: rows of `data`. Random
+    `batches` are this device's images of each step, [steps, 1, b], see `Batch`. Random
     numbers derive from the trial's key, the step and the image's place in the global batch, so
     they do not depend on the devices. `augment_fn` acts on centred grey levels, see `augment`.
     """
 
     def one_step(
         state: TrainState,
-        indices: Int[Array, " b"],
+        batch: Batch,
         optimizer: optax.GradientTransformation,
         key: Array,
         data: Images,
     ) -> tuple[TrainState, StepErrors]:
-        keys = _example_keys(jax.random.fold_in(key, state.step), indices.shape[0])
-        images, labels = data.images[indices], data.labels[indices]
+        images, labels = _fetch(batch, data)
+        keys = _example_keys(jax.random.fold_in(key, state.step), labels.shape[0])
         centred = images.astype(jnp.float32) - data.shift
         if augment_fn is not None:
             centred = augment_fn(centred, keys)
@@ -124,15 +136,14 @@ def make_train_steps(
 
     def train_steps(
         state: TrainState,
-        indices: Int[Array, "steps 1 b"],
+        batches: Batch,
         learning_rate: Float[Array, ""],
         key: Array,
         data: Images,
     ) -> tuple[TrainState, StepErrors]:
         optimizer = make_optimizer_fn(learning_rate)
-        return lax.scan(
-            lambda s, i: one_step(s, i, optimizer, key, data), state, indices.squeeze(1)
-        )
+        mine = jax.tree.map(lambda x: x.squeeze(1), batches)
+        return lax.scan(lambda s, batch: one_step(s, batch, optimizer, key, data), state, mine)
 
     return train_steps
 
@@ -159,29 +170,39 @@ def trials_together(
     return jax.vmap(train_steps, in_axes=(0, 2, 0, 0, None))
 
 
+def _fetch(batch: Batch, data: Images) -> tuple[Any, Any]:
+    """Images and labels of a batch; a row of -1 has the label -1."""
+    if isinstance(batch, Pixels):
+        return batch.images, batch.labels
+    return data.images[batch], jnp.where(batch >= 0, data.labels[batch], -1)
+
+
 def _example_keys(key: Array, count: int) -> Array:
     """[b] keys, one per image, by its place in the global batch."""
     places = lax.axis_index(AXIS) * count + jnp.arange(count)
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 
 
-def make_count_errors(apply_fn: ApplyFn) -> Callable[[PyTree, Array, Images], Array]:
-    """Per-device function: images misclassified with the parameters fixed and dropout off.
+def make_count_misses(
+    scores_fn: evaluation.LogitsFn,
+) -> Callable[[PyTree, Batch, Images], Array]:
+    """Per-device function: images that top 1 and top 5 miss, [2], parameters fixed, dropout off.
 
-    `indices` [batches, 1, b] pad the last batch with -1, which is not counted.
+    `batches` [batches, 1, b] fill up the last one with images of label -1, which do not count.
     """
 
-    def count_errors(
-        params: PyTree, indices: Int[Array, "batches 1 b"], data: Images
-    ) -> Int[Array, ""]:
-        def one_batch(total: Array, rows: Int[Array, " b"]) -> tuple[Array, None]:
-            pixels = (data.images[rows].astype(jnp.float32) - data.shift) / data.scale
-            wrong = jnp.argmax(apply_fn(params, pixels, None), axis=-1) != data.labels[rows]
-            return total + lax.psum(jnp.sum(wrong & (rows >= 0)), AXIS), None
+    def count_misses(params: PyTree, batches: Batch, data: Images) -> Int[Array, "2"]:
+        def one_batch(total: Array, batch: Batch) -> tuple[Array, None]:
+            images, labels = _fetch(batch, data)
+            scores = scores_fn(params, (images.astype(jnp.float32) - data.shift) / data.scale)
+            missed = [evaluation.misses(scores, labels, k) for k in (1, evaluation.TOP)]
+            counts = jnp.stack([jnp.sum(each & (labels >= 0)) for each in missed])
+            return total + lax.psum(counts, AXIS), None
 
-        return lax.scan(one_batch, jnp.int32(0), indices.squeeze(1))[0]
+        mine = jax.tree.map(lambda x: x.squeeze(1), batches)
+        return lax.scan(one_batch, jnp.zeros(2, jnp.int32), mine)[0]
 
-    return count_errors
+    return count_misses
 
 
 def across_devices(
@@ -192,13 +213,15 @@ def across_devices(
     donate_state: bool,
     devices: Sequence[jax.Device],
 ) -> Any:
-    """`fn(state, indices, *rest)` over `devices`: indices [steps, devices, b] split by device, all
+    """`fn(state, batches, *rest)` over `devices`: batches [steps, devices, b] split by device, all
     else replicated.
     """
     donate = (0,) if donate_state else ()
     if parallel == "pmap":
         in_axes = (None, 1, *(None,) * (arguments - 2))
-        keep = lambda state, indices, *rest: fn(state, indices[:, None], *rest)  # noqa: E731
+        keep = lambda state, batches, *rest: fn(  # noqa: E731
+            state, jax.tree.map(lambda x: x[:, None], batches), *rest
+        )
         return jax.pmap(
             keep, AXIS, in_axes=in_axes, out_axes=None, devices=devices, donate_argnums=donate
         )
@@ -216,11 +239,18 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     return jax.device_put(tree, NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec()))
 
 
-def split_indices(
-    indices: Int[np.ndarray, "steps B"], devices: Sequence[jax.Device]
-) -> Int[Array, "steps D b"]:
-    """Global batches as [steps, devices, b], each device's share placed on it."""
-    steps, batch = indices.shape
-    mesh = Mesh(np.asarray(devices), (AXIS,))
-    shaped = indices.astype(np.int32).reshape(steps, len(devices), batch // len(devices))
-    return jax.device_put(shaped, NamedSharding(mesh, PartitionSpec(None, AXIS)))
+def split_batches(batches: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Global batches [steps, B, ...] as [steps, devices, b, ...], each device's share placed on it.
+
+    With several hosts `batches` hold this host's share, and the result is of all hosts.
+    """
+    sharding = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(None, AXIS))
+    local = len(devices) // jax.process_count()
+
+    def place(array: np.ndarray) -> Array:
+        steps, batch, *rest = array.shape
+        array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+        shaped = array.reshape(steps, local, batch // local, *rest)
+        return jax.make_array_from_process_local_data(sharding, shaped)
+
+    return jax.tree.map(place, batches)

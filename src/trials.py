@@ -69,7 +69,7 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
         "name": config["recipe"],
         **{k: v for k, v in recipe.items() if k != "learning_rates"},
     }
-    settings["data"] = {"name": config["data"]["name"]}
+    settings["data"] = {key: config["data"][key] for key in ("name", "stream_size")}
     named = {
         "model": config["model"]["name"],
         "recipe": config["recipe"],

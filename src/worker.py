@@ -93,8 +93,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
         json.dumps(trial.arm.settings), job.data_dir, job.parallel, job.provenance["digest"]
     )
     made_by = {key: job.provenance[key] for key in MADE_BY}
-    images = program.train.labels.shape[0]
-    run = train.Run(trial, images, job.directory, job.task.limits, made_by)
+    run = train.Run(trial, program.images, job.directory, job.task.limits, made_by)
 
     def on_point(run: train.Run) -> None:
         _end_with_study(channel)  # where the kernel does not see to it
@@ -137,14 +136,14 @@ def _program(settings: str, data_dir: str, parallel: Parallel, digest: str) -> A
     from src.program import Program  # noqa: PLC0415
 
     decoded = json.loads(settings)
-    dataset = _dataset(decoded["data"]["name"], data_dir)
+    dataset = _dataset(decoded["data"]["name"], data_dir, decoded["data"]["stream_size"])
     if dataset.digest != digest:
         raise DataError(f"data set {dataset.name} has changed since the study was started")
     return Program(decoded, dataset, parallel)
 
 
 @functools.cache
-def _dataset(name: str, data_dir: str) -> Any:
+def _dataset(name: str, data_dir: str, stream_size: int) -> Any:
     from src import data  # noqa: PLC0415
 
-    return data.load(name, data_dir)
+    return data.load(name, data_dir, stream_size=stream_size)

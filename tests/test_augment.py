@@ -68,13 +68,6 @@ def test_a_crop_of_the_whole_image_is_the_image():
     np.testing.assert_array_equal(augment.random_crop(image, KEY, 6), image)
 
 
-@pytest.mark.parametrize(("size", "rows", "columns"), [(4, (1, 5), (2, 6)), (5, (0, 5), (1, 6))])
-def test_central_crop(size, rows, columns):
-    images = make_batch(2)
-    expected = images[:, slice(*rows), slice(*columns)]
-    np.testing.assert_array_equal(augment.central_crop(images, size, size), expected)
-
-
 def test_half_of_the_images_are_mirrored():
     images = make_batch()
     flipped = np.asarray(jax.vmap(augment.random_flip)(images, KEYS))
@@ -215,8 +208,8 @@ def test_crops_larger_than_the_images_are_refused():
     with pytest.raises(
         config.ConfigError, match=r"crop = 9 should be at most 8: images are 8 x 10"
     ):
-        config.check_images(changed, 8, 10)
-    config.check_images(changed, 9, 9)
+        config.check_data(changed, (8, 10, 3), 100)
+    config.check_data(changed, (9, 9, 3), 100)
 
 
 def test_a_crop_decides_the_size_of_the_network():
@@ -231,7 +224,8 @@ def test_a_crop_decides_the_size_of_the_network():
     assert whole.start(0).params["fc10"]["kernel"].shape == (4 * 4 * 64, 10)
     params = cropped.start(0).params
     assert params["fc10"]["kernel"].shape == (3 * 3 * 64, 10)
-    pixels = (split.images - np.asarray(cropped.train.shift)) / np.asarray(cropped.train.scale)
+    data = jax.device_get(cropped.data["train"])
+    pixels = (split.images - data.shift) / data.scale
     logits = cropped._apply(params, jnp.asarray(pixels[:, 4:28, 4:28]), None)
     expected = np.mean(np.argmax(logits, axis=1) != 0)
-    assert cropped.error(params, cropped.test) == expected
+    assert cropped.error(params, "test") == expected

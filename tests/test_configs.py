@@ -41,7 +41,7 @@ def test_a_config_is_valid_and_trains_two_steps(name):
         )
         step_fn = program.prepare(0, arm.learning_rates[0], STEPS)
         indices = np.arange(STEPS * BATCH).reshape(STEPS, BATCH) % 16
-        state, wrong, loss = step_fn(program.start(0), indices)
+        state, wrong, loss = step_fn(program.start(0), iter([indices]))
         assert int(state.step) == STEPS
         assert np.all(wrong <= BATCH)
         assert np.all(np.isfinite(loss))

@@ -55,6 +55,13 @@ def test_a_padding_label_is_always_missed():
     assert evaluation.misses(jnp.asarray(scores), jnp.full(200, -1), 5).all()
 
 
+@pytest.mark.parametrize(("size", "rows", "columns"), [(4, (1, 5), (2, 6)), (5, (0, 5), (1, 6))])
+def test_central_crop(size, rows, columns):
+    images = jnp.arange(2 * 6 * 8 * 3.0).reshape(2, 6, 8, 3)
+    expected = images[:, slice(*rows), slice(*columns)]
+    np.testing.assert_array_equal(evaluation.central_crop(images, size, size), expected)
+
+
 def test_ten_crops_by_their_places():
     images = np.random.default_rng(1).normal(size=(3, 9, 12, 3)).astype(np.float32)
     crops = evaluation.ten_crops(jnp.asarray(images), 6, 7)

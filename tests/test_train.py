@@ -1,5 +1,8 @@
+import contextlib
+import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +30,26 @@ def make_run(directory: Path, limits: Limits = (), **changes: Any) -> train.Run:
 class FakeProgram(Program):
     """Counts its steps in the state, and gets so many images of each batch wrong."""
 
-    def __init__(self, wrong: Sequence[float], frozen: Sequence[float] = ()):
-        self.wrong, self.frozen = wrong, frozen
-        self.train, self.test = "train", "test"
+    num_classes = 10
+
+    def __init__(
+        self,
+        wrong: Sequence[float],
+        frozen: Sequence[float] = (),
+        validation: Sequence[float] = (),
+    ):
+        self.wrong = wrong
+        self.errors = {"train": list(frozen), "validation": list(validation)}
+        self.factors: list[float] = []  # of the rate, at each call
 
     def start(self, seed: int) -> TrainState:
         params = {"w": np.zeros(1, np.float32)}
         return TrainState(jnp.int32(0), params, make_optimizer(0.0, 0.9, 1.0, 0.0).init({}))
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> Callable[..., Any]:
-        def step_fn(state: TrainState, indices: np.ndarray) -> tuple:
-            assert indices.shape == (steps, 16)
+        def step_fn(state: TrainState, batches: Iterator[np.ndarray], factor: float) -> tuple:
+            assert next(batches).shape == (steps, 16)
+            self.factors.append(factor)
             first = int(state.step)
             wrong = np.asarray(self.wrong[first : first + steps], np.float32)
             loss = np.where(np.isfinite(wrong), 2.0, wrong).astype(np.float32)
@@ -46,8 +58,11 @@ class FakeProgram(Program):
 
         return step_fn
 
-    def error(self, params: Any, split: Any) -> float:
-        return 0.875 if split == "test" else self.frozen.pop(0)
+    def batches(self, draw: Any, first: int, steps: int) -> Iterator[np.ndarray]:
+        return (draw(iteration, steps) for iteration in itertools.count(first, steps))
+
+    def error(self, params: Any, part: str, top: int = 1) -> float:
+        return 0.875 / top if part == "test" else self.errors[part].pop(0)
 
 
 def train_fake(run: train.Run, wrong: Sequence[float], **options: Any) -> dict[str, Any]:
@@ -200,6 +215,61 @@ def test_the_frozen_measure_is_of_the_whole_training_set(tmp_path):
     assert outcome["iterations_to_target"] == 3
 
 
+def test_top_5_is_recorded_at_the_end(tmp_path):
+    outcome = train_fake(make_run(tmp_path), [16] * 10)
+    assert (outcome["final_test_error"], outcome["final_test_top5_error"]) == (0.875, 0.175)
+
+
+# --- The schedule. ---
+
+PLATEAU = {"schedule__name": "plateau", "schedule__patience": 2, "validation_images": 8}
+# One value per epoch of 2.5 iterations, at iterations 3, 5, 8 and 10, 13, 15, 18 and 20.
+VALIDATION = [0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.3, 0.2]
+
+
+def make_plateau(directory: Path) -> train.Run:
+    return make_run(directory, max_epochs=8.0, stop_at_target=False, **PLATEAU)
+
+
+def test_the_rate_falls_after_epochs_without_improvement(tmp_path):
+    fake = FakeProgram([16] * 20, validation=VALIDATION)
+    run = make_plateau(tmp_path)
+    train.train_trial(run, fake)
+    # Two epochs in vain by iteration 8, and again by iteration 15.
+    expected = [1.0] * 8 + [0.1] * 7 + [0.01] * 5
+    assert fake.factors == pytest.approx(expected)
+    metrics = records.read_metrics(tmp_path)
+    np.testing.assert_allclose(metrics["rate_factor"], expected)
+    watched = metrics["validation_error"]
+    np.testing.assert_array_equal(np.flatnonzero(~np.isnan(watched)), [2, 4, 7, 9, 12, 14, 17, 19])
+    np.testing.assert_array_equal(watched[~np.isnan(watched)], VALIDATION)
+
+
+def test_a_resumed_trial_knows_how_long_it_has_waited(tmp_path):
+    fake = FakeProgram([16] * 20, validation=VALIDATION)
+    for stop_at in (6, 9, 99):  # after one epoch in vain, and right after the drop
+        run = make_plateau(tmp_path)
+        with contextlib.suppress(train.Interrupted):
+            train.train_trial(
+                run, fake, should_stop=lambda r=run, at=stop_at: r.progress.iteration >= at
+            )
+    assert fake.factors == pytest.approx([1.0] * 8 + [0.1] * 7 + [0.01] * 5)
+
+
+def test_a_constant_rate_adds_no_columns(tmp_path):
+    train_fake(make_run(tmp_path), [16] * 10)
+    assert tuple(records.read_metrics(tmp_path)) == records.METRIC_COLUMNS
+
+
+def test_held_out_images_are_the_last_and_are_not_trained_on():
+    held_out = make_program(validation_images=10)
+    data = tiny.make_dataset(IMAGES)
+    assert held_out.images == 30
+    np.testing.assert_array_equal(held_out.data["train"].images, data.train.images[:30])
+    np.testing.assert_array_equal(held_out.data["validation"].images, data.train.images[30:])
+    np.testing.assert_array_equal(held_out.data["validation"].labels, data.train.labels[30:])
+
+
 # --- Stopping and going on. ---
 
 
@@ -249,9 +319,16 @@ def final_state(directory: Path, program: Program) -> Any:
     return arrays, progress
 
 
-def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path, tiny_program):
-    """Stopped twice, its newest checkpoint damaged once: parameters, velocities and metrics."""
-    whole = make_run(tmp_path / "whole")
+def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path):
+    """Stopped twice, its newest checkpoint damaged once: parameters, velocities and metrics.
+
+    With augmentation and a falling rate.
+    """
+    changes = {"augment__flip": True, "augment__translation": 2, "augment__pca": 0.1}
+    changes |= {"schedule__name": "steps", "schedule__boundaries": (1.0, 2.0)}
+    tiny_program = make_program(**changes)
+    begin = functools.partial(make_run, **changes)
+    whole = begin(tmp_path / "whole")
     expected = train.train_trial(whole, tiny_program)
     assert expected["iterations"] == 10
     directory = tmp_path / "stopped"
@@ -260,7 +337,7 @@ def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path, tiny
         points = iter(range(1, 100))
         try:
             outcome = train.train_trial(
-                make_run(directory),
+                begin(directory),
                 tiny_program,
                 should_stop=lambda n=stop_after, points=points: next(points) == n,
                 on_complaint=complaints.append,
@@ -304,7 +381,7 @@ def test_the_error_of_a_split_counts_every_image_once(tiny_program):
     pixels = jnp.asarray((images - mean) / std, jnp.float32)
     logits = tiny_program.model.apply({"params": params}, pixels)
     wrong = np.sum(np.argmax(np.asarray(logits), axis=1) != data.test.labels)
-    assert tiny_program.error(params, tiny_program.test) == wrong / 24
+    assert tiny_program.error(params, "test") == wrong / 24
 
 
 def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):

@@ -10,21 +10,28 @@ from src.data import procedural, tfds_folder
 from src.data.cache import cached
 from src.data.cifar10 import load_cifar10
 from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, say
+from src.data.parts import count, image_shape
+from src.data.stream import Stream, open_stream
 
-__all__ = ["DataError", "Dataset", "Split", "digest", "load"]
+__all__ = ["DataError", "Dataset", "Split", "Stream", "count", "digest", "image_shape", "load"]
 
 NOTICE_WIDTH = 78
 
 
 def load(
-    name: str, data_dir: str = "", *, fallback: Literal["none", "procedural"] = "none"
-) -> Dataset:
+    name: str,
+    data_dir: str = "",
+    *,
+    fallback: Literal["none", "procedural"] = "none",
+    stream_size: int = 0,
+) -> Dataset | Stream:
     """The data set `name`, checked.
 
     Args:
         name: "cifar10", "procedural", or a data set prepared by TFDS as ArrayRecord in `data_dir`.
         data_dir: TFDS data directory; "" means $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         fallback: "procedural": where `name` cannot be had, say so and use the built-in data set.
+        stream_size: Side of images that stay on disk until they are needed; 0: read all of them.
 
     Returns:
         Images and labels; `name` of the result says what was found, for instance "cifar10-jpeg".
@@ -35,7 +42,7 @@ def load(
     if name == "procedural":
         return _procedural()
     try:
-        return _load(name, tfds_folder.default_data_dir(data_dir))
+        return _load(name, tfds_folder.default_data_dir(data_dir), stream_size)
     except DataError as error:
         if fallback != "procedural":
             raise
@@ -43,8 +50,8 @@ def load(
         return _procedural()
 
 
-def _load(name: str, data_dir: Path) -> Dataset:
-    if name == "cifar10":
+def _load(name: str, data_dir: Path, stream_size: int) -> Dataset | Stream:
+    if name == "cifar10" and not stream_size:
         return load_cifar10(data_dir)
     folder = tfds_folder.find_prepared(name, data_dir)
     if folder is None:
@@ -54,6 +61,8 @@ def _load(name: str, data_dir: Path) -> Dataset:
         raise DataError(
             f"no data set {name!r} is prepared in {data_dir}; nearest: {near!r} (there are: {have})"
         )
+    if stream_size:
+        return open_stream(name, folder, stream_size)
     return cached(tfds_folder.files(folder), functools.partial(_prepared, name, folder))
 
 

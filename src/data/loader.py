@@ -62,10 +62,12 @@ def read_batches(
         iterator.close()
 
 
-def host_share(rows: Int[np.ndarray, " batch"], host: int, hosts: int) -> Int[np.ndarray, " share"]:
-    """This host's part of a global batch: consecutive places, as its devices stand among all."""
-    share = len(rows) // hosts
-    return rows[host * share : (host + 1) * share]
+def host_share(
+    rows: Int[np.ndarray, "*batches batch"], host: int, hosts: int
+) -> Int[np.ndarray, "*batches share"]:
+    """This host's part of global batches: consecutive places, as its devices stand among all."""
+    share = rows.shape[-1] // hosts
+    return rows[..., host * share : (host + 1) * share]
 
 
 def _end_with_parent(worker: int, workers: int) -> None:

@@ -1,0 +1,99 @@
+"""A trial on a stream is the trial on the same images in memory, and goes on at the same image."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from src import checkpoints, train
+from src.data import Dataset, Stream, photos
+from src.data.stream import open_stream
+from src.program import Program
+from src.sources import Streamed
+from src.trials import make_arms, make_trial
+from tests import tiny
+
+SIZE, CROP, TRAIN, TEST, CLASSES = 20, 16, 48, 19, 7
+CHANGES: dict[str, Any] = {
+    "augment__crop": CROP,
+    "augment__flip": True,
+    "augment__pca": 0.1,
+    "validation_images": 8,  # 40 are left: 2.5 iterations an epoch
+    "points_per_epoch": 1,  # a point every second iteration
+    "test_crops": 10,
+    "schedule__name": "plateau",
+    "schedule__patience": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory) -> Stream:
+    data_dir = tmp_path_factory.mktemp("tfds")
+    photos.write_photos(data_dir, train=TRAIN, test=TEST, classes=CLASSES, sides=(24, 40))
+    return open_stream("photos", data_dir / photos.NAME / photos.VERSION, SIZE)
+
+
+@pytest.fixture(scope="module")
+def in_memory(stream) -> Dataset:
+    train, test = (rows.load(np.arange(len(rows))) for rows in (stream.train, stream.test))
+    return Dataset("photos", train, test, CLASSES, stream.label_names, stream.digest)
+
+
+def begin(directory: Path, dataset: Dataset | Stream) -> tuple[train.Run, Program]:
+    (arm,) = make_arms(tiny.make_config(**CHANGES))
+    program = Program(arm.settings, dataset)
+    return train.Run(make_trial(arm, "fresh", 0.02, 3), program.images, directory), program
+
+
+def final_arrays(run: train.Run, program: Program) -> list[np.ndarray]:
+    like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
+    arrays, *_ = checkpoints.restore(run.directory / "checkpoints", like)
+    return jax.tree.leaves(arrays)
+
+
+def test_a_stream_trains_as_memory_does_and_goes_on_at_the_same_image(tmp_path, stream, in_memory):
+    other, program = begin(tmp_path / "resident", in_memory)
+    resident = train.train_trial(other, program)
+    run, program = begin(tmp_path / "streamed", stream)
+    streamed = train.train_trial(run, program)
+    assert tiny.without_times(streamed) == tiny.without_times(resident)
+    for ours, theirs in zip(run.progress.rows, other.progress.rows, strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
+        assert ours["validation_error"] == pytest.approx(theirs["validation_error"], nan_ok=True)
+
+    stopped, _ = begin(tmp_path / "stopped", stream)
+    with pytest.raises(train.Interrupted):
+        train.train_trial(stopped, program, should_stop=lambda: stopped.progress.iteration == 6)
+    resumed, _ = begin(tmp_path / "stopped", stream)
+    assert tiny.without_times(train.train_trial(resumed, program)) == tiny.without_times(streamed)
+    for ours, theirs in zip(
+        final_arrays(resumed, program), final_arrays(run, program), strict=True
+    ):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_the_sample_is_spread_over_the_training_images_alone(stream, in_memory, monkeypatch):
+    monkeypatch.setattr("src.sources.SAMPLE", 5)
+    source = Streamed({"train": stream.train.part(0, 40), "test": stream.test})
+    expected = in_memory.train.images[[0, 9, 19, 29, 39]]
+    np.testing.assert_array_equal(source.sample, expected)
+
+
+def test_every_test_image_comes_once(stream, in_memory):
+    source = Streamed({"train": stream.train, "test": stream.test})
+    batches = list(source.testing("test", 8))
+    assert [batch.images.shape for batch in batches] == [(1, 8, SIZE, SIZE, 3)] * 3
+    images = np.concatenate([batch.images[0] for batch in batches])
+    labels = np.concatenate([batch.labels[0] for batch in batches])
+    np.testing.assert_array_equal(images[:TEST], in_memory.test.images)
+    np.testing.assert_array_equal(labels, [*in_memory.test.labels, *[-1] * 5])
+
+
+def test_errors_of_a_stream_are_those_of_memory(stream, in_memory):
+    (_, streamed), (_, resident) = (begin(Path("unused"), data) for data in (stream, in_memory))
+    params = resident.start(1).params
+    for part in ("train", "validation", "test"):
+        for top in (1, 5):
+            assert streamed.error(params, part, top) == resident.error(params, part, top)
