@@ -190,10 +190,10 @@ def test_the_step_augments_centred_grey_levels():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augment__crop": -1}, r"config\.augment\.crop = -1 should be 0 \(off\) or a number of p"),
+        ({"augment__crop": -1}, r"config\.augment\.crop = -1 should be 0 \(off\) or pixels"),
         ({"augment__translation": -4}, r"config\.augment\.translation = -4 should be 0 \(off\)"),
         ({"augment__noise": -0.5}, r"config\.augment\.noise = -0.5 should be 0 \(off\) or a dev"),
-        ({"augment__pca": float("nan")}, r"config\.augment\.pca = nan should be 0 \(off\)"),
+        ({"augment__pca": float("nan")}, r"config\.augment\.pca = nan should be a number"),
         ({"sweep__augment": {"crop": (0, -2)}}, r"config\.augment\.crop = -2 should be"),
         ({"sweep__augment": {"flips": (True,)}}, r"sweep\.augment\.flips: .*'augment\.flip'"),
     ],
