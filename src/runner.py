@@ -28,7 +28,7 @@ from src.locks import InUseError
 from src.progress import Display
 from src.records import TrialRecord
 from src.study import Task
-from src.trials import RUNTIME_FIELDS, leaves, plain
+from src.trials import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, plain
 from src.worker import Channel, Job, StopFlag
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -236,7 +236,8 @@ def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, A
 def question(config: Mapping[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:
     """The fields of a config that decide its numbers, and the digest of its data."""
     kept = {key: value for key, value in plain(config).items() if key not in RUNTIME_FIELDS}
-    kept["data"] = {"name": provenance["dataset"], "digest": provenance["digest"]}
+    data = {key: value for key, value in kept["data"].items() if key not in WHERE_DATA_IS}
+    kept["data"] = {**data, "name": provenance["dataset"], "digest": provenance["digest"]}
     return kept
 
 

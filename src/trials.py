@@ -19,6 +19,7 @@ STUDY_FIELDS = (
 )
 # Fields that change no number: a study may go on with other values of these.
 RUNTIME_FIELDS = ("parallel", "workers")
+WHERE_DATA_IS = ("dir", "fallback", "digest")  # the same of `data`: not part of the question
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
         "name": config["recipe"],
         **{k: v for k, v in recipe.items() if k != "learning_rates"},
     }
-    settings["data"] = {key: config["data"][key] for key in ("name", "stream_size")}
+    settings["data"] = {k: v for k, v in config["data"].items() if k not in WHERE_DATA_IS}
     named = {
         "model": config["model"]["name"],
         "recipe": config["recipe"],
