@@ -32,7 +32,7 @@ format: $(VENV)/ready  ## format the code
 figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their records
 	$(RUN) -m src.report $(dir $(STUDIES))
 
-bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes (8 minutes)
+bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"
 	$(RUN) -m experiments.speed.bench
 
