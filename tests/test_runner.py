@@ -34,7 +34,7 @@ def make_config(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def tiny_data(monkeypatch):
-    monkeypatch.setattr(data, "load", lambda *_: DATASET)
+    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
 
 
 def run(workdir: Path, facts: dict[str, Any] | None = None, **changes: Any) -> None:

@@ -88,7 +88,7 @@ def evaluate(name: str, threads: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         arrays = {"state": state, "wrong": np.zeros(391, np.int32), "loss": np.zeros(391)}
         calls = {
-            "evaluate": lambda: program.error(state.params, program.test),
+            "evaluate": lambda: program.error(state.params, "test"),
             "save": lambda: checkpoints.save(Path(folder), 1, arrays, {}),
         }
         found = interleave({key: lambda n, fn=fn: fn() for key, fn in calls.items()}, rounds, 1)
@@ -106,8 +106,10 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
     program = make_program(name)
     train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
     place = program._place
-    indices = train_step.split_indices(np.zeros((10, program.batch_size), int), program.devices)
-    rest = (place(np.float32(1e-3)), place(jax.random.key(0)), program.train)
+    indices = train_step.split_batches(
+        np.zeros((10, program.batch_size), np.int32), program.devices
+    )
+    rest = (place(np.float32(1e-3)), place(jax.random.key(0)), program.data["train"])
     state = place(program.start(0))
 
     def make_step(keep: Callable[[Any], Any]) -> Callable[[int], None]:
@@ -149,7 +151,7 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     devices = len(program.devices)
     indices = np.zeros((10, devices, 2, program.batch_size // devices), np.int32)
     trials = (jnp.full(2, 1e-3), jax.random.split(jax.random.key(0), 2))
-    arguments = (program._place(state), indices, *program._place(trials), program.train)
+    arguments = (program._place(state), indices, *program._place(trials), program.data["train"])
     steps = {
         "together": lambda n: jax.block_until_ready(both(*arguments)),
         "alone": make_ours(name, 10)[0],
@@ -192,13 +194,13 @@ def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, A
     step_fn = program.prepare(0, 1e-3, steps)
     facts = {"compile_seconds": time.perf_counter() - start}
     state = program.start(0)
-    images = program.train.labels.shape[0]
-    indices = np.random.default_rng(0).integers(0, images, (steps, program.batch_size))
+    shape = (steps, program.batch_size)
+    batch = np.random.default_rng(0).integers(0, program.images, shape, np.int32)
 
     def step(count: int) -> None:
         nonlocal state
         for _ in range(max(1, count // steps)):
-            state, _, _ = step_fn(state, indices)
+            state, _, _ = step_fn(state, iter([batch]))
 
     return step, facts
 
