@@ -17,13 +17,13 @@ study: $(VENV)/ready  ## ReLU against tanh, whole: both recipes, five rates, fre
 	$(RUN) -m src.main --config=configs/relu_vs_tanh.py
 
 test: $(VENV)/ready  ## all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto
 
 check: $(VENV)/ready  ## lint, types and the fast tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n auto -m "not slow"
 
 format: $(VENV)/ready  ## format the code
 	$(VENV)/bin/ruff format .

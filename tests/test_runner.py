@@ -163,7 +163,8 @@ def test_a_trial_that_cannot_be_saved_ends_the_study_in_one_line(tmp_path, monke
 def test_a_finished_study_holds_its_question(tmp_path):
     run(tmp_path)
     header = json.loads((tmp_path / "study.json").read_text())
-    assert header["config"]["data"] == {"name": "tiny", "digest": DATASET.digest}
+    question = {"name": "tiny", "digest": DATASET.digest, "stream_size": 0}
+    assert header["config"]["data"] == question
     assert "workers" not in header["config"]
 
 
