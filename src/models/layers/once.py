@@ -14,9 +14,8 @@ def computed_once(fn: Callable[..., Any], *arrays: Array) -> Any:
 
     XLA's CPU compiler fuses cheap operations into all that read them, and drops optimization
     barriers before it does. It leaves the branches of a conditional alone, so this is one whose
-    other branch is never taken: a number with its last bit set is not zero. Without it a step of
-    conv3 takes a tenth longer: pooling is done twice, and its result is transposed while it is
-    computed, element by element.
+    other branch is never taken: a number with its last bit set is not zero. Without it
+    pooling is done twice, and its result is transposed while it is computed, element by element.
     """
     if jax.default_backend() != "cpu":
         return fn(*arrays)
