@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()  # the name, the activation and any option of that model
     config.model.name = "conv3"
     config.model.activation = "relu"
+    config.model_options = ConfigDict()  # name of a network: its options, where names are swept
 
     config.recipe = "modern"
     config.recipes = ConfigDict()

@@ -37,6 +37,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_names(config)
     _check_numbers(config)
     _check_recipe(config)
+    _check_model_options(config["model_options"])
     _check_sweep(config)
     arms = make_arms(config)
     for arm in arms:
@@ -267,6 +268,14 @@ def _check_model(model: Mapping[str, Any]) -> None:
         )
     except ValueError as error:
         raise ConfigError(f"config.model: {error}") from None
+
+
+def _check_model_options(networks: Mapping[str, Any]) -> None:
+    for name, options in networks.items():
+        one_of("model_options", name, models.MODEL_NAMES)
+        require(f"model_options.{name}", options, lambda x: isinstance(x, Mapping), "options")
+        for key in options:
+            one_of(f"model_options.{name}", key, tuple(models.model_options(name)))
 
 
 def _check_compare(config: Mapping[str, Any]) -> None:

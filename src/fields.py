@@ -30,10 +30,11 @@ RECIPE_FIELDS: dict[str, type] = {  # of every recipes.NAME
     "learning_rates": tuple,
 }
 GROUPS = (
-    "data", "augment", "schedule", "model", "recipes", "compare", "sweep", "arm_learning_rates",
+    "data", "augment", "schedule", "model", "model_options", "recipes", "compare", "sweep",
+    "arm_learning_rates",
 )
 # fmt: on
-OPEN = ("sweep", "arm_learning_rates")  # whose names depend on other fields
+OPEN = ("sweep", "arm_learning_rates", "model_options")  # whose names depend on other fields
 
 
 class ConfigError(Exception):

@@ -67,6 +67,7 @@ def _run(config: dict[str, Any], workdir: Path) -> int:
     if dataset.name == "procedural":
         config["data"]["name"] = dataset.name
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}
+    facts |= {"image_shape": data.image_shape(dataset), "num_classes": dataset.num_classes}
     facts |= provenance.provenance()
     print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
     runner.run_study(config, workdir, facts, _workers(config))

@@ -8,6 +8,7 @@ from typing import Any
 # Fields of the study itself: they say which trials there are, not what one trial does.
 STUDY_FIELDS = (
     "sweep",
+    "model_options",
     "learning_rates",
     "arm_learning_rates",
     "selection_seeds",
@@ -70,6 +71,7 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
         "name": config["recipe"],
         **{k: v for k, v in recipe.items() if k != "learning_rates"},
     }
+    settings["model"] = with_options(config)
     settings["data"] = {k: v for k, v in config["data"].items() if k not in WHERE_DATA_IS}
     named = {
         "model": config["model"]["name"],
@@ -81,6 +83,15 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
     rates = config["learning_rates"] or recipe["learning_rates"]
     rates = config["arm_learning_rates"].get(name, rates)
     return Arm(name, swept, settings, tuple(sorted(float(rate) for rate in rates)))
+
+
+def with_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`model` with what `model_options` adds for that network; values `model` has itself stand.
+
+    Records from before there were any can still be read.
+    """
+    options = config.get("model_options", {}).get(config["model"]["name"], {})
+    return {**options, **config["model"]}
 
 
 def column(path: Sequence[str]) -> str:

@@ -40,6 +40,9 @@ def refusal(config: dict[str, Any]) -> str:
         ("model__name", "conv", "is not one of conv3"),
         ("model__activation", "rleu", "did you mean 'relu'?"),
         ("model__dropuot", 0.5, "conv3 has no such option"),
+        ("model_options", {"vgg": {}}, "did you mean 'vgg16'?"),
+        ("model_options", {"vgg11": 3}, "config.model_options.vgg11 = 3 should be options"),
+        ("model_options", {"vgg11": {"widht": 1.0}}, "did you mean 'width'?"),
         ("learning_rates", (0.1, 0.1), "config.learning_rates = (0.1, 0.1) holds a rate twice"),
         ("learning_rates", (10**400,), "should be positive numbers"),
         ("fresh_seeds", (0,), "must hold no seed twice and none of the selection_seeds"),
@@ -64,6 +67,15 @@ def test_a_refusal_names_field_value_and_remedy(field, value, message):
     found = refusal(tiny.make_config(**{field: value}))
     assert message in found
     assert "\n" not in found
+
+
+def test_options_of_a_network_are_those_of_its_arms_alone():
+    options = {"vgg11_cifar": {"width": 0.5, "dropout": 0.1}, "alexnet_cifar": {"width": 0.25}}
+    swept = {"model": {"name": ("vgg11_cifar", "lenet5"), "activation": ("tanh",)}}
+    config = tiny.make_config(model_options=options, sweep=swept)
+    vgg, lenet = (arm.settings["model"] for arm in make_arms(config))
+    assert vgg == {"name": "vgg11_cifar", "activation": "tanh", "width": 0.5, "dropout": 0.1}
+    assert lenet == {"name": "lenet5", "activation": "tanh"}
 
 
 def test_two_swept_fields_may_not_share_a_column():

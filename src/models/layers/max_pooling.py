@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from src.models.layers.once import computed_once
 from src.models.layers.windows import Windows
 
 
@@ -37,17 +38,29 @@ def _max_pool(x: Array, windows: Windows) -> Array:
 
 
 def _forward(x: Array, windows: Windows) -> tuple[Array, tuple]:
+    best, winner = computed_once(functools.partial(_best, windows=windows), x)
+    return best, (winner, x.shape[1:3])
+
+
+def _best(x: Array, windows: Windows) -> tuple[Array, Array]:
+    """Maximum of each window, and the number of its pixel."""
     best, *others = windows.views(x, -jnp.inf)
     winner = jnp.zeros(best.shape, jnp.uint8)
     for number, view in enumerate(others, start=1):
         winner = jnp.where(view > best, jnp.uint8(number), winner)
         best = jnp.maximum(best, view)
-    return best, (winner, x.shape[1:3])
+    return best, winner
 
 
 def _backward(windows: Windows, saved: tuple, grads: Array) -> tuple[Array]:
+    winner, shape = saved
+    spread = functools.partial(_spread, windows=windows, shape=shape)
+    return (computed_once(spread, grads, winner),)
+
+
+def _spread(grads: Array, winner: Array, windows: Windows, shape: tuple[int, int]) -> Array:
     """The pixels of one remainder of row and column by the stride at a time, then interleaved."""
-    winner, (height, width) = saved
+    height, width = shape
     stride, pad = windows.stride, windows.padding
     phases = [_phase(windows, winner, grads, i, j) for i, j in np.ndindex(stride, stride)]
     batch, rows, columns, channels = phases[0].shape
@@ -56,7 +69,7 @@ def _backward(windows: Windows, saved: tuple, grads: Array) -> tuple[Array]:
     whole = whole.reshape(batch, rows * stride, columns * stride, channels)
     missing = (max(0, pad + height - rows * stride), max(0, pad + width - columns * stride))
     whole = jnp.pad(whole, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
-    return (whole[:, pad : pad + height, pad : pad + width],)
+    return whole[:, pad : pad + height, pad : pad + width]
 
 
 def _phase(windows: Windows, winner: Array, grads: Array, i: int, j: int) -> Array:
