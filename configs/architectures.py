@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     # two epochs overfit nothing, and LeNet has no dropout: without it training losses compare
     narrow = {"width": 0.125, "dropout": 0.0}
     config.model_options = ConfigDict({name: dict(narrow) for name in names[1:]})
-    config.learning_rates = (0.01, 0.03, 0.09)
+    config.learning_rates = (0.003, 0.01, 0.03, 0.09)
     config.racing_slack = 1.25
     config.thresholds = (0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.25)
     config.fresh_seeds = (100, 101)
