@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ from src.files import write_atomic
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
 GREY, DARK = "#b3b3b3", "#444444"
+Share = Literal["none", "all", "row", "col"]
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "figures",
     "font.family": "DejaVu Sans",
@@ -63,9 +64,10 @@ def make_panels(
     ylabel: str,
     caption: str,
     handles: Sequence[Line2D] = (),
-    sharex: bool = False,
+    sharex: Share = "none",
+    sharey: Share = "all",
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel per title, all with the same y-axis; margins are in inches.
+    """A figure with a panel per title; margins are in inches.
 
     Args:
         titles: Of the panels.
@@ -73,7 +75,8 @@ def make_panels(
         ylabel: Of the left panels.
         caption: Small, below it.
         handles: Of a legend for all panels, below them.
-        sharex: Whether the x-axis is the same too.
+        sharex: Which panels have the same x-axis.
+        sharey: Which have the same y-axis.
     """
     columns = 2 if len(titles) % 2 == 0 else min(3, len(titles))
     rows = max(1, math.ceil(len(titles) / columns))
@@ -84,9 +87,7 @@ def make_panels(
     below += 0.14 * len(caption.splitlines())
     height = 0.58 + 2.6 * rows + 0.75 * (rows - 1) + below
     figure = Figure(figsize=(width, height))
-    grid = figure.subplots(
-        rows, columns, sharex="all" if sharex else "none", sharey="all", squeeze=False
-    )
+    grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
     figure.subplots_adjust(
         left=0.72 / width,
         right=1 - 0.12 / width,

@@ -17,6 +17,7 @@ class ArmRecord:
     """What was found of one arm."""
 
     value: str  # of the compared field
+    settings: dict[str, Any]  # of its trials
     grid: tuple[float, ...]
     choice: Choice | None  # None where there was nothing to choose from
     chosen: bool  # False while trials of its grid are missing
@@ -109,7 +110,9 @@ def _arm_record(study: StudyRecord, arm: Arm, value: str) -> ArmRecord:
     chosen = len(arm.learning_rates) == 1 or len(selection) == wanted
     rate = choice.rate if choice else arm.learning_rates[0]
     fresh = [t for t in mine if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
-    return ArmRecord(value, arm.learning_rates, choice, chosen, selection, tuple(fresh))
+    return ArmRecord(
+        value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh)
+    )
 
 
 def _named(arms: list[ArmRecord], value: str) -> ArmRecord | None:

@@ -3,6 +3,7 @@
 training_error   Fig. 1 of the paper with our seeds, the paper's curves behind
 learning_rates   iterations to the target against learning rate
 ratios           ratio of iterations against training error, the paper's beside
+curves           of networks: loss and errors against iterations and seconds
 """
 
 import math
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from src import analysis, canvas, paper
+from src import analysis, canvas, curves, networks, paper
 from src.analysis import Ratio
 from src.canvas import DARK, GREY, count_seeds, key, look
 from src.comparison import ArmRecord, Group, make_groups
@@ -31,6 +32,9 @@ NAMES = ("training_error", "learning_rates", "ratios")
 def write_figures(study_dir: Path, study: StudyRecord) -> None:
     """Draws every figure of NAMES into the folder of the study."""
     groups = make_groups(study)
+    if networks.compares_networks(study):
+        with canvas.style():
+            canvas.save(curves.curves(study, groups), study_dir / "curves")
     for name, draw in zip(NAMES, (training_error, learning_rates, ratios), strict=True):
         with canvas.style():
             canvas.save(draw(study, groups), study_dir / name)
@@ -57,7 +61,7 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
         ylabel=_MEASURES[study.config["measure"]],
         caption=_caption(study, note),
         handles=handles,
-        sharex=True,
+        sharex="all",
     )
     for axes, group in zip(panels, groups, strict=True):
         for name, curve in curves.items():

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import figures, paper, readme, tables, wording
+from src import figures, networks, paper, readme, tables, wording
 from src.comparison import Group, make_groups, planned_trials
 from src.files import RecordError, write_atomic
 from src.records import StudyRecord, read_study
@@ -68,6 +68,7 @@ def compose(study: StudyRecord) -> str:
         "\n".join(f"- {line}" for line in _answers(groups, study)),
         _paper_says(study),
         *_notes(groups, study),
+        *_networks(groups, study),
         "![Training error by epoch](training_error.png)",
         "## Learning rates",
         tables.learning_rates(study, groups),
@@ -85,6 +86,13 @@ def compose(study: StudyRecord) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def _networks(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+    if not networks.compares_networks(study):
+        return []
+    figure = "![Loss and errors by iterations and by seconds](curves.png)"
+    return [figure, "## Networks", networks.table(study, groups)]
+
+
 def _state(study: StudyRecord) -> str:
     done, planned = len(study.trials), planned_trials(study)
     if done >= planned:
@@ -94,11 +102,12 @@ def _state(study: StudyRecord) -> str:
 
 
 def _answers(groups: Sequence[Group], study: StudyRecord) -> list[str]:
-    return [
+    ratios = [
         f"**{group.label}**: {wording.answer(study, group, other)}"
         for group in groups
         for other in group.others
     ]
+    return [*networks.claims(groups), *ratios]
 
 
 def _paper_says(study: StudyRecord) -> str:

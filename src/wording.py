@@ -26,7 +26,8 @@ def answer(study: StudyRecord, group: Group, other: ArmRecord) -> str:
     times = [analysis.times_to_error(arm.fresh, target) for arm in (other, baseline)]
     medians = " against ".join(median_words(t) for t in times)
     devices = ", ".join(sorted({t.row["device"] for t in (*other.fresh, *baseline.fresh)}))
-    equal = " The interval holds 1: no difference is shown." if found.low <= 1 <= found.high else ""
+    known = not math.isnan(found.value) and found.low <= 1 <= found.high
+    equal = " The interval holds 1: no difference is shown." if known else ""
     return (
         f"{_claim(found, other.value, baseline.value, f'{target:.0%} training error')}"
         f" ({interval(found)}; median iterations {medians}; {study.header['dataset']}, {devices})."
