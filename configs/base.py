@@ -22,9 +22,8 @@ def get_config() -> ConfigDict:
         "none"  # "procedural": where the data cannot be had, say so and use the built-in set
     )
 
-    config.model = ConfigDict()  # the name, the activation and any option of that model
-    config.model.name = "conv3"
-    config.model.activation = "relu"
+    # the name, the activation and any option of that model
+    config.model = ConfigDict({"name": "conv3", "activation": "relu"})
     config.model_options = ConfigDict()  # name of a network: its options, where names are swept
 
     config.recipe = "modern"
@@ -58,6 +57,7 @@ def get_config() -> ConfigDict:
 
     config.batch_size = 128  # global: summed over all devices
     config.weight_decay = 0.0
+    config.train_images = 0  # the first so many of the training set; 0: all
     config.validation_images = 0  # of the end of the training set, held out; tested every epoch
     config.schedule = ConfigDict(  # of the learning rate
         {
@@ -81,6 +81,7 @@ def get_config() -> ConfigDict:
     # The study. Each combination of the sweep's values is an arm; each arm chooses its own learning
     # rate.
     config.sweep = ConfigDict()  # same shape as this config, a tuple where this has a value
+    config.variants = ConfigDict()  # a further axis: name -> the fields it sets, same shape
     config.learning_rates = ()  # empty: the recipe's grid. One rate: nothing to choose
     config.arm_learning_rates = ConfigDict()  # name of an arm: its own grid, see --dry_run
     config.selection_seeds = (0,)  # every rate of the grid is tried with these

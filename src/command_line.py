@@ -9,6 +9,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from src.named_studies import named_configs
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -48,12 +50,22 @@ def parse(argv: Sequence[str]) -> None:
         raise FlagError("--config is missing; for example --config=configs/relu_vs_tanh.py")
 
 
-def config() -> dict[str, Any]:
-    """The config as the file and the command line make it, not checked.
+def studies() -> list[tuple[dict[str, Any], Path]]:
+    """Config, not checked, and folder of each study to run: one, or those a config file names.
+
+    Named ones have a folder each, of that name, in the workdir.
 
     Raises:
         FlagError: If the file cannot be read or its `get_config` makes no config.
+        ConfigError: If it has no study of that name.
     """
+    workdir = Path(_WORKDIR.value or Path("runs") / Path(_config_path()).stem)
+    overrides = config_flags.get_override_values(flags.FLAGS["config"])
+    return [(config, workdir / name) for name, config in named_configs(_config(), overrides)]
+
+
+def _config() -> dict[str, Any]:
+    """The config as the file and the command line make it."""
     path = _config_path()
     if not Path(path).is_file():
         names = [str(file) for file in Path(path).parent.glob("*.py")]
@@ -66,11 +78,6 @@ def config() -> dict[str, Any]:
         return _CONFIG.value.to_dict()
     except Exception as error:  # a placeholder without a value, a reference to itself
         raise FlagError(f"{path}: {error}") from error
-
-
-def workdir() -> Path:
-    """Where the records are kept."""
-    return Path(_WORKDIR.value or Path("runs") / Path(_config_path()).stem)
 
 
 def dry_run() -> bool:

@@ -63,7 +63,7 @@ def make_groups(study: StudyRecord) -> tuple[Group, ...]:
     baseline = str(compare["baseline"])
     members: dict[str, tuple[dict[str, Any], list[ArmRecord]]] = {}
     for arm in make_arms(study.config):
-        fields, value = _fields(arm, compare["field"])
+        fields, value = _fields(study.config, arm, compare["field"])
         _, arms = members.setdefault(repr(fields), (fields, []))
         arms.append(_arm_record(study, arm, value))
     return tuple(
@@ -94,11 +94,10 @@ def was_raced(trial: TrialRecord, config: Mapping[str, Any]) -> bool:
     return stopped and bool(np.all(epochs < config["max_epochs"]))
 
 
-def _fields(arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
+def _fields(config: Mapping[str, Any], arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
     """What tells the arm's group from others, and the arm's value of the compared field."""
-    settings = arm.settings
-    fields = {"model": settings["model"]["name"], "recipe": settings["recipe"]["name"], **arm.swept}
-    value = fields.pop(compared, settings["model"].get(compared, "all"))
+    fields = {"model": config["model"]["name"], "recipe": config["recipe"], **arm.swept}
+    value = fields.pop(compared, arm.settings["model"].get(compared, "all"))
     return fields, str(value)
 
 

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from src import models
@@ -19,7 +19,15 @@ from src.fields import (
     same_kind,
 )
 from src.schedule import NAMES
-from src.trials import RUNTIME_FIELDS, STUDY_FIELDS, column, leaves, make_arms, replaced
+from src.trials import (
+    RUNTIME_FIELDS,
+    STUDY_FIELDS,
+    axes,
+    column,
+    leaves,
+    make_arms,
+    replaced,
+)
 
 SEED_LIMIT = 2**31
 MAX_ARMS = 1000
@@ -69,14 +77,20 @@ def check_data(config: Mapping[str, Any], shape: tuple[int, int, int], images: i
     Raises:
         ConfigError: Naming the field, its value and what there is.
     """
-    height, width, _ = shape
     for arm in make_arms(config):
-        crop = arm.settings["augment"]["crop"]
-        expected = f"at most {min(height, width)}: images are {height} x {width}"
-        require("augment.crop", crop, lambda n: n <= min(height, width), expected)
-        held_out = arm.settings["validation_images"]
-        expected = f"less than {images}, the images of the training set"
-        require("validation_images", held_out, lambda n: n < images, expected)
+        _check_sizes(arm.settings, shape[:2], images)
+
+
+def _check_sizes(settings: Mapping[str, Any], size: tuple[int, int], images: int) -> None:
+    crop, held_out = settings["augment"]["crop"], settings["validation_images"]
+    height, width = size
+    expected = f"at most {min(size)}: images are {height} x {width}"
+    require("augment.crop", crop, lambda n: n <= min(size), expected)
+    expected = f"less than {images}, the images of the training set"
+    require("validation_images", held_out, lambda n: n < images, expected)
+    left = images - held_out
+    expected = f"0 (all) or at most {left}, the images there are to train on"
+    require("train_images", settings["train_images"], lambda n: n <= left, expected)
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
@@ -185,7 +199,8 @@ def _check_schedule(config: Mapping[str, Any]) -> None:
         lambda epochs: all(isinstance(e, int | float) and e > 0 for e in epochs),
         "a tuple of epochs above 0",
     )
-    require("validation_images", config["validation_images"], lambda n: n >= 0, "0 or more")
+    for name in ("train_images", "validation_images"):
+        require(name, config[name], lambda n: n >= 0, "0 or more")
     if schedule["name"] == "plateau" and not config["validation_images"]:
         raise ConfigError(
             "config.schedule.name = 'plateau' watches the validation error;"
@@ -203,24 +218,48 @@ def _check_views(config: Mapping[str, Any]) -> None:
 
 def _check_sweep(config: Mapping[str, Any]) -> None:
     sweep = list(leaves(config["sweep"]))
-    known = {dotted(path): value for path, value in leaves(config) if _may_be_swept(path, value)}
     for path, values in sweep:
-        name = dotted(path)
-        if name not in known:
-            raise ConfigError(f"config.sweep.{name}: no such field to sweep{nearest(name, known)}")
-        kind = type(known[name])
-        for value in _tuple(f"sweep.{name}", values):
-            require(f"sweep.{name}", value, functools.partial(same_kind, kind=kind), describe(kind))
-            swept = replaced(config, path, value)
-            _check_names(swept)
-            _check_numbers(swept)
-            _check_recipe(swept)
+        name = f"sweep.{dotted(path)}"
+        for value in _tuple(name, values):
+            _check_changes(config, "sweep", [(path, value)])
         if len(set(values)) < len(values):
-            raise ConfigError(f"config.sweep.{name} = {values} holds a value twice")
+            raise ConfigError(f"config.{name} = {values} holds a value twice")
     _check_columns([path for path, _ in sweep])
-    arms = math.prod(len(values) for _, values in sweep)
+    _check_variants(config, {path for path, _ in sweep})
+    arms = math.prod(map(len, axes(config)))
     if arms > MAX_ARMS:
         raise ConfigError(f"config.sweep makes {arms} arms; at most {MAX_ARMS} can be run")
+
+
+def _check_variants(config: Mapping[str, Any], swept: Collection[tuple[str, ...]]) -> None:
+    for name, fields in config["variants"].items():
+        group = f"variants.{name}"
+        require(group, fields, lambda x: isinstance(x, Mapping), "a group of fields")
+        changes = list(leaves(fields))
+        for path, _ in changes:
+            if path in swept:
+                raise ConfigError(f"config.{group} sets {dotted(path)}, which is swept as well")
+        _check_changes(config, group, changes)
+
+
+def _check_changes(
+    config: Mapping[str, Any], group: str, changes: Sequence[tuple[tuple[str, ...], Any]]
+) -> None:
+    """Refuses what the sweep or a variant, `group`, would make of the config."""
+    known = {dotted(path): value for path, value in leaves(config) if _may_be_swept(path, value)}
+    changed: Mapping[str, Any] = config
+    for path, value in changes:
+        name = dotted(path)
+        if name not in known:
+            raise ConfigError(
+                f"config.{group}.{name}: no such field to sweep{nearest(name, known)}"
+            )
+        kind = type(known[name])
+        require(f"{group}.{name}", value, functools.partial(same_kind, kind=kind), describe(kind))
+        changed = replaced(changed, path, value)
+    _check_names(changed)
+    _check_numbers(changed)
+    _check_recipe(changed)
 
 
 def _may_be_swept(path: Sequence[str], value: Any) -> bool:
@@ -279,7 +318,7 @@ def _check_model_options(networks: Mapping[str, Any]) -> None:
 
 
 def _check_compare(config: Mapping[str, Any]) -> None:
-    swept = {column(path): tuple(values) for path, values in leaves(config["sweep"])}
+    swept = {axis[0].column: tuple(setting.value for setting in axis) for axis in axes(config)}
     field, baseline = config["compare"]["field"], config["compare"]["baseline"]
     kinds = (str, bool, int, float)
     require("compare.baseline", baseline, lambda x: type(x) in kinds, "a value of a swept field")

@@ -17,7 +17,7 @@ FIELDS: dict[str, type] = {
     "measure": str, "stop_at_target": bool, "points_per_epoch": int,
     "augment.crop": int, "augment.flip": bool, "augment.translation": int,
     "augment.noise": float, "augment.pca": float,
-    "validation_images": int, "schedule.name": str, "schedule.factor": float,
+    "train_images": int, "validation_images": int, "schedule.name": str, "schedule.factor": float,
     "schedule.boundaries": tuple, "schedule.patience": int, "schedule.drops": int,
     "test_crops": int, "test_every_epochs": float, "checkpoint_every_epochs": float,
     "learning_rates": tuple, "selection_seeds": tuple, "fresh_seeds": tuple,
@@ -31,10 +31,11 @@ RECIPE_FIELDS: dict[str, type] = {  # of every recipes.NAME
 }
 GROUPS = (
     "data", "augment", "schedule", "model", "model_options", "recipes", "compare", "sweep",
-    "arm_learning_rates",
+    "variants", "arm_learning_rates",
 )
 # fmt: on
-OPEN = ("sweep", "arm_learning_rates", "model_options")  # whose names depend on other fields
+# whose names depend on other fields
+OPEN = ("sweep", "variants", "arm_learning_rates", "model_options")
 
 
 class ConfigError(Exception):

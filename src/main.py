@@ -35,11 +35,13 @@ def main(argv: list[str]) -> int:
         runner.StudyError,
     )
     try:
-        config, workdir = command_line.config(), command_line.workdir()
-        checks.check_config(config)
-        if command_line.dry_run():
-            return _list_trials(config, workdir)
-        return _run(config, workdir)
+        studies = command_line.studies()
+        for config, _ in studies:
+            checks.check_config(config)
+        work = _list_trials if command_line.dry_run() else _run
+        for config, workdir in studies:
+            work(config, workdir)
+        return 0
     except refusals as error:
         return _refuse(str(error))
     except OSError as error:
@@ -50,7 +52,7 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def _run(config: dict[str, Any], workdir: Path) -> int:
+def _run(config: dict[str, Any], workdir: Path) -> None:
     import jax  # noqa: PLC0415
 
     from src import config as checks  # noqa: PLC0415
@@ -74,7 +76,6 @@ def _run(config: dict[str, Any], workdir: Path) -> int:
     report.write_report(workdir)
     print(report.summary(workdir))
     print(f"Report: {workdir / 'report.md'}")
-    return 0
 
 
 def _workers(config: dict[str, Any]) -> int:
@@ -87,14 +88,14 @@ def _workers(config: dict[str, Any]) -> int:
     return 1 if alone else environment.usable_cores()
 
 
-def _list_trials(config: dict[str, Any], workdir: Path) -> int:
+def _list_trials(config: dict[str, Any], workdir: Path) -> None:
     from src import plan, records  # noqa: PLC0415
 
     begun = (workdir / "study.json").exists()
     finished = records.read_finished(workdir) if begun else ()
+    print(f"{workdir}:")
     for line in plan.describe_plan(config, finished, _workers(config) if finished else 1):
         print(line)
-    return 0
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

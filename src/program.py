@@ -56,7 +56,7 @@ class Program:
         crop = settings["augment"]["crop"]
         height, width, channels = image_shape(dataset)
         self.input_shape = (crop or height, crop or width, channels)
-        parts = split_parts(dataset, settings["validation_images"])
+        parts = split_parts(dataset, settings["validation_images"], settings["train_images"])
         self.source = Streamed(parts) if isinstance(dataset, Stream) else Resident(parts)
         scaling = input_scaling(self.source.sample, settings["recipe"]["input"])
         self.data = {name: self._place(self.source.images(name, *scaling)) for name in parts}

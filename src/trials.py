@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # Fields of the study itself: they say which trials there are, not what one trial does.
 STUDY_FIELDS = (
     "sweep",
     "model_options",
+    "variants",
     "learning_rates",
     "arm_learning_rates",
     "selection_seeds",
@@ -20,7 +21,16 @@ STUDY_FIELDS = (
 )
 # Fields that change no number: a study may go on with other values of these.
 RUNTIME_FIELDS = ("parallel", "workers")
+VARIANT = "variant"  # column of results.csv
 WHERE_DATA_IS = ("dir", "fallback", "digest")  # the same of `data`: not part of the question
+
+
+class Setting(NamedTuple):
+    """One value of what is varied."""
+
+    column: str  # of results.csv
+    value: Any
+    changes: tuple[tuple[tuple[str, ...], Any], ...]  # path of a field -> what it is set to
 
 
 @dataclass(frozen=True)
@@ -51,15 +61,24 @@ def make_trial(arm: Arm, purpose: str, learning_rate: float, seed: int) -> Trial
 
 def make_arms(config: Mapping[str, Any]) -> list[Arm]:
     """The arms of a checked config, in the order of its sweep, the first field varying slowest."""
-    paths = list(leaves(config["sweep"]))
     arms = []
-    for values in itertools.product(*(values for _, values in paths)):
+    for settings in itertools.product(*axes(config)):
         chosen = plain(config)
-        for (path, _), value in zip(paths, values, strict=True):
+        for path, value in (change for setting in settings for change in setting.changes):
             chosen = replaced(chosen, path, value)
-        swept = {column(path): value for (path, _), value in zip(paths, values, strict=True)}
-        arms.append(_make_arm(chosen, swept))
+        arms.append(_make_arm(chosen, {setting.column: setting.value for setting in settings}))
     return arms
+
+
+def axes(config: Mapping[str, Any]) -> list[list[Setting]]:
+    """What is varied: each field of the sweep, then the variants, which set several at once."""
+    swept = [
+        [Setting(column(path), value, ((path, value),)) for value in values]
+        for path, values in leaves(config["sweep"])
+    ]
+    variants = config.get("variants", {})  # records from before there were any have none
+    named = [Setting(VARIANT, name, tuple(leaves(fields))) for name, fields in variants.items()]
+    return [*swept, named] if named else swept
 
 
 def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
@@ -78,7 +97,11 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
         "recipe": config["recipe"],
         "activation": config["model"]["activation"],
     }
-    others = [f"{key}{value}" for key, value in swept.items() if key not in named]
+    others = [
+        str(value) if key == VARIANT else f"{key}{value}"
+        for key, value in swept.items()
+        if key not in named
+    ]
     name = "-".join([*named.values(), *others])
     rates = config["learning_rates"] or recipe["learning_rates"]
     rates = config["arm_learning_rates"].get(name, rates)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.config import ConfigError, check_config, check_devices
+from src.config import ConfigError, check_config, check_data, check_devices
 from src.trials import leaves, make_arms, replaced
 from tests import tiny
 
@@ -60,6 +60,14 @@ def refusal(config: dict[str, Any]) -> str:
             "2000 arms; at most 1000",
         ),
         ("sweep", {"weight_decay": (0.0, 0.1)}, "config.compare.field = 'activation' is not swept"),
+        ("variants", {"flip": True}, "config.variants.flip = True should be a group of fields"),
+        ("variants", {"a": {"augment": {"flop": True}}}, "did you mean 'augment.flip'?"),
+        ("variants", {"a": {"augment": {"flip": 1}}}, "variants.a.augment.flip = 1 should be True"),
+        ("variants", {"a": {"batch_size": 0}}, "config.batch_size = 0 should be"),
+        ("variants", {"a": {"test_crops": 10}}, "test_crops = 10 needs the size of a crop"),
+        ("variants", {"a": {}}, "config.compare.field = 'activation' is not swept"),
+        ("variants", {"a b": {}}, "the name of a folder is needed"),
+        ("train_images", -1, "config.train_images = -1 should be 0 or more"),
         ("arm_learning_rates", {"conv3-modern-relo": (0.1,)}, "did you mean 'conv3-modern-relu'?"),
     ],
 )
@@ -83,6 +91,27 @@ def test_two_swept_fields_may_not_share_a_column():
     assert "would share the column 'momentum'" in refusal(
         tiny.make_config(sweep={"recipes": momenta})
     )
+
+
+def test_a_variant_may_not_set_what_is_swept():
+    config = tiny.make_config(
+        sweep={"weight_decay": (0.0, 0.1)}, variants={"a": {"weight_decay": 0.5}}
+    )
+    assert "config.variants.a sets weight_decay, which is swept as well" in refusal(config)
+
+
+def test_the_fields_of_a_variant_are_checked_together():
+    together = {"ten": {"test_crops": 10, "augment": {"crop": 6}}, "one": {}}
+    check_config(
+        tiny.make_config(variants=together, compare={"field": "variant", "baseline": "one"})
+    )
+
+
+def test_more_images_to_train_on_than_there_are():
+    config = tiny.make_config(train_images=60, validation_images=4)
+    check_data(config, (8, 8, 3), 64)
+    with pytest.raises(ConfigError, match=r"train_images = 60 should be 0 .all. or at most 59,"):
+        check_data(config, (8, 8, 3), 63)
 
 
 def test_a_recipe_whose_name_is_no_name_of_a_folder():

@@ -99,6 +99,23 @@ def test_arms_of_a_sweep_the_first_field_slowest():
     assert arms[3].learning_rates[0] == 0.0005
 
 
+def test_variants_are_arms_that_set_several_fields_at_once():
+    variants = {
+        "as_is": {},
+        "both": {"augment": {"flip": True, "translation": 2}, "weight_decay": 0.5},
+    }
+    arms = make_arms(make_config(variants=variants, sweep={"recipe": ("modern", "cuda_convnet")}))
+    assert [(arm.name, arm.swept) for arm in arms] == [
+        ("conv3-modern-relu-as_is", {"recipe": "modern", "variant": "as_is"}),
+        ("conv3-modern-relu-both", {"recipe": "modern", "variant": "both"}),
+        ("conv3-cuda_convnet-relu-as_is", {"recipe": "cuda_convnet", "variant": "as_is"}),
+        ("conv3-cuda_convnet-relu-both", {"recipe": "cuda_convnet", "variant": "both"}),
+    ]
+    augment, decay = arms[1].settings["augment"], arms[1].settings["weight_decay"]
+    assert (augment["flip"], augment["translation"], augment["noise"], decay) == (True, 2, 0.0, 0.5)
+    assert not arms[0].settings["augment"]["flip"]
+
+
 def test_a_plan_lists_every_trial_and_the_most_epochs():
     lines = plan.describe_plan(make_config(), [], 1)
     assert sum(line.startswith("  ") for line in lines) == 5

@@ -270,6 +270,13 @@ def test_held_out_images_are_the_last_and_are_not_trained_on():
     np.testing.assert_array_equal(held_out.data["validation"].labels, data.train.labels[30:])
 
 
+def test_fewer_images_to_train_on_are_the_first():
+    program = make_program(train_images=12, validation_images=10)
+    data = tiny.make_dataset(IMAGES)
+    np.testing.assert_array_equal(program.data["train"].images, data.train.images[:12])
+    np.testing.assert_array_equal(program.data["validation"].images, data.train.images[30:])
+
+
 # --- Stopping and going on. ---
 
 

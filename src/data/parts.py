@@ -20,14 +20,18 @@ def count(part: Part) -> int:
     return len(part) if isinstance(part, Rows) else len(part.labels)
 
 
-def split_parts(dataset: Dataset | Stream, validation_images: int) -> dict[str, Any]:
+def split_parts(
+    dataset: Dataset | Stream, validation_images: int, train_images: int = 0
+) -> dict[str, Any]:
     """Parts by name; validation is the end of the training set, and is no longer trained on.
+
+    Of the rest the first `train_images` are trained on, or all where it is 0.
 
     In the order of CIFAR-10's files, the last 10,000 are its fifth file, which users of
     cuda-convnet watched. TFDS shuffles the sets that it prepares.
     """
     kept = count(dataset.train) - validation_images
-    parts = {"train": _cut(dataset.train, 0, kept), "test": dataset.test}
+    parts = {"train": _cut(dataset.train, 0, train_images or kept), "test": dataset.test}
     if validation_images:
         parts["validation"] = _cut(dataset.train, kept, kept + validation_images)
     return parts

@@ -1,0 +1,86 @@
+"""Several studies in one config file: which are chosen, what each changes, who wins."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from src.fields import ConfigError
+from src.named_studies import named_configs
+from tests import tiny
+
+
+def make_config(study: str, **studies: dict) -> dict:
+    return tiny.make_config(weight_decay=0.1, max_epochs=3) | {"study": study, "studies": studies}
+
+
+STUDIES = {
+    "decay": {"sweep": {"weight_decay": (0.0, 0.5)}, "max_epochs": 5.0},
+    "depth": {"model": {"name": "alexnet_cifar", "without": "conv3"}},
+}
+
+
+def test_a_config_without_studies_is_one_whose_name_is_empty():
+    config = tiny.make_config()
+    assert list(named_configs(config, {"max_epochs": 9.0})) == [("", config)]
+
+
+def test_a_study_changes_what_it_names_and_keeps_the_rest():
+    ((name, config),) = named_configs(make_config("decay", **STUDIES), {})
+    expected = tiny.make_config(
+        weight_decay=0.1, max_epochs=5, **{"sweep__weight_decay": (0.0, 0.5)}
+    )
+    assert (name, config) == ("decay", expected)
+
+
+def test_all_are_in_the_order_of_the_file():
+    assert [name for name, _ in named_configs(make_config("all", **STUDIES), {})] == list(STUDIES)
+
+
+def test_another_model_starts_without_the_options_of_the_files():
+    config = make_config("depth", **STUDIES)
+    config["model"] |= {"activation": "tanh", "hidden": 64}
+    ((_, study),) = named_configs(config, {})
+    assert study["model"] == {"activation": "tanh", "name": "alexnet_cifar", "without": "conv3"}
+
+
+def test_the_command_line_wins_over_a_study():
+    overrides = {"max_epochs": 7.0, "model.width": 2.0, "study": "all", "studies.decay.x": 1}
+    _, (_, depth) = named_configs(make_config("all", **STUDIES), overrides)
+    assert depth["max_epochs"] == 7.0
+    assert depth["model"]["width"] == 2.0
+    assert not {"study", "studies"} & depth.keys()
+
+
+@pytest.mark.parametrize(
+    ("study", "studies", "message"),
+    [
+        ("decoy", STUDIES, "config.study = 'decoy' is not one of decay, depth, all; did you mean"),
+        ("decay", {}, "config.studies = {} should be a group of studies"),
+        ("decay", {"decay": 3}, "config.studies.decay = 3 should be a group of fields"),
+    ],
+)
+def test_what_is_refused(study, studies, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        list(named_configs(make_config(study, **studies), {}))
+
+
+def dry_run(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "src.main", "--config=configs/ablations.py", "--dry_run"]
+    return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+
+
+def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path):
+    found = dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
+    assert f"\n{tmp_path / 'pooling'}:\n" in found.stdout
+    assert "4 trials: at most 8 epochs to train" in found.stdout  # pooling: 2 arms, 2 seeds
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_study_is_refused_in_one_line():
+    found = dry_run("--config.study=poling")
+    assert found.returncode == 2
+    assert re.fullmatch(
+        r"error: config.study = 'poling' .*; did you mean 'pooling'\?\n", found.stderr
+    )
