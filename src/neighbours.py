@@ -1,0 +1,61 @@
+"""Nearest neighbours among feature vectors, and how often they are of the same class."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+AT_ONCE = 500  # queries whose distances to all keys are held in memory
+
+
+class Share(NamedTuple):
+    """Of the neighbours of many images, those of the image's own class.
+
+    Attributes:
+        value: Fraction.
+        low: Of the 95% interval of the mean over images.
+        high: Of the same.
+        chance: What neighbours drawn at random would give.
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+def nearest(
+    queries: Float[np.ndarray, "Q F"], keys: Float[np.ndarray, "N F"], k: int
+) -> Int[np.ndarray, "Q k"]:
+    """Rows of the `k` keys of smallest Euclidean distance to each query, nearest first."""
+    squares = np.einsum("nf,nf->n", keys, keys)
+    found = []
+    for at in range(0, len(queries), AT_ONCE):
+        some = queries[at : at + AT_ONCE]
+        # squared distance less the query's own square, which changes no order
+        distances = squares[None, :] - 2 * (some @ keys.T)
+        rows = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        order = np.argsort(np.take_along_axis(distances, rows, axis=1), axis=1)
+        found.append(np.take_along_axis(rows, order, axis=1))
+    return np.concatenate(found)
+
+
+def share_of_same_class(
+    labels: Int[np.ndarray, " Q"],
+    rows: Int[np.ndarray, "Q k"],
+    key_labels: Int[np.ndarray, " N"],
+) -> Share:
+    """How many of each query's neighbours have its label.
+
+    Args:
+        labels: Of the queries.
+        rows: Their neighbours.
+        key_labels: Of all that could have been neighbours.
+    """
+    shares = (key_labels[rows] == labels[:, None]).mean(axis=1)
+    half = 1.96 * shares.std(ddof=1) / np.sqrt(len(shares))
+    classes = max(labels.max(), key_labels.max()) + 1
+    frequencies = np.bincount(key_labels, minlength=classes) / len(key_labels)
+    value = float(shares.mean())
+    chance = float(frequencies[labels].mean())
+    return Share(value, float(value - half), float(value + half), chance)

@@ -1,0 +1,192 @@
+"""Figs. 3 and 4 of the paper from a trained network.
+
+    python -m src.paper_figures STUDY/trials/TRIAL [--out DIR] [--data_dir DIR]
+
+Writes kernels, predictions and neighbours as PNG and SVG, and paper_figures.json with the numbers
+that go with them. Fills in the README.md in DIR where it has a place for them.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+from src import canvas, environment, files, locks, neighbours, readme, records, trained_figures
+from src.data import DataError, Split
+from src.trained import Trained, load_trained
+
+PREDICTED, RETRIEVED, NEIGHBOURS = 8, 5, 6  # images of Fig. 4: left, right, and beside each
+QUERIES, KEYS = 2000, 50_000  # the first test and training images, which are compared
+NAME = "paper_figures"
+
+Record = dict[str, Any]
+
+
+class Findings(NamedTuple):
+    """What a network makes of the images that are shown and counted."""
+
+    network: Trained
+    test: Split
+    train: Split
+    probabilities: Float[np.ndarray, "Q classes"]  # of the test images
+    features: int  # activities of the last hidden layer
+    rows: Int[np.ndarray, "Q k"]  # of the training images nearest to each test image
+
+
+def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
+    """Draws the figures; the numbers of the record.
+
+    Args:
+        trial_dir: `STUDY/trials/TRIAL`, with a checkpoint.
+        out: Folder of the figures.
+        data_dir: Where the data set is, as `config.data.dir`.
+    """
+    findings = look_at(load_trained(trial_dir, data_dir))
+    record: Record = {
+        "trial": trial_dir.name,
+        "dataset": findings.network.dataset.name,
+        "digest": findings.network.dataset.digest,
+        "iteration": findings.network.iteration,
+        "test_error": (records.read_result(trial_dir) or {}).get("final_test_error"),
+        "kernels": measure_kernels(findings.network),
+        "neighbours": measure_neighbours(findings),
+    }
+    with canvas.style():
+        for name, figure in _draw(findings, record).items():
+            canvas.save(figure, out / name)
+    files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
+    readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
+    return record
+
+
+def look_at(network: Trained) -> Findings:
+    """Runs the first test and training images through the network."""
+    test, train = network.images("test", QUERIES), network.images("train", KEYS)
+    of_test, of_train = network.outputs(test.images), network.outputs(train.images)
+    rows = neighbours.nearest(of_test.features, of_train.features, NEIGHBOURS)
+    return Findings(network, test, train, of_test.probabilities, of_test.features.shape[1], rows)
+
+
+def measure_kernels(network: Trained) -> Record:
+    """Whether the first layer's kernels have a structure: random ones correlate at 0."""
+    trained = network.first_kernels(network.params)
+    started = network.first_kernels(network.program.start(0).params)
+    return {
+        "layer": network.layer_names()[0],
+        "count": trained.shape[-1],
+        "correlation": correlation_side_by_side(trained),
+        "correlation_before_training": correlation_side_by_side(started),
+    }
+
+
+def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
+    """Between weights one pixel apart, to the right or below, of the same channel and kernel."""
+    right = (kernels[:, :-1].ravel(), kernels[:, 1:].ravel())
+    below = (kernels[:-1].ravel(), kernels[1:].ravel())
+    return float(np.corrcoef(np.concatenate([right, below], axis=1))[0, 1])
+
+
+def measure_neighbours(findings: Findings) -> Record:
+    """How many neighbours are of the image's own class; by pixels and by chance beside it."""
+    test, train, rows = findings.test, findings.train, findings.rows
+    flat = [s.images.reshape(len(s.images), -1).astype(np.float32) for s in (test, train)]
+    by_pixels = neighbours.nearest(flat[0], flat[1], rows.shape[1])
+    return {
+        "neighbours": rows.shape[1],
+        "features": findings.features,
+        "test_images": len(test.labels),
+        "training_images": len(train.labels),
+        **{
+            name: neighbours.share_of_same_class(test.labels, near, train.labels)._asdict()
+            for name, near in (("same_class", rows), ("same_class_by_pixels", by_pixels))
+        },
+    }
+
+
+def describe(record: Mapping[str, Any]) -> list[str]:
+    """The numbers in words."""
+    near, kernels, error = record["neighbours"], record["kernels"], record["test_error"]
+    same, by_pixels = near["same_class"], near["same_class_by_pixels"]
+    tested = "" if error is None else f", test error {error:.1%}"
+    return [
+        f"`{record['trial']}`: {record['iteration']} iterations on {record['dataset']}{tested}.",
+        f"**Fig. 3**: in the {kernels['count']} kernels of {kernels['layer']}, weights one pixel"
+        f" apart correlate at {kernels['correlation']:.2f}; before training at"
+        f" {kernels['correlation_before_training']:.2f}.",
+        f"**Fig. 4, right**: of the {near['neighbours']} training images nearest to a test image in"
+        f" the {near['features']} activities of the last hidden layer, {same['value']:.1%} are of"
+        f" its class (95% interval {same['low']:.1%} to {same['high']:.1%}); nearest in pixels:"
+        f" {by_pixels['value']:.1%} ({by_pixels['low']:.1%} to {by_pixels['high']:.1%}); by chance:"
+        f" {same['chance']:.1%}. n = {near['test_images']:,} test images, among"
+        f" {near['training_images']:,} training images.",
+    ]
+
+
+def _draw(findings: Findings, record: Record) -> dict[str, Figure]:
+    network, test, train = findings.network, findings.test, findings.train
+    first = first_of_each_class(test.labels)
+    left, right = first[:PREDICTED], first[:RETRIEVED]
+    near, names = findings.rows[right], network.class_names
+    made_by = f"data: {record['dataset']}; {record['trial']}, {record['iteration']} iterations"
+    same = record["neighbours"]["same_class"]
+    return {
+        "kernels": trained_figures.kernels(
+            network.first_kernels(network.params),
+            network.towers,
+            f"{made_by}\neach scaled by its own largest weight; grey: no weight",
+        ),
+        "predictions": trained_figures.predictions(
+            test.images[left],
+            test.labels[left],
+            findings.probabilities[left],
+            names,
+            f"{made_by}\nthe first test image of each class; red: its true class",
+        ),
+        "neighbours": trained_figures.neighbours(
+            test.images[right],
+            test.labels[right],
+            train.images[near],
+            train.labels[near],
+            names,
+            f"{made_by}\nsmallest Euclidean distance in the last hidden layer; red: another class"
+            f"\nof the same class: {same['value']:.1%}, by chance {same['chance']:.1%}"
+            f" (n = {len(test.labels):,} test images)",
+        ),
+    }
+
+
+def first_of_each_class(labels: Int[np.ndarray, " N"]) -> Int[np.ndarray, " classes"]:
+    """Rows of the first image of each class, in the order of the file."""
+    return np.sort(np.unique(labels, return_index=True)[1])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draws what the command line asks for; 2 if it cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m src.paper_figures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trial", type=Path, help="folder of a trial, STUDY/trials/TRIAL")
+    parser.add_argument("--out", type=Path, default=None, help="default: the folder of its study")
+    parser.add_argument("--data_dir", default="", help="TFDS data directory")
+    given = parser.parse_args(arguments)
+    try:
+        record = write_figures(given.trial, given.out or given.trial.parents[1], given.data_dir)
+    except (files.RecordError, DataError, locks.InUseError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(describe(record)))
+    return 0
+
+
+if __name__ == "__main__":
+    environment.configure_jax()
+    environment.silence_orbax()
+    sys.exit(main(sys.argv[1:]))

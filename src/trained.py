@@ -1,0 +1,142 @@
+"""A trained network, read back from the folder of its trial."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree, UInt8
+
+from src import checkpoints, data, evaluation, locks, records
+from src.files import RecordError, read_bytes
+from src.program import EVAL_IMAGES, Program
+
+
+class Outputs(NamedTuple):
+    """What the network makes of images.
+
+    Attributes:
+        features: What its last layer reads: the activities of the last hidden layer.
+        probabilities: Softmax of its logits.
+    """
+
+    features: Float[np.ndarray, "images features"]
+    probabilities: Float[np.ndarray, "images classes"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network of a trial's newest checkpoint, and its data."""
+
+    settings: dict[str, Any]
+    dataset: data.Dataset | data.Stream
+    program: Program
+    params: PyTree
+    iteration: int  # optimizer updates done
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the data set; numbers where it has none."""
+        numbers = tuple(str(label) for label in range(self.dataset.num_classes))
+        return self.dataset.label_names or numbers
+
+    @property
+    def towers(self) -> int:
+        """In how many the first layer's kernels fall."""
+        return getattr(self.program.model, "towers", 1)
+
+    def images(self, part: Literal["train", "test"], most: int) -> data.Split:
+        """The first images of a split, `most` at most."""
+        found = getattr(self.dataset, part)
+        if isinstance(found, data.Split):
+            return data.Split(found.images[:most], found.labels[:most])
+        return found.load(np.arange(min(most, len(found))))
+
+    def outputs(self, images: UInt8[np.ndarray, "N H W C"]) -> Outputs:
+        """Features and probabilities, dropout off; of random crops' networks the central crop's."""
+        _, _, shift, scale = self.program.data["train"]
+
+        @jax.jit
+        def on_batch(params: PyTree, batch: Array) -> tuple[Array, Array]:
+            pixels = (batch.astype(jnp.float32) - shift) / scale
+            pixels = evaluation.central_crop(pixels, *self.program.input_shape[:2])
+            logits, layers = call_layers(self.program.model, params, pixels)
+            features = layers[-1][1].reshape(len(batch), -1)
+            return features, jax.nn.softmax(logits)
+
+        batches = range(0, len(images), EVAL_IMAGES)
+        found = [on_batch(self.params, images[at : at + EVAL_IMAGES]) for at in batches]
+        return Outputs(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+    def layer_names(self) -> list[str]:
+        """Layers with weights, in the order in which an image passes them."""
+        names: list[str] = []
+
+        def note(params: PyTree) -> None:
+            image = jnp.zeros((1, *self.program.input_shape))
+            names.extend(name for name, _ in call_layers(self.program.model, params, image)[1])
+
+        jax.eval_shape(note, self.params)
+        return names
+
+    def first_kernels(self, params: PyTree) -> Float[np.ndarray, "h w channels kernels"]:
+        """Of the first layer, from these parameters of the network."""
+        for part in self.layer_names()[0].split("/"):
+            params = params[part]
+        return np.asarray(params["kernel"])
+
+
+def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
+    """Reads the newest checkpoint of a trial, and the data set of its study.
+
+    Args:
+        trial_dir: `STUDY/trials/TRIAL`.
+        data_dir: Where the data set is, as `config.data.dir`.
+
+    Raises:
+        RecordError: If there is no trial, or no sound checkpoint that fits it.
+        DataError: If the data set cannot be had, or is not the study's.
+        InUseError: If the trial is being trained.
+    """
+    header = records.read_study_header(trial_dir.parent.parent)
+    settings = json.loads(read_bytes(trial_dir / "config.json"))
+    about = settings["data"]
+    dataset = data.load(about["name"], data_dir, stream_size=about["stream_size"])
+    if dataset.digest != header["digest"]:
+        raise data.DataError(
+            f"{dataset.name} in {data_dir or 'the usual place'} is not the data"
+            f" set that {trial_dir} was trained on"
+        )
+    program = Program(settings, dataset)
+    none = np.zeros(0)
+    like = {
+        "state": program.start(0),
+        "wrong": none.astype(np.int32),
+        "loss": none.astype(np.float32),
+    }
+    with locks.locked(trial_dir):
+        arrays, rest, complaints = checkpoints.restore(trial_dir / "checkpoints", like)
+    if arrays is None:
+        raise RecordError("; ".join(complaints) or f"{trial_dir} holds no checkpoint")
+    return Trained(settings, dataset, program, arrays["state"].params, rest["iteration"])
+
+
+def call_layers(
+    model: nn.Module, params: PyTree, pixels: Float[Array, "B H W C"]
+) -> tuple[Float[Array, "B classes"], list[tuple[str, Array]]]:
+    """Logits, and every layer that has weights: its name and what it reads."""
+    layers: list[tuple[str, Array]] = []
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name == "__call__" and module.has_variable("params", "kernel"):
+            layers.append(("/".join(module.path), args[0]))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        logits: Any = model.apply({"params": params}, pixels, keys=None)
+    return logits, layers

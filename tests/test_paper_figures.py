@@ -1,0 +1,125 @@
+"""Figs. 3 and 4: features are the last layer's input, neighbours the nearest, files from one
+command.
+"""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from src import data, locks, models, paper_figures, runner, trained_figures
+from src.config import check_config
+from src.neighbours import nearest, share_of_same_class
+from src.trained import call_layers
+from tests import tiny
+
+DATASET = tiny.make_dataset(64, 24)
+FIGURES = ("kernels", "predictions", "neighbours")
+FILES = {"paper_figures.json", *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))}
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    facts = {"dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu"}
+    config = tiny.make_config(data__name="tiny", max_epochs=1.0, learning_rates=(0.02,), workers=1)
+    check_config(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *_, **options: DATASET)
+        runner.run_study(config, folder, facts | {"jax_version": "0", "commit": "abc"}, 1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
+
+
+def trial_of(study_dir):
+    return next((study_dir / "trials").iterdir())
+
+
+def test_nearest_is_what_all_distances_say():
+    rng = np.random.default_rng(0)
+    queries, keys = rng.normal(3, 1, (7, 5)), rng.normal(3, 1, (40, 5))
+    distances = np.linalg.norm(queries[:, None] - keys[None], axis=2)
+    np.testing.assert_array_equal(nearest(queries, keys, 4), np.argsort(distances, axis=1)[:, :4])
+
+
+def test_share_of_the_same_class_beside_chance():
+    labels, key_labels = np.array([0, 1]), np.array([0, 0, 0, 1])
+    share = share_of_same_class(labels, np.array([[0, 3], [3, 2]]), key_labels)
+    assert share.value == 0.5  # one of two neighbours each
+    assert share.low == share.high == 0.5
+    assert share.chance == pytest.approx((3 / 4 + 1 / 4) / 2)
+    uneven = share_of_same_class(labels, np.array([[0, 1], [0, 1]]), key_labels)
+    assert uneven.value == 0.5
+    # 1 and 0: deviation 1 / sqrt 2, of the mean of two 1 / 2
+    assert uneven.high - uneven.value == pytest.approx(1.96 / 2)
+
+
+@pytest.mark.parametrize("name", ["conv3", "lenet5"])
+def test_features_are_what_the_last_layer_reads(name):
+    model = models.make_model(name, activation="tanh", init="modern", num_classes=10)
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    params = jax.jit(model.init)(jax.random.key(1), images)["params"]
+
+    @jax.jit
+    def run(params):
+        logits, layers = call_layers(model, params, images)
+        assert layers[0][1].shape == images.shape
+        assert list(params) == sorted({name for name, _ in layers})
+        return logits, layers[-1][1].reshape(2, -1), params[layers[-1][0]]
+
+    logits, features, last = run(params)
+    expected = np.asarray(features) @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_of_zero_is_grey_and_the_largest_full():
+    kernels = np.zeros((1, 2, 3, 2), np.float32)
+    kernels[0, 0, 0, 0], kernels[0, 1, 1, 0] = 0.02, -0.01
+    pictures = trained_figures.as_colours(kernels)
+    np.testing.assert_array_equal(pictures[0, 0], [[255, 128, 128], [128, 64, 128]])
+    np.testing.assert_array_equal(pictures[1], 128)
+
+
+@pytest.mark.slow
+def test_the_command_draws_from_a_checkpoint_the_same_bytes_each_time(study_dir, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("<!-- paper_figures -->\n<!-- /paper_figures -->\n")
+    arguments = [str(trial_of(study_dir)), "--out", str(tmp_path)]
+    assert paper_figures.main(arguments) == 0
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert first.keys() == FILES | {"README.md"}
+    assert paper_figures.main(arguments) == 0
+    assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    record = json.loads(first["paper_figures.json"])
+    assert record["iteration"] == 4  # 64 images, 16 at a time
+    assert record["kernels"]["count"] == 32
+    assert record["neighbours"]["test_images"] == 24
+    same = f"{record['neighbours']['same_class']['value']:.1%} are of its class"
+    assert same in capsys.readouterr().out
+    assert same in first["README.md"].decode()
+
+
+def test_smooth_kernels_correlate_and_random_ones_do_not():
+    rows = np.linspace(-1, 1, 5, dtype=np.float32)
+    smooth = np.broadcast_to(rows[:, None, None, None], (5, 5, 3, 8))
+    noise = np.random.default_rng(0).normal(size=(5, 5, 3, 100)).astype(np.float32)
+    assert paper_figures.correlation_side_by_side(smooth) > 0.7
+    assert abs(paper_figures.correlation_side_by_side(noise)) < 0.03
+
+
+@pytest.mark.slow
+def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, capsys, monkeypatch):
+    assert paper_figures.main([str(tmp_path / "trials" / "none")]) == 2
+    assert "holds no study.json" in capsys.readouterr().err
+    trial = trial_of(study_dir)
+    with locks.locked(trial):
+        assert paper_figures.main([str(trial)]) == 2
+    assert "is in use by" in capsys.readouterr().err
+    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET._replace(digest="other"))
+    assert paper_figures.main([str(trial)]) == 2
+    assert "is not the data set that" in capsys.readouterr().err
+    assert not (study_dir / "kernels.png").exists()
