@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-STUDIES := $(wildcard experiments/*/study.json)
+STUDIES := $(wildcard experiments/*/study.json experiments/*/*/study.json)
 
 .DEFAULT_GOAL := help
 .PHONY: help run study test check format figures bench torture clean
@@ -31,6 +31,7 @@ format: $(VENV)/ready  ## format the code
 
 figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their records
 	$(RUN) -m src.report $(dir $(STUDIES))
+	$(RUN) -m src.claims experiments
 
 bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from src import analysis
+from src import analysis, paired
 from src.analysis import Choice, Ratio
+from src.paired import Estimate
 from src.records import StudyRecord, TrialRecord
 from src.trials import Arm, make_arms
 
@@ -55,6 +56,12 @@ class Group:
         if not (self.baseline and self.baseline.fresh and other.fresh):
             return {}
         return analysis.ratio_by_threshold(self.baseline.fresh, other.fresh, thresholds)
+
+    def difference(self, other: ArmRecord, measure: str, *, comparisons: int) -> Estimate:
+        """Of a final error, see `paired.MEASURES`, from the baseline's; paired by seed."""
+        before = self.baseline.fresh if self.baseline else ()
+        measure_fn = paired.MEASURES[measure]
+        return paired.difference(before, other.fresh, measure_fn, comparisons=comparisons)
 
 
 def make_groups(study: StudyRecord) -> tuple[Group, ...]:

@@ -4,6 +4,7 @@ training_error   Fig. 1 of the paper with our seeds, the paper's curves behind
 learning_rates   iterations to the target against learning rate
 ratios           ratio of iterations against training error, the paper's beside
 curves           of networks: loss and errors against iterations and seconds
+final_errors, overfitting   of trials that all train equally long, see src/budget_figures.py
 """
 
 import math
@@ -16,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from src import analysis, canvas, curves, networks, paper
+from src import analysis, budget, budget_figures, canvas, curves, networks, paper
 from src.analysis import Ratio
 from src.canvas import DARK, GREY, count_seeds, key, look
 from src.comparison import ArmRecord, Group, make_groups
@@ -35,6 +36,14 @@ def write_figures(study_dir: Path, study: StudyRecord) -> None:
     if networks.compares_networks(study):
         with canvas.style():
             canvas.save(curves.curves(study, groups), study_dir / "curves")
+    if budget.has_budget(study):
+        note = count_seeds(*(len(arm.fresh) for group in groups for arm in group.arms))
+        for name, figure in (
+            ("final_errors", budget_figures.final_errors),
+            ("overfitting", budget_figures.overfitting),
+        ):
+            with canvas.style():
+                canvas.save(figure(study, groups, _caption(study, note)), study_dir / name)
     for name, draw in zip(NAMES, (training_error, learning_rates, ratios), strict=True):
         with canvas.style():
             canvas.save(draw(study, groups), study_dir / name)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import figures, networks, paper, readme, tables, wording
+from src import budget, figures, networks, paper, readme, tables, wording
 from src.comparison import Group, make_groups, planned_trials
 from src.files import RecordError, write_atomic
 from src.records import StudyRecord, read_study
@@ -38,7 +38,7 @@ def summary(study_dir: Path) -> str:
 
 
 def fill_readmes(study_dir: Path) -> None:
-    """Copies the answer into the study's README.md and the one two folders above.
+    """Copies the answer into the study's README.md and those of the two folders above it.
 
     Its place is between `<!-- answer: FOLDER/STUDY -->` and `<!-- /answer: FOLDER/STUDY -->`.
 
@@ -47,7 +47,7 @@ def fill_readmes(study_dir: Path) -> None:
     """
     folder = study_dir.resolve()
     text = "\n".join(f"- {line}" for line in _summary_lines(read_study(study_dir)))
-    for place in (folder, folder.parent.parent):
+    for place in (folder, *folder.parents[:2]):
         readme.fill(place / "README.md", f"answer: {folder.parent.name}/{folder.name}", text)
 
 
@@ -69,6 +69,7 @@ def compose(study: StudyRecord) -> str:
         _paper_says(study),
         *_notes(groups, study),
         *_networks(groups, study),
+        *_final_errors(groups, study),
         "![Training error by epoch](training_error.png)",
         "## Learning rates",
         tables.learning_rates(study, groups),
@@ -93,6 +94,17 @@ def _networks(groups: Sequence[Group], study: StudyRecord) -> list[str]:
     return [figure, "## Networks", networks.table(study, groups)]
 
 
+def _final_errors(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+    if not budget.has_budget(study):
+        return []
+    return [
+        "## Final errors",
+        budget.table(study, groups),
+        "![Final errors by arm](final_errors.png)",
+        "![Training and test error by epoch](overfitting.png)",
+    ]
+
+
 def _state(study: StudyRecord) -> str:
     done, planned = len(study.trials), planned_trials(study)
     if done >= planned:
@@ -107,7 +119,7 @@ def _answers(groups: Sequence[Group], study: StudyRecord) -> list[str]:
         for group in groups
         for other in group.others
     ]
-    return [*networks.claims(groups), *ratios]
+    return [*networks.claims(groups), *ratios, *budget.answers(study, groups)]
 
 
 def _paper_says(study: StudyRecord) -> str:

@@ -1,0 +1,96 @@
+"""What a study says whose trials all train equally long: final errors, gaps, their differences."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from src import wording
+from src.comparison import ArmRecord, Group
+from src.paired import MEASURES, Estimate
+from src.records import StudyRecord
+
+
+def has_budget(study: StudyRecord) -> bool:
+    """Whether the final errors of its trials may be compared."""
+    return not study.config["stop_at_target"]
+
+
+def comparisons(groups: Sequence[Group]) -> int:
+    """How many arms are held against a baseline."""
+    return sum(len(group.others) for group in groups)
+
+
+def answers(study: StudyRecord, groups: Sequence[Group]) -> list[str]:
+    """A sentence for each arm on the difference of the final test errors."""
+    if not has_budget(study):
+        return []
+    return [
+        f"**{group.label}**: {_answer(study, group, arm, comparisons(groups))}"
+        for group in groups
+        for arm in group.others
+    ]
+
+
+def _answer(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> str:
+    baseline = group.baseline
+    found = group.difference(arm, "test error", comparisons=count)
+    if baseline is None or math.isnan(found.value):
+        return f"{arm.value} against {study.config['compare']['baseline']}: not measured yet."
+    where = "below" if found.value < 0 else "above"
+    return (
+        f"after {study.config['max_epochs']:g} epochs the test error of {arm.value} is"
+        f" {abs(100 * found.value):.1f} points {where} that of {baseline.value}"
+        f" ({interval(found)}).{'' if side(found) else ' The difference is not decided.'}"
+    )
+
+
+def table(study: StudyRecord, groups: Sequence[Group]) -> str:
+    """Final errors of every arm, and how they differ from the baseline's."""
+    count = comparisons(groups)
+    rows = [_row(study, group, arm, count) for group in groups for arm in group.arms]
+    frozen = study.config["measure"] == "frozen"
+    text = (
+        f"Means over seeds after {study.config['max_epochs']:g} epochs; the training error is"
+        f" {'that of fixed parameters' if frozen else 'that of the trailing epoch, as seen'}, the"
+        " gap is the test error minus it. In brackets the 95% interval of the difference from"
+        f" {study.config['compare']['baseline']}, in points, paired by seed (Student's), widened"
+        f" for {count} comparison{'s' if count > 1 else ''} in a column (Bonferroni)."
+    )
+    header = ["group", "arm", "seeds", *MEASURES]
+    return f"{text}\n\n" + wording.table(header, rows)
+
+
+def _row(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> list[str]:
+    cells = []
+    for name, measure in MEASURES.items():
+        mean = float(np.mean([measure(trial) for trial in arm.fresh])) if arm.fresh else math.nan
+        found = group.difference(arm, name, comparisons=count)
+        beside = f" ({points(found.value)}: {bounds(found)})" if not math.isnan(found.value) else ""
+        cells.append(wording.percent(mean) + (beside if arm is not group.baseline else ""))
+    return [group.label, arm.value, str(len(arm.fresh)), *cells]
+
+
+def points(fraction: float) -> str:
+    """Percentage points with their sign, such as `+1.2`."""
+    return f"{100 * fraction:+.1f}"
+
+
+def bounds(found: Estimate) -> str:
+    """Such as `-0.4 to +2.8`, in percentage points, rounded outwards."""
+    if math.isnan(found.low):
+        return "no interval"
+    low, high = math.floor(1000 * found.low) / 1000, math.ceil(1000 * found.high) / 1000
+    return f"{points(low)} to {points(high)}"
+
+
+def interval(found: Estimate) -> str:
+    """The interval and its number of pairs."""
+    pairs = f"n = {found.seeds} pair{'s' if found.seeds != 1 else ''} of seeds"
+    known = not math.isnan(found.low)
+    return f"95% interval {bounds(found)}, {pairs}" if known else f"no interval, {pairs}"
+
+
+def side(found: Estimate, equal: float = 0.0) -> int:
+    """1 or -1: the whole interval is above or below `equal`; 0: it is not, or there is none."""
+    return int(found.low > equal) - int(found.high < equal)
