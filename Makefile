@@ -30,7 +30,7 @@ format: $(VENV)/ready  ## format the code
 	$(VENV)/bin/ruff check --fix .
 
 figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their records
-	$(RUN) -m src.report $(dir $(STUDIES))
+	$(RUN) -m src.report --index experiments $(dir $(STUDIES))
 	$(RUN) -m src.claims experiments
 
 bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes

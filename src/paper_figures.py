@@ -2,8 +2,8 @@
 
     python -m src.paper_figures STUDY/trials/TRIAL [--out DIR] [--data_dir DIR]
 
-Writes kernels, predictions and neighbours as PNG and SVG, and paper_figures.json with the numbers
-that go with them. Fills in the README.md in DIR where it has a place for them.
+Writes kernels, predictions and neighbours as PNG and SVG, paper_figures.json with the numbers that
+go with them, report.md and report.html. DIR is STUDY/paper_figures if it is not given.
 """
 
 import argparse
@@ -17,7 +17,17 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from src import canvas, environment, files, locks, neighbours, readme, records, trained_figures
+from src import (
+    canvas,
+    environment,
+    files,
+    locks,
+    neighbours,
+    records,
+    trained_figures,
+    webpage,
+    wording,
+)
 from src.data import DataError, Split
 from src.trained import Trained, load_trained
 
@@ -61,7 +71,8 @@ def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
         for name, figure in _draw(findings, record).items():
             canvas.save(figure, out / name)
     files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
-    readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
+    files.write_atomic(out / "report.md", compose(record))
+    webpage.write_page(out)
     return record
 
 
@@ -107,6 +118,22 @@ def measure_neighbours(findings: Findings) -> Record:
             for name, near in (("same_class", rows), ("same_class_by_pixels", by_pixels))
         },
     }
+
+
+def compose(record: Mapping[str, Any]) -> str:
+    """The text of report.md."""
+    sections = [
+        f"# Figs. 3 and 4 of the paper, on {record['dataset']}",
+        "\n".join(f"- {line}" for line in describe(record)),
+        wording.DATA_NOTES.get(record["dataset"], ""),
+        "## Fig. 3: kernels of the first layer",
+        "![Kernels of the first layer](kernels.png)",
+        "## Fig. 4, left: the most likely classes",
+        "![Test images and their five most likely classes](predictions.png)",
+        "## Fig. 4, right: the nearest training images",
+        "![Test images and the training images nearest to them](neighbours.png)",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def describe(record: Mapping[str, Any]) -> list[str]:
@@ -174,11 +201,12 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("trial", type=Path, help="folder of a trial, STUDY/trials/TRIAL")
-    parser.add_argument("--out", type=Path, default=None, help="default: the folder of its study")
+    parser.add_argument("--out", type=Path, default=None, help="default: STUDY/paper_figures")
     parser.add_argument("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
     try:
-        record = write_figures(given.trial, given.out or given.trial.parents[1], given.data_dir)
+        out = given.out or given.trial.parents[1] / NAME
+        record = write_figures(given.trial, out, given.data_dir)
     except (files.RecordError, DataError, locks.InUseError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,14 +1,15 @@
-"""From the records of a study to report.md and its figures: `python -m src.report DIR...`.
+"""From the records of a study to its report and figures: `python -m src.report DIR...`.
 
 READMEs that have a place for the answer are given it, see `fill_readmes`. Reads records only:
 nothing is trained, and the same records give the same bytes.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import budget, figures, networks, paper, readme, tables, wording
+from src import budget, figures, networks, paper, readme, tables, webpage, wording
 from src.comparison import Group, make_groups, planned_trials
 from src.files import RecordError, write_atomic
 from src.records import StudyRecord, read_study
@@ -17,7 +18,7 @@ TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these i
 
 
 def write_report(study_dir: Path) -> None:
-    """Writes report.md and the figures into the folder of a study.
+    """Writes report.md, report.html and the figures into the folder of a study.
 
     Raises:
         RecordError: If a record is damaged or the report cannot be written.
@@ -25,6 +26,7 @@ def write_report(study_dir: Path) -> None:
     study = read_study(study_dir)
     figures.write_figures(study_dir, study)
     write_atomic(study_dir / "report.md", compose(study))
+    webpage.write_page(study_dir)
 
 
 def summary(study_dir: Path) -> str:
@@ -156,21 +158,27 @@ def _notes(groups: Sequence[Group], study: StudyRecord) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Redraws the report of each folder that holds a study; 1 if one cannot be."""
-    if not arguments:
-        print("usage: python -m src.report DIR...", file=sys.stderr)
-        return 2
-    failed = False
-    for path in map(Path, arguments):
-        if path.exists() and not any((path / name).exists() for name in TRACES):
-            continue  # what else lies in experiments/
-        try:
-            write_report(path)
-            fill_readmes(path)
-            print(f"{path}\n{summary(path)}\n")
-        except RecordError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed = True
-    return int(failed)
+    parser = argparse.ArgumentParser(prog="python -m src.report", description=__doc__)
+    parser.add_argument("studies", nargs="+", metavar="DIR", type=Path)
+    parser.add_argument("--index", type=Path, help="folder above, where index.html is to list them")
+    given = parser.parse_args(arguments)
+    failed = [not _redraw(path) for path in given.studies]
+    if given.index:
+        webpage.write_index(given.index)
+    return int(any(failed))
+
+
+def _redraw(path: Path) -> bool:
+    if path.exists() and not any((path / name).exists() for name in TRACES):
+        return True  # what else lies in experiments/
+    try:
+        write_report(path)
+        fill_readmes(path)
+        print(f"{path}\n{summary(path)}\n")
+    except RecordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 if __name__ == "__main__":

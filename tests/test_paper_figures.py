@@ -16,7 +16,12 @@ from tests import tiny
 
 DATASET = tiny.make_dataset(64, 24)
 FIGURES = ("kernels", "predictions", "neighbours")
-FILES = {"paper_figures.json", *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))}
+FILES = {
+    "paper_figures.json",
+    "report.md",
+    "report.html",
+    *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +92,10 @@ def test_a_weight_of_zero_is_grey_and_the_largest_full():
 
 @pytest.mark.slow
 def test_the_command_draws_from_a_checkpoint_the_same_bytes_each_time(study_dir, tmp_path, capsys):
-    (tmp_path / "README.md").write_text("<!-- paper_figures -->\n<!-- /paper_figures -->\n")
     arguments = [str(trial_of(study_dir)), "--out", str(tmp_path)]
     assert paper_figures.main(arguments) == 0
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert first.keys() == FILES | {"README.md"}
+    assert first.keys() == FILES
     assert paper_figures.main(arguments) == 0
     assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     record = json.loads(first["paper_figures.json"])
@@ -100,7 +104,7 @@ def test_the_command_draws_from_a_checkpoint_the_same_bytes_each_time(study_dir,
     assert record["neighbours"]["test_images"] == 24
     same = f"{record['neighbours']['same_class']['value']:.1%} are of its class"
     assert same in capsys.readouterr().out
-    assert same in first["README.md"].decode()
+    assert same in first["report.md"].decode()
 
 
 def test_smooth_kernels_correlate_and_random_ones_do_not():
@@ -122,4 +126,4 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, capsys, 
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET._replace(digest="other"))
     assert paper_figures.main([str(trial)]) == 2
     assert "is not the data set that" in capsys.readouterr().err
-    assert not (study_dir / "kernels.png").exists()
+    assert not (study_dir / "paper_figures").exists()

@@ -178,8 +178,8 @@ def test_the_command_redraws_the_same_bytes_from_records(tmp_path, capsys):
         written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
     assert [path.name for path in files] == [
-        "learning_rates.png", "learning_rates.svg", "ratios.png", "ratios.svg", "report.md",
-        "results.csv", "study.json", "training_error.png", "training_error.svg",
+        "learning_rates.png", "learning_rates.svg", "ratios.png", "ratios.svg", "report.html",
+        "report.md", "results.csv", "study.json", "training_error.png", "training_error.svg",
     ]  # fmt: skip
     for name in ("training_error", "learning_rates", "ratios"):
         assert f"]({name}.png)" in (study_dir / "report.md").read_text()
@@ -200,7 +200,8 @@ def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):
 def test_the_command_refuses_what_is_not_there(tmp_path, capsys):
     assert report.main([str(tmp_path / "nowhere")]) == 1
     assert "holds no study.json" in capsys.readouterr().err
-    assert report.main([]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        report.main([])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""Reports as web pages that need nothing else: report.html, and index.html over all of them.
+
+A page is the report's Markdown, its figures within, tables sorted by a click, light or dark as the
+reader's system is. It loads nothing, and the same report gives the same bytes.
+"""
+
+import base64
+import html
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markdown_it import MarkdownIt
+
+from src.files import read_bytes, write_atomic
+
+TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text())
+DEPTHS = ("*/report.md", "*/*/report.md")  # of the studies below the folder of an index
+UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # what a data URI in double quotes may hold as it is
+
+
+def write_page(folder: Path) -> None:
+    """Writes report.html beside report.md.
+
+    Raises:
+        RecordError: If the report or one of its figures is missing.
+    """
+    text = read_bytes(folder / "report.md").decode()
+    write_atomic(folder / "report.html", make_page(text, folder))
+
+
+def write_index(folder: Path) -> None:
+    """Writes index.html: question, answer and link of every report below the folder.
+
+    Raises:
+        RecordError: If a report cannot be read.
+    """
+    paths = sorted(path for pattern in DEPTHS for path in folder.glob(pattern))
+    rows = [_entry(path.parent, folder) for path in paths]
+    table = "\n".join(["| study | question | answer |", "|---|---|---|", *rows])
+    write_atomic(folder / "index.html", make_page(f"# All studies\n\n{table}\n", folder))
+
+
+def make_page(text: str, folder: Path) -> str:
+    """The page of a Markdown text whose figures lie in `folder`; its title is the first heading."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    def image(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+        source, words = tokens[index].attrs["src"], html.escape(tokens[index].content)
+        return f'<img alt="{words}" src="{_inlined(folder / source)}">'
+
+    markdown.add_render_rule("image", image)
+    markdown.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
+    markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    title = html.escape(_title(text).replace("*", ""))
+    return TEMPLATE.substitute(title=title, body=markdown.render(text))
+
+
+def _inlined(path: Path) -> str:
+    """A figure as a data URI: SVG, which is sharp at any size, or its PNG where that is smaller."""
+    svg = read_bytes(path.with_suffix(".svg")).decode()
+    as_svg = f"data:image/svg+xml,{quote(' '.join(svg.split()), safe=UNQUOTED)}"
+    as_png = f"data:image/png;base64,{base64.b64encode(read_bytes(path)).decode()}"
+    return min(as_svg, as_png, key=len)
+
+
+def _title(text: str) -> str:
+    return next((line[2:] for line in text.splitlines() if line.startswith("# ")), "Report")
+
+
+def _entry(study: Path, folder: Path) -> str:
+    """A row of the index; the answer is what a report lists, or has bold, before its sections."""
+    text = read_bytes(study / "report.md").decode()
+    opening = text.split("\n## ")[0].splitlines()
+    answer = " ".join(line.removeprefix("- ") for line in opening if line.startswith(("- ", "**")))
+    name = study.relative_to(folder).as_posix()
+    cells = (f"[{name}]({quote(name)}/report.html)", _title(text), answer)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,159 @@
+"""report.html and index.html: whole, alone, the same bytes; and in a real browser."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from src import report, webpage
+from src.files import RecordError
+from tests import synthetic
+
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+VOID = {"meta", "link", "img", "br", "hr"}
+CLICK = """<script>
+const heads = document.querySelectorAll("table")[{table}].tHead.rows[0].cells;
+for (let i = 0; i < {times}; i++) heads[{column}].querySelector("button").click();
+</script>"""
+
+SEEN = """<script>
+addEventListener("load", () => {
+  document.title = [...document.images].map(image => image.naturalWidth > 100).join();
+});
+</script>"""
+
+
+class Page(HTMLParser):
+    """Tags, links and cells of a page, in order; refuses what is not closed."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.images: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [values[name] for name in ("src", "href") if name in values]
+        if tag == "img":
+            self.images.append(values["alt"])
+        elif tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("experiments") / "study"
+    synthetic.write_study(folder)
+    report.write_report(folder)
+    return folder
+
+
+def test_a_page_holds_all_of_its_report_and_needs_nothing_else(study_dir):
+    text = (study_dir / "report.html").read_text()
+    markdown = (study_dir / "report.md").read_text()
+    page = Page(text)
+    assert page.images == re.findall(r"!\[(.*?)\]", markdown)
+    assert len(page.images) >= 3
+    assert page.tags.count("h2") == markdown.count("\n## ")
+    rows = sum(len(table) for table in page.tables)
+    assert rows == len(re.findall(r"^\|(?! *-)", markdown, re.MULTILINE))
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert "prefers-color-scheme: dark" in text
+    assert len(text) < 1_000_000
+
+
+def test_a_name_in_a_report_is_text_never_code(study_dir):
+    page = webpage.make_page("# <b>1 & 2\n\n<script>alert(1)</script>\n", study_dir)
+    assert Page(page).tags.count("script") == 1
+    assert "<title>&lt;b&gt;1 &amp; 2</title>" in page
+
+
+def test_a_missing_figure_is_named(tmp_path):
+    with pytest.raises(RecordError, match="gone"):
+        webpage.make_page("![x](gone.png)", tmp_path)
+
+
+def test_the_index_has_question_answer_and_link_of_each_study(study_dir):
+    for name in ("b|c", "nested/a"):
+        folder = study_dir.parent / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.md").write_text(
+            "# Why?\n\n- **So**: 1 | 2.\n\nNote.\n\n## Table\n\n- x\n"
+        )
+    webpage.write_index(study_dir.parent)
+    page = Page((study_dir.parent / "index.html").read_text())
+    (head, first, *_, last), *others = page.tables
+    assert others == []
+    assert head == ["study", "question", "answer"]
+    assert first == ["b|c", "Why?", "So: 1 | 2."]
+    assert last[0] == "study"
+    assert "tanh needs" in last[2]
+    assert [a for a in page.addresses if a != "data:,"] == [
+        "b%7Cc/report.html", "nested/a/report.html", "study/report.html",
+    ]  # fmt: skip
+
+
+def browse(path: Path) -> str:
+    """The page as a browser has it after its scripts have run."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command = [browser, *options, f"--user-data-dir={path.parent / 'profile'}", path.as_uri()]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "expected"),
+    [
+        (0, 1, ["a", "b", "c", "d"]),
+        (0, 2, ["d", "c", "b", "a"]),
+        (1, 1, ["b", "d", "a", "c"]),  # by number, not by letter; the empty cell last
+        (1, 2, ["a", "d", "b", "c"]),
+    ],
+)
+def test_a_click_on_a_head_sorts_its_table(tmp_path, column, times, expected):
+    rows = "| d | 1,000 ms |\n| a | more than 20000.5 |\n| b | 9 |\n| c | - |\n"
+    text = webpage.make_page(f"| name | time |\n|---|---|\n{rows}", tmp_path)
+    script = CLICK.format(table=0, column=column, times=times)
+    (tmp_path / "page.html").write_text(text.replace("</body>", f"{script}</body>"))
+    page = Page(browse(tmp_path / "page.html"))
+    assert [row[0] for row in page.tables[0][1:]] == expected
+
+
+def test_a_browser_shows_every_figure(study_dir, tmp_path):
+    text = (study_dir / "report.html").read_text()
+    (tmp_path / "page.html").write_text(text.replace("</body>", f"{SEEN}</body>"))
+    title = re.search(r"<title>(.*?)</title>", browse(tmp_path / "page.html"))
+    assert title is not None
+    assert title[1] == ",".join(["true"] * Page(text).tags.count("img"))
+
+
+def test_no_page_in_the_repository_is_large():
+    pages = Path(__file__).parent.parent.glob("experiments/**/*.html")
+    sizes = {str(page): page.stat().st_size for page in pages}
+    assert sizes
+    assert max(sizes.values()) < 1_000_000, sizes
