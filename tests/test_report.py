@@ -255,3 +255,18 @@ def test_readmes_with_a_place_for_the_answer_are_given_it(tmp_path):
     for folder in (study_dir, tmp_path):
         text = (folder / "README.md").read_text().replace("**", "")
         assert text == f"# Title\n{marks.format(chr(10) + answer + chr(10))}\nafter\n"
+
+
+def test_variants_are_compared_in_one_group_whatever_they_set(tmp_path):
+    variants = {"plain": {}, "deep": {"model": {"name": "conv3_fc64"}, "weight_decay": 0.1}}
+    compare = {"field": "variant", "baseline": "plain"}
+    config = {"sweep": {}, "variants": variants, "compare": compare, "learning_rates": [0.02]}
+    synthetic.write_header(tmp_path, weight_decay=0.0, **config)
+    for name, model, points in (("plain", "conv3", 10), ("deep", "conv3_fc64", 30)):
+        for seed in (1, 2):
+            trial = f"{model}-modern-relu-{name}-lr0.02-s{seed}"
+            fields = {"trial": trial, "model": model, "recipe": "modern", "learning_rate": 0.02}
+            synthetic.write_trial(tmp_path, steps(39 * points), seed=seed, variant=name, **fields)
+    (group,) = comparison.make_groups(records.read_study(tmp_path))
+    assert (group.label, [arm.value for arm in group.arms]) == ("conv3, modern", ["plain", "deep"])
+    assert "deep needs 3.0 times the iterations of plain" in report.summary(tmp_path)

@@ -52,6 +52,16 @@ names = st.one_of(st.sampled_from(FIELDS), st.sampled_from(FIELDS), misspelt)
 sweeps = st.tuples(
     st.sampled_from(SWEPT).map("sweep.{}".format), st.lists(scalars, max_size=3).map(tuple)
 )
+variants = st.dictionaries(
+    st.one_of(st.sampled_from(["a", "b", "../up"]), st.text(max_size=4)),
+    st.one_of(
+        st.builds(lambda value: {"weight_decay": value}, scalars),
+        st.builds(lambda value: {"augment": {"flip": value}}, scalars),
+        st.just({}),
+        scalars,
+    ),
+    max_size=3,
+).map(lambda value: ("variants", value))
 sensible = st.sampled_from(
     [
         ("max_epochs", 3), ("batch_size", 32), ("racing", False), ("weight_decay", 0.0005),
@@ -59,7 +69,9 @@ sensible = st.sampled_from(
         ("racing_slack", inf), ("parallel", "shard_map"), ("sweep.weight_decay", (0.0, 0.1)),
     ]
 )  # fmt: skip
-changes = st.lists(st.one_of(st.tuples(names, values), sensible, sensible, sweeps), max_size=3)
+changes = st.lists(
+    st.one_of(st.tuples(names, values), sensible, sensible, sweeps, variants), max_size=3
+)
 removed = st.one_of(st.just([]), st.just([]), st.lists(st.sampled_from(FIELDS), max_size=1))
 
 
@@ -165,11 +177,13 @@ def _run(arguments: list[str], cwd: Path) -> tuple[int, list[str]]:
         time.sleep(0.005)
 
 
-def _load(name: str, data_dir: str, fallback: str) -> data.Dataset:
+def _load(
+    name: str, data_dir: str, *, fallback: str, stream_size: int
+) -> data.Dataset | data.Stream:
     """As `data.load`, but nothing is downloaded and no large set is drawn."""
     if name in ("cifar10", "procedural") or fallback == "procedural":
         return tiny.make_dataset(name="procedural")
-    return load(name, data_dir)
+    return load(name, data_dir, stream_size=stream_size)
 
 
 def _child(arguments: list[str], cwd: Path, output: Path) -> None:
