@@ -17,7 +17,6 @@ from src.paper_claims import CLAIMS, UNTESTED, Claim
 from src.records import StudyRecord, read_study
 
 _HEADER = ("claim", "section", "the paper", "ours: 95% interval, n, data", "verdict", "records")
-_NO_RECORDS = "no records yet"
 
 
 def claims_table(experiments: Path, link: str) -> str:
@@ -52,7 +51,7 @@ def _rows(claim: Claim, study: StudyRecord | None, link: str) -> list[list[str]]
     """A row per group of the study's arms, such as its recipes."""
     first = [claim.text, claim.section, claim.number]
     if study is None:
-        return [[*first, _NO_RECORDS, "-", "-"]]
+        return [[*first, "no records yet", "-", "-"]]
     groups = comparison.make_groups(study)
     records = f"[{claim.study}]({link}{claim.study}/report.md)"
     count = budget.comparisons(groups)
@@ -70,7 +69,7 @@ def _finding(claim: Claim, study: StudyRecord, group: Group, count: int) -> tupl
     if baseline is None or baseline.value != claim.baseline or other is None:
         return "not compared", "-"
     if not baseline.fresh or not other.fresh:
-        return _NO_RECORDS, "-"
+        return "not measured yet", "-"
     if claim.measure == "iterations":
         return _iterations(claim, study, baseline, other, count)
     if not budget.has_budget(study):

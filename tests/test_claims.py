@@ -80,7 +80,7 @@ def test_iterations_that_were_not_reached_are_bounded_and_undecided(tmp_path, mo
 def test_a_study_without_records_or_of_other_arms_says_so(tmp_path, monkeypatch):
     assert "| no records yet | - | - |" in row(tmp_path, LOWER, monkeypatch)
     write_study(tmp_path / "s", {1: 0.3}, {})
-    assert "conv3, modern: no records yet | - |" in row(tmp_path, LOWER, monkeypatch)
+    assert "conv3, modern: not measured yet | - |" in row(tmp_path, LOWER, monkeypatch)
     assert "not compared | - |" in row(tmp_path, LOWER._replace(other="gelu"), monkeypatch)
 
 
