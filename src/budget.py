@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src import wording
+from src import paired, wording
 from src.comparison import ArmRecord, Group
 from src.paired import MEASURES, Estimate
 from src.records import StudyRecord
@@ -55,9 +55,11 @@ def table(study: StudyRecord, groups: Sequence[Group]) -> str:
         f" {'that of fixed parameters' if frozen else 'that of the trailing epoch, as seen'}, the"
         " gap is the test error minus it. In brackets the 95% interval of the difference from"
         f" {study.config['compare']['baseline']}, in points, paired by seed (Student's), widened"
-        f" for {count} comparison{'s' if count > 1 else ''} in a column (Bonferroni)."
+        f" for {count} comparison{'s' if count > 1 else ''} in a column (Bonferroni). The last"
+        " column is the geometric mean over pairs."
     )
-    header = ["group", "arm", "seeds", *MEASURES]
+    goal = f"times the iterations to {study.config['target_train_error']:.0%}"
+    header = ["group", "arm", "seeds", *MEASURES, goal]
     return f"{text}\n\n" + wording.table(header, rows)
 
 
@@ -68,7 +70,16 @@ def _row(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> list[s
         found = group.difference(arm, name, comparisons=count)
         beside = f" ({points(found.value)}: {bounds(found)})" if not math.isnan(found.value) else ""
         cells.append(wording.percent(mean) + (beside if arm is not group.baseline else ""))
-    return [group.label, arm.value, str(len(arm.fresh)), *cells]
+    return [group.label, arm.value, str(len(arm.fresh)), *cells, _times(study, group, arm, count)]
+
+
+def _times(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> str:
+    if group.baseline is None or arm is group.baseline:
+        return ""
+    target = study.config["target_train_error"]
+    before = group.baseline.fresh
+    found = paired.iterations_ratio(before, arm.fresh, target, comparisons=count)
+    return "not reached by all" if math.isnan(found.value) else ratio(found)
 
 
 def points(fraction: float) -> str:
@@ -84,11 +95,21 @@ def bounds(found: Estimate) -> str:
     return f"{points(low)} to {points(high)}"
 
 
+def ratio(found: Estimate) -> str:
+    """A ratio and its interval."""
+    known = f"{found.low:.2f} to {found.high:.2f}"
+    return f"{found.value:.2f} ({'no interval' if math.isnan(found.low) else known})"
+
+
 def interval(found: Estimate) -> str:
     """The interval and its number of pairs."""
-    pairs = f"n = {found.seeds} pair{'s' if found.seeds != 1 else ''} of seeds"
     known = not math.isnan(found.low)
-    return f"95% interval {bounds(found)}, {pairs}" if known else f"no interval, {pairs}"
+    return f"{f'95% interval {bounds(found)}' if known else 'no interval'}, {pairs(found)}"
+
+
+def pairs(found: Estimate) -> str:
+    """Their number."""
+    return f"n = {found.seeds} pair{'s' if found.seeds != 1 else ''} of seeds"
 
 
 def side(found: Estimate, equal: float = 0.0) -> int:

@@ -100,10 +100,9 @@ def _data(study: StudyRecord) -> str:
 
 
 def _interval(found: Estimate) -> str:
-    pairs = f"n = {found.seeds} pair{'s' if found.seeds != 1 else ''} of seeds"
     if math.isnan(found.low):
-        return f"no interval, {pairs}"
-    return f"95% interval {found.low:.2f} to {found.high:.2f}, {pairs}"
+        return f"no interval, {budget.pairs(found)}"
+    return f"95% interval {found.low:.2f} to {found.high:.2f}, {budget.pairs(found)}"
 
 
 def verdict(claim: Claim, found: Estimate, equal: float) -> str:

@@ -56,6 +56,7 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
     """Training error against epochs: every fresh seed at its arm's chosen rate."""
     target = study.config["target_train_error"]
     curves = paper.curves_beside(study)
+    tuned = any(len(arm.grid) > 1 for group in groups for arm in group.arms)
     note = "thin lines: seeds; thick: their median"
     handles = [key(f"{target:.0%} reached", color=DARK, marker="o", ls="", ms=4)]
     if curves:
@@ -66,7 +67,7 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
         handles += [key(f"paper, {n}", color=GREY, ls=_paper_dash(n), lw=2.2) for n in curves]
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
-        title="Training error by epoch, each at its own learning rate",
+        title=f"Training error by epoch{', each at its own learning rate' if tuned else ''}",
         ylabel=_MEASURES[study.config["measure"]],
         caption=_caption(study, note),
         handles=handles,

@@ -21,13 +21,16 @@ def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:
         for arm in group.arms
     ]
     seeds = len(study.config["selection_seeds"])
+    header = ["group", "arm", "chosen", "median iterations", "note"]
+    if all(len(arm.grid) == 1 for group in groups for arm in group.arms):
+        return "None was chosen: each arm has one.\n\n" + table(header, rows)
     text = (
         "Each arm has its own: the rate with the lowest median iterations to the target over"
         f" {seeds} selection seed{'s' if seeds > 1 else ''}; where several share it, the one with"
         " the lowest final training error. The answer is measured on other, fresh seeds."
         f" {_racing(study)}"
     )
-    return f"{text}\n\n" + table(["group", "arm", "chosen", "median iterations", "note"], rows)
+    return f"{text}\n\n" + table(header, rows)
 
 
 def _racing(study: StudyRecord) -> str:

@@ -123,5 +123,7 @@ def test_the_report_has_final_errors_and_their_differences(tmp_path):
         " to -1.7, n = 3 pairs of seeds)." in text
     )
     assert "| conv3, modern | tanh | 3 | 29.0% (-2.0: -2.3 to -1.7) |" in text
+    assert "| 1.00 (no interval) |" in text  # both arms come down alike
+    assert "None was chosen: each arm has one." in text
     for name in ("final_errors", "overfitting"):
         assert (tmp_path / f"{name}.svg").stat().st_size > 1000

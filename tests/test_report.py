@@ -125,9 +125,10 @@ def test_racing_is_said_as_it_was(study_dir, tmp_path):
         "A trial that the best rate so far had beaten to the target was stopped and is censored"
     )
     assert f"{beaten}, and so, by rule of thumb, was one 1.5 times slower" in compose(study_dir)
-    write_pair(tmp_path, [10], [20], racing_slack=INF)
+    grid = {"learning_rates": [0.02, 0.04]}
+    write_pair(tmp_path, [10], [20], racing_slack=INF, **grid)
     assert f"{beaten} (racing)." in compose(tmp_path)
-    write_pair(tmp_path, [10], [20], racing=False)
+    write_pair(tmp_path, [10], [20], racing=False, **grid)
     assert "No trial was stopped early." in compose(tmp_path)
 
 
