@@ -23,12 +23,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from src import files, locks, records, study, worker
+from src import files, locks, models, records, study, worker
 from src.locks import InUseError
 from src.progress import Display
 from src.records import TrialRecord
 from src.study import Task
-from src.trials import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, plain
+from src.trials import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, make_arms, plain
 from src.worker import Channel, Job, StopFlag
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -234,11 +234,15 @@ def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, A
 
 
 def question(config: Mapping[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a config that decide its numbers, and the digest of its data."""
+    """The fields of a config that decide its numbers, and the digests of its data and of functions
+    that its file defines.
+    """
     kept = {key: value for key, value in plain(config).items() if key not in RUNTIME_FIELDS}
     data = {key: value for key, value in kept["data"].items() if key not in WHERE_DATA_IS}
     kept["data"] = {**data, "name": provenance["dataset"], "digest": provenance["digest"]}
-    return kept
+    names = sorted({arm.settings["model"]["activation"] for arm in make_arms(config)})
+    own = {name: digest for name in names if (digest := models.own_source(name))}
+    return {**kept, "own_functions": own} if own else kept
 
 
 def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:

@@ -191,6 +191,9 @@ def test_scaled_tanh_maps_one_to_one():
         ("softmax", "unknown activation"),  # of jax.nn, but it mixes the numbers
         ("initializers", "unknown activation"),  # of jax.nn, but no function
         ("", "unknown activation"),
+        ("configs.nowhere.f", "No module named 'configs.nowhere'; a function of configs/NAME.py"),
+        ("configs.base.relu", "no attribute 'relu'"),
+        ("configs.base.ConfigDict", "ConfigDict is not a function that the file defines"),
     ],
 )
 def test_an_unknown_activation_comes_with_the_nearest(name, message):

@@ -6,7 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from src.models.activations import ACTIVATION_NAMES, get_activation
+from src.models.activations import ACTIVATION_NAMES, get_activation, own_source
 from src.models.alexnet import AlexNet
 from src.models.four_layer import Conv2Local2, Conv3
 from src.models.googlenet import GoogLeNet
@@ -22,6 +22,7 @@ __all__ = [
     "image_size",
     "make_model",
     "model_options",
+    "own_source",
 ]
 
 _MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {

@@ -1,0 +1,85 @@
+"""The study of one's own that the README shows, run as it stands there."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import prepare
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+SMALL = (
+    "--workdir=out", "--config.data.dir=data", "--config.batch_size=16", "--config.workers=2",
+    "--config.max_epochs=1.0", "--config.learning_rates=(0.02,)", "--config.fresh_seeds=(1,)",
+)  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """This project with the README's config file, and a small data set of that name."""
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(block.splitlines()) < 30
+    (tmp_path / "configs" / "mine.py").write_text(block)
+    write_cifar100(tmp_path / "data")
+    return tmp_path
+
+
+def write_cifar100(data_dir: Path) -> None:
+    dataset = tiny.make_dataset(64, 16)
+    folder = data_dir / "cifar100" / "3.0.2"
+    folder.mkdir(parents=True)
+    shape = dataset.train.images.shape[1:]
+    description = prepare.Description("cifar100", "3.0.2", "", "", shape, dataset.label_names)
+    splits = {
+        name: [
+            prepare.Example(prepare.record_id(name, i), png(image), int(label))
+            for i, (image, label) in enumerate(zip(*split, strict=True))
+        ]
+        for name, split in (("train", dataset.train), ("test", dataset.test))
+    }
+    prepare.write_folder(folder, description, splits)
+
+
+def png(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return content.getvalue()
+
+
+def run(project: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "src.main", "--config=configs/mine.py", *SMALL]
+    return subprocess.run(
+        command, cwd=project, capture_output=True, text=True, timeout=500, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_study_of_ones_own_runs_and_notices_another_function(project):
+    done = run(project)
+    assert done.returncode == 0, done.stderr
+    with (project / "out" / "results.csv").open() as file:
+        rows = {row["activation"]: row for row in csv.DictReader(file)}
+    own = "configs.mine.squared_relu"
+    assert rows.keys() == {"relu", own}
+    assert {row["dataset"] for row in rows.values()} == {"cifar100"}
+    metrics = [
+        (project / "out" / "trials" / row["trial"] / "metrics.csv").read_text().splitlines()[1]
+        for row in rows.values()
+    ]
+    assert metrics[0].split(",")[3] != metrics[1].split(",")[3]  # the loss: not ReLU by that name
+
+    mine = project / "configs" / "mine.py"
+    mine.write_text(mine.read_text().replace("(x) ** 2", "(x) ** 3"))
+    refused = run(project)
+    assert refused.returncode == 2
+    assert f"holds another study: own_functions.{own} was '" in refused.stderr
