@@ -72,13 +72,20 @@ def check_devices(config: Mapping[str, Any], devices: int) -> None:
 
 
 def check_data(config: Mapping[str, Any], shape: tuple[int, int, int], images: int) -> None:
-    """Refuses what the data set cannot give: larger crops, more images.
+    """Refuses what the data set cannot give: larger crops, more images, larger ones.
 
     Raises:
         ConfigError: Naming the field, its value and what there is.
     """
+    height, width, channels = shape
+    networks = {}
     for arm in make_arms(config):
-        _check_sizes(arm.settings, shape[:2], images)
+        _check_sizes(arm.settings, (height, width), images)
+        crop = arm.settings["augment"]["crop"]
+        network = (arm.settings["model"], (crop or height, crop or width, channels))
+        networks[repr(network)] = network
+    for model, taken in networks.values():
+        _check_image_size(model, taken)
 
 
 def _check_sizes(settings: Mapping[str, Any], size: tuple[int, int], images: int) -> None:
@@ -302,11 +309,23 @@ def _check_model(model: Mapping[str, Any]) -> None:
         kind = type(known[key])
         require(f"model.{key}", value, functools.partial(same_kind, kind=kind), describe(kind))
     try:
-        models.make_model(
-            model["name"], activation=model["activation"], init="modern", num_classes=10, **options
-        )
+        _make_model(model)
     except ValueError as error:
         raise ConfigError(f"config.model: {error}") from None
+
+
+def _check_image_size(model: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
+    if not models.takes(_make_model(model), shape):
+        made_for = models.image_size(model["name"])
+        raise ConfigError(
+            f"config.model.name = {model['name']!r} is made for images of {made_for} x {made_for}"
+            f" pixels; those of {shape[0]} x {shape[1]} are too small for it"
+        )
+
+
+def _make_model(model: Mapping[str, Any]) -> Any:
+    options = {key: value for key, value in model.items() if key != "name"}
+    return models.make_model(model["name"], init="modern", num_classes=10, **options)
 
 
 def _check_model_options(networks: Mapping[str, Any]) -> None:

@@ -149,3 +149,22 @@ def test_a_batch_that_does_not_split_over_the_devices():
     check_devices(tiny.make_config(batch_size=16), 8)
     with pytest.raises(ConfigError, match=r"batch_size = 20 cannot be split evenly .* try 16"):
         check_devices(tiny.make_config(batch_size=20), 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "crop", "size"), [("alexnet", 0, 32), ("lenet5", 28, 32), ("vgg11_cifar", 0, 16)]
+)
+def test_images_too_small_for_a_network(name, crop, size):
+    config = tiny.make_config(model__name=name, augment__crop=crop)
+    check_data(config | {"augment": config["augment"] | {"crop": 0}}, (227, 227, 3), 64)
+    side = crop or size
+    message = f"'{name}' is made for .* those of {side} x {side} are too small"
+    with pytest.raises(ConfigError, match=message):
+        check_data(config, (size, size, 3), 64)
+
+
+@pytest.mark.parametrize("swept", ["alexnet", "vgg11_cifar"])
+def test_every_network_of_a_sweep_needs_large_enough_images(swept):
+    sweep = {"model": {"name": ("conv3", swept)}}
+    with pytest.raises(ConfigError, match=f"'{swept}' is made for"):
+        check_data(tiny.make_config(sweep=sweep), (16, 16, 3), 64)

@@ -1,6 +1,7 @@
 """Every config is valid as it stands, and its arms train."""
 
 import importlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,22 +9,44 @@ import pytest
 
 import configs
 from src import config as checks
+from src import models
+from src.data import Dataset, Stream, image_shape, photos
+from src.data.stream import open_stream
 from src.named_studies import named_configs
 from src.program import Program
 from src.trials import make_arms
 from tests import tiny
 
+SLOW = ("alexnet_imagenet", "architectures")  # large images; GoogLeNet, which compiles long
 NAMES = sorted(
     path.stem
     for path in Path(str(configs.__file__)).parent.glob("*.py")
     if path.stem not in ("__init__", "base")
 )
-STEPS, BATCH = 2, 8
+STEPS, BATCH, TRAIN = 2, 8, 24
 
 
 def load(name: str) -> list[dict]:
     config = importlib.import_module(f"configs.{name}").get_config().to_dict()
     return [study for _, study in named_configs(config, {})]
+
+
+def make_dataset(config: dict, data_dir: Path) -> Dataset | Stream:
+    """Small images in memory, or large ones on disk where the config streams them."""
+    size = config["data"]["stream_size"]
+    if not size:
+        return tiny.make_dataset(TRAIN, 8, size=32)
+    photos.write_photos(data_dir, train=TRAIN, test=8, classes=3, sides=(size, size + 40))
+    return open_stream(photos.NAME, data_dir / photos.NAME / photos.VERSION, size)
+
+
+def narrow(settings: dict) -> dict:
+    """What a trial does, with few images, and networks a sixteenth as wide where they can be."""
+    model, held_out = settings["model"], min(settings["validation_images"], BATCH)
+    if "width" in models.model_options(model["name"]):
+        model = model | {"width": 0.0625}
+    few = {"batch_size": BATCH, "validation_images": held_out, "train_images": 0}
+    return settings | few | {"model": model}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,22 +55,26 @@ def test_a_config_says_how_it_is_run(name):
     assert f"--config=configs/{name}.py" in text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_config_is_valid_and_trains_two_steps(name):
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NAMES]
+)
+def test_a_config_is_valid_and_trains_two_steps(name, tmp_path):
+    dataset = make_dataset(load(name)[0], tmp_path)
     chosen = {}
     for config in load(name):
         checks.check_config(config)
+        checks.check_data(config, image_shape(dataset), 1_000_000)
         first, *_, last = [*make_arms(config), *make_arms(config)]
         chosen |= {arm.name: arm for arm in (first, last)}
     for arm in chosen.values():
-        program = Program(
-            arm.settings | {"batch_size": BATCH, "train_images": 0},
-            tiny.make_dataset(16, 8, size=32),
-            "pmap",
-        )
+        program = Program(narrow(arm.settings), dataset, "pmap")
         step_fn = program.prepare(0, arm.learning_rates[0], STEPS)
-        indices = np.arange(STEPS * BATCH).reshape(STEPS, BATCH) % 16
-        state, wrong, loss = step_fn(program.start(0), iter([indices]))
+
+        def draw(first: int, steps: int) -> np.ndarray:
+            return np.arange(first * BATCH, (first + steps) * BATCH).reshape(steps, BATCH) % 16
+
+        batches = itertools.islice(program.batches(draw, 0, STEPS), STEPS)
+        state, wrong, loss = step_fn(program.start(0), batches)
         assert int(state.step) == STEPS
         assert np.all(wrong <= BATCH)
         assert np.all(np.isfinite(loss))

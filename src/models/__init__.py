@@ -5,6 +5,8 @@ import difflib
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from src.models.activations import ACTIVATION_NAMES, get_activation, own_source
 from src.models.alexnet import AlexNet
@@ -23,6 +25,7 @@ __all__ = [
     "make_model",
     "model_options",
     "own_source",
+    "takes",
 ]
 
 _MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
@@ -81,6 +84,18 @@ def model_options(name: str) -> dict[str, Any]:
         for field in dataclasses.fields(module)
         if field.name not in (*_COMMON, *fixed)
     }
+
+
+def takes(model: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Whether images of that height, width and channels are large enough for every layer.
+
+    Nothing is computed.
+    """
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *shape)))
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):  # a layer left without a pixel
+        return False
+    return True
 
 
 def image_size(name: str) -> int:
