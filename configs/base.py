@@ -108,4 +108,5 @@ def get_config() -> ConfigDict:
     # How it is run: these change no number.
     config.parallel = "pmap"  # or "shard_map"
     config.workers = 0  # trials side by side; 0: one per core without an accelerator, else one
+    config.tensorboard = True  # event files beside metrics.csv, for who looks while it runs
     return config

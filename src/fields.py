@@ -23,7 +23,7 @@ FIELDS: dict[str, type] = {
     "learning_rates": tuple, "selection_seeds": tuple, "fresh_seeds": tuple,
     "racing": bool, "racing_slack": object, "thresholds": tuple,
     "compare.field": str, "compare.baseline": object,
-    "parallel": str, "workers": int,
+    "parallel": str, "workers": int, "tensorboard": bool,
 }
 RECIPE_FIELDS: dict[str, type] = {  # of every recipes.NAME
     "input": str, "init": str, "momentum": float, "bias_rate": float, "shuffle": bool,

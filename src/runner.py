@@ -130,7 +130,8 @@ class Runner:
     def _job(self, task: Task) -> Job:
         directory = self.workdir / "trials" / task.trial.name
         data_dir, parallel = self.config["data"]["dir"], self.config["parallel"]
-        return Job(task, directory, data_dir, parallel, self.provenance)
+        tensorboard = self.config["tensorboard"]
+        return Job(task, directory, data_dir, parallel, tensorboard, self.provenance)
 
     def _in_process(self) -> tuple[Channel, ...]:
         return () if self.workers > 1 else (self.channel,)

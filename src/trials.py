@@ -20,7 +20,7 @@ STUDY_FIELDS = (
     "compare",
 )
 # Fields that change no number: a study may go on with other values of these.
-RUNTIME_FIELDS = ("parallel", "workers")
+RUNTIME_FIELDS = ("parallel", "workers", "tensorboard")
 VARIANT = "variant"  # column of results.csv
 WHERE_DATA_IS = ("dir", "fallback", "digest")  # the same of `data`: not part of the question
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from src import environment, locks
 from src.data import DataError
+from src.event_files import EventFile
 from src.study import Task
 
 MADE_BY = ("device", "jax_version", "commit")  # of a trial: each may change when it goes on
@@ -27,6 +28,7 @@ class Job:
     directory: Path  # of the trial
     data_dir: str
     parallel: Parallel
+    tensorboard: bool
     provenance: dict[str, Any]
 
 
@@ -95,8 +97,12 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
     made_by = {key: job.provenance[key] for key in MADE_BY}
     run = train.Run(trial, program.images, job.directory, job.task.limits, made_by)
 
+    events = EventFile(job.directory) if job.tensorboard else None
+
     def on_point(run: train.Run) -> None:
         _end_with_study(channel)  # where the kernel does not see to it
+        if events:
+            events.update(run.progress.rows)
         channel.points.put((trial.name, "point", run.position()))
 
     try:
@@ -110,6 +116,9 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
             )
     except train.Interrupted:
         return None
+    finally:
+        if events:
+            events.close()
     return row(job, outcome)
 
 

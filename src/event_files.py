@@ -1,0 +1,85 @@
+"""Points of a trial for TensorBoard, beside metrics.csv: `tensorboard --logdir runs/NAME/trials`.
+
+A process writes a file of its own, from the first point on: what a killed process wrote, which may
+run ahead of the checkpoint that its successor goes on from, is replaced. The records stay what
+counts; where these files cannot be written, training goes on without them.
+"""
+
+import io
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+PREFIX = "events.out.tfevents."  # by which TensorBoard knows its files
+KEYS = ("iteration", "epoch")  # of a point; all else in it is drawn
+VERSION = "brain.Event:2"
+
+
+class EventFile:
+    """The event file of one trial, written by this process."""
+
+    def __init__(self, trial_dir: Path):
+        """Nothing is written before the first point."""
+        self.trial_dir = trial_dir
+        self.file: BinaryIO | None = None
+        self.written = 0  # rows
+
+    def update(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds the rows of metrics.csv that are not yet in it; at first, all of them."""
+        try:
+            if self.file is None:
+                self.file, self.written = self._open(), 0
+                self.file.write(_record(file_version=VERSION))
+            for row in rows[self.written :]:
+                self.file.write(_point(row))
+            self.file.flush()
+            self.written = len(rows)
+        except OSError:  # half a point may be in it: the next one starts another file
+            self.close()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self.file is not None:
+            with suppress(OSError):
+                self.file.close()
+        self.file = None
+
+    def _open(self) -> BinaryIO:
+        """A new file, in the place of all others."""
+        old = sorted(self.trial_dir.glob(f"{PREFIX}*"))
+        newest = max((_number(path) for path in old), default=0)
+        # TensorBoard reads the files of a folder by name, and none a second time
+        file = (self.trial_dir / f"{PREFIX}{max(int(time.time()), newest + 1)}").open("wb")
+        for path in old:
+            path.unlink()
+        return file
+
+
+def _number(path: Path) -> int:
+    text = path.name.removeprefix(PREFIX)
+    return int(text) if text.isdecimal() else 0
+
+
+def _point(row: Mapping[str, Any]) -> bytes:
+    from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
+
+    numbers = {name: value for name, value in row.items() if name not in KEYS}
+    values = [
+        Summary.Value(tag=name, simple_value=value)
+        for name, value in numbers.items()
+        if not math.isnan(value)  # not measured at this point
+    ]
+    return _record(step=row["iteration"], summary=Summary(value=values))
+
+
+def _record(**content: Any) -> bytes:
+    """An event as it stands in the file: its length, itself, and checksums of both."""
+    from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415
+    from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
+
+    framed = io.BytesIO()
+    RecordWriter(framed).write(Event(wall_time=time.time(), **content).SerializeToString())
+    return framed.getvalue()
