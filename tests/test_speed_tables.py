@@ -31,6 +31,17 @@ def test_without_pytorch_there_is_no_ratio():
     assert "| PyTorch, channels last | not measured: not installed |" in text
 
 
+def test_what_measuring_costs_a_step_and_a_study():
+    record = {
+        "recording": {"milliseconds": {"with": [11.0, 20.2], "without": [10.0, 20.0]}},
+        "evaluate": {"seconds": {"evaluate": 1.0, "save": 0.5}},
+        "study": {"trials": 3, "train": 200.0, "measure": 3.0, "save": 1.0},
+    }
+    costs = dict(tables.measuring(record))
+    assert costs["online training error, of a step"] == "+5.5%"  # between 10% and 1%
+    assert costs["both, in the 3 trials of relu_vs_tanh"] == "2.0% of training"
+
+
 def test_tables_replace_what_stands_between_the_marks():
     text = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
     assert tables.insert(text, "new") == text.replace("old", "new")

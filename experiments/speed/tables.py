@@ -100,12 +100,14 @@ def measuring(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Cost of each kind of measuring."""
     times = record["recording"]["milliseconds"]
     cost = np.median(np.asarray(times["with"]) / np.asarray(times["without"])) - 1
-    seconds = record["evaluate"]["seconds"]
+    seconds, whole = record["evaluate"]["seconds"], record["study"]
+    share = (whole["measure"] + whole["save"]) / whole["train"]
     return [
         ("", "cost"),
         ("online training error, of a step", f"{cost:+.1%}"),
         ("test error: 10,000 images", f"{seconds['evaluate']:.2f} s"),
         ("saving a checkpoint", f"{seconds['save']:.2f} s"),
+        (f"both, in the {whole['trials']} trials of relu_vs_tanh", f"{share:.1%} of training"),
     ]
 
 

@@ -47,10 +47,10 @@ class Laboratory:
         return said.getvalue()
 
     def run_half(self, workdir: Path) -> None:
-        """Stops, as by Ctrl-C, with two trials finished and the third begun."""
+        """Stops, as by Ctrl-C, with all but one trial finished and the last begun."""
 
         def interrupt() -> None:
-            while len(subject.finished(workdir)) < 2 or not _begun(workdir):
+            while len(subject.finished(workdir)) < 7 or not _begun(workdir):
                 time.sleep(0.002)
             os.kill(os.getpid(), signal.SIGINT)
 
