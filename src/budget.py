@@ -97,8 +97,14 @@ def bounds(found: Estimate) -> str:
 
 def ratio(found: Estimate) -> str:
     """A ratio and its interval."""
-    known = f"{found.low:.2f} to {found.high:.2f}"
-    return f"{found.value:.2f} ({'no interval' if math.isnan(found.low) else known})"
+    known = not math.isnan(found.low)
+    return f"{found.value:.2f} ({ratio_bounds(found) if known else 'no interval'})"
+
+
+def ratio_bounds(found: Estimate) -> str:
+    """Such as `0.85 to 1.91`; what is beyond reason is not given in figures."""
+    low = f"{found.low:.2f}" if found.low >= 0.01 else "below 0.01"
+    return f"{low} to {f'{found.high:.2f}' if found.high <= 100 else 'above 100'}"
 
 
 def interval(found: Estimate) -> str:

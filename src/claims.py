@@ -102,7 +102,7 @@ def _data(study: StudyRecord) -> str:
 def _interval(found: Estimate) -> str:
     if math.isnan(found.low):
         return f"no interval, {budget.pairs(found)}"
-    return f"95% interval {found.low:.2f} to {found.high:.2f}, {budget.pairs(found)}"
+    return f"95% interval {budget.ratio_bounds(found)}, {budget.pairs(found)}"
 
 
 def verdict(claim: Claim, found: Estimate, equal: float) -> str:

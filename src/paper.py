@@ -14,6 +14,7 @@ from src.records import StudyRecord, TrialRecord
 
 PATH = Path(__file__).parent.parent / "experiments" / "reference" / "figure1_paper.csv"
 DATASETS = ("cifar10", "cifar10-jpeg")  # what its curves may be laid beside
+NETS = ("conv3", "conv3_fc64", "conv2_local2")  # those that may be the figure's
 POINT_EPOCHS = 0.2  # a point is the error of 10,000 of the 50,000 training images
 POINTS = (1, 2, 3, 4, 5)  # where ours are compared with the paper's
 TOLERANCE = 0.03
@@ -54,9 +55,10 @@ def ratio(curves: Mapping[str, Curve], baseline: str, other: str, threshold: flo
 
 
 def curves_beside(study: StudyRecord) -> dict[str, Curve]:
-    """The curves where ours may be laid beside them: activations, on CIFAR-10. Else none."""
-    activations = study.config["compare"]["field"] == "activation"
-    return read_curves() if activations and study.header["dataset"] in DATASETS else {}
+    """The curves where ours may be laid beside them: activations in one of NETS, on CIFAR-10."""
+    config, dataset = study.config, study.header["dataset"]
+    alike = config["model"]["name"] in NETS and dataset in DATASETS
+    return read_curves() if alike and config["compare"]["field"] == "activation" else {}
 
 
 def ratios_beside(study: StudyRecord, thresholds: Sequence[float]) -> dict[float, Ratio]:

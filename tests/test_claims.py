@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from configs import ablations, relu_vs_tanh
-from src import claims, report
+from src import budget, claims, report
 from src.named_studies import named_configs
 from src.paired import Estimate
 from src.paper_claims import CLAIMS, UNTESTED, Claim
@@ -55,6 +55,18 @@ def row(folder: Path, claim: Claim, monkeypatch) -> str:
 )
 def test_a_verdict_is_said_only_where_the_interval_lies_on_one_side(claim, found, words):
     assert claims.verdict(claim, found, 1.0 if claim is SLOWER else 0.0) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.5, 2.0, "0.50 to 2.00"),
+        (0.001, 2000, "below 0.01 to above 100"),
+        (0.01, 100, "0.01 to 100.00"),
+    ],
+)
+def test_bounds_of_a_ratio_beyond_reason_are_not_given_in_figures(low, high, words):
+    assert budget.ratio_bounds(Estimate(1.0, low, high, 2)) == words
 
 
 def test_a_row_has_number_interval_pairs_data_verdict_and_link(tmp_path, monkeypatch):

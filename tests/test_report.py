@@ -65,6 +65,8 @@ def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     assert "**Procedural images are drawn by code: they are not CIFAR-10" in text
     assert "six times" not in text
     assert "Distance to the paper's curves" not in text
+    write_pair(tmp_path, [10], [20], model={"name": "lenet5", "activation": "relu"})
+    assert "six times" not in compose(tmp_path)
 
 
 def test_one_seed_gives_no_interval_and_few_a_weak_one(tmp_path):
