@@ -40,6 +40,8 @@ CLAIMS: tuple[Claim, ...] = (
           f"{_ABLATIONS}/activations", "relu", "sigmoid", "iterations", "larger"),
     Claim("Local response normalization lowers the test error", "3.3", "13% to 11%, CIFAR-10",
           f"{_ABLATIONS}/lrn", "none", "paper", "test error", "smaller"),
+    Claim("The same, in the net of those 13%", "3.3", "13% to 11%, CIFAR-10",
+          f"{_ABLATIONS}/lrn_local", "none", "paper", "test error", "smaller"),
     Claim("Overlapping pooling lowers the test error", "3.4", "-0.4 points top-1, ImageNet",
           f"{_ABLATIONS}/pooling", "2x2", "overlapping", "test error", "smaller"),
     Claim("Overlapping pooling overfits slightly less", "3.4", "-",
