@@ -36,9 +36,10 @@ def claims_table(experiments: Path, link: str) -> str:
     text = (
         "Ours is what was measured on small nets and few images, as each study says; *holds* and"
         " *does not hold* are said of the direction, where the whole interval lies on one side."
-        " Pairs of the same seed, Student's interval: few pairs decide little. Where a study"
-        " compares several arms its intervals are widened so that all of them hold together with"
-        f" 95% probability (Bonferroni); of the {len(rows)} rows here some may err all the same."
+        " Pairs of the same seed, Student's interval: few pairs decide little. Where several rows"
+        " put the same question to one study, their intervals are widened so that all of them hold"
+        f" together with 95% probability (Bonferroni); of all {len(rows)} rows some may err all the"
+        " same."
     )
     return f"{text}\n\n{wording.table(_HEADER, rows)}"
 
@@ -54,7 +55,8 @@ def _rows(claim: Claim, study: StudyRecord | None, link: str) -> list[list[str]]
         return [[*first, "no records yet", "-", "-"]]
     groups = comparison.make_groups(study)
     records = f"[{claim.study}]({link}{claim.study}/report.md)"
-    count = budget.comparisons(groups)
+    alike = [c for c in CLAIMS if (c.study, c.measure) == (claim.study, claim.measure)]
+    count = len(alike) * len(groups)
     return [
         [*first, f"{group.label}: {ours}", verdict, records]
         for group in groups

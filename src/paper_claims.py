@@ -66,7 +66,6 @@ CLAIMS: tuple[Claim, ...] = (
 UNTESTED: tuple[Untested, ...] = (
     Untested("The whole network on ImageNet (2012), one net", "6, Table 2",
              "40.7% top-1, 18.2% top-5 error (Caffe's release: 57.1% and 80.2% right)",
-             "needs ImageNet and a GPU: `--config.model.name=alexnet --config.recipe=cuda_convnet"
-             " --config.data.name=imagenet2012 --config.data.stream_size=256`"),
+             "needs ImageNet and a GPU: `python -m src.main --config=configs/alexnet_imagenet.py`"),
 )
 # fmt: on

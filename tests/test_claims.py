@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from configs import ablations, relu_vs_tanh
 from src import budget, claims, report
@@ -76,6 +77,14 @@ def test_a_row_has_number_interval_pairs_data_verdict_and_link(tmp_path, monkeyp
         "| t | 3.3 | -2 points | conv3, modern: test error -2.0 points (95% interval -2.3 to -1.7,"
         " n = 3 pairs of seeds, cifar10-jpeg) | holds | [s](experiments/s/report.md) |"
     )
+
+
+def test_rows_of_one_study_and_measure_share_its_error_probability(tmp_path, monkeypatch):
+    write_study(tmp_path / "s", {1: 0.30, 2: 0.32, 3: 0.31}, {1: 0.28, 2: 0.301, 3: 0.289})
+    monkeypatch.setattr(claims, "CLAIMS", (LOWER, LOWER, SLOWER))
+    half = 0.001 / 3**0.5 * stats.t.ppf(1 - 0.025 / 2, 2)  # as above, for two
+    low, high = math.floor(1000 * (-0.02 - half)) / 10, math.ceil(1000 * (-0.02 + half)) / 10
+    assert f"95% interval {low} to {high}, n = 3" in claims.claims_table(tmp_path, "")
 
 
 def test_iterations_that_were_not_reached_are_bounded_and_undecided(tmp_path, monkeypatch):
