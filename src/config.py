@@ -45,6 +45,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_names(config)
     _check_numbers(config)
     _check_recipe(config)
+    _check_model_names(config["model"])  # even where a sweep takes their place
     _check_model_options(config["model_options"])
     _check_sweep(config)
     arms = make_arms(config)
@@ -295,11 +296,7 @@ def _check_folder(arm: str) -> None:
 
 def _check_model(model: Mapping[str, Any]) -> None:
     options = {key: value for key, value in model.items() if key not in ("name", "activation")}
-    one_of("model.name", model["name"], models.MODEL_NAMES)
-    try:
-        models.get_activation(model["activation"])
-    except ValueError as error:
-        raise ConfigError(f"config.model.activation = {model['activation']!r}: {error}") from None
+    _check_model_names(model)
     known = models.model_options(model["name"])
     for key, value in options.items():
         if key not in known:
@@ -312,6 +309,14 @@ def _check_model(model: Mapping[str, Any]) -> None:
         _make_model(model)
     except ValueError as error:
         raise ConfigError(f"config.model: {error}") from None
+
+
+def _check_model_names(model: Mapping[str, Any]) -> None:
+    one_of("model.name", model["name"], models.MODEL_NAMES)
+    try:
+        models.get_activation(model["activation"])
+    except ValueError as error:
+        raise ConfigError(f"config.model.activation = {model['activation']!r}: {error}") from None
 
 
 def _check_image_size(model: Mapping[str, Any], shape: tuple[int, int, int]) -> None:

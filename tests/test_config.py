@@ -24,6 +24,12 @@ def refusal(config: dict[str, Any]) -> str:
     return str(error.value)
 
 
+def test_a_value_is_checked_even_where_a_sweep_takes_its_place():
+    swept = {"model": {"activation": ("relu", "tanh")}}
+    config = tiny.make_config(sweep=swept, model__activation="rleu")
+    assert "did you mean 'relu'?" in refusal(config)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
