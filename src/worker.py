@@ -139,7 +139,7 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)  # each holds the data set on the devices
 def _program(settings: str, data_dir: str, parallel: Parallel, digest: str) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process."""
     from src.program import Program  # noqa: PLC0415
