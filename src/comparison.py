@@ -1,6 +1,6 @@
 """From a study's records to what it compares: groups of arms, each at its own learning rate."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,11 @@ def make_groups(study: StudyRecord) -> tuple[Group, ...]:
         )
         for fields, arms in members.values()
     )
+
+
+def rates_were_chosen(groups: Sequence[Group]) -> bool:
+    """Whether an arm had more than one learning rate."""
+    return any(len(arm.grid) > 1 for group in groups for arm in group.arms)
 
 
 def planned_trials(study: StudyRecord) -> int:

@@ -1,14 +1,15 @@
 """Records to figures, as PNG and SVG.
 
 training_error   Fig. 1 of the paper with our seeds, the paper's curves behind
-learning_rates   iterations to the target against learning rate
+learning_rates   iterations to the target against learning rate, where one was chosen
 ratios           ratio of iterations against training error, the paper's beside
 curves           of networks: loss and errors against iterations and seconds
 final_errors, overfitting   of trials that all train equally long, see src/budget_figures.py
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,29 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from src import analysis, budget, budget_figures, canvas, curves, networks, paper
 from src.analysis import Ratio
 from src.canvas import DARK, GREY, count_seeds, key, look
-from src.comparison import ArmRecord, Group, make_groups
+from src.comparison import ArmRecord, Group, make_groups, rates_were_chosen
 from src.records import StudyRecord
 
 _MEASURES = {
     "online": "training error, trailing epoch",
     "frozen": "training error, parameters fixed",
 }
-NAMES = ("training_error", "learning_rates", "ratios")
 
 
 def write_figures(study_dir: Path, study: StudyRecord) -> None:
-    """Draws every figure of NAMES into the folder of the study."""
+    """Draws every figure that the study has data for into its folder."""
     groups = make_groups(study)
+    figures: dict[str, Callable[..., Figure]] = {"training_error": training_error, "ratios": ratios}
+    if rates_were_chosen(groups):
+        figures["learning_rates"] = learning_rates
     if networks.compares_networks(study):
-        with canvas.style():
-            canvas.save(curves.curves(study, groups), study_dir / "curves")
+        figures["curves"] = curves.curves
     if budget.has_budget(study):
-        note = count_seeds(*(len(arm.fresh) for group in groups for arm in group.arms))
-        for name, figure in (
-            ("final_errors", budget_figures.final_errors),
-            ("overfitting", budget_figures.overfitting),
-        ):
-            with canvas.style():
-                canvas.save(figure(study, groups, _caption(study, note)), study_dir / name)
-    for name, draw in zip(NAMES, (training_error, learning_rates, ratios), strict=True):
+        seeds = count_seeds(*(len(arm.fresh) for group in groups for arm in group.arms))
+        caption = _caption(study, seeds)
+        figures["final_errors"] = partial(budget_figures.final_errors, caption=caption)
+        figures["overfitting"] = partial(budget_figures.overfitting, caption=caption)
+    for name, draw in figures.items():
         with canvas.style():
             canvas.save(draw(study, groups), study_dir / name)
 
@@ -56,7 +55,7 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
     """Training error against epochs: every fresh seed at its arm's chosen rate."""
     target = study.config["target_train_error"]
     curves = paper.curves_beside(study)
-    tuned = any(len(arm.grid) > 1 for group in groups for arm in group.arms)
+    tuned = rates_were_chosen(groups)
     note = "thin lines: seeds; thick: their median"
     handles = [key(f"{target:.0%} reached", color=DARK, marker="o", ls="", ms=4)]
     if curves:
@@ -80,9 +79,15 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
         arms = [_draw_seeds(axes, arm, i, bool(curves)) for i, arm in enumerate(group.arms)]
         axes.legend(handles=arms, loc="upper right", fontsize=8 if len(arms) <= 4 else 6.5)
         axes.set(xlabel="epochs", xlim=(-0.01 * axes.get_xlim()[1], None))
-        axes.set_ylim(max(0, target - 0.1), 0.9)
+        axes.set_ylim(max(0, min(target - 0.1, _lowest(groups) - 0.02)), 0.9)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
+
+
+def _lowest(groups: Sequence[Group]) -> float:
+    """The lowest training error: below the target where trials do not stop there."""
+    trials = [trial for group in groups for arm in group.arms for trial in arm.fresh]
+    return min((trial.metrics["train_error"].min(initial=1.0) for trial in trials), default=1.0)
 
 
 def _draw_seeds(axes: Axes, arm: ArmRecord, index: int, with_points: bool) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src import budget, figures, networks, paper, readme, tables, webpage, wording
-from src.comparison import Group, make_groups, planned_trials
+from src.comparison import Group, make_groups, planned_trials, rates_were_chosen
 from src.files import RecordError, write_atomic
 from src.records import StudyRecord, read_study
 
@@ -75,7 +75,9 @@ def compose(study: StudyRecord) -> str:
         "![Training error by epoch](training_error.png)",
         "## Learning rates",
         tables.learning_rates(study, groups),
-        "![Iterations to the target by learning rate](learning_rates.png)",
+        "![Iterations to the target by learning rate](learning_rates.png)"
+        if rates_were_chosen(groups)
+        else "",
         "## By training error",
         tables.thresholds(study, groups),
         "![Ratio of iterations by training error](ratios.png)",

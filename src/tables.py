@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from src import analysis, paper, wording
-from src.comparison import ArmRecord, Group, was_raced
+from src.comparison import ArmRecord, Group, rates_were_chosen, was_raced
 from src.progress import duration
 from src.records import Row, StudyRecord, TrialRecord
 from src.wording import table
@@ -22,7 +22,7 @@ def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:
     ]
     seeds = len(study.config["selection_seeds"])
     header = ["group", "arm", "chosen", "median iterations", "note"]
-    if all(len(arm.grid) == 1 for group in groups for arm in group.arms):
+    if not rates_were_chosen(groups):
         return "None was chosen: each arm has one.\n\n" + table(header, rows)
     text = (
         "Each arm has its own: the rate with the lowest median iterations to the target over"

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from src import canvas, comparison, figures, records
 from tests import synthetic
 
+NAMES = ("training_error", "learning_rates", "ratios")
+
 
 @pytest.fixture(scope="module")
 def study_dir(tmp_path_factory) -> Path:
@@ -42,7 +44,7 @@ def test_the_same_records_give_the_same_bytes(study_dir, tmp_path):
         with matplotlib.rc_context({"font.size": 20 if name == "second" else 5}):
             figures.write_figures(tmp_path / name, study)
     drawn = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert drawn == sorted(f"{name}.{kind}" for name in figures.NAMES for kind in ("png", "svg"))
+    assert drawn == sorted(f"{name}.{kind}" for name in NAMES for kind in ("png", "svg"))
     for name in drawn:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -60,7 +62,7 @@ def test_fig_1_has_every_fresh_seed_and_the_papers_curves_behind(study_dir):
     assert {"conv3, cuda_convnet", "conv3, modern"} <= set(texts(figure).splitlines())
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_figure_says_its_data_and_device(study_dir, name):
     assert "data: cifar10-jpeg; device: 1 x cpu (AMD EPYC)" in texts(draw(study_dir, name))
 
@@ -112,7 +114,7 @@ def test_ratios_are_of_medians_and_open_where_censored(study_dir):
     assert exact[:, 1] == pytest.approx([4.0, 4.3, 4.6, 5.0], abs=0.1)
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [1, 8])
 def test_any_number_of_values_can_be_compared(tmp_path, name, count):
     names = ["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "celu", "selu"][:count]
@@ -125,7 +127,7 @@ def test_any_number_of_values_can_be_compared(tmp_path, name, count):
         FigureCanvasAgg(draw(tmp_path, name)).draw()
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("trials", ["none", "diverged"])
 def test_a_study_with_nothing_to_show_can_be_drawn(tmp_path, name, trials):
     synthetic.write_header(tmp_path)

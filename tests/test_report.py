@@ -181,10 +181,10 @@ def test_the_command_redraws_the_same_bytes_from_records(tmp_path, capsys):
         written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
     assert [path.name for path in files] == [
-        "learning_rates.png", "learning_rates.svg", "ratios.png", "ratios.svg", "report.html",
-        "report.md", "results.csv", "study.json", "training_error.png", "training_error.svg",
+        "ratios.png", "ratios.svg", "report.html", "report.md", "results.csv", "study.json",
+        "training_error.png", "training_error.svg",
     ]  # fmt: skip
-    for name in ("training_error", "learning_rates", "ratios"):
+    for name in ("training_error", "ratios"):
         assert f"]({name}.png)" in (study_dir / "report.md").read_text()
     assert "tanh needs" in capsys.readouterr().out
 
