@@ -153,6 +153,28 @@ def test_one_step_is_the_mean_gradient_of_the_batch():
     )
 
 
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    exponentials = np.exp(logits.astype(np.float64))
+    shares = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return float(-np.log(shares[np.arange(len(labels)), labels]).mean())
+
+
+def test_auxiliary_classifiers_weigh_three_tenths_and_the_main_one_is_recorded():
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 2, 1, 2], np.int32)
+    main, first, second = rng.normal(0, 2, (3, 4, 3)).astype(np.float32)
+    main_loss, *others = (cross_entropy(x, labels) for x in (main, first, second))
+    together, (loss, logits) = train_step.losses(
+        tuple(map(jnp.asarray, (main, first, second))), jnp.asarray(labels)
+    )
+    np.testing.assert_allclose(together, main_loss + 0.3 * sum(others), rtol=1e-5)
+    np.testing.assert_allclose(loss, main_loss, rtol=1e-5)
+    np.testing.assert_array_equal(logits, main)
+    alone, (loss, logits) = train_step.losses(jnp.asarray(main), jnp.asarray(labels))
+    np.testing.assert_allclose([alone, loss], main_loss, rtol=1e-5)
+    np.testing.assert_array_equal(logits, main)
+
+
 # --- Devices. ---
 
 

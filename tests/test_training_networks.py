@@ -1,0 +1,65 @@
+"""Every network trains through the same program, and on eight devices as on one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from src import models
+from src.program import Program
+from src.train_step import TrainState
+from src.trials import make_arms
+from tests import tiny
+
+STEPS, BATCH = 2, 16
+# The smallest images that a network takes, where these are not of 32 pixels.
+SIZES = {"alexnet": 67, "alexnet_cifar": 8, "googlenet_cifar": 8, "lenet5_modern": 16}
+SIZES |= dict.fromkeys(("conv3", "conv3_fc64", "conv2_local2"), 8)
+FAST = ("conv3", "lenet5_modern", "alexnet_cifar")  # to compile
+
+
+@pytest.fixture(autouse=True)
+def compiled_fast() -> Iterator[None]:
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def train(program: Program, state: TrainState) -> tuple[TrainState, np.ndarray, np.ndarray]:
+    program.start = lambda seed: state  # not compiled again
+    step_fn = program.prepare(0, 0.02, STEPS)
+    return step_fn(state, iter([np.tile(np.arange(BATCH), (STEPS, 1))]))
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    narrow = {"width": 0.0625} if "width" in models.model_options(name) else {}
+    config = tiny.make_config(
+        model__name=name,
+        model__activation="tanh",  # of so few ReLUs some would be dead, and never learn
+        model_options={name: narrow},
+        batch_size=BATCH,
+    )
+    (arm,) = make_arms(config)
+    return arm.settings
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in models.MODEL_NAMES],
+)
+def test_a_network_trains_on_eight_devices_as_on_one(monkeypatch, name):
+    dataset = tiny.make_dataset(BATCH, 8, size=SIZES.get(name, 32))
+    program, devices = Program(settings_of(name), dataset), jax.devices()
+    assert len(program.devices) == 8
+    begun = jax.device_get(program.start(0))
+    many, wrong, loss = jax.device_get(train(program, begun))
+    monkeypatch.setattr(jax, "devices", lambda: devices[:1])
+    one, wrong_too, loss_too = jax.device_get(train(Program(settings_of(name), dataset), begun))
+    np.testing.assert_array_equal(wrong, wrong_too)
+    np.testing.assert_allclose(loss, loss_too, rtol=1e-4)
+    leaves = zip(*(jax.tree.leaves(s.params) for s in (begun, many, one)), strict=True)
+    for before, ours, theirs in leaves:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+        assert np.any(ours != before)
