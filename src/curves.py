@@ -22,7 +22,7 @@ COLUMNS = {  # of metrics.csv -> in words
 
 def curves(study: StudyRecord, groups: Sequence[Group]) -> Figure:
     """A row per column, each by iterations and by seconds: every fresh seed at its arm's rate."""
-    arms = [(group, arm) for group in groups for arm in group.arms]
+    arms = [(group, arm) for group in groups for arm in group.arms if arm.fresh]
     named = len(groups) > 1
     handles = [
         key(_label(group, arm, named), color=look(i)[0], ls=look(i)[1], lw=1.4)
@@ -45,6 +45,7 @@ def curves(study: StudyRecord, groups: Sequence[Group]) -> Figure:
             _draw(axes, arm, i, column, time)
         axes.set_xlabel(TIMES[time])
         if column != "train_loss":
+            axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))

@@ -69,7 +69,7 @@ def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float) -> str:
     for time, words in TIMES.items():
         times = [[first(t, column, goal, time) for t in arm.fresh] for arm in (net, other)]
         medians = " against ".join(_count(analysis.median(each)) for each in times)
-        found.append(f"{verdict(*times)} in {words} ({medians})")
+        found.append(f"in {words} {verdict(*times)} ({medians})")
     return ", ".join(found)
 
 
@@ -94,16 +94,16 @@ def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Whether ours are the lower numbers: every seed of ours below every one of theirs."""
     if min(len(ours), len(theirs)) > 1:
         if max(ours) < min(theirs):
-            return "holds"
+            return "holds in every seed"
         if min(ours) > max(theirs):
-            return "does not hold"
+            return "fails in every seed"
     return "not decided at this n"
 
 
 def _rule(n: int) -> str:
     return (
-        "Holds: every seed of one network is better than every seed of the other; does not hold:"
-        f" every seed is worse. With n = {n} of each, networks that are alike would look so in 1 of"
+        "Every seed: all of one network's are better (holds) or worse (fails) than all of the"
+        f" other's. With n = {n} of each, networks that are alike would do either in 1 of"
         f" {math.comb(2 * n, n)} cases. Numbers in brackets are medians."
     )
 

@@ -49,11 +49,11 @@ def claims(study_dir: Path) -> list[str]:
 def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path):
     write_study(tmp_path, {NETS[0]: (1, 1.1), NETS[1]: (2, 2.1)}, seconds=5.0)
     accuracy, loss, vgg = claims(tmp_path)
-    assert "lower test error at the end: holds" in accuracy
-    assert "holds in iterations (" in accuracy
-    assert "does not hold in seconds of training (" in accuracy
+    assert "lower test error at the end: holds in every seed" in accuracy
+    assert "in iterations holds in every seed (" in accuracy
+    assert "in seconds of training fails in every seed (" in accuracy
     assert "training loss falls faster than lenet5_modern's**: sooner down to" in loss
-    assert "holds in iterations (" in loss
+    assert "in iterations holds in every seed (" in loss
     assert (
         vgg == "**vgg11_cifar is more accurate than alexnet_cifar, and sooner**: not measured yet."
     )
@@ -66,21 +66,21 @@ def test_the_goal_is_what_every_seed_of_the_other_gets_to(tmp_path):
     goal = slow[-1]["test_error"]
     sooner = next(row["iteration"] for row in fast if row["test_error"] <= goal)
     median = (slow[-1]["iteration"] + sooner) / 2
-    assert f"down to lenet5_modern's {goal:.1%}: not decided at this n in iterations" in accuracy
+    assert f"down to lenet5_modern's {goal:.1%}: in iterations not decided at this n" in accuracy
     assert f"({median:,.0f} against {median:,.0f})" in accuracy
-    assert claims(tmp_path)[-1].startswith("Holds: every seed")
-    assert "alike would look so in 1 of 6 cases" in claims(tmp_path)[-1]
+    assert claims(tmp_path)[-1].startswith("Every seed: all")
+    assert "alike would do either in 1 of 6 cases" in claims(tmp_path)[-1]
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
-        ((1.0, 2.0), (3.0, 4.0), "holds"),
-        ((3.0, 4.0), (1.0, 2.0), "does not hold"),
+        ((1.0, 2.0), (3.0, 4.0), "holds in every seed"),
+        ((3.0, 4.0), (1.0, 2.0), "fails in every seed"),
         ((1.0, 3.0), (2.0, 4.0), "not decided at this n"),
         ((1.0, 2.0), (2.0, 3.0), "not decided at this n"),
         ((1.0,), (3.0, 4.0), "not decided at this n"),
-        ((math.inf, math.inf), (3.0, 4.0), "does not hold"),
+        ((math.inf, math.inf), (3.0, 4.0), "fails in every seed"),
     ],
 )
 def test_a_verdict_needs_all_seeds_on_one_side(ours, theirs, words):
@@ -93,8 +93,8 @@ def test_a_diverged_trial_never_gets_there(tmp_path):
         fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "model": NETS[1]}
         synthetic.write_trial(tmp_path, [], status="diverged", iterations=3, **fields)
     accuracy = claims(tmp_path)[0]
-    assert "lower test error at the end: does not hold (- against" in accuracy
-    assert "does not hold in iterations (never against" in accuracy
+    assert "lower test error at the end: fails in every seed (- against" in accuracy
+    assert "in iterations fails in every seed (never against" in accuracy
 
 
 def test_the_report_of_a_study_of_networks_says_how_large_they_are(tmp_path):
