@@ -21,6 +21,7 @@ from src import (
     canvas,
     environment,
     files,
+    kernels,
     locks,
     neighbours,
     records,
@@ -57,14 +58,16 @@ def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
         out: Folder of the figures.
         data_dir: Where the data set is, as `config.data.dir`.
     """
-    findings = look_at(load_trained(trial_dir, data_dir))
+    network = load_trained(trial_dir, data_dir)
+    findings = look_at(network)
     record: Record = {
         "trial": trial_dir.name,
-        "dataset": findings.network.dataset.name,
-        "digest": findings.network.dataset.digest,
-        "iteration": findings.network.iteration,
+        "dataset": network.dataset.name,
+        "digest": network.dataset.digest,
+        "iteration": network.iteration,
         "test_error": (records.read_result(trial_dir) or {}).get("final_test_error"),
-        "kernels": measure_kernels(findings.network),
+        "kernels": kernels.describe(network.first_kernels(), network.towers)
+        | {"layer": network.layer_names()[0]},
         "neighbours": measure_neighbours(findings),
     }
     with canvas.style():
@@ -82,25 +85,6 @@ def look_at(network: Trained) -> Findings:
     of_test, of_train = network.outputs(test.images), network.outputs(train.images)
     rows = neighbours.nearest(of_test.features, of_train.features, NEIGHBOURS)
     return Findings(network, test, train, of_test.probabilities, of_test.features.shape[1], rows)
-
-
-def measure_kernels(network: Trained) -> Record:
-    """Whether the first layer's kernels have a structure: random ones correlate at 0."""
-    trained = network.first_kernels(network.params)
-    started = network.first_kernels(network.program.start(0).params)
-    return {
-        "layer": network.layer_names()[0],
-        "count": trained.shape[-1],
-        "correlation": correlation_side_by_side(trained),
-        "correlation_before_training": correlation_side_by_side(started),
-    }
-
-
-def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
-    """Between weights one pixel apart, to the right or below, of the same channel and kernel."""
-    right = (kernels[:, :-1].ravel(), kernels[:, 1:].ravel())
-    below = (kernels[:-1].ravel(), kernels[1:].ravel())
-    return float(np.corrcoef(np.concatenate([right, below], axis=1))[0, 1])
 
 
 def measure_neighbours(findings: Findings) -> Record:
@@ -138,14 +122,18 @@ def compose(record: Mapping[str, Any]) -> str:
 
 def describe(record: Mapping[str, Any]) -> list[str]:
     """The numbers in words."""
-    near, kernels, error = record["neighbours"], record["kernels"], record["test_error"]
+    near, first, error = record["neighbours"], record["kernels"], record["test_error"]
     same, by_pixels = near["same_class"], near["same_class_by_pixels"]
     tested = "" if error is None else f", test error {error:.1%}"
     return [
         f"`{record['trial']}`: {record['iteration']} iterations on {record['dataset']}{tested}.",
-        f"**Fig. 3**: in the {kernels['count']} kernels of {kernels['layer']}, weights one pixel"
-        f" apart correlate at {kernels['correlation']:.2f}; before training at"
-        f" {kernels['correlation_before_training']:.2f}.",
+        f"**Fig. 3**: in the {first['count']} kernels of {first['layer']}, weights one pixel"
+        f" apart correlate at {first['correlation']:.2f}; before training at"
+        f" {first['correlation_before_training']:.2f}; without the"
+        f" {first['left_of_the_beginning']:.0%} of their random beginning that is left, at"
+        f" {first['correlation_of_what_is_learned']:.2f}. Colour's share of what is learned, by"
+        f" tower: {', '.join(f'{c:.0%}' for c in first['colour_of_what_is_learned'])}"
+        f" (grey 0%, random 67%).",
         f"**Fig. 4, right**: of the {near['neighbours']} training images nearest to a test image in"
         f" the {near['features']} activities of the last hidden layer, {same['value']:.1%} are of"
         f" its class (95% interval {same['low']:.1%} to {same['high']:.1%}); nearest in pixels:"
@@ -159,14 +147,18 @@ def _draw(findings: Findings, record: Record) -> dict[str, Figure]:
     network, test, train = findings.network, findings.test, findings.train
     first = first_of_each_class(test.labels)
     left, right = first[:PREDICTED], first[:RETRIEVED]
-    near, names = findings.rows[right], network.class_names
+    near, names, found = findings.rows[right], network.class_names, network.first_kernels()
     made_by = f"data: {record['dataset']}; {record['trial']}, {record['iteration']} iterations"
     same = record["neighbours"]["same_class"]
     return {
         "kernels": trained_figures.kernels(
-            network.first_kernels(network.params),
+            {
+                "as trained": found.trained,
+                "what is learned": found.learned,
+            },
             network.towers,
-            f"{made_by}\neach scaled by its own largest weight; grey: no weight",
+            f"{made_by}\neach scaled by its own largest weight; grey: no weight"
+            f"\nbelow: without the {found.left:.0%} of the random first weights that are left",
         ),
         "predictions": trained_figures.predictions(
             test.images[left],

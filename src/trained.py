@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import checkpoints, data, evaluation, locks, records
 from src.files import RecordError, read_bytes
+from src.kernels import Kernels
 from src.program import EVAL_IMAGES, Program
 
 
@@ -37,6 +38,7 @@ class Trained:
     program: Program
     params: PyTree
     iteration: int  # optimizer updates done
+    seed: int
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -50,8 +52,8 @@ class Trained:
         return getattr(self.program.model, "towers", 1)
 
     def images(self, part: Literal["train", "test"], most: int) -> data.Split:
-        """The first images of a split, `most` at most."""
-        found = getattr(self.dataset, part)
+        """The first images of those that were trained on, or of the test set; `most` at most."""
+        found = self.program.source.parts[part]
         if isinstance(found, data.Split):
             return data.Split(found.images[:most], found.labels[:most])
         return found.load(np.arange(min(most, len(found))))
@@ -83,11 +85,13 @@ class Trained:
         jax.eval_shape(note, self.params)
         return names
 
-    def first_kernels(self, params: PyTree) -> Float[np.ndarray, "h w channels kernels"]:
-        """Of the first layer, from these parameters of the network."""
+    def first_kernels(self) -> Kernels:
+        """Of the first layer, now and before training."""
+        started = self.program.start(self.seed).params
+        trees = [self.params, started]
         for part in self.layer_names()[0].split("/"):
-            params = params[part]
-        return np.asarray(params["kernel"])
+            trees = [tree[part] for tree in trees]
+        return Kernels(*(np.asarray(tree["kernel"]) for tree in trees))
 
 
 def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
@@ -103,7 +107,8 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         InUseError: If the trial is being trained.
     """
     header = records.read_study_header(trial_dir.parent.parent)
-    settings = json.loads(read_bytes(trial_dir / "config.json"))
+    # trials from before there was a choice have all training images
+    settings = {"train_images": 0} | json.loads(read_bytes(trial_dir / "config.json"))
     about = settings["data"]
     dataset = data.load(about["name"], data_dir, stream_size=about["stream_size"])
     if dataset.digest != header["digest"]:
@@ -122,7 +127,8 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         arrays, rest, complaints = checkpoints.restore(trial_dir / "checkpoints", like)
     if arrays is None:
         raise RecordError("; ".join(complaints) or f"{trial_dir} holds no checkpoint")
-    return Trained(settings, dataset, program, arrays["state"].params, rest["iteration"])
+    seed = int(trial_dir.name.rsplit("-s", 1)[1])
+    return Trained(settings, dataset, program, arrays["state"].params, rest["iteration"], seed)
 
 
 def call_layers(

@@ -1,7 +1,7 @@
 """What a trained network has learned, drawn: Figs. 3 and 4 of the paper."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -14,22 +14,25 @@ ENLARGED = 8  # pixels of the figure per pixel of an image: viewers of SVG would
 MARGIN = 0.12  # inches
 
 
-def kernels(found: Float[np.ndarray, "h w channels kernels"], towers: int, caption: str) -> Figure:
-    """Fig. 3: the first layer's kernels, a panel per tower."""
-    count = found.shape[-1] // towers
+def kernels(
+    found: Mapping[str, Float[np.ndarray, "h w channels kernels"]], towers: int, caption: str
+) -> Figure:
+    """Fig. 3: the first layer's kernels, a panel per tower; below them other views, by title."""
+    count = next(iter(found.values())).shape[-1] // towers
     columns = 8 if count <= 64 else 16
-    tiles = as_colours(found)
-    width, rows = 3.3 * towers + MARGIN, math.ceil(count / columns)
-    height = 0.75 + 0.14 * len(caption.splitlines()) + 3.3 * rows / columns
+    side = 3.3 - MARGIN  # of a panel, inches
+    width, tall = 3.3 * towers + MARGIN, side * math.ceil(count / columns) / columns
+    height = 0.5 + 0.14 * len(caption.splitlines()) + (tall + 0.4) * len(found)
     figure = Figure(figsize=(width, height))
     _write(figure, "First-layer kernels", caption)
-    for tower in range(towers):
-        left, top = MARGIN + 3.3 * tower, 0.34
-        if towers > 1:
-            figure.text(left / width, 1 - 0.36 / height, f"tower {tower + 1}", va="top")
-            top += 0.18
-        axes = _place(figure, left, top, 3.3 - MARGIN, (3.3 - MARGIN) * rows / columns)
-        _show(axes, _grid(tiles[tower * count :][:count], columns))
+    for row, (title, each) in enumerate(found.items()):
+        top, tiles = 0.42 + (tall + 0.4) * row, as_colours(each)
+        for tower in range(towers):
+            left = MARGIN + 3.3 * tower
+            text = f"tower {tower + 1}, {title}" if towers > 1 else title
+            figure.text(left / width, 1 - top / height, text, va="top")
+            axes = _place(figure, left, top + 0.2, side, tall)
+            _show(axes, _grid(tiles[tower * count :][:count], columns))
     return figure
 
 

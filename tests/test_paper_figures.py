@@ -10,6 +10,7 @@ import pytest
 
 from src import data, locks, models, paper_figures, runner, trained_figures
 from src.config import check_config
+from src.kernels import Kernels, colour_share, correlation_side_by_side
 from src.neighbours import nearest, share_of_same_class
 from src.trained import call_layers
 from tests import tiny
@@ -107,12 +108,30 @@ def test_the_command_draws_from_a_checkpoint_the_same_bytes_each_time(study_dir,
     assert same in first["report.md"].decode()
 
 
+def test_what_is_learned_is_found_beside_what_is_left_of_the_beginning():
+    rng = np.random.default_rng(0)
+    started = rng.normal(size=(5, 5, 3, 32)).astype(np.float32)
+    learned = np.zeros_like(started)
+    learned[..., 0] = 1 - started[..., 0] * started[..., 0].sum() / (started[..., 0] ** 2).sum()
+    kernels = Kernels(0.25 * started + learned, started)
+    assert kernels.left == pytest.approx(0.25, rel=1e-5)  # what is learned is orthogonal to it
+    np.testing.assert_allclose(kernels.learned, learned, atol=1e-5)
+
+
+def test_colour_is_what_channels_do_not_share():
+    grey = np.full((5, 5, 3, 2), 0.3, np.float32)
+    red = np.zeros((5, 5, 3, 2), np.float32)
+    red[:, :, 0] = 1  # a third everywhere in common: (4/9 + 1/9 + 1/9) / 1
+    assert colour_share(grey) == pytest.approx(0, abs=1e-6)
+    assert colour_share(red) == pytest.approx(2 / 3)
+
+
 def test_smooth_kernels_correlate_and_random_ones_do_not():
     rows = np.linspace(-1, 1, 5, dtype=np.float32)
     smooth = np.broadcast_to(rows[:, None, None, None], (5, 5, 3, 8))
     noise = np.random.default_rng(0).normal(size=(5, 5, 3, 100)).astype(np.float32)
-    assert paper_figures.correlation_side_by_side(smooth) > 0.7
-    assert abs(paper_figures.correlation_side_by_side(noise)) < 0.03
+    assert correlation_side_by_side(smooth) > 0.7
+    assert abs(correlation_side_by_side(noise)) < 0.03
 
 
 @pytest.mark.slow
