@@ -3,7 +3,8 @@
     python -m src.paper_figures STUDY/trials/TRIAL [--out DIR] [--data_dir DIR]
 
 Writes kernels, predictions and neighbours as PNG and SVG, paper_figures.json with the numbers that
-go with them, report.md and report.html. DIR is STUDY/paper_figures if it is not given.
+go with them, report.md and report.html; fills in DIR/README.md where it has a place for them. DIR
+is STUDY/paper_figures if it is not given.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from src import (
     kernels,
     locks,
     neighbours,
+    readme,
     records,
     trained_figures,
     webpage,
@@ -76,6 +78,7 @@ def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
     files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
     files.write_atomic(out / "report.md", compose(record))
     webpage.write_page(out)
+    readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
     return record
 
 

@@ -18,6 +18,7 @@ from src.files import read_bytes, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text())
 DEPTHS = ("*/report.md", "*/*/report.md")  # of the studies below the folder of an index
+ALL = "All studies"
 UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # what a data URI in double quotes may hold as it is
 
 
@@ -38,9 +39,11 @@ def write_index(folder: Path) -> None:
         RecordError: If a report cannot be read.
     """
     paths = sorted(path for pattern in DEPTHS for path in folder.glob(pattern))
-    rows = [_entry(path.parent, folder) for path in paths]
-    table = "\n".join(["| study | question | answer |", "|---|---|---|", *rows])
-    write_atomic(folder / "index.html", make_page(f"# All studies\n\n{table}\n", folder))
+    rows = "\n".join(_entry(path.parent, folder) for path in paths)
+    heads = "<tr><th>study</th><th>question</th><th>answer</th></tr>"
+    table = f"<table>\n<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+    body = f'<h1>{ALL}</h1>\n<div class="wide">{table}</div>'
+    write_atomic(folder / "index.html", TEMPLATE.substitute(title=ALL, body=body))
 
 
 def make_page(text: str, folder: Path) -> str:
@@ -74,7 +77,11 @@ def _entry(study: Path, folder: Path) -> str:
     """A row of the index; the answer is what a report lists, or has bold, before its sections."""
     text = read_bytes(study / "report.md").decode()
     opening = text.split("\n## ")[0].splitlines()
-    answer = " ".join(line.removeprefix("- ") for line in opening if line.startswith(("- ", "**")))
-    name = study.relative_to(folder).as_posix()
-    cells = (f"[{name}]({quote(name)}/report.html)", _title(text), answer)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    answers = [line.removeprefix("- ") for line in opening if line.startswith(("- ", "**"))]
+    name, inline = study.relative_to(folder).as_posix(), MarkdownIt("commonmark", {"html": False})
+    cells = (
+        f'<a href="{quote(name)}/report.html">{html.escape(name)}</a>',
+        inline.renderInline(_title(text)),
+        f"<ul>{''.join(f'<li>{inline.renderInline(answer)}</li>' for answer in answers)}</ul>",
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
