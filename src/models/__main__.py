@@ -1,16 +1,20 @@
 """Prints networks as tables, layer by layer.
 
-    python -m src.models [NAME ...]
+    python -m src.models [NAME ...] [--draw DIR]
 
 For one image: output shape, parameters, multiply-adds of the weights, and the height in pixels of
-what an output sees of the image. Without a name, the totals of every network.
+what an output sees of the image. Without a name, the totals of every network. With --draw, an
+AlexNet also as in Fig. 2 of its paper.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from src import models
+from src import canvas, models
+from src.files import RecordError, make_folder
+from src.models import drawing
 from src.models.summary import Layer, summarize
 
 HEADER = ("layer", "kind", "output", "parameters", "multiply-adds", "sees")
@@ -24,10 +28,14 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(models.MODEL_NAMES))
-    names = parser.parse_args(arguments).names
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="where DIR/NAME.png and .svg go")
+    given = parser.parse_args(arguments)
+    names = given.names
     try:
+        for name in names if given.draw else ():
+            _draw(name, given.draw)
         print("\n\n".join(map(describe, names)) if names else _totals())
-    except ValueError as error:
+    except (ValueError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -50,6 +58,17 @@ def describe(name: str) -> str:
     total = ("total", "", "", *_sums(layers), "")
     title = f"{name}: {size} x {size} x 3 pixels, {classes} classes"
     return f"{title}\n\n{_table([HEADER, *rows, total])}"
+
+
+def _draw(name: str, folder: Path) -> None:
+    size, classes, layers = _layers(name)
+    towers = models.model_options(name).get("towers")
+    if towers is None:
+        raise ValueError(f"{name} cannot be drawn as in Fig. 2: only an AlexNet can")
+    boxes = drawing.make_boxes(layers, size, towers)
+    make_folder(folder)
+    with canvas.style():
+        canvas.save(drawing.draw(f"{name}, {classes:,} classes", boxes, towers), folder / name)
 
 
 def _totals() -> str:
