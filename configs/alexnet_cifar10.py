@@ -1,8 +1,7 @@
 """AlexNet on CIFAR-10: one training by the paper's recipe (Krizhevsky et al. 2012, section 5).
 
 Run:     python -m src.main --config=configs/alexnet_cifar10.py
-Result:  none yet: it has not been run to its end. A step takes 1 to 2 s on two cores of a CPU, so
-         the 90 epochs want a GPU.
+Result:  none yet: its 90 epochs want a GPU.
 
 The recipe is that of alexnet_imagenet.py; random translations take the place of random crops, so
 that the network keeps its 32 pixels.

@@ -25,7 +25,8 @@ def compares_networks(study: StudyRecord) -> bool:
 def claims(groups: Sequence[Group]) -> list[str]:
     """A line per claim and pair of networks; none where none of them is an AlexNet."""
     lines = [line for group in groups for line in _claims(group)]
-    n = min((len(arm.fresh) for group in groups for arm in group.arms), default=0)
+    seeds = [len(arm.fresh) for group in groups for arm in group.arms if arm.fresh]
+    n = min(seeds, default=0)
     return [*lines, _rule(n)] if lines and n > 1 else lines
 
 
@@ -42,7 +43,7 @@ def _claims(group: Group) -> list[str]:
 
 
 def _more_accurate(net: ArmRecord, other: ArmRecord) -> str:
-    claim = f"**{net.value} is more accurate than {other.value}, and sooner**"
+    claim = f"Claim: **{net.value} is more accurate than {other.value}, and sooner**"
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
     errors = [[last(t, "test_error") for t in arm.fresh] for arm in (net, other)]
@@ -55,7 +56,7 @@ def _more_accurate(net: ArmRecord, other: ArmRecord) -> str:
 
 
 def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
-    claim = f"**{net.value}'s training loss falls faster than {other.value}'s**"
+    claim = f"Claim: **{net.value}'s training loss falls faster than {other.value}'s**"
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
     goal = max(last(trial, "train_loss") for trial in other.fresh)
