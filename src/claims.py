@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import analysis, budget, comparison, paired, readme, wording
-from src.comparison import ArmRecord, Group
+from src import analysis
 from src.files import RecordError
-from src.paired import Estimate
-from src.paper_claims import CLAIMS, UNTESTED, Claim
 from src.records import StudyRecord, read_study
+from src.reports import budget, comparison, paired, readme, wording
+from src.reports.comparison import ArmRecord, Group
+from src.reports.paired import Estimate
+from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
 
 _HEADER = ("claim", "section", "the paper", "ours: 95% interval, n, data", "verdict", "records")
 

@@ -18,21 +18,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from src import (
-    canvas,
-    environment,
-    files,
-    kernels,
-    locks,
-    neighbours,
-    readme,
-    records,
-    trained_figures,
-    webpage,
-    wording,
-)
+from src import canvas, environment, files, locks, records
 from src.data import DataError, Split
-from src.trained import Trained, load_trained
+from src.reports import readme, webpage, wording
+from src.trained import figures as trained_figures
+from src.trained import kernels, neighbours
+from src.trained.network import Trained, load_trained
 
 PREDICTED, RETRIEVED, NEIGHBOURS = 8, 5, 6  # images of Fig. 4: left, right, and beside each
 QUERIES, KEYS = 2000, 50_000  # the first test and training images, which are compared

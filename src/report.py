@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import budget, figures, networks, paper, readme, tables, webpage, wording
-from src.comparison import Group, make_groups, planned_trials, rates_were_chosen
 from src.files import RecordError, write_atomic
 from src.records import StudyRecord, read_study
+from src.reports import budget, figures, networks, paper, readme, tables, webpage, wording
+from src.reports.comparison import Group, make_groups, planned_trials, rates_were_chosen
 
 TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
 

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from src import analysis, comparison, paper, records
+from src import analysis, records
 from src.analysis import Times
 from src.records import TrialRecord
+from src.reports import comparison, paper
 from tests import synthetic
 
 INF = math.inf

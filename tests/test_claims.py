@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from configs import ablations, relu_vs_tanh
-from src import budget, claims, report
+from src import claims, report
 from src.named_studies import named_configs
-from src.paired import Estimate
-from src.paper_claims import CLAIMS, UNTESTED, Claim
+from src.reports import budget
+from src.reports.paired import Estimate
+from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
 from src.trials import axes
 from tests import synthetic
 

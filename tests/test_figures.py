@@ -7,7 +7,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from src import canvas, comparison, figures, records
+from src import canvas, records
+from src.reports import comparison, figures
 from tests import synthetic
 
 NAMES = ("training_error", "learning_rates", "ratios")

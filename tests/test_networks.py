@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from src import curves, networks, records, report
-from src.comparison import make_groups
+from src import records, report
+from src.reports import curves, networks
+from src.reports.comparison import make_groups
 from tests import synthetic
 
 NETS = ("lenet5_modern", "alexnet_cifar", "vgg11_cifar")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src import paired
 from src.records import TrialRecord
+from src.reports import paired
 
 INF = math.inf
 

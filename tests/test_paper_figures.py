@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from src import data, locks, models, paper_figures, runner, trained_figures
+from src import data, locks, models, paper_figures, runner
 from src.config import check_config
-from src.kernels import Kernels, colour_share, correlation_side_by_side
-from src.neighbours import nearest, share_of_same_class
-from src.trained import call_layers
+from src.trained import figures as trained_figures
+from src.trained.kernels import Kernels, colour_share, correlation_side_by_side
+from src.trained.neighbours import nearest, share_of_same_class
+from src.trained.network import call_layers
 from tests import tiny
 
 DATASET = tiny.make_dataset(64, 24)

@@ -1,7 +1,7 @@
 import pytest
 
-from src import readme
 from src.files import RecordError
+from src.reports import readme
 
 
 def test_only_what_is_between_the_marks_changes(tmp_path):

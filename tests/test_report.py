@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import comparison, records, report, wording
+from src import records, report
 from src.analysis import Ratio, Times
+from src.reports import comparison, wording
 from tests import synthetic
 
 INF, NAN = math.inf, math.nan

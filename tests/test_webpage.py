@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from src import report, webpage
+from src import report
 from src.files import RecordError
+from src.reports import webpage
 from tests import synthetic
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")

@@ -17,10 +17,11 @@ import numpy as np
 
 from configs import alexnet_imagenet
 from experiments.streaming import tables
-from src import environment, provenance, readme
+from src import environment, provenance
 from src.data import photos
 from src.data.loader import read_batches
 from src.data.stream import Stream, open_stream
+from src.reports import readme
 from src.trials import make_arms
 
 HERE = Path(__file__).parent

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from src import analysis
 from src.analysis import Ratio, Times
-from src.comparison import ArmRecord, Group
 from src.records import StudyRecord, TrialRecord
+from src.reports.comparison import ArmRecord, Group
 
 # The range of n seeds holds the true median with probability 1 - 2 / 2^n: 75% for 3, 94% for 5.
 FEW_SEEDS = 5

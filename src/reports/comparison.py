@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from src import analysis, paired
+from src import analysis
 from src.analysis import Choice, Ratio
-from src.paired import Estimate
 from src.records import StudyRecord, TrialRecord
+from src.reports import paired
+from src.reports.paired import Estimate
 from src.trials import Arm, make_arms
 
 

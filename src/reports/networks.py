@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src import analysis, wording
-from src.comparison import ArmRecord, Group
+from src import analysis
 from src.records import StudyRecord, TrialRecord
-from src.wording import percent
+from src.reports import wording
+from src.reports.comparison import ArmRecord, Group
+from src.reports.wording import percent
 
 TIMES = {"iteration": "iterations", "train_seconds": "seconds of training"}  # column -> in words
 

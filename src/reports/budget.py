@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src import paired, wording
-from src.comparison import ArmRecord, Group
-from src.paired import MEASURES, Estimate
 from src.records import StudyRecord
+from src.reports import paired, wording
+from src.reports.comparison import ArmRecord, Group
+from src.reports.paired import MEASURES, Estimate
 
 
 def has_budget(study: StudyRecord) -> bool:

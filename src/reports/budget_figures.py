@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from src import budget, canvas
+from src import canvas
 from src.canvas import DARK, GREY, key, look
-from src.comparison import ArmRecord, Group
-from src.paired import MEASURES
 from src.records import StudyRecord
+from src.reports import budget
+from src.reports.comparison import ArmRecord, Group
+from src.reports.paired import MEASURES
 
 BARS = ("training error", "test error")
 WIDTH = 0.36  # of a bar, where arms are 1 apart

@@ -9,9 +9,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from src import canvas
 from src.canvas import key, look
-from src.comparison import ArmRecord, Group
-from src.networks import TIMES
 from src.records import StudyRecord
+from src.reports.comparison import ArmRecord, Group
+from src.reports.networks import TIMES
 
 COLUMNS = {  # of metrics.csv -> in words
     "train_loss": "training loss",

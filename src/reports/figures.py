@@ -4,7 +4,7 @@ training_error   Fig. 1 of the paper with our seeds, the paper's curves behind
 learning_rates   iterations to the target against learning rate, where one was chosen
 ratios           ratio of iterations against training error, the paper's beside
 curves           of networks: loss and errors against iterations and seconds
-final_errors, overfitting   of trials that all train equally long, see src/budget_figures.py
+final_errors, overfitting   of trials that all train equally long, see src/reports/budget_figures.py
 """
 
 import math
@@ -18,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from src import analysis, budget, budget_figures, canvas, curves, networks, paper
+from src import analysis, canvas
 from src.analysis import Ratio
 from src.canvas import DARK, GREY, count_seeds, key, look
-from src.comparison import ArmRecord, Group, make_groups, rates_were_chosen
 from src.records import StudyRecord
+from src.reports import budget, budget_figures, curves, networks, paper
+from src.reports.comparison import ArmRecord, Group, make_groups, rates_were_chosen
 
 _MEASURES = {
     "online": "training error, trailing epoch",

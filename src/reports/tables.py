@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src import analysis, paper, wording
-from src.comparison import ArmRecord, Group, rates_were_chosen, was_raced
+from src import analysis
 from src.progress import duration
 from src.records import Row, StudyRecord, TrialRecord
-from src.wording import table
+from src.reports import paper, wording
+from src.reports.comparison import ArmRecord, Group, rates_were_chosen, was_raced
+from src.reports.wording import table
 
 
 def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:

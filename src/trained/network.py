@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import checkpoints, data, evaluation, locks, records
 from src.files import RecordError, read_bytes
-from src.kernels import Kernels
 from src.program import EVAL_IMAGES, Program
+from src.trained.kernels import Kernels
 
 
 class Outputs(NamedTuple):

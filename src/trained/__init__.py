@@ -1,0 +1,1 @@
+"""What a trained network shows: kernels, likely classes, nearest training images."""
