@@ -109,5 +109,6 @@ def _check(process: Process, before: dict[str, bytes], workdir: Path, kills: Kil
     after = subject.finished(workdir)
     lost = [name for name, content in before.items() if after.get(name) != content]
     kills.failures += [f"trial {name} was lost or repeated" for name in lost]
-    if any("Traceback" in line for line in process.lines()):
-        kills.failures.append(f"traceback: {process.lines()[-1]}")
+    lines = process.lines()
+    if traces := [n for n, line in enumerate(lines) if "Traceback" in line]:
+        kills.failures.append(f"traceback: {lines[traces[0] :]}")
