@@ -91,14 +91,17 @@ class Process:
         return code
 
     def workers(self) -> list[int]:
-        """Processes of its session other than itself."""
+        """Processes of its session other than itself and Python's resource tracker, which owns no
+        record.
+        """
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = path.read_text().rpartition(")")[2].split()
+                tracker = b"resource_tracker" in path.with_name("cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[3]) == self.popen.pid and fields[0] != "Z":
+            if int(fields[3]) == self.popen.pid and fields[0] != "Z" and not tracker:
                 found.append(int(path.parent.name))
         return [pid for pid in found if pid != self.popen.pid]
 
