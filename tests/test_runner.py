@@ -1,5 +1,6 @@
 """Studies of a few seconds from start to end: stopped, gone on with, refused."""
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -95,6 +96,19 @@ def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypa
     assert stopped.pop("commit") == "abc + def"  # both codes made it
     assert whole.pop("commit") == "abc"
     assert whole == stopped
+
+
+def test_a_second_signal_leaves_at_once(monkeypatch, capfd):
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    stop = StopFlag(ctypes.c_bool())
+    with runner.stopping_on_signals(stop):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set()
+        assert not codes
+        os.kill(os.getpid(), signal.SIGINT)
+    assert codes == [130]  # 128 + SIGINT, as a shell says it
+    assert "again to leave at once" in capfd.readouterr().err
 
 
 def test_another_question_is_refused_field_by_field(tmp_path):
