@@ -148,6 +148,9 @@ def _notes(groups: Sequence[Group], study: StudyRecord) -> list[str]:
         for arm in group.arms
         if arm.choice and arm.choice.at_edge and arm.chosen
     ]
+    if before := study.header.get("seeds_before"):
+        words = ", then ".join(str(len(seeds)) for seeds in (*before, study.config["fresh_seeds"]))
+        notes.append(f"Fresh seeds were added after the study had begun: {words} of them.")
     rows = [trial.row for trial in study.trials]
     if len({row["commit"] for row in rows}) > 1:
         notes.append(f"Trials were run by different code: {tables.counted(rows, 'commit')}.")

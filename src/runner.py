@@ -7,7 +7,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -213,25 +213,32 @@ def _signals_blocked() -> Iterator[None]:
 def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any]) -> None:
     """Writes study.json, or checks that the one there asks the same question of the same data.
 
+    Fresh seeds may be added to those of a study: `seeds_before` keeps what they were, for who adds
+    seeds until an answer pleases should be seen to.
+
     Raises:
         StudyError: Listing the fields that differ.
     """
-    path = workdir / "study.json"
     asked = json.loads(json.dumps(question(config, provenance)))
-    if path.exists():
-        there = records.read_study_header(workdir)
-        differing = _differences(there["config"], asked)
+    if (workdir / "study.json").exists():
+        header = records.read_study_header(workdir)
+        before = header["config"]["fresh_seeds"]
+        if _adds_seeds(before, asked["fresh_seeds"]):
+            header["config"]["fresh_seeds"] = asked["fresh_seeds"]
+            header["seeds_before"] = [*header.get("seeds_before", []), before]
+        differing = _differences(header["config"], asked)
         if differing:
             raise StudyError(
                 f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
             )
-        return
-    header = {
-        "config": asked,
-        **provenance,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+    else:
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        header = {"config": asked, **provenance, "started": started}
     records.write_study_header(workdir, header)
+
+
+def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
+    return len(asked) > len(before) and asked[: len(before)] == before
 
 
 def question(config: Mapping[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:

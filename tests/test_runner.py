@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from src import data, locks, records, runner, worker
+from src import data, locks, records, report, runner, worker
 from src.config import check_config
 from src.files import RecordError
 from src.locks import InUseError
@@ -118,6 +118,18 @@ def test_another_question_is_refused_field_by_field(tmp_path):
     with pytest.raises(StudyError, match=r"data\.digest was"):
         run(tmp_path, {**FACTS, "digest": "0"})
     run(tmp_path, parallel="shard_map")  # changes no number
+
+
+def test_fresh_seeds_may_be_added_and_the_report_says_so(tmp_path):
+    run(tmp_path, fresh_seeds=(1,))
+    (first,) = untimed(tmp_path)
+    run(tmp_path, fresh_seeds=(1, 2))
+    assert untimed(tmp_path)[0] == first
+    assert [row["seed"] for row in untimed(tmp_path)] == [1, 2]
+    added = "Fresh seeds were added after the study had begun: 1, then 2 of them."
+    assert added in report.compose(records.read_study(tmp_path))
+    with pytest.raises(StudyError, match=r"fresh_seeds was \[1, 2\], is \[2, 1, 3\]"):
+        run(tmp_path, fresh_seeds=(2, 1, 3))
 
 
 def test_data_that_changed_meanwhile_is_refused(tmp_path):
