@@ -20,8 +20,8 @@ def get_config() -> ConfigDict:
     config.arm_learning_rates = ConfigDict(
         {
             "conv3-cuda_convnet-relu": (0.002,),
-            "conv3-cuda_convnet-tanh": (0.004,),
-            "conv3-modern-relu": (0.02,),
+            "conv3-cuda_convnet-tanh": (0.008,),
+            "conv3-modern-relu": (0.01,),
             "conv3-modern-tanh": (0.02,),
         }
     )
