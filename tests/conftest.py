@@ -5,7 +5,17 @@ import os
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("src", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_data_of_other_tests():
+    """Many tests call their images `tiny`: what a process has loaded by that name is let go."""
+    from src import worker  # noqa: PLC0415  (under the hook above)
+
+    worker._program.cache_clear()
+    worker._dataset.cache_clear()
