@@ -4,15 +4,17 @@ It is more accurate than LeNet, and sooner; its loss falls faster; the networks 
 GoogLeNet, are more accurate, and sooner.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from src import analysis
 from src.records import StudyRecord, TrialRecord
-from src.reports import wording
+from src.reports import budget, paired, wording
 from src.reports.comparison import ArmRecord, Group
+from src.reports.paired import Estimate
 from src.reports.wording import percent
 
 TIMES = {"iteration": "iterations", "train_seconds": "seconds of training"}  # column -> in words
@@ -25,10 +27,7 @@ def compares_networks(study: StudyRecord) -> bool:
 
 def claims(groups: Sequence[Group]) -> list[str]:
     """A line per claim and pair of networks; none where none of them is an AlexNet."""
-    lines = [line for group in groups for line in _claims(group)]
-    seeds = [len(arm.fresh) for group in groups for arm in group.arms if arm.fresh]
-    n = min(seeds, default=0)
-    return [*lines, _rule(n)] if lines and n > 1 else lines
+    return [line for group in groups for line in _claims(group)]
 
 
 def _claims(group: Group) -> list[str]:
@@ -36,23 +35,26 @@ def _claims(group: Group) -> list[str]:
     if alexnet is None or group.baseline is None:
         return []
     later = group.others[group.others.index(alexnet) + 1 :]
+    count = 1 + len(later)  # pairs of networks that are held against each other
     return [
-        _more_accurate(alexnet, group.baseline),
+        _more_accurate(alexnet, group.baseline, count),
         _loss_falls(alexnet, group.baseline),
-        *(_more_accurate(net, alexnet) for net in later),
+        *(_more_accurate(net, alexnet, count) for net in later),
     ]
 
 
-def _more_accurate(net: ArmRecord, other: ArmRecord) -> str:
+def _more_accurate(net: ArmRecord, other: ArmRecord, count: int) -> str:
     claim = f"Claim: **{net.value} is more accurate than {other.value}, and sooner**"
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
-    errors = [[last(t, "test_error") for t in arm.fresh] for arm in (net, other)]
-    medians = " against ".join(percent(analysis.median(each)) for each in errors)
-    goal = max(errors[1])
+    test_error = paired.MEASURES["test error"]
+    found = paired.difference(other.fresh, net.fresh, test_error, comparisons=count)
+    known = "diverged" if math.isnan(found.value) else f"{budget.points(found.value)} points"
+    goal = max(last(trial, "test_error") for trial in other.fresh)
     return (
-        f"{claim}: lower test error at the end: {verdict(*errors)} ({medians}); sooner down to"
-        f" {other.value}'s {percent(goal)}: {_sooner(net, other, 'test_error', goal)}."
+        f"{claim}: test error at the end {known} ({budget.interval(found)}):"
+        f" {_verdict(found, 0.0)}; down to {other.value}'s {percent(goal)}:"
+        f" {_sooner(net, other, 'test_error', goal, count)}."
     )
 
 
@@ -61,18 +63,37 @@ def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
     goal = max(last(trial, "train_loss") for trial in other.fresh)
-    found = _sooner(net, other, "train_loss", goal)
-    return f"{claim}: sooner down to {other.value}'s last, {goal:.2f}: {found}."
+    found = _sooner(net, other, "train_loss", goal, 1)
+    return f"{claim}: down to {other.value}'s last, {goal:.2f}: {found}."
 
 
-def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float) -> str:
+def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float, count: int) -> str:
     """In iterations and in seconds; `goal` is what every seed of `other` gets to."""
     found = []
     for time, words in TIMES.items():
-        times = [[first(t, column, goal, time) for t in arm.fresh] for arm in (net, other)]
-        medians = " against ".join(_count(analysis.median(each)) for each in times)
-        found.append(f"in {words} {verdict(*times)} ({medians})")
-    return ", ".join(found)
+        there = functools.partial(first, column=column, goal=goal, time=time)
+        found.append(_times(net, other, there, words, count))
+    return "; ".join(found)
+
+
+def _times(
+    net: ArmRecord,
+    other: ArmRecord,
+    time: Callable[[TrialRecord], float],
+    words: str,
+    count: int,
+) -> str:
+    medians = [_count(analysis.median(map(time, arm.fresh))) for arm in (net, other)]
+    found = paired.times_ratio(other.fresh, net.fresh, time, comparisons=count)
+    known = "" if math.isnan(found.value) else f", {budget.ratio(found)} times"
+    return f"{' against '.join(medians)} {words}{known}: {_verdict(found, 1.0)}"
+
+
+def _verdict(found: Estimate, equal: float) -> str:
+    """Fewer errors, or less time, than the other network has."""
+    side = budget.side(found, equal)
+    words = {-1: "holds", 1: "does not hold", 0: f"not decided at n = {found.seeds}"}
+    return words[side]
 
 
 def _count(value: float) -> str:
@@ -90,24 +111,6 @@ def first(trial: TrialRecord, column: str, goal: float, time: str) -> float:
     """Iterations or seconds at the first point whose `column` is at or below `goal`, or inf."""
     there = np.flatnonzero(trial.metrics[column] <= goal)
     return float(trial.metrics[time][there[0]]) if there.size else math.inf
-
-
-def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Whether ours are the lower numbers: every seed of ours below every one of theirs."""
-    if min(len(ours), len(theirs)) > 1:
-        if max(ours) < min(theirs):
-            return "holds in every seed"
-        if min(ours) > max(theirs):
-            return "fails in every seed"
-    return "not decided at this n"
-
-
-def _rule(n: int) -> str:
-    return (
-        "Every seed: all of one network's are better (holds) or worse (fails) than all of the"
-        f" other's. With n = {n} of each, networks that are alike would do either in 1 of"
-        f" {math.comb(2 * n, n)} cases. Numbers in brackets are medians."
-    )
 
 
 def table(study: StudyRecord, groups: Sequence[Group]) -> str:

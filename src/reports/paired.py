@@ -85,17 +85,28 @@ def iterations_ratio(
     *,
     comparisons: int = 1,
 ) -> Estimate:
-    """Iterations of `other` to a training error over those of `baseline`, seed by seed.
-
-    The geometric mean of the ratios, its interval found on logarithms; nan if one of the trials did
-    not get there.
-    """
+    """Iterations of `other` to a training error over those of `baseline`, see `times_ratio`."""
 
     def iterations(trial: TrialRecord) -> float:
         metrics = trial.metrics
         return analysis.iterations_to_error(metrics["train_error"], metrics["iteration"], target)
 
-    pairs = _paired(baseline, other, iterations)
+    return times_ratio(baseline, other, iterations, comparisons=comparisons)
+
+
+def times_ratio(
+    baseline: Sequence[TrialRecord],
+    other: Sequence[TrialRecord],
+    time: Callable[[TrialRecord], float],
+    *,
+    comparisons: int = 1,
+) -> Estimate:
+    """A time of `other` over that of `baseline`, seed by seed.
+
+    The geometric mean of the ratios, its interval found on logarithms; nan if one of the trials did
+    not get there.
+    """
+    pairs = _paired(baseline, other, time)
     if not all(math.isfinite(a) and math.isfinite(b) for a, b in pairs):
         return Estimate(math.nan, math.nan, math.nan, len(pairs))
     logs = np.array([math.log(b / a) for a, b in pairs])
