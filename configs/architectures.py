@@ -3,7 +3,7 @@
 Run:     python -m src.main --config=configs/architectures.py
 Result:  experiments/architectures/README.md
 
-Made to end within half an hour on one core of a CPU: AlexNet, VGG-11 and GoogLeNet in CIFAR size
+Made for one core of a CPU: AlexNet, VGG-11 and GoogLeNet in CIFAR size
 have an eighth of their features, every training lasts two epochs, rates are chosen with one seed
 and measured with two. Longer and wider, on a GPU:
     --config.max_epochs=60 --config.model_options.vgg11_cifar.width=1.0 (and so on).

@@ -98,7 +98,7 @@ def _iterations(
 
 
 def _data(study: StudyRecord) -> str:
-    images = study.config.get("train_images", 0)  # records from before there was a choice have all
+    images = study.config["train_images"]
     return f"{study.header['dataset']}" + (f", {images:,} images" if images else "")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from src.fields import one_of, require
-from src.trials import plain, replaced
+from src.trials import laid_over, plain, replaced
 
 ALL = "all"
 
@@ -47,12 +47,3 @@ def _make_study(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
     if isinstance(new, Mapping) and new.get("name", old["name"]) != old["name"]:
         config = {**config, "model": {"activation": old["activation"]}}
     return laid_over(config, changes)
-
-
-def laid_over(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with some of its values changed."""
-    result = plain(config)
-    for name, value in changes.items():
-        both = isinstance(result.get(name), Mapping) and isinstance(value, Mapping)
-        result[name] = laid_over(result[name], value) if both else plain(value)
-    return result

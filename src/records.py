@@ -24,6 +24,7 @@ import numpy as np
 
 from src import files
 from src.files import RecordError, write_atomic
+from src.older_records import completed
 
 # fmt: off
 METRIC_COLUMNS = (
@@ -151,7 +152,7 @@ def write_study_header(study_dir: Path, header: Mapping[str, Any]) -> None:
 
 
 def read_study_header(study_dir: Path) -> dict[str, Any]:
-    """What `write_study_header` wrote.
+    """What `write_study_header` wrote, and what that means of fields added since.
 
     Raises:
         RecordError: If there is no study, or study.json is damaged.
@@ -159,7 +160,9 @@ def read_study_header(study_dir: Path) -> dict[str, Any]:
     path = study_dir / "study.json"
     if not path.exists():
         raise RecordError(f"{study_dir} holds no study.json: it is not the folder of a study")
-    return files.read_sealed(path, "restore it from a copy, or start again with another --workdir")
+    remedy = "restore it from a copy, or start again with another --workdir"
+    header = files.read_sealed(path, remedy)
+    return {**header, "config": completed(header["config"])}
 
 
 def read_finished(study_dir: Path) -> tuple[TrialRecord, ...]:

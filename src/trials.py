@@ -76,8 +76,9 @@ def axes(config: Mapping[str, Any]) -> list[list[Setting]]:
         [Setting(column(path), value, ((path, value),)) for value in values]
         for path, values in leaves(config["sweep"])
     ]
-    variants = config.get("variants", {})  # records from before there were any have none
-    named = [Setting(VARIANT, name, tuple(leaves(fields))) for name, fields in variants.items()]
+    named = [
+        Setting(VARIANT, name, tuple(leaves(fields))) for name, fields in config["variants"].items()
+    ]
     return [*swept, named] if named else swept
 
 
@@ -109,11 +110,8 @@ def _make_arm(config: dict[str, Any], swept: dict[str, Any]) -> Arm:
 
 
 def with_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`model` with what `model_options` adds for that network; values `model` has itself stand.
-
-    Records from before there were any can still be read.
-    """
-    options = config.get("model_options", {}).get(config["model"]["name"], {})
+    """`model` with what `model_options` adds for that network; values `model` has itself stand."""
+    options = config["model_options"].get(config["model"]["name"], {})
     return {**options, **config["model"]}
 
 
@@ -151,6 +149,15 @@ def replaced(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[s
         node = node[key]
     node[path[-1]] = value
     return copy
+
+
+def laid_over(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with some of its values changed."""
+    result = plain(config)
+    for name, value in changes.items():
+        both = isinstance(result.get(name), Mapping) and isinstance(value, Mapping)
+        result[name] = laid_over(result[name], value) if both else plain(value)
+    return result
 
 
 def plain(tree: Any) -> Any:

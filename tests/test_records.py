@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from src import records
+from src.older_records import completed
 from src.records import RecordError
 from tests import synthetic
 
@@ -72,9 +73,12 @@ def test_a_result_keeps_infinity_and_extra_columns(tmp_path):
 
 
 def test_a_header_keeps_infinity(tmp_path):
-    header = {"config": {"racing_slack": math.inf, "rates": [0.1, math.inf]}, "digest": "00"}
+    config = completed({"racing_slack": math.inf, "rates": [0.1, math.inf]})
+    header = {"config": config, "digest": "00"}
     records.write_study_header(tmp_path, header)
-    assert records.read_study_header(tmp_path) == header
+    found = records.read_study_header(tmp_path)
+    assert found == header
+    assert found["config"]["rates"] == [0.1, math.inf]
     assert "Infinity" not in (tmp_path / "study.json").read_text()  # JSON has no such number
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from src import data, locks, records, report, runner, worker
+from src import data, files, locks, records, report, runner, worker
 from src.config import check_config
 from src.files import RecordError
 from src.locks import InUseError
@@ -130,6 +130,20 @@ def test_fresh_seeds_may_be_added_and_the_report_says_so(tmp_path):
     assert added in report.compose(records.read_study(tmp_path))
     with pytest.raises(StudyError, match=r"fresh_seeds was \[1, 2\], is \[2, 1, 3\]"):
         run(tmp_path, fresh_seeds=(2, 1, 3))
+
+
+def test_a_study_from_before_a_field_existed_goes_on(tmp_path):
+    run(tmp_path)
+    first = untimed(tmp_path)
+    header = files.read_sealed(tmp_path / "study.json", "")
+    for name in ("augment", "schedule", "variants"):
+        del header["config"][name]
+    del header["config"]["data"]["stream_size"]
+    records.write_study_header(tmp_path, header)
+    with pytest.raises(StudyError, match=r"study: augment.flip was False, is True; choose"):
+        run(tmp_path, augment__flip=True)
+    run(tmp_path)
+    assert untimed(tmp_path) == first
 
 
 def test_data_that_changed_meanwhile_is_refused(tmp_path):

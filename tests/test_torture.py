@@ -17,7 +17,7 @@ PARTS = ("configs", "kills", "terms", "fills", "flips")
     [
         ({"configs": 20}, "20 fuzzed configs"),
         ({"kills": 3, "terms": 2}, "5 kills"),
-        ({"fills": 1}, "full disk"),
+        ({"fills": 1}, "1 full disks"),
         ({"flips": 10}, "5 bytes flipped in a half-done study"),
     ],
     ids=["configs", "kills", "fills", "flips"],

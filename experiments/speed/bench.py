@@ -2,7 +2,7 @@
 
     python -m experiments.speed.bench [--quick]
 
-Writes record.json beside this file and the tables of README.md; about seven minutes on two cores.
+Writes record.json beside this file and the tables of README.md.
 `--quick` measures everything once and prints only.
 """
 

@@ -3,7 +3,7 @@
     python -m experiments.streaming.bench
 
 On generated photographs of ImageNet's sizes. Writes record.json beside this file and the tables of
-README.md; about a minute on two cores.
+README.md.
 """
 
 import json

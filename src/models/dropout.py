@@ -25,8 +25,8 @@ class Dropout(nn.Module):
     inverted: bool = True
 
     def __call__(
-        self, x: Float[Array, "B *features"], keys: Key[Array, " B"] | None
-    ) -> Float[Array, "B *features"]:
+        self, x: Float[Array, " B *features"], keys: Key[Array, " B"] | None
+    ) -> Float[Array, " B *features"]:
         """Masked by `keys`, one per image; None means testing."""
         if not self.rate:
             return x

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import checkpoints, data, evaluation, locks, records
 from src.files import RecordError, read_bytes
+from src.older_records import completed
 from src.program import EVAL_IMAGES, Program
 from src.trained.kernels import Kernels
 
@@ -107,8 +108,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         InUseError: If the trial is being trained.
     """
     header = records.read_study_header(trial_dir.parent.parent)
-    # trials from before there was a choice have all training images
-    settings = {"train_images": 0} | json.loads(read_bytes(trial_dir / "config.json"))
+    settings = completed(json.loads(read_bytes(trial_dir / "config.json")))
     about = settings["data"]
     dataset = data.load(about["name"], data_dir, stream_size=about["stream_size"])
     if dataset.digest != header["digest"]:
