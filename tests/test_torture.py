@@ -8,26 +8,17 @@ import pytest
 
 from tests.torture.subject import ROOT
 
-PARTS = ("configs", "kills", "terms", "fills", "flips")
+FEW = ("--configs=20", "--kills=3", "--terms=1", "--fills=1", "--flips=6")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("counts", "done"),
-    [
-        ({"configs": 20}, "20 fuzzed configs"),
-        ({"kills": 3, "terms": 2}, "5 kills"),
-        ({"fills": 1}, "1 full disks"),
-        ({"flips": 10}, "5 bytes flipped in a half-done study"),
-    ],
-    ids=["configs", "kills", "fills", "flips"],
-)
-def test_the_study_survives(tmp_path, counts, done):
-    flags = [f"--{part}={counts.get(part, 0)}" for part in PARTS]
+def test_the_study_survives(tmp_path):
     run = subprocess.run(
-        [sys.executable, "-m", "tests.torture", *flags, f"--folder={tmp_path}"],
+        [sys.executable, "-m", "tests.torture", *FEW, f"--folder={tmp_path}"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
-    (line,) = [line for line in run.stdout.splitlines() if line.startswith(f"| {done}")]
-    assert re.fullmatch(r"\| .* \| .* \| 0 \|", line)
+    tried = re.findall(r"^\| (\d+ [a-z]+|full disk) .* \| 0 \|$", run.stdout, re.MULTILINE)
+    assert tried[:2] == ["20 fuzzed", "4 kills"]
+    assert tried[2] in ("1 full", "full disk")  # the latter where no tmpfs may be mounted
+    assert tried[3:] == ["3 bytes", "3 bytes"]
