@@ -1,8 +1,13 @@
 """Strict by default: shapes are checked, ranks are never promoted silently, warnings are errors."""
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Many tests compile the same; a folder of this process alone, for JAX does not write it atomically.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="xla-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
 import pytest
@@ -19,3 +24,7 @@ def no_data_of_other_tests():
 
     worker._program.cache_clear()
     worker._dataset.cache_clear()
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
