@@ -158,3 +158,12 @@ def test_no_page_in_the_repository_is_large():
     sizes = {str(page): page.stat().st_size for page in pages}
     assert sizes
     assert max(sizes.values()) < 1_000_000, sizes
+
+
+@pytest.mark.parametrize(("svg", "kind"), [("<svg/>", "svg+xml"), ("<svg>" + " x" * 999, "png")])
+def test_a_figure_is_inlined_in_its_shorter_form(tmp_path, svg, kind):
+    (tmp_path / "a.svg").write_text(svg)
+    (tmp_path / "a.png").write_bytes(b"PNG" * 9)
+    page = Page(webpage.make_page("# Title\n\n![words](a.png)\n", tmp_path))
+    (address,) = [address for address in page.addresses if address.startswith("data:")]
+    assert address.startswith(f"data:image/{kind}")
