@@ -26,5 +26,18 @@ def no_data_of_other_tests():
     worker._dataset.cache_clear()
 
 
+@pytest.fixture
+def compiled_fast():
+    """For tests that compile long and compute little."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def pytest_collection_modifyitems(items):
+    """The slow ones first, so that none of them is left to the end alone."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_unconfigure():
     shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

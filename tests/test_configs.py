@@ -24,6 +24,7 @@ NAMES = sorted(
     if path.stem not in ("__init__", "base")
 )
 STEPS, BATCH, TRAIN = 2, 8, 24
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 
 def load(name: str) -> list[dict]:

@@ -1,6 +1,5 @@
 """Every network trains through the same program, and on eight devices as on one."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,14 +16,8 @@ STEPS, BATCH = 2, 16
 # The smallest images that a network takes, where these are not of 32 pixels.
 SIZES = {"alexnet": 67, "alexnet_cifar": 8, "googlenet_cifar": 8, "lenet5_modern": 16}
 SIZES |= dict.fromkeys(("conv3", "conv3_fc64", "conv2_local2"), 8)
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 FAST = ("conv3", "lenet5_modern", "alexnet_cifar")  # to compile
-
-
-@pytest.fixture(autouse=True)
-def compiled_fast() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def train(program: Program, state: TrainState) -> tuple[TrainState, np.ndarray, np.ndarray]:
