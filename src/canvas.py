@@ -85,17 +85,9 @@ def make_panels(
     legend_columns = max(1, int(width / (0.62 + 0.065 * longest)))
     below = 0.62 + 0.2 * math.ceil(len(handles) / legend_columns)
     below += 0.14 * len(caption.splitlines())
-    height = 0.58 + 2.6 * rows + 0.75 * (rows - 1) + below
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, 0.58 + 2.6 * rows + 0.75 * (rows - 1) + below))
     grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
-    figure.subplots_adjust(
-        left=0.72 / width,
-        right=1 - 0.12 / width,
-        bottom=below / height,
-        top=1 - 0.58 / height,
-        wspace=0.25 / 3.2,
-        hspace=0.75 / 2.6,
-    )
+    _set_margins(figure, below)
     panels: list[Axes] = grid.ravel().tolist()
     for axes in panels[len(titles) :]:
         axes.remove()
@@ -104,20 +96,39 @@ def make_panels(
         axes.tick_params(labelbottom=True)
         if number % columns == 0:
             axes.set_ylabel(ylabel)
+    _write_around(figure, title, caption, handles, legend_columns)
+    return figure, panels[: len(titles)]
+
+
+def _set_margins(figure: Figure, below: float) -> None:
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.72 / width,
+        right=1 - 0.12 / width,
+        bottom=below / height,
+        top=1 - 0.58 / height,
+        wspace=0.25 / 3.2,
+        hspace=0.75 / 2.6,
+    )
+
+
+def _write_around(
+    figure: Figure, title: str, caption: str, handles: Sequence[Line2D], legend_columns: int
+) -> None:
+    """The title above the panels, legend and caption below them."""
+    width, height = figure.get_size_inches()
     left = 0.12 / width
     figure.text(left, 1 - 0.1 / height, title, va="top", fontsize=11, fontweight="bold")
     figure.text(left, 0.08 / height, caption, va="bottom", fontsize=7, color="#555555")
     if handles:
-        corner = (left, (0.12 + 0.14 * len(caption.splitlines())) / height)
         figure.legend(
             handles=handles,
             loc="lower left",
-            bbox_to_anchor=corner,
+            bbox_to_anchor=(left, (0.12 + 0.14 * len(caption.splitlines())) / height),
             ncols=legend_columns,
             borderpad=0,
             borderaxespad=0,
         )
-    return figure, panels[: len(titles)]
 
 
 def look(index: int) -> tuple[str, Any]:
