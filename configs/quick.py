@@ -1,9 +1,9 @@
 """ReLU vs tanh, small: the question of relu_vs_tanh.py at 40% training error, at fixed rates.
 
 Run:     make run, or python -m src.main --config=configs/quick.py
-Rates:   the best so far of relu_vs_tanh.py on cifar10-jpeg, which is not finished, see
-         experiments/relu_vs_tanh/; one seed, so no interval. Where CIFAR-10 cannot be had, the
-         built-in images take its place and say so.
+Rates:   those that relu_vs_tanh.py chose on cifar10-jpeg, see experiments/relu_vs_tanh/; one
+         seed, so no interval. Where CIFAR-10 cannot be had, the built-in images take its place and
+         say so.
 """
 
 from ml_collections import ConfigDict
