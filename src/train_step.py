@@ -24,6 +24,7 @@ Parallel = Literal["pmap", "shard_map"]
 # Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) ->
 # [B, classes]; in training, where there are auxiliary classifiers, a tuple with theirs after them.
 ApplyFn = Callable[..., Any]
+IMAGES_IN_CACHE = 16  # at once, on a CPU; experiments/speed has the numbers
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al. (2015), section 5
 
 
@@ -117,19 +118,26 @@ def make_train_steps(
         key: Array,
         data: Images,
     ) -> tuple[TrainState, StepErrors]:
-        images, labels = _fetch(batch, data)
-        keys = _example_keys(jax.random.fold_in(key, state.step), labels.shape[0])
-        centred = images.astype(jnp.float32) - data.shift
-        if augment_fn is not None:
-            centred = augment_fn(centred, keys)
-        pixels = centred / data.scale
+        count = jax.tree.leaves(batch)[0].shape[0]
+        keys = _example_keys(jax.random.fold_in(key, state.step), count)
 
-        def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array]]:
-            return losses(apply_fn(params, pixels, keys), labels)
+        def one_part(batch: Batch, keys: Array) -> tuple[PyTree, tuple[Array, Array]]:
+            images, labels = _fetch(batch, data)
+            centred = images.astype(jnp.float32) - data.shift
+            if augment_fn is not None:
+                centred = augment_fn(centred, keys)
+            pixels = centred / data.scale
 
-        (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        grads, loss = lax.pmean((grads, loss), AXIS)
-        wrong = lax.psum(jnp.sum(jnp.argmax(logits, axis=-1) != labels), AXIS)
+            def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array]]:
+                return losses(apply_fn(params, pixels, keys), labels)
+
+            (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+            return grads, (loss, jnp.sum(jnp.argmax(logits, axis=-1) != labels))
+
+        parts = _parts(count)
+        grads, (loss, wrong) = _sum_over_parts(one_part, parts, batch, keys)
+        grads, loss = lax.pmean(jax.tree.map(lambda x: x / parts, (grads, loss)), AXIS)
+        wrong = lax.psum(wrong, AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), StepErrors(wrong, loss)
@@ -146,6 +154,29 @@ def make_train_steps(
         return lax.scan(lambda s, batch: one_step(s, batch, optimizer, key, data), state, mine)
 
     return train_steps
+
+
+def _parts(images: int) -> int:
+    """How many equal parts a device takes its share of a batch in, one after another.
+
+    On a CPU each is small enough that what it leaves for the gradients stays in the caches.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    most, least = IMAGES_IN_CACHE, IMAGES_IN_CACHE // 2
+    sizes = [size for size in range(most, least - 1, -1) if images % size == 0]
+    return images // sizes[0] if sizes else 1
+
+
+def _sum_over_parts(fn: Callable[..., PyTree], parts: int, *arrays: PyTree) -> PyTree:
+    """Sum of `fn` over `parts` equal parts of the leading axis of all `arrays`."""
+    if parts == 1:
+        return fn(*arrays)
+    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
+    shapes = jax.eval_shape(fn, *jax.tree.map(lambda x: x[0], split))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, fn(*part)), None)  # noqa: E731
+    return lax.scan(add, zeros, split)[0]
 
 
 def losses(outputs: Any, labels: Int[Array, " b"]) -> tuple[Array, tuple[Array, Array]]:
@@ -192,12 +223,15 @@ def make_count_misses(
     """
 
     def count_misses(params: PyTree, batches: Batch, data: Images) -> Int[Array, "2"]:
-        def one_batch(total: Array, batch: Batch) -> tuple[Array, None]:
+        def one_part(batch: Batch) -> Int[Array, "2"]:
             images, labels = _fetch(batch, data)
             scores = scores_fn(params, (images.astype(jnp.float32) - data.shift) / data.scale)
             missed = [evaluation.misses(scores, labels, k) for k in (1, evaluation.TOP)]
-            counts = jnp.stack([jnp.sum(each & (labels >= 0)) for each in missed])
-            return total + lax.psum(counts, AXIS), None
+            return jnp.stack([jnp.sum(each & (labels >= 0)) for each in missed])
+
+        def one_batch(total: Array, batch: Batch) -> tuple[Array, None]:
+            parts = _parts(jax.tree.leaves(batch)[0].shape[0])
+            return total + lax.psum(_sum_over_parts(one_part, parts, batch), AXIS), None
 
         mine = jax.tree.map(lambda x: x.squeeze(1), batches)
         return lax.scan(one_batch, jnp.zeros(2, jnp.int32), mine)[0]

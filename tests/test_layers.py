@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from src.models import layers
-from src.models.layers import Conv, ConvMaxPool, LocallyConnected, avg_pool, conv, max_pool
+from src.models.layers import Conv, LocallyConnected, avg_pool, conv, max_pool
 
 CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding, groups
     (8, 8, 3, 4, 5, 1, 2, 1),  # a first layer
@@ -259,56 +258,6 @@ def test_pools_under_vmap_pool_each():
         value, _ = jax.jit(jax.vmap(fn))(x)
         alone = [jax.jit(fn)(images)[0] for images in x]
         np.testing.assert_allclose(value, np.stack(alone), atol=1e-6)
-
-
-# --- Convolution and pooling in one. ---
-
-
-def plain_conv_max_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    y = plain_conv(x, kernel, 1, 2, 1)
-    return plain_max_pool(y, (*y.shape[1:3], 3, 2, 0, True))
-
-
-@pytest.mark.parametrize("shape", [(8, 8, 3), (6, 10, 1), (7, 8, 3)], ids=str)
-def test_conv_max_pool_is_xlas_in_values_and_gradients(shape):
-    x, kernel = normal(0, 3, *shape), normal(1, 5, 5, shape[-1], 4)
-    assert_same(
-        value_and_pullback(layers.conv_max_pool, x, kernel),
-        value_and_pullback(plain_conv_max_pool, x, kernel),
-    )
-
-
-def test_conv_max_pool_breaks_ties_as_the_plain_one():
-    """A first layer of zeros, on images of one colour: everything is a tie."""
-    x, kernel = jnp.ones((1, 8, 8, 3)), jnp.zeros((5, 5, 3, 2))
-    ours = value_and_pullback(layers.conv_max_pool, x, kernel)
-    plain = value_and_pullback(
-        lambda x, k: max_pool(plain_conv(x, k, 1, 2, 1), 3, 2, ceil_mode=True), x, kernel
-    )
-    assert_same(ours, plain)
-
-
-def test_conv_max_pool_under_vmap_and_in_a_scan():
-    x, kernels = normal(0, 3, 2, 6, 6, 3), normal(1, 3, 5, 5, 3, 4)
-    each = functools.partial(pullback, layers.conv_max_pool)
-    mapped = jax.jit(jax.vmap(each))(x, kernels)
-    _, scanned = jax.jit(lambda a, b: lax.scan(lambda _, p: (0, each(*p)), 0, (a, b)))(x, kernels)
-    for i in range(3):
-        want = value_and_pullback(plain_conv_max_pool, x[i], kernels[i])
-        assert_same(tuple(array[i] for array in mapped), want)
-        assert_same(tuple(array[i] for array in scanned), want)
-
-
-def test_conv_max_pool_module_adds_its_bias_after_the_maximum():
-    x = normal(0, 2, 8, 8, 3)
-    module = ConvMaxPool(4, bias_init=jax.nn.initializers.normal(1.0))
-    params = module.init(jax.random.key(0), x)["params"]
-    assert jax.tree.map(jnp.shape, params) == {"kernel": (5, 5, 3, 4), "bias": (4,)}
-    # A bias is the same for every pixel under a window: before or after makes no difference.
-    y = plain_conv(x, params["kernel"], 1, 2, 1) + params["bias"].reshape(1, 1, 1, 4)
-    np.testing.assert_allclose(
-        module.apply({"params": params}, x), plain_max_pool(y, (8, 8, 3, 2, 0, True)), atol=1e-5
-    )
 
 
 # --- Locally connected. ---

@@ -75,10 +75,10 @@ def test_layers_of_other_kinds():
     assert lenet["c3"].multiply_adds == 10 * 10 * 25 * 60
     assert lenet["s2"].receptive_field == 5 + 1
     assert lenet["c3"].receptive_field == 6 + 4 * 2
-    conv3 = layers_of("conv3")  # whose first layer is a convolution and a pool in one
-    assert conv3["conv1"].output == (16, 16, 32)
+    conv3 = layers_of("conv3")
     assert conv3["conv1"].multiply_adds == 32 * 32 * 32 * 75
-    assert conv3["conv1"].receptive_field == 5 + 2
+    assert conv3["pool1"].output == (16, 16, 32)
+    assert conv3["pool1"].receptive_field == 5 + 2
     local = layers_of("conv2_local2")["local3"]
     assert local.multiply_adds == 64 * 9 * 64 * 32
     assert local.parameters == local.multiply_adds + 64 * 32

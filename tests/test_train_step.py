@@ -205,6 +205,27 @@ def test_eight_devices_agree_with_one_and_pmap_with_shard_map(parallel, devices)
 
 
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
+def test_a_batch_taken_in_parts_is_the_batch_taken_whole(parallel, monkeypatch):
+    whole, wrong, loss = after_ten_steps("pmap", 1)
+    monkeypatch.setattr(train_step, "IMAGES_IN_CACHE", 4)
+    state, wrong_too, loss_too = run(parallel, jax.devices()[:2])  # twice two parts of four images
+    np.testing.assert_array_equal(wrong, wrong_too)
+    np.testing.assert_allclose(loss, loss_too, rtol=1e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+        jax.device_get(state.params),
+        jax.device_get(whole.params),
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "parts"), [(128, 8), (64, 4), (100, 10), (36, 3), (16, 1), (8, 1), (7, 1), (127, 1)]
+)
+def test_parts_are_equal_and_of_8_to_16_images_where_that_divides_the_batch(images, parts):
+    assert train_step._parts(images) == parts
+
+
+@pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
 def test_replicas_are_bit_equal(parallel):
     state, _, _ = after_ten_steps(parallel, 8)
     for leaf in jax.tree.leaves(state):

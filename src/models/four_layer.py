@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
 from src.models.init import kernel_init
-from src.models.layers import Conv, ConvMaxPool, LocallyConnected
+from src.models.layers import Conv, LocallyConnected
 from src.models.lrn import LocalResponseNorm
 from src.models.options import LRN_NAMES, check_choice
 from src.models.pooling import AvgPool, MaxPool
@@ -43,9 +43,8 @@ class Conv3(nn.Module):
             return Conv(features, 5, padding=2, kernel_init=init, name=name)
 
         # fmt: off
-        init = kernel_init(self.scheme, self.activation, 1e-4)
-        x = ConvMaxPool(32, 5, kernel_init=init, name="conv1")(images)
-        x = act(x)                                              # [B, 32, 32, C] -> [B, 16, 16, 32]
+        x = conv(32, 1e-4, "conv1")(images)                     # [B, 32, 32, C] -> [B, 32, 32, 32]
+        x = act(MaxPool(3, 2, ceil_mode=True, name="pool1")(x)) # [B, 16, 16, 32]
         x = act(conv(32, 0.01, "conv2")(x))
         x = AvgPool(3, 2, ceil_mode=True, name="pool2")(x)      # [B, 8, 8, 32]
         x = act(conv(64, 0.01, "conv3")(x))

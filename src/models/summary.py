@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from src.models.dropout import Dropout
-from src.models.layers import Conv, ConvMaxPool, LocallyConnected
+from src.models.layers import Conv, LocallyConnected
 from src.models.lenet import PartialConv, Subsampling
 from src.models.lrn import LocalResponseNorm
 from src.models.pooling import AvgPool, MaxPool
 
 LAYERS = (
     Conv,
-    ConvMaxPool,
     LocallyConnected,
     PartialConv,
     Subsampling,
@@ -70,35 +69,33 @@ def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Laye
     def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         output = call(*args, **kwargs)
         if isinstance(context.module, LAYERS) and context.method_name == "__call__":
-            outputs["/".join(context.module.path)] = (context.module, args[0].shape, output.shape)
+            outputs["/".join(context.module.path)] = (context.module, output.shape)
         return output
 
     images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
     with nn.intercept_methods(note):
         params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    fields = _receptive_fields(model, images.shape, {name: o[2] for name, o in outputs.items()})
+    fields = _receptive_fields(model, images.shape, {name: o[1] for name, o in outputs.items()})
     return [
         Layer(
             name,
             type(module).__name__,
             output[1:],
             sum(math.prod(p.shape) for p in jax.tree.leaves(params.get(name, {}))),
-            _multiply_adds(module, shape, output, params.get(name, {})),
+            _multiply_adds(module, output, params.get(name, {})),
             fields[name],
         )
-        for name, (module, shape, output) in outputs.items()
+        for name, (module, output) in outputs.items()
     ]
 
 
-def _multiply_adds(module: nn.Module, inputs: tuple, output: tuple, params: Any) -> int:
+def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:
     """Every weight once for each place where it is used."""
     if "kernel" not in params:
         return 0
     weights = math.prod(params["kernel"].shape)
     if isinstance(module, nn.Dense | LocallyConnected):
         return weights
-    if isinstance(module, ConvMaxPool):  # the convolution's output is as large as its input
-        return weights * inputs[1] * inputs[2]
     return weights * output[1] * output[2]
 
 
@@ -150,8 +147,6 @@ def _window(module: Any) -> Window:
             return Window(
                 module.kernel_size, getattr(module, "stride", 1), getattr(module, "padding", 0)
             )
-        case ConvMaxPool():  # 3 by 3 windows at a stride of 2, of what the kernel sees
-            return Window(module.kernel_size + 2, 2, module.kernel_size // 2)
         case MaxPool() | AvgPool():
             return Window(module.window, module.stride, getattr(module, "padding", 0))
         case Subsampling():

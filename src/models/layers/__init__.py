@@ -8,16 +8,13 @@ are fast there.
 
 from src.models.layers.avg_pooling import avg_pool
 from src.models.layers.convolution import Conv, conv
-from src.models.layers.first_layer import ConvMaxPool, conv_max_pool
 from src.models.layers.locally_connected import LocallyConnected
 from src.models.layers.max_pooling import max_pool
 
 __all__ = [
     "Conv",
-    "ConvMaxPool",
     "LocallyConnected",
     "avg_pool",
     "conv",
-    "conv_max_pool",
     "max_pool",
 ]

@@ -96,9 +96,7 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
     """A convolution in canonical layout whose summed-over features are the images of the batch."""
-    channels, (height, width) = x.shape[-1], kernel.shape[:2]
-    if channels % 2:
-        x = jnp.pad(x, ((0, 0),) * 3 + ((0, 1),))
+    height, width = kernel.shape[:2]
     sums = lax.conv_general_dilated(
         computed_once(lambda x: x.transpose(3, 1, 2, 0), x),  # [I, H, W, B]
         grads.transpose(1, 2, 0, 3),  # [P, Q, B, O]
@@ -107,7 +105,7 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
         rhs_dilation=(stride, stride),
         dimension_numbers=DIMENSIONS,
     )  # [I, h + rest, w + rest, O], the rest being rows the strides did not reach
-    return sums[:channels, :height, :width].transpose(1, 2, 0, 3)
+    return sums[:, :height, :width].transpose(1, 2, 0, 3)
 
 
 def input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
