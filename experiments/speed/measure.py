@@ -16,6 +16,7 @@ from typing import Any
 from src import environment
 
 BATCHES = {"alexnet": 32}  # 128 for all others
+AT_ONCE = {"alexnet": 2}  # steps in a scan; 10 for all others
 
 
 def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
@@ -32,7 +33,8 @@ def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
 
 def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per training step in turn: ours in a scan and one by one, PyTorch's two ways."""
-    ours, facts = make_ours(name, 10 if name != "alexnet" else 2)
+    count = AT_ONCE.get(name, 10)
+    ours, facts = make_ours(name, count)
     steps = {"scan": ours, "loop": make_ours(name, 1)[0]}
     if util.find_spec("torch"):
         for key, compiled in (("torch", False), ("torch_compiled", True)):
@@ -40,16 +42,17 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
                 steps[key] = make_torch(name, threads, compiled=compiled)
             except Exception as error:  # no C++ compiler, say
                 facts[f"{key}_missing"] = type(error).__name__
-    return {"milliseconds": interleave(steps, rounds, 2 if name == "alexnet" else 10), **facts}
+    return {"milliseconds": interleave(steps, rounds, count), **facts}
 
 
 def compare_eager(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Ours in a scan and PyTorch's eager step alone."""
-    ours, facts = make_ours(name, 10)
+    count = AT_ONCE.get(name, 10)
+    ours, facts = make_ours(name, count)
     steps = {"scan": ours}
     if util.find_spec("torch"):
         steps["torch"] = make_torch(name, threads, compiled=False)
-    return {"milliseconds": interleave(steps, rounds, 10), **facts}
+    return {"milliseconds": interleave(steps, rounds, count), **facts}
 
 
 def alone(name: str, threads: int, rounds: int) -> dict[str, Any]:
