@@ -7,11 +7,11 @@ Result:  experiments/README.md
 Size:    for one core of a CPU, not the paper's: the small AlexNet at an eighth of its
          width, one tower and, where it is not the question, no dropout; the first 5000 images of
          CIFAR-10, seen 12 times, or, where the question is overfitting, the first 2000, 24 times.
-         Learning rate and seeds are shared by a study's arms. activations is LeNet-5, each arm at
-         the best of three rates, on all images, until 60% training error.
+         Learning rate and five seeds are shared by a study's arms. activations is LeNet-5, each
+         arm at the best of five rates, on all images, until 60% training error.
 GPU:     --config.train_images=0 --config.max_epochs=60.0 --config.target_train_error=0.25
-         --config.thresholds="(0.5,0.4,0.3,0.25)" --config.fresh_seeds="(100,101,102,103,104)"
-         and, with AlexNet, --config.model.width=1.0; the command line wins over a study's values.
+         --config.thresholds="(0.5,0.4,0.3,0.25)" and, with AlexNet, --config.model.width=1.0; the
+         command line wins over a study's values.
 Own:     --config.studies.lrn.sweep.model.lrn="('none','paper')" changes what a study sweeps.
 """
 
@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     config.target_train_error = 0.5
     config.thresholds = (0.7, 0.6, 0.5)
     config.learning_rates = (0.01,)
-    config.fresh_seeds = (100, 101)
+    config.fresh_seeds = (100, 101, 102, 103, 104)
 
     config.study = "all"
     config.studies = ConfigDict(sort_keys=False)  # name -> what it changes of the above
@@ -62,8 +62,8 @@ def get_config() -> ConfigDict:
         "stop_at_target": True,
         "target_train_error": 0.6,
         "thresholds": (0.75, 0.7, 0.65, 0.6),
-        "learning_rates": (0.007, 0.02, 0.06),
-        "arm_learning_rates": {"lenet5_modern-modern-sigmoid": (0.02, 0.06, 0.2)},
+        "learning_rates": (0.0025, 0.005, 0.01, 0.02, 0.04),
+        "arm_learning_rates": {"lenet5_modern-modern-sigmoid": (0.05, 0.1, 0.2, 0.4, 0.8)},
         "sweep": {"model": {"activation": ACTIVATIONS}},
     }
     config.studies.lrn = {

@@ -42,6 +42,12 @@ def test_what_measuring_costs_a_step_and_a_study():
     assert costs["both, in the 3 trials of relu_vs_tanh"] == "2.0% of training"
 
 
+def test_images_in_work_at_once_stand_side_by_side():
+    found = {"8": [12.0, 10.0, 11.0], "128": [20.0, 20.4, 30.0]}
+    rows = tables.in_parts({"conv3": {"milliseconds": found}})
+    assert rows == [("", "8", "all 128"), ("`conv3`", "11", "20")]
+
+
 def test_tables_replace_what_stands_between_the_marks():
     text = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
     assert tables.insert(text, "new") == text.replace("old", "new")

@@ -22,6 +22,7 @@ from src import environment, provenance
 HERE = Path(__file__).parent
 STUDY = HERE.parent / "relu_vs_tanh"
 NETS = ("conv3", "conv3_fc64", "alexnet")
+PARTS_OF = ("conv3", "lenet5_modern", "alexnet_cifar")
 PARTS = ("train", "compile", "measure", "save")
 SMALL_RUN = (
     "--config.data.name=procedural",
@@ -66,6 +67,10 @@ def measure_all(quick: bool) -> dict[str, Any]:
             found["memory"][f"{net} {framework}"] = measure(
                 "memory", f"{framework}:{net}", cores, 3
             )
+    print("parts of a batch ...", flush=True)
+    found["in_parts"] = {
+        net: measure("in_parts", net, 1, min(rounds, 3)) for net in PARTS_OF[: 1 if quick else None]
+    }
     print("a study ...", flush=True)
     found["one_thread"] = measure("compare_eager", "conv3", 1, rounds)
     found["side_by_side"] = side_by_side("conv3", cores, rounds)

@@ -163,8 +163,21 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     return {"milliseconds": {**found, "together": [ms / 2 for ms in found["together"]]}}
 
 
+def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds per step by how many images of the batch are in work at once."""
+    del threads
+    from src import train_step  # noqa: PLC0415
+
+    steps = {}
+    for images in (8, 16, 32, BATCHES.get(name, 128)):
+        train_step.IMAGES_IN_CACHE = images  # read while the step is made
+        steps[str(images)] = make_ours(name, 2)[0]
+    return {"milliseconds": interleave(steps, rounds, 2)}
+
+
 MEASUREMENTS = {
-    fn.__name__: fn for fn in (compare, compare_eager, alone, memory, evaluate, recording, together)
+    fn.__name__: fn
+    for fn in (compare, compare_eager, alone, memory, evaluate, recording, together, in_parts)
 }
 
 

@@ -34,6 +34,8 @@ def render(record: dict[str, Any]) -> str:
         if net in record["devices"]:
             sections.append(steps(title, record["devices"][net], {}, net))
     sections.append(steps("Training step of `conv3`, one thread", record["one_thread"], {}, ""))
+    title = "Training step by images in work at once, one thread, ms"
+    sections.append(f"### {title}\n\n{table(in_parts(record['in_parts']))}")
     sections.append(study(record))
     return "\n\n".join(sections)
 
@@ -70,6 +72,16 @@ def ratio(times: dict[str, list[float]], key: str) -> str:
     return f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
 
 
+def in_parts(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Median step by how many images are in work at once."""
+    counts = list(next(iter(record.values()))["milliseconds"])
+    rows = [
+        (f"`{net}`", *(f"{np.median(found['milliseconds'][count]):.0f}" for count in counts))
+        for net, found in record.items()
+    ]
+    return [("", *counts[:-1], f"all {counts[-1]}"), *rows]
+
+
 def study(record: dict[str, Any]) -> str:
     """Two ways to use the cores, what measuring costs, and where a run's time goes."""
     return "\n\n".join(
@@ -86,11 +98,13 @@ def side_by_side(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Milliseconds of machine per step."""
     cores = record["cores"]
     one = np.median(record["compare"]["conv3"]["milliseconds"]["scan"])
+    split = np.median(record["devices"]["conv3"]["milliseconds"]["scan"])
     together = record["together"]["milliseconds"]["together"]
     many = np.median(record["side_by_side"]["milliseconds"]) / cores
     return [
         ("", "ms per step, over all trials"),
         (f"one trial on {cores} threads", f"{one:.1f}"),
+        (f"one trial on {cores} devices of one thread each", f"{split:.1f}"),
         (f"{cores} trials of one thread each (default)", f"{many:.1f}"),
         ("2 trials in one program (vmap)", f"{np.median(together):.1f}"),
     ]
