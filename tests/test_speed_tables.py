@@ -27,7 +27,7 @@ def test_steps_says_what_was_not_measured_and_why():
 def test_without_pytorch_there_is_no_ratio():
     alone = {"milliseconds": {"scan": [64.0], "loop": [64.0]}, "compile_seconds": 1.0}
     text = tables.steps("Title", alone, {}, "conv3")
-    assert "| ours, ten steps at a time | 64.0 | 2000 |  |  |" in text
+    assert "| ours, many steps in one scan | 64.0 | 2000 |  |  |" in text
     assert "| PyTorch, channels last | not measured: not installed |" in text
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 BEGIN, END = "<!-- tables: written by bench.py -->", "<!-- end of tables -->"
 NAMES = {
-    "scan": "ours, ten steps at a time",
+    "scan": "ours, many steps in one scan",
     "loop": "ours, one by one",
     "torch": "PyTorch, channels last",
     "torch_compiled": "PyTorch, compiled",
