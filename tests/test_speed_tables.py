@@ -48,6 +48,19 @@ def test_images_in_work_at_once_stand_side_by_side():
     assert rows == [("", "8", "all 128"), ("`conv3`", "11", "20")]
 
 
+def test_best_against_best_takes_the_fastest_way_of_each():
+    record = {
+        "compare": {
+            "a": {"milliseconds": {"scan": [50.0], "torch": [90.0], "torch_compiled": [80.0]}},
+            "b": {"milliseconds": {"scan": [30.0], "loop": [20.0]}},
+        },
+        "devices": {"a": {"milliseconds": {"scan": [40.0, 60.0, 40.0], "torch": [70.0, 81.0]}}},
+    }
+    _, a, b = tables.best_against_best(record)
+    assert a == ("`a`", "40.0", "75.5", "0.53")
+    assert b == ("`b`", "20.0", "nan", "not measured")
+
+
 def test_tables_replace_what_stands_between_the_marks():
     text = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
     assert tables.insert(text, "new") == text.replace("old", "new")
