@@ -74,7 +74,7 @@ def dry_run(*flags: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path):
     found = dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
     assert f"\n{tmp_path / 'pooling'}:\n" in found.stdout
-    assert "4 trials: at most 8 epochs to train" in found.stdout  # pooling: 2 arms, 2 seeds
+    assert "10 trials: at most 20 epochs to train" in found.stdout  # pooling: 2 arms, 5 seeds
     assert not list(tmp_path.iterdir())
 
 
