@@ -319,6 +319,14 @@ def make_program(**changes: Any) -> Program:
     return Program(arm.settings, tiny.make_dataset(IMAGES), parallel)
 
 
+def test_first_parameters_are_those_of_the_initializer_bit_for_bit(tiny_program):
+    """Compiled with less effort."""
+    key = jax.random.fold_in(jax.random.key(7), program.INIT_STREAM)
+    images = jnp.zeros((1, *tiny_program.input_shape))
+    expected = jax.jit(tiny_program.model.init)(key, images)["params"]
+    jax.tree.map(np.testing.assert_array_equal, tiny_program.start(7).params, expected)
+
+
 def final_state(directory: Path, program: Program) -> Any:
     run = make_run(directory)
     like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
