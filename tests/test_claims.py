@@ -49,6 +49,7 @@ def row(folder: Path, claim: Claim, monkeypatch) -> str:
         (LOWER, Estimate(-0.02, -0.03, -0.01, 5), "holds"),
         (LOWER, Estimate(0.02, 0.01, 0.03, 5), "does not hold"),
         (LOWER, Estimate(-0.02, -0.05, 0.01, 3), "not decided at n = 3"),
+        (LOWER, Estimate(-0.03, -0.06, -0.00004, 5), "not decided at n = 5"),  # shown as +0.0
         (LOWER, Estimate(-0.02, math.nan, math.nan, 1), "not decided at n = 1"),
         (SLOWER, Estimate(5.0, 4.0, 7.0, 5), "holds; 6 times is within the interval"),
         (SLOWER, Estimate(2.0, 1.5, 2.5, 5), "holds; 6 times is outside the interval"),

@@ -91,8 +91,13 @@ def bounds(found: Estimate) -> str:
     """Such as `-0.4 to +2.8`, in percentage points, rounded outwards."""
     if math.isnan(found.low):
         return "no interval"
-    low, high = math.floor(1000 * found.low) / 1000, math.ceil(1000 * found.high) / 1000
+    low, high = _outwards(found)
     return f"{points(low)} to {points(high)}"
+
+
+def _outwards(found: Estimate) -> tuple[float, float]:
+    """The interval, rounded to the next thousandth outside it."""
+    return float(np.floor(1000 * found.low)) / 1000, float(np.ceil(1000 * found.high)) / 1000
 
 
 def ratio(found: Estimate) -> str:
@@ -119,5 +124,8 @@ def pairs(found: Estimate) -> str:
 
 
 def side(found: Estimate, equal: float = 0.0) -> int:
-    """1 or -1: the whole interval is above or below `equal`; 0: it is not, or there is none."""
-    return int(found.low > equal) - int(found.high < equal)
+    """1 or -1: the interval, as it is shown, is above or below `equal`; 0: neither, or none."""
+    if math.isnan(found.low):
+        return 0
+    low, high = _outwards(found)
+    return int(low > equal) - int(high < equal)
