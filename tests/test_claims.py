@@ -60,6 +60,10 @@ def test_a_verdict_is_said_only_where_the_interval_lies_on_one_side(claim, found
     assert claims.verdict(claim, found, 1.0 if claim is SLOWER else 0.0) == words
 
 
+def test_points_have_no_negative_zero():
+    assert [budget.points(x) for x in (-0.0004, 0.0, -0.0006)] == ["+0.0", "+0.0", "-0.1"]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [

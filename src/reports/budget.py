@@ -84,7 +84,7 @@ def _times(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> str:
 
 def points(fraction: float) -> str:
     """Percentage points with their sign, such as `+1.2`."""
-    return f"{100 * fraction:+.1f}"
+    return f"{round(100 * fraction, 1) + 0.0:+.1f}"  # no negative zero
 
 
 def bounds(found: Estimate) -> str:
