@@ -22,7 +22,7 @@ from src.train_step import TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
 EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23  # tested at once, at most
-# Runs once: this compiles in a fifth of the time, to the same bits. At 0 the bits differ.
+# A program that runs once: compiled with less effort, to the same bits.
 INIT_OPTIONS = {"xla_backend_optimization_level": 1}
 AHEAD = 2  # batches of a stream that wait on the devices
 Errors = tuple[TrainState, np.ndarray, np.ndarray]

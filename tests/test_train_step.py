@@ -284,8 +284,14 @@ def test_each_step_and_image_has_random_numbers_of_its_own():
 # --- Testing. ---
 
 
-@pytest.mark.parametrize(("parallel", "devices"), [("pmap", 8), ("pmap", 1), ("shard_map", 8)])
-def test_errors_are_counted_once_per_image_with_an_uneven_last_batch(parallel, devices):
+@pytest.mark.parametrize(
+    ("parallel", "devices", "at_once"),
+    [("pmap", 8, 16), ("pmap", 1, 16), ("shard_map", 8, 16), ("pmap", 1, 4), ("shard_map", 2, 4)],
+)
+def test_errors_are_counted_once_per_image_with_an_uneven_last_batch(
+    parallel, devices, at_once, monkeypatch
+):
+    monkeypatch.setattr(train_step, "IMAGES_IN_CACHE", at_once)
     chosen = jax.devices()[:devices]
     count = train_step.across_devices(
         train_step.make_count_misses(lambda params, images: apply_fn(params, images, None)),

@@ -89,7 +89,7 @@ def _cpu_conv_forward(x: Array, kernel: Array, stride: int, padding: int) -> tup
 
 def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) -> tuple:
     x, kernel = saved
-    return input_grads(x, kernel, grads, stride, padding), _kernel_grads(
+    return _input_grads(x, kernel, grads, stride, padding), _kernel_grads(
         x, kernel, grads, stride, padding
     )
 
@@ -108,7 +108,7 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
     return sums[:, :height, :width].transpose(1, 2, 0, 3)
 
 
-def input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
+def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
     """The kernel, turned around, over the gradients; as XLA has it, and fast as it is."""
     pads = [
         (k - 1 - padding, n - (g - 1) * stride - 1 + padding)
