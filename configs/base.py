@@ -1,7 +1,7 @@
 """Every field a study can set, with its default: one training of `conv3` on CIFAR-10, nothing
 swept.
 
-A study imports this, changes values and names what it sweeps; `src/config.py` checks the
+A study imports this, changes values and names what it sweeps; `src/config/checks.py` checks the
 result. Any field can be changed from the command line, for example `--config.max_epochs=5
 --config.model.activation=gelu`.
 """

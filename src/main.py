@@ -14,7 +14,8 @@ from typing import Any
 
 from absl import app, flags
 
-from src import command_line, environment
+from src import environment
+from src.config import flags as command_line
 
 
 def main(argv: list[str]) -> int:
@@ -23,8 +24,11 @@ def main(argv: list[str]) -> int:
     environment.configure_jax()
     environment.silence_orbax()
     # These start JAX, whose environment is set now.
-    from src import config as checks  # noqa: PLC0415
-    from src import data, locks, records, runner  # noqa: PLC0415
+    from src import data  # noqa: PLC0415
+    from src.config import checks  # noqa: PLC0415
+    from src.records import locks  # noqa: PLC0415
+    from src.records import trial as records  # noqa: PLC0415
+    from src.study import runner  # noqa: PLC0415
 
     refusals = (
         command_line.FlagError,
@@ -55,8 +59,11 @@ def main(argv: list[str]) -> int:
 def _run(config: dict[str, Any], workdir: Path) -> None:
     import jax  # noqa: PLC0415
 
-    from src import config as checks  # noqa: PLC0415
-    from src import data, provenance, report, runner  # noqa: PLC0415
+    from src import data  # noqa: PLC0415
+    from src.config import checks  # noqa: PLC0415
+    from src.records import provenance  # noqa: PLC0415
+    from src.reports import compose as report  # noqa: PLC0415
+    from src.study import runner  # noqa: PLC0415
 
     checks.check_devices(config, jax.device_count())
     dataset = data.load(
@@ -89,7 +96,8 @@ def _workers(config: dict[str, Any]) -> int:
 
 
 def _list_trials(config: dict[str, Any], workdir: Path) -> None:
-    from src import plan, records  # noqa: PLC0415
+    from src.records import trial as records  # noqa: PLC0415
+    from src.study import plan  # noqa: PLC0415
 
     begun = (workdir / "study.json").exists()
     finished = records.read_finished(workdir) if begun else ()

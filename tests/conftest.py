@@ -20,7 +20,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(scope="module", autouse=True)
 def no_data_of_other_tests():
     """Many tests call their images `tiny`: what a process has loaded by that name is let go."""
-    from src import worker  # noqa: PLC0415  (under the hook above)
+    from src.study import worker  # noqa: PLC0415  (under the hook above)
 
     worker._program.cache_clear()
     worker._dataset.cache_clear()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from src import records
+from src.records import trial as records
 
 PER_EPOCH = 50_000 / 128  # iterations
 PER_POINT = 39  # as int(50,000 / 128 / 10)

@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from src import analysis, records
-from src.analysis import Times
-from src.records import TrialRecord
-from src.reports import comparison, paper
+from src.analysis import comparison, paper
+from src.analysis import times as analysis
+from src.analysis.times import Times
+from src.records import trial as records
+from src.records.trial import TrialRecord
 from tests import synthetic
 
 INF = math.inf

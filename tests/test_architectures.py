@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from src import models
-from src.models.dropout import Dropout
+from src.models.layers.dropout import Dropout
 
 pytest.importorskip("torch")
 from tests import torch_nets

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from configs import base
-from src import augment, config
-from src.data import Split
-from src.program import Program
-from src.trials import make_arms
+from src.config import checks as config
+from src.config.arms import make_arms
+from src.data import Split, augment
+from src.training.program import Program
 from tests import tiny
 from tests.test_train_step import make_images, run
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src import batches
+from src.data import batches
 
 
 def draw(first: int, count: int, **changes: object) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from src import checkpoints
-from src.files import RecordError
-from src.train_step import TrainState, make_optimizer
+from src.records.files import RecordError
+from src.training import checkpoints
+from src.training.step import TrainState, make_optimizer
 
 
 def make_arrays(iteration: int) -> dict:

@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from configs import ablations, relu_vs_tanh
-from src import claims, report
-from src.named_studies import named_configs
-from src.reports import budget
-from src.reports.paired import Estimate
+from src.analysis.paired import Estimate
+from src.config.arms import axes
+from src.config.studies import named_configs
+from src.reports import budget, claims
+from src.reports import compose as report
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
-from src.trials import axes
 from tests import synthetic
 
 SLOWER = Claim("t", "3.1", "6 times", "s", "relu", "tanh", "iterations", "larger", 6.0)

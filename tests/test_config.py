@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.config import ConfigError, check_config, check_data, check_devices
-from src.trials import leaves, make_arms, replaced
+from src.config.arms import leaves, make_arms, replaced
+from src.config.checks import ConfigError, check_config, check_data, check_devices
 from tests import tiny
 
 PATHS = [path for path, _ in leaves(tiny.make_config())]

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import configs
-from src import config as checks
+from experiments.streaming import photos
 from src import models
-from src.data import Dataset, Stream, image_shape, photos
+from src.config import checks
+from src.config.arms import make_arms
+from src.config.studies import named_configs
+from src.data import Dataset, Stream, image_shape
 from src.data.stream import open_stream
-from src.named_studies import named_configs
-from src.program import Program
-from src.trials import make_arms
+from src.training.program import Program
 from tests import tiny
 
 SLOW = ("ablations", "alexnet_imagenet", "architectures")  # many arms, large images, GoogLeNet

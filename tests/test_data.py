@@ -11,8 +11,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from src import data
-from src.data import cifar10, prepare, tfds_folder
-from src.data.cifar10_facts import is_original
+from src.data import tfds_folder
+from src.data import write_tfds as prepare
+from src.data.cifar10 import load as cifar10
+from src.data.cifar10.facts import is_original
 from src.data.dataset import Dataset, check_dataset
 from src.data.procedural import make_procedural
 from tests.test_data_archives import (

@@ -11,8 +11,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from src.data import cifar10, cifar10_archives
-from src.data.cifar10_facts import Original
+from src.data.cifar10 import archives as cifar10_archives
+from src.data.cifar10 import load as cifar10
+from src.data.cifar10.facts import Original
 from src.data.dataset import DataError, Split
 
 BATCH = 20  # images per file; the published ones have 10,000

@@ -3,10 +3,10 @@
 import pytest
 
 from src import models
-from src.models import __main__ as command
-from src.models import drawing
-from src.models.drawing import Box
+from src import networks as command
 from src.models.summary import summarize
+from src.reports.figures import network as drawing
+from src.reports.figures.network import Box
 
 
 def boxes_of(towers: int) -> list[Box]:

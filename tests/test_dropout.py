@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.models.dropout import Dropout
+from src.models.layers.dropout import Dropout
 
 KEYS = jax.random.split(jax.random.key(0), 16)
 ONES = jnp.ones((16, 2000))

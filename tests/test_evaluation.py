@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from src import evaluation
+from src.training import evaluation
 
 
 def make_scores(count: int = 200, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src import data, event_files, runner
-from src.config import check_config
-from src.event_files import EventFile
+from src import data
+from src.config.checks import check_config
+from src.records import event_files
+from src.records.event_files import EventFile
+from src.study import runner
 from tests import tiny
 
 DATASET = tiny.make_dataset(64, 16)

@@ -7,8 +7,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from src import canvas, records
-from src.reports import comparison, figures
+from src.analysis import comparison
+from src.records import trial as records
+from src.reports.figures import canvas
+from src.reports.figures import study as figures
 from tests import synthetic
 
 NAMES = ("training_error", "learning_rates", "ratios")

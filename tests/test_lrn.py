@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.models.lrn import LocalResponseNorm, local_response_norm
+from src.models.layers.lrn import LocalResponseNorm, local_response_norm
 
 # Large enough constants for the sum to matter.
 OPTIONS = {"n": 5, "k": 2.0, "alpha": 0.3, "beta": 0.75}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src.data import photos
+from experiments.streaming import photos
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from src.fields import ConfigError
-from src.named_studies import named_configs
+from src.config.fields import ConfigError
+from src.config.studies import named_configs
 from tests import tiny
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src import records, report
-from src.reports import curves, networks
-from src.reports.comparison import make_groups
+from src.analysis.comparison import make_groups
+from src.records import trial as records
+from src.reports import compose as report
+from src.reports import networks
+from src.reports.figures import curves
 from tests import synthetic
 
 NETS = ("lenet5_modern", "alexnet_cifar", "vgg11_cifar")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import prepare
+from src.data import write_tfds as prepare
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent

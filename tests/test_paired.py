@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src.records import TrialRecord
-from src.reports import paired
+from src.analysis import paired
+from src.records.trial import TrialRecord
 
 INF = math.inf
 

@@ -8,9 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from src import data, locks, models, paper_figures, runner
-from src.config import check_config
-from src.trained import figures as trained_figures
+from src import data, models
+from src.config.checks import check_config
+from src.records import locks
+from src.reports.figures import trained as trained_figures
+from src.study import runner
+from src.trained import report as paper_figures
 from src.trained.kernels import Kernels, colour_share, correlation_side_by_side
 from src.trained.neighbours import nearest, share_of_same_class
 from src.trained.network import call_layers

@@ -1,6 +1,6 @@
 import pytest
 
-from src.files import RecordError
+from src.records.files import RecordError
 from src.reports import readme
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import records
-from src.older_records import completed
-from src.records import RecordError
+from src.records import trial as records
+from src.records.older import completed
+from src.records.trial import RecordError
 from tests import synthetic
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import records, report
-from src.analysis import Ratio, Times
-from src.reports import comparison, paper, wording
+from src.analysis import comparison, paper
+from src.analysis.times import Ratio, Times
+from src.records import trial as records
+from src.reports import compose as report
+from src.reports import sentences as wording
 from tests import synthetic
 
 INF, NAN = math.inf, math.nan

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from src import data, files, locks, records, report, runner, worker
-from src.config import check_config
-from src.files import RecordError
-from src.locks import InUseError
-from src.runner import StudyError
-from src.worker import Channel, StopFlag
+from src import data
+from src.config.checks import check_config
+from src.records import files, locks
+from src.records import trial as records
+from src.records.files import RecordError
+from src.records.locks import InUseError
+from src.reports import compose as report
+from src.study import runner, worker
+from src.study.runner import StudyError
+from src.study.worker import Channel, StopFlag
 from tests import tiny
 
 DATASET = tiny.make_dataset(64, 16)

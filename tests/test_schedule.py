@@ -1,6 +1,6 @@
 import pytest
 
-from src.schedule import plateaus, rate_factor
+from src.training.schedule import plateaus, rate_factor
 
 OPTIONS = {"factor": 0.1, "boundaries": (2.0, 3.5), "patience": 2, "drops": 3}
 

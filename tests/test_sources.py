@@ -7,12 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from src import checkpoints, train
-from src.data import Dataset, Stream, photos
+from experiments.streaming import photos
+from src.config.arms import make_arms, make_trial
+from src.data import Dataset, Stream
+from src.data.sources import Streamed
 from src.data.stream import open_stream
-from src.program import Program
-from src.sources import Streamed
-from src.trials import make_arms, make_trial
+from src.training import checkpoints, train
+from src.training.program import Program
 from tests import tiny
 
 SIZE, CROP, TRAIN, TEST, CLASSES = 20, 16, 48, 19, 7
@@ -75,7 +76,7 @@ def test_a_stream_trains_as_memory_does_and_goes_on_at_the_same_image(tmp_path, 
 
 
 def test_the_sample_is_spread_over_the_training_images_alone(stream, in_memory, monkeypatch):
-    monkeypatch.setattr("src.sources.SAMPLE", 5)
+    monkeypatch.setattr("src.data.sources.SAMPLE", 5)
     source = Streamed({"train": stream.train.part(0, 40), "test": stream.test})
     expected = in_memory.train.images[[0, 9, 19, 29, 39]]
     np.testing.assert_array_equal(source.sample, expected)

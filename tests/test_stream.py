@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import DataError, photos
+from experiments.streaming import photos
+from src.data import DataError
 from src.data.loader import host_share, read_batches
 from src.data.stream import Rows, Stream, decode, open_stream
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src import plan, study
-from src.records import TrialRecord
-from src.trials import make_arms
+from src.config.arms import make_arms
+from src.records.trial import TrialRecord
+from src.study import order as study
+from src.study import plan
 from tests import tiny
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from src import models
-from src.models.__main__ import main
 from src.models.summary import summarize
+from src.networks import main
 
 
 def layers_of(name: str, **options):

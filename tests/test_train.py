@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src import checkpoints, program, records, train
-from src.program import Program
-from src.train_step import TrainState, make_optimizer
-from src.trials import make_arms, make_trial
+from src.config.arms import make_arms, make_trial
+from src.records import trial as records
+from src.training import checkpoints, program, train
+from src.training.program import Program
+from src.training.step import TrainState, make_optimizer
 from tests import tiny
 
 IMAGES = 40  # in batches of 16: 2.5 iterations an epoch

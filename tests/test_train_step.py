@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from src import train_step
-from src.train_step import Images, TrainState
+from src.training import step as train_step
+from src.training.step import Images, TrainState
 
 BATCH, STEPS, CLASSES, SIZE = 16, 10, 5, 6
 RATE = 0.05

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from src import models
-from src.program import Program
-from src.train_step import TrainState
-from src.trials import make_arms
+from src.config.arms import make_arms
+from src.training.program import Program
+from src.training.step import TrainState
 from tests import tiny
 
 STEPS, BATCH = 2, 16

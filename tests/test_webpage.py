@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from src import report
-from src.files import RecordError
+from src.records.files import RecordError
+from src.reports import compose as report
 from src.reports import webpage
 from tests import synthetic
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.speed import tables
-from src import environment, provenance
+from src import environment
+from src.records import provenance
 
 HERE = Path(__file__).parent
 STUDY = HERE.parent / "relu_vs_tanh"

@@ -84,7 +84,7 @@ def evaluate(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
     import numpy as np  # noqa: PLC0415
 
-    from src import checkpoints  # noqa: PLC0415
+    from src.training import checkpoints  # noqa: PLC0415
 
     program = make_program(name, images=10_000)
     state = program.start(0)
@@ -104,7 +104,7 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
     import jax  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    from src import train_step  # noqa: PLC0415
+    from src.training import step as train_step  # noqa: PLC0415
 
     program = make_program(name)
     train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
@@ -139,7 +139,7 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     import jax.numpy as jnp  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    from src import train_step  # noqa: PLC0415
+    from src.training import step as train_step  # noqa: PLC0415
 
     program = make_program(name)
     train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
@@ -166,7 +166,7 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
 def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per step by how many images of the batch are in work at once."""
     del threads
-    from src import train_step  # noqa: PLC0415
+    from src.training import step as train_step  # noqa: PLC0415
 
     steps = {}
     for images in (8, 16, 32, BATCHES.get(name, 128)):
@@ -186,9 +186,10 @@ def make_program(name: str, images: int = 1000) -> Any:
     import numpy as np  # noqa: PLC0415
 
     from configs import base  # noqa: PLC0415
-    from src import models, study  # noqa: PLC0415
+    from src import models  # noqa: PLC0415
     from src.data import Dataset, Split  # noqa: PLC0415
-    from src.program import Program  # noqa: PLC0415
+    from src.study import order as study  # noqa: PLC0415
+    from src.training.program import Program  # noqa: PLC0415
 
     config = base.get_config()
     config.model.name, config.batch_size = name, BATCHES.get(name, 128)

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from configs import alexnet_imagenet
-from experiments.streaming import tables
-from src import environment, provenance
-from src.data import photos
+from experiments.streaming import photos, tables
+from src import environment
+from src.config.arms import make_arms
 from src.data.loader import read_batches
 from src.data.stream import Stream, open_stream
+from src.records import provenance
 from src.reports import readme
-from src.trials import make_arms
 
 HERE = Path(__file__).parent
 IMAGES, BATCH, SIDES = 256, 32, (375, 500)  # SIDES: least and greatest, of most of ImageNet
@@ -66,7 +66,7 @@ def measure_loader(stream: Stream, workers: int) -> dict[str, Any]:
 
 def measure_steps(stream: Stream, width: float) -> dict[str, Any]:
     """Seconds of training steps of AlexNet, and how much of them passed in wait for a batch."""
-    from src.program import Program  # noqa: PLC0415  (starts JAX)
+    from src.training.program import Program  # noqa: PLC0415  (starts JAX)
 
     (arm,) = make_arms(alexnet_imagenet.get_config().to_dict())
     changed = {"batch_size": BATCH, "validation_images": 0}

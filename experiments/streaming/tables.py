@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from src.reports.wording import table
+from src.reports.sentences import table
 
 
 def render(record: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from src.data import procedural, tfds_folder
 from src.data.cache import cached
-from src.data.cifar10 import load_cifar10
+from src.data.cifar10.load import load_cifar10
 from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, say
 from src.data.parts import count, image_shape
 from src.data.stream import Stream, open_stream

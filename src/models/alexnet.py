@@ -6,12 +6,12 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
-from src.models.dropout import Dropout
 from src.models.init import kernel_init
 from src.models.layers import Conv
-from src.models.lrn import LocalResponseNorm
+from src.models.layers.dropout import Dropout
+from src.models.layers.lrn import LocalResponseNorm
+from src.models.layers.pooling import MaxPool
 from src.models.options import LRN_NAMES, check_choice, check_dropout, scaled
-from src.models.pooling import MaxPool
 
 # Features of conv1 to conv5, by the number of towers. One: Krizhevsky (2014), "One weird trick for
 # parallelizing convolutional neural networks", with its layer file layers-imagenet-1gpu.cfg.

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Key
 from src.models.activations import get_activation
 from src.models.init import kernel_init
 from src.models.layers import Conv, LocallyConnected
-from src.models.lrn import LocalResponseNorm
+from src.models.layers.lrn import LocalResponseNorm
+from src.models.layers.pooling import AvgPool, MaxPool
 from src.models.options import LRN_NAMES, check_choice
-from src.models.pooling import AvgPool, MaxPool
 
 
 class Conv3(nn.Module):

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
-from src.models.dropout import Dropout
 from src.models.init import kernel_init
 from src.models.layers import Conv
-from src.models.lrn import LocalResponseNorm
+from src.models.layers.dropout import Dropout
+from src.models.layers.lrn import LocalResponseNorm
+from src.models.layers.pooling import AvgPool, MaxPool
 from src.models.options import LRN_NAMES, check_choice, check_dropout, scaled
-from src.models.pooling import AvgPool, MaxPool
 
 # Features of table 1: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection.
 INCEPTION = {

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from src.models.activations import get_activation
 from src.models.init import kernel_init
 from src.models.layers import Conv, avg_pool, conv
-from src.models.pooling import MaxPool
+from src.models.layers.pooling import MaxPool
 
 # Table I of the paper: the maps of S2 that each map of C3 reads. Three, four or all of the six.
 C3_INPUTS = (

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from src.models.dropout import Dropout
 from src.models.layers import Conv, LocallyConnected
+from src.models.layers.dropout import Dropout
+from src.models.layers.lrn import LocalResponseNorm
+from src.models.layers.pooling import AvgPool, MaxPool
 from src.models.lenet import PartialConv, Subsampling
-from src.models.lrn import LocalResponseNorm
-from src.models.pooling import AvgPool, MaxPool
 
 LAYERS = (
     Conv,

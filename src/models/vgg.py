@@ -6,11 +6,11 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
-from src.models.dropout import Dropout
 from src.models.init import kernel_init
 from src.models.layers import Conv
+from src.models.layers.dropout import Dropout
+from src.models.layers.pooling import MaxPool
 from src.models.options import check_dropout, scaled
-from src.models.pooling import MaxPool
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # between two pools
 FEATURES = (64, 128, 256, 512, 512)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.records import StudyRecord
-from src.reports import paired, wording
-from src.reports.comparison import ArmRecord, Group
-from src.reports.paired import MEASURES, Estimate
+from src.analysis import paired
+from src.analysis.comparison import ArmRecord, Group
+from src.analysis.paired import MEASURES, Estimate
+from src.records.trial import StudyRecord
+from src.reports import sentences as wording
 
 
 def has_budget(study: StudyRecord) -> bool:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from src import analysis
-from src.records import StudyRecord, TrialRecord
-from src.reports import budget, paired, wording
-from src.reports.comparison import ArmRecord, Group
-from src.reports.paired import Estimate
-from src.reports.wording import percent
+from src.analysis import paired
+from src.analysis import times as analysis
+from src.analysis.comparison import ArmRecord, Group
+from src.analysis.paired import Estimate
+from src.records.trial import StudyRecord, TrialRecord
+from src.reports import budget
+from src.reports import sentences as wording
+from src.reports.sentences import percent
 
 TIMES = {"iteration": "iterations", "train_seconds": "seconds of training"}  # column -> in words
 
@@ -133,7 +135,7 @@ def table(study: StudyRecord, groups: Sequence[Group]) -> str:
 def _sizes(study: StudyRecord, arm: ArmRecord) -> tuple[str, str]:
     # These start JAX, which reports of other studies do without.
     from src.models.summary import summarize  # noqa: PLC0415
-    from src.program import make_model  # noqa: PLC0415
+    from src.training.program import make_model  # noqa: PLC0415
 
     relu = arm.settings | {"model": arm.settings["model"] | {"activation": "relu"}}
     side = arm.settings["augment"]["crop"] or study.header["image_shape"][0]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from src import files
+from src.records import files
 
 
 def fill(readme: Path, name: str, text: str) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src import analysis
-from src.progress import duration
-from src.records import Row, StudyRecord, TrialRecord
-from src.reports import paper, wording
-from src.reports.comparison import ArmRecord, Group, rates_were_chosen, was_raced
-from src.reports.wording import table
+from src.analysis import paper
+from src.analysis import times as analysis
+from src.analysis.comparison import ArmRecord, Group, rates_were_chosen, was_raced
+from src.records.trial import Row, StudyRecord, TrialRecord
+from src.reports import sentences as wording
+from src.reports.sentences import table
+from src.study.progress import duration
 
 
 def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
-from src.files import read_bytes, write_atomic
+from src.records.files import read_bytes, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text())
 DEPTHS = ("*/report.md", "*/*/report.md")  # of the studies below the folder of an index

@@ -11,11 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from src import checkpoints, data, evaluation, locks, records
-from src.files import RecordError, read_bytes
-from src.older_records import completed
-from src.program import EVAL_IMAGES, Program
+from src import data
+from src.records import locks
+from src.records import trial as records
+from src.records.files import RecordError, read_bytes
+from src.records.older import completed
 from src.trained.kernels import Kernels
+from src.training import checkpoints, evaluation
+from src.training.program import EVAL_IMAGES, Program
 
 
 class Outputs(NamedTuple):

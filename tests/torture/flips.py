@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src import data, provenance, records, report, runner
-from src.config import check_config
+from src import data
+from src.config.checks import check_config
+from src.records import provenance
+from src.records import trial as records
+from src.reports import compose as report
+from src.study import runner
 from tests.torture import study_config, subject
 from tests.torture.subject import Subject
 

@@ -16,8 +16,15 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from configs import base
-from src import config, data, main, plan, provenance, report, runner  # noqa: F401  (before the forks)
-from src.trials import leaves
+from src import data, main
+from src.config import checks as config  # noqa: F401  (before the forks)
+from src.config.arms import leaves
+from src.records import provenance  # noqa: F401  (before the forks)
+from src.reports import compose as report  # noqa: F401  (before the forks)
+from src.study import (
+    plan,  # noqa: F401  (before the forks)
+    runner,
+)
 from tests import tiny
 from tests.torture import study_config
 from tests.torture.subject import Subject

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from src.data import prepare
+from src.data import write_tfds as prepare
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,1 @@
+"""Which studies there are and which arms they have: fields, checks, arms, flags."""

@@ -1,0 +1,178 @@
+"""CIFAR-10 as published: either archive or the unpacked folder of either, in file order.
+
+The Python version holds pickles, and a pickle can run any code: these are read by an unpickler
+that knows NumPy arrays and nothing else.
+"""
+
+import hashlib
+import io
+import pickle
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src.data.cifar10.facts import Original
+from src.data.dataset import DataError, Split
+
+SHAPE = (3, 32, 32)
+PIXELS = 3 * 32 * 32
+
+
+class Version(NamedTuple):
+    """One of the two published forms.
+
+    Attributes:
+        archive: File name of the archive.
+        folder: What it unpacks to.
+        batches: The five training files, then the test file, in order.
+        decode: Bytes of a batch and its name to a split.
+    """
+
+    archive: str
+    folder: str
+    batches: tuple[str, ...]
+    decode: Callable[[bytes, str], Split]
+
+
+class Found(NamedTuple):
+    """An archive or an unpacked folder, and the files whose change would change the data."""
+
+    path: Path
+    version: Version
+    files: list[Path]
+
+
+def find_published(data_dir: Path) -> Found | None:
+    """The first of both archives and both unpacked folders in `data_dir` or its `downloads`."""
+    places = (data_dir, data_dir / "downloads")
+    for version in (BINARY, PYTHON):
+        for archive in (place / version.archive for place in places):
+            if archive.is_file():
+                return Found(archive, version, [archive])
+    for version in (BINARY, PYTHON):
+        for folder in (place / version.folder for place in places):
+            if folder.is_dir():
+                return Found(folder, version, [folder / name for name in version.batches])
+    return None
+
+
+def read_published(found: Found, original: Original) -> tuple[Split, Split]:
+    """Training and test split in the original file order.
+
+    Raises:
+        DataError: If an archive's checksum is wrong, or a file is missing or damaged.
+    """
+    if found.path.is_file():
+        known = original.binary_md5 if found.version is BINARY else original.python_md5
+        check_md5(found.path, known)
+        contents = _read_archive(found.path, found.version.batches)
+    else:
+        contents = {path.name: _read_file(path) for path in found.files}
+    splits = []
+    for name in found.version.batches:
+        if name not in contents:
+            raise DataError(f"{found.path}: {name} is missing; unpack or download it again")
+        splits.append(found.version.decode(contents.pop(name), f"{found.path}: {name}"))
+    train = Split(*(np.concatenate(arrays) for arrays in zip(*splits[:-1], strict=True)))
+    return train, splits[-1]
+
+
+def check_md5(path: Path, known: str) -> None:
+    """Refuses a file that is not the published one.
+
+    Raises:
+        DataError: If the checksum differs or the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if found != known:
+        message = "most often an incomplete download; delete it or download it again"
+        raise DataError(f"{path}: checksum (MD5) is {found}, must be {known}: {message}")
+
+
+def _read_archive(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Contents of the named files, read in one pass; nothing is unpacked to disk."""
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        with tarfile.open(path, "r|gz") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                if name in names and (file := archive.extractfile(member)) is not None:
+                    yield name, file.read()
+
+    try:
+        return dict(members())
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error}); download it again") from error
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; unpack it again") from error
+
+
+def _decode_binary(content: bytes, source: str) -> Split:
+    if len(content) % (1 + PIXELS):
+        raise DataError(f"{source} has {len(content)} bytes, not a multiple of {1 + PIXELS}")
+    records = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
+    return Split(_to_images(records[:, 1:]), records[:, 0].astype(np.int32))
+
+
+def _decode_python(content: bytes, source: str) -> Split:
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except DataError as error:
+        raise DataError(f"{source} {error}") from error
+    except Exception as error:  # damaged pickles raise almost anything
+        raise DataError(f"{source} is damaged ({type(error).__name__}); unpack it again") from error
+    pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in _KEYS)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
+        raise DataError(f"{source} has no array 'data' of bytes; unpack it again")
+    if pixels.shape[1] != PIXELS or not isinstance(labels, list) or len(labels) != len(pixels):
+        found = f"data {pixels.shape}, {len(labels or ())} labels"
+        raise DataError(f"{source} is not CIFAR-10: {found}, must be [N, {PIXELS}] and N")
+    if not all(type(label) is int and 0 <= label < 10 for label in labels):
+        raise DataError(f"{source} has labels outside 0 to 9")
+    return Split(_to_images(pixels), np.array(labels, np.int32))
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds lists, dicts, strings, numbers and NumPy arrays; anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        rebuild_array = np.empty(0).__reduce__()[0]
+        known = {"_reconstruct": rebuild_array, "ndarray": np.ndarray, "dtype": np.dtype}
+        modules = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+        if module in modules and name in known:
+            return known[name]
+        raise DataError(f"asks to run {module}.{name}, which CIFAR-10 never does: refused")
+
+
+def _to_images(planes: np.ndarray) -> np.ndarray:
+    """[N, 3072] red, green and blue planes -> [N, 32, 32, 3]."""
+    return np.ascontiguousarray(planes.reshape(-1, *SHAPE).transpose(0, 2, 3, 1))
+
+
+_KEYS = ("data", "labels")
+_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+BINARY = Version(
+    archive="cifar-10-binary.tar.gz",
+    folder="cifar-10-batches-bin",
+    batches=(*(f"{name}.bin" for name in _TRAIN), "test_batch.bin"),
+    decode=_decode_binary,
+)
+PYTHON = Version(
+    archive="cifar-10-python.tar.gz",
+    folder="cifar-10-batches-py",
+    batches=(*_TRAIN, "test_batch"),
+    decode=_decode_python,
+)

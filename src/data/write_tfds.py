@@ -1,0 +1,158 @@
+"""Writes data sets as TFDS prepares them, without TensorFlow: encoded images in ArrayRecord files.
+
+The folder is what `tfds.builder_from_directory(folder).as_data_source()` reads. That of CIFAR-10
+holds `original.json` besides, the digest of the verified arrays it was made from.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src.data.cifar10.facts import CLASSES
+from src.data.dataset import DataError, Split, digest, say
+
+NAME, VERSION = "cifar10", "3.0.2"  # whose features and ids these are
+SEAL = "original.json"
+
+
+class Description(NamedTuple):
+    """What TFDS keeps of a data set beside its records.
+
+    Attributes:
+        shape: Of the images, with None where they differ.
+    """
+
+    name: str
+    version: str
+    text: str
+    homepage: str
+    shape: tuple[int | None, int | None, int]
+    label_names: Sequence[str]
+
+
+class Example(NamedTuple):
+    """An image, encoded as PNG or JPEG, with its label and a name of its own."""
+
+    id: str
+    image: bytes
+    label: int
+
+
+def write_prepared(folder: Path, train: Split, test: Split) -> None:
+    """Writes CIFAR-10 into `folder`, which exists and is empty.
+
+    Raises:
+        DataError: If the records cannot be written, most often because the disk is full.
+    """
+    cifar10 = Description(
+        NAME,
+        VERSION,
+        "CIFAR-10 from its published archive, images as PNG.",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        train.images.shape[1:],
+        CLASSES,
+    )
+    splits = {"train": train, "test": test}
+    write_folder(folder, cifar10, {name: _examples(name, split) for name, split in splits.items()})
+    (folder / SEAL).write_text(json.dumps({"digest": digest(train, test)}) + "\n")
+
+
+def sealed_digest(folder: Path) -> str | None:
+    """The digest that `write_prepared` left in its folder; None in a folder of another make."""
+    try:
+        return json.loads((folder / SEAL).read_bytes())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record_id(split: str, index: int) -> str:
+    """As TFDS names the image at `index` of the original files: `train_00017`."""
+    return f"{split}_{index:05d}"
+
+
+def write_folder(
+    folder: Path, description: Description, splits: Mapping[str, Iterable[Example]]
+) -> None:
+    """Writes a data set into `folder`, which exists and is empty.
+
+    Raises:
+        DataError: If the records cannot be written, most often because the disk is full.
+    """
+    import tensorflow_datasets as tfds  # noqa: PLC0415
+
+    features = tfds.features.FeaturesDict(
+        {
+            "id": tfds.features.Text(),
+            "image": tfds.features.Image(shape=description.shape),
+            "label": tfds.features.ClassLabel(names=description.label_names),
+        }
+    )
+    identity = tfds.core.DatasetIdentity(
+        name=description.name,
+        version=description.version,
+        data_dir=str(folder),
+        module_name=__name__,
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity,
+        description=description.text,
+        features=features,
+        supervised_keys=("image", "label"),
+        homepage=description.homepage,
+    )
+    info.set_file_format("array_record")
+    written = [
+        _write_split(folder, description.name, split, examples, features)
+        for split, examples in splits.items()
+    ]
+    info.set_splits(tfds.core.SplitDict(written))
+    info.write_to_directory(folder)
+
+
+def _write_split(
+    folder: Path, name: str, split: str, examples: Iterable[Example], features: Any
+) -> Any:
+    import tensorflow_datasets as tfds  # noqa: PLC0415
+    from array_record.python import array_record_module  # noqa: PLC0415
+
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder,
+        dataset_name=name,
+        split=split,
+        filetype_suffix="array_record",
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+    )
+    path = template.sharded_filepath(shard_index=0, num_shards=1)
+    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+    count = num_bytes = 0
+    try:
+        for example in examples:
+            record = features.serialize_example(features.encode_example(example._asdict()))
+            writer.write(record)
+            count, num_bytes = count + 1, num_bytes + len(record)
+        writer.close()
+    except Exception as error:  # ArrayRecord has no type of its own for a full disk
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"cannot write {path} ({reason}); is the disk full?") from error
+    return tfds.core.SplitInfo(
+        name=split, shard_lengths=[count], num_bytes=num_bytes, filename_template=template
+    )
+
+
+def _examples(name: str, split: Split) -> Iterator[Example]:
+    for index, (image, label) in enumerate(zip(*split, strict=True)):
+        if index % 10_000 == 0:
+            say(f"CIFAR-10: preparing {name} images, {index} of {len(split.labels)}")
+        yield Example(record_id(name, index), _png(image), int(label))
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image  # noqa: PLC0415
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Bytes on the disk: whole, sealed and locked; what a trial and a study write."""

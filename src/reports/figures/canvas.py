@@ -1,0 +1,147 @@
+"""What all figures share: look, panels, caption, and files that are the same bytes every time."""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from src.records.files import write_atomic
+
+COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
+GREY, DARK = "#b3b3b3", "#444444"
+Share = Literal["none", "all", "row", "col"]
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "figures",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.edgecolor": DARK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ebebeb",
+    "grid.linewidth": 0.6,
+    "xtick.color": DARK,
+    "ytick.color": DARK,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
+    "legend.fontsize": 8,
+    "savefig.dpi": 200,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The same look whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes `path`.png and `path`.svg, without dates or versions."""
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix, metadata=metadata)
+        write_atomic(path.with_name(f"{path.name}.{suffix}"), content.getvalue())
+
+
+def make_panels(
+    titles: Sequence[str],
+    *,
+    title: str,
+    ylabel: str,
+    caption: str,
+    handles: Sequence[Line2D] = (),
+    sharex: Share = "none",
+    sharey: Share = "all",
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel per title; margins are in inches.
+
+    Args:
+        titles: Of the panels.
+        title: Of the figure.
+        ylabel: Of the left panels.
+        caption: Small, below it.
+        handles: Of a legend for all panels, below them.
+        sharex: Which panels have the same x-axis.
+        sharey: Which have the same y-axis.
+    """
+    columns = 2 if len(titles) % 2 == 0 else min(3, len(titles))
+    rows = max(1, math.ceil(len(titles) / columns))
+    width = max(5.2, 0.8 + 3.4 * columns)
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    legend_columns = max(1, int(width / (0.62 + 0.065 * longest)))
+    below = 0.62 + 0.2 * math.ceil(len(handles) / legend_columns)
+    below += 0.14 * len(caption.splitlines())
+    figure = Figure(figsize=(width, 0.58 + 2.6 * rows + 0.75 * (rows - 1) + below))
+    grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+    _set_margins(figure, below)
+    panels: list[Axes] = grid.ravel().tolist()
+    for axes in panels[len(titles) :]:
+        axes.remove()
+    for number, (axes, text) in enumerate(zip(panels, titles, strict=False)):
+        axes.set_title(text, loc="left")
+        axes.tick_params(labelbottom=True)
+        if number % columns == 0:
+            axes.set_ylabel(ylabel)
+    _write_around(figure, title, caption, handles, legend_columns)
+    return figure, panels[: len(titles)]
+
+
+def _set_margins(figure: Figure, below: float) -> None:
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.72 / width,
+        right=1 - 0.12 / width,
+        bottom=below / height,
+        top=1 - 0.58 / height,
+        wspace=0.25 / 3.2,
+        hspace=0.75 / 2.6,
+    )
+
+
+def _write_around(
+    figure: Figure, title: str, caption: str, handles: Sequence[Line2D], legend_columns: int
+) -> None:
+    """The title above the panels, legend and caption below them."""
+    width, height = figure.get_size_inches()
+    left = 0.12 / width
+    figure.text(left, 1 - 0.1 / height, title, va="top", fontsize=11, fontweight="bold")
+    figure.text(left, 0.08 / height, caption, va="bottom", fontsize=7, color="#555555")
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(left, (0.12 + 0.14 * len(caption.splitlines())) / height),
+            ncols=legend_columns,
+            borderpad=0,
+            borderaxespad=0,
+        )
+
+
+def look(index: int) -> tuple[str, Any]:
+    """Colour and dashes of the arm or line of that number; the first is blue and solid."""
+    return COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]
+
+
+def key(label: str, **properties: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **properties)
+
+
+def count_seeds(*counts: int) -> str:
+    """Such as `1 seed`, `3 seeds` or, where they differ, `2 to 3 seeds`."""
+    low, high = min(counts), max(counts)
+    return (f"{high}" if low == high else f"{low} to {high}") + (" seed" if high == 1 else " seeds")

@@ -1,0 +1,66 @@
+"""The figure of a study of networks: loss and errors against iterations and against seconds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from src.analysis.comparison import ArmRecord, Group
+from src.records.trial import StudyRecord
+from src.reports.figures import canvas
+from src.reports.figures.canvas import key, look
+from src.reports.networks import TIMES
+
+COLUMNS = {  # of metrics.csv -> in words
+    "train_loss": "training loss",
+    "train_error": "training error",
+    "test_error": "test error",
+}
+
+
+def curves(study: StudyRecord, groups: Sequence[Group]) -> Figure:
+    """A row per column, each by iterations and by seconds: every fresh seed at its arm's rate."""
+    arms = [(group, arm) for group in groups for arm in group.arms if arm.fresh]
+    named = len(groups) > 1
+    handles = [
+        key(_label(group, arm, named), color=look(i)[0], ls=look(i)[1], lw=1.4)
+        for i, (group, arm) in enumerate(arms)
+    ]
+    devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))
+    figure, panels = canvas.make_panels(
+        [f"{shown} by {words}" for shown in COLUMNS.values() for words in TIMES.values()],
+        title="Loss and errors, each network at its own learning rate",
+        ylabel="",
+        caption=f"data: {study.header['dataset']}; device: {devices or 'none yet'}\n"
+        "a line per fresh seed; training loss and error are of the trailing epoch",
+        handles=handles,
+        sharex="col",
+        sharey="row",
+    )
+    places = [(column, time) for column in COLUMNS for time in TIMES]
+    for axes, (column, time) in zip(panels, places, strict=True):
+        for i, (_, arm) in enumerate(arms):
+            _draw(axes, arm, i, column, time)
+        axes.set_xlabel(TIMES[time])
+        if column != "train_loss":
+            axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    return figure
+
+
+def _label(group: Group, arm: ArmRecord, named: bool) -> str:
+    label = f"{arm.value}, rate {arm.rate:g} (n = {len(arm.fresh)})"
+    return f"{group.label}: {label}" if named else label
+
+
+def _draw(axes: Axes, arm: ArmRecord, index: int, column: str, time: str) -> None:
+    color, dash = look(index)
+    for metrics in (trial.metrics for trial in arm.fresh):
+        there = ~np.isnan(metrics[column])
+        marker = "o" if column == "test_error" else ""  # measured now and then
+        x, y = metrics[time][there], metrics[column][there]
+        axes.plot(x, y, color=color, ls=dash, lw=1.2, marker=marker, ms=3)

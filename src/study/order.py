@@ -1,0 +1,106 @@
+"""Which trials a study has, which may start now, and how far each may run: pure functions of config
+and records.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from src.analysis import times as analysis
+from src.config.arms import Arm, Trial, make_arms, make_trial, race_order
+from src.records.trial import TrialRecord
+
+Finished = Mapping[str, TrialRecord]  # by the trial's name
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial that may start, and how fast it must be to stay in its race."""
+
+    trial: Trial
+    limits: tuple[tuple[float, float], ...] = ()  # (training error, iterations allowed to reach it)
+
+
+def ready_tasks(config: Mapping[str, Any], finished: Finished) -> list[Task]:
+    """Trials that may start now, in the order of the study.
+
+    Within an arm, rates run one after another from the middle of the grid outwards, so that each
+    can be held against the best before it (racing), however many trials run side by side: where a
+    trial stops depends on the config alone. When all rates are done, the fresh seeds follow at the
+    chosen one.
+    """
+    return [task for arm in make_arms(config) for task in _ready_in_arm(config, arm, finished)]
+
+
+def _ready_in_arm(config: Mapping[str, Any], arm: Arm, finished: Finished) -> list[Task]:
+    waiting: list[Task] = []
+    before: list[list[TrialRecord]] = []
+    for trials in selection_trials(config, arm):
+        limits = race_limits(config, before) if config["racing"] else ()
+        waiting += [Task(trial, limits) for trial in trials if trial.name not in finished]
+        if waiting and config["racing"]:
+            return waiting
+        before.append([finished[trial.name] for trial in trials if trial.name in finished])
+    return waiting or [
+        Task(trial) for trial in fresh_trials(config, arm, finished) if trial.name not in finished
+    ]
+
+
+def selection_trials(config: Mapping[str, Any], arm: Arm) -> list[list[Trial]]:
+    """Per rate, in the order of the race; empty where there is nothing to choose."""
+    if len(arm.learning_rates) == 1:
+        return []
+    return [
+        [make_trial(arm, "selection", rate, seed) for seed in config["selection_seeds"]]
+        for rate in race_order(arm.learning_rates)
+    ]
+
+
+def fresh_trials(config: Mapping[str, Any], arm: Arm, finished: Finished) -> list[Trial]:
+    """The trials at the chosen rate; the arm's selection trials must be finished."""
+    rate = arm.learning_rates[0]
+    if len(arm.learning_rates) > 1:
+        trials = [trial for same_rate in selection_trials(config, arm) for trial in same_rate]
+        rate = analysis.choose_learning_rate([finished[trial.name].row for trial in trials]).rate
+    return [make_trial(arm, "fresh", rate, seed) for seed in config["fresh_seeds"]]
+
+
+def race_limits(
+    config: Mapping[str, Any], before: Sequence[Sequence[TrialRecord]]
+) -> tuple[tuple[float, float], ...]:
+    """How fast a trial must reach each training error, by the best of the rates `before` it.
+
+    At the target: as fast as the best median, for who is slower cannot win. With an even number of
+    seeds twice that, as the median is then a mean of two. At the errors of `thresholds` on the way
+    there: `racing_slack` times the median iterations of the best rate, a rule of thumb that drops
+    rates far behind early; infinity switches it off.
+    """
+    best = min(
+        before, key=lambda trials: _median_to(trials, config["target_train_error"]), default=[]
+    )
+    limits = []
+    for error in sorted({*config["thresholds"], config["target_train_error"]}, reverse=True):
+        target = error == config["target_train_error"]
+        even = 2.0 if len(best) % 2 == 0 else 1.0
+        slack = even if target else max(even, config["racing_slack"])
+        if error >= config["target_train_error"]:
+            limits.append((error, slack * _median_to(best, error)))
+    return tuple((error, limit) for error, limit in limits if limit < math.inf)
+
+
+def _median_to(trials: Sequence[TrialRecord], error: float) -> float:
+    """Median iterations to a training error, infinite if there are no trials."""
+    times = [
+        analysis.iterations_to_error(t.metrics["train_error"], t.metrics["iteration"], error)
+        for t in trials
+    ]
+    return analysis.median(times) if times else math.inf
+
+
+def planned_trials(config: Mapping[str, Any]) -> list[tuple[Arm, int, int]]:
+    """Per arm: its selection trials and its fresh ones, counted."""
+    return [
+        (arm, sum(map(len, selection_trials(config, arm))), len(config["fresh_seeds"]))
+        for arm in make_arms(config)
+    ]

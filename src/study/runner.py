@@ -1,0 +1,266 @@
+"""Runs a study: its trials side by side, its records in order, and whoever watches informed."""
+
+import ctypes
+import json
+import multiprocessing
+import os
+import queue
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from src import models
+from src.config.arms import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, make_arms, plain
+from src.records import files, locks
+from src.records import trial as records
+from src.records.locks import InUseError
+from src.records.trial import TrialRecord
+from src.study import order as study
+from src.study import worker
+from src.study.order import Task
+from src.study.progress import Display
+from src.study.worker import Channel, Job, StopFlag
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAVE_SECONDS = 60.0
+
+
+class StudyError(Exception):
+    """A study that cannot start or go on. The message is one line."""
+
+
+class Stopped(Exception):
+    """The study was told to stop; what was under way is saved."""
+
+
+def run_study(
+    config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any], workers: int
+) -> None:
+    """Runs every trial of the study that is not finished yet.
+
+    Args:
+        config: A checked config.
+        workdir: Where the records are kept; made if need be.
+        provenance: What the records say of data, code and machine.
+        workers: Trials side by side; more than one run in processes of their own, one thread each.
+
+    Raises:
+        StudyError: If the workdir holds another study, or a worker process died.
+        InUseError: If another process is at work in it.
+        RecordError: If a record is damaged or cannot be written.
+        Stopped: On SIGTERM or Ctrl-C, after the trials under way have saved themselves.
+    """
+    files.make_folder(workdir)
+    with locks.locked(workdir):
+        files.remove_abandoned(workdir)
+        open_study(config, workdir, provenance)
+        finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
+        with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
+            Runner(config, workdir, provenance, workers, executor, channel, finished).run()
+
+
+@dataclass
+class Runner:
+    """The state of a study while it runs."""
+
+    config: Mapping[str, Any]
+    workdir: Path
+    provenance: dict[str, Any]
+    workers: int
+    executor: Executor
+    channel: Channel
+    finished: dict[str, TrialRecord]
+
+    def __post_init__(self) -> None:
+        self.running: dict[Future[Any], Job] = {}
+        self.display = Display(self.config, self.finished, self.workers)
+
+    def run(self) -> None:
+        """Until nothing is left to do, or somebody says stop.
+
+        If one trial fails, the others save themselves.
+        """
+        try:
+            while self._start_ready() or self.running:
+                done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
+                self._show()
+                for future in done:
+                    self._finish(future)
+        except BrokenProcessPool:
+            self._end_workers()
+            raise StudyError(
+                "a worker process died (killed, or out of memory); what was saved stays:"
+                " run the same command again, with fewer --config.workers if memory was short"
+            ) from None
+        except BaseException:
+            self.channel.stop.set()
+            raise
+        if self.channel.stop.is_set():
+            raise Stopped
+        records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
+
+    def _start_ready(self) -> bool:
+        """Starts what may start and finds a free worker; whether anything was."""
+        busy = {job.task.trial.name for job in self.running.values()}
+        free = 0 if self.channel.stop.is_set() else self.workers - len(busy)
+        if free <= 0:
+            return False
+        ready = study.ready_tasks(self.config, self.finished)
+        tasks = [task for task in ready if task.trial.name not in busy][:free]
+        for task in tasks:
+            job = self._job(task)
+            files.remove_abandoned(job.directory)
+            records.write_config(job.directory, task.trial.arm.settings)
+            with _signals_blocked():  # a worker process that starts here never hears them
+                future = self.executor.submit(worker.run_job, job, *self._in_process())
+            self.running[future] = job
+            self.display.started(task)
+        return bool(tasks)
+
+    def _job(self, task: Task) -> Job:
+        directory = self.workdir / "trials" / task.trial.name
+        data_dir, parallel = self.config["data"]["dir"], self.config["parallel"]
+        tensorboard = self.config["tensorboard"]
+        return Job(task, directory, data_dir, parallel, tensorboard, self.provenance)
+
+    def _in_process(self) -> tuple[Channel, ...]:
+        return () if self.workers > 1 else (self.channel,)
+
+    def _show(self) -> None:
+        while True:
+            try:
+                self.display.heard(*self.channel.points.get_nowait())
+            except queue.Empty:
+                return
+
+    def _finish(self, future: Future[Any]) -> None:
+        row, job = future.result(), self.running[future]
+        if row is not None:
+            records.write_result(job.directory, row)
+            metrics = records.read_metrics(job.directory)
+            self.finished[row["trial"]] = TrialRecord(row, metrics)
+            records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
+            self.display.finished(row)
+        del self.running[future]
+
+    def _end_workers(self) -> None:
+        """Lets the trials save themselves, then ends the workers.
+
+        One that waits for a lock of the queues, which died with its holder, would never end.
+        """
+        self.channel.stop.set()
+        for job in self.running.values():
+            with suppress(InUseError), locks.locked(job.directory, SAVE_SECONDS):
+                pass
+        for process in multiprocessing.active_children():
+            process.kill()
+
+
+@contextmanager
+def _executor(workers: int) -> Iterator[tuple[Executor, Channel]]:
+    if workers == 1:
+        channel = Channel(StopFlag(ctypes.c_bool()), queue.SimpleQueue(), os.getpid())
+        with ThreadPoolExecutor(1) as threads:
+            yield threads, channel
+        return
+    context = multiprocessing.get_context("spawn")
+    stop = StopFlag(context.RawValue(ctypes.c_bool))
+    channel = Channel(stop, context.Queue(), os.getpid())
+    with ProcessPoolExecutor(workers, context, worker.join, (channel,)) as processes:
+        yield processes, channel
+
+
+@contextmanager
+def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
+    """SIGTERM and Ctrl-C ask the trials to save themselves; a second one leaves at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nStopping: saving the trials under way (again to leave at once) ...\n")
+
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Puts SIGTERM and Ctrl-C off; what is started meanwhile does so for its whole life."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any]) -> None:
+    """Writes study.json, or checks that the one there asks the same question of the same data.
+
+    Fresh seeds may be added to those of a study: `seeds_before` keeps what they were, for who adds
+    seeds until an answer pleases should be seen to.
+
+    Raises:
+        StudyError: Listing the fields that differ.
+    """
+    asked = json.loads(json.dumps(question(config, provenance)))
+    if (workdir / "study.json").exists():
+        header = records.read_study_header(workdir)
+        before = header["config"]["fresh_seeds"]
+        if _adds_seeds(before, asked["fresh_seeds"]):
+            header["config"]["fresh_seeds"] = asked["fresh_seeds"]
+            header["seeds_before"] = [*header.get("seeds_before", []), before]
+        differing = _differences(header["config"], asked)
+        if differing:
+            raise StudyError(
+                f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
+            )
+    else:
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        header = {"config": asked, **provenance, "started": started}
+    records.write_study_header(workdir, header)
+
+
+def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
+    return len(asked) > len(before) and asked[: len(before)] == before
+
+
+def question(config: Mapping[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config that decide its numbers, and the digests of its data and of functions
+    that its file defines.
+    """
+    kept = {key: value for key, value in plain(config).items() if key not in RUNTIME_FIELDS}
+    data = {key: value for key, value in kept["data"].items() if key not in WHERE_DATA_IS}
+    kept["data"] = {**data, "name": provenance["dataset"], "digest": provenance["digest"]}
+    names = sorted({arm.settings["model"]["activation"] for arm in make_arms(config)})
+    own = {name: digest for name in names if (digest := models.own_source(name))}
+    return {**kept, "own_functions": own} if own else kept
+
+
+def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    old, new = ({".".join(path): value for path, value in leaves(tree)} for tree in (there, asked))
+    return [
+        f"{name} was {old.get(name, 'not set')!r}, is {new.get(name, 'not set')!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]

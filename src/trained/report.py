@@ -1,0 +1,203 @@
+"""Figs. 3 and 4 of the paper from a trained network.
+
+    python -m src.paper_figures STUDY/trials/TRIAL [--out DIR] [--data_dir DIR]
+
+Writes kernels, predictions and neighbours as PNG and SVG, paper_figures.json with the numbers that
+go with them, report.md and report.html; fills in DIR/README.md where it has a place for them. DIR
+is STUDY/paper_figures if it is not given.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+from src.data import DataError, Split
+from src.records import files, locks
+from src.records import trial as records
+from src.reports import readme, webpage
+from src.reports import sentences as wording
+from src.reports.figures import canvas
+from src.reports.figures import trained as trained_figures
+from src.trained import kernels, neighbours
+from src.trained.network import Trained, load_trained
+
+PREDICTED, RETRIEVED, NEIGHBOURS = 8, 5, 6  # images of Fig. 4: left, right, and beside each
+QUERIES, KEYS = 2000, 50_000  # the first test and training images, which are compared
+NAME = "paper_figures"
+
+Record = dict[str, Any]
+
+
+class Findings(NamedTuple):
+    """What a network makes of the images that are shown and counted."""
+
+    network: Trained
+    test: Split
+    train: Split
+    probabilities: Float[np.ndarray, "Q classes"]  # of the test images
+    features: int  # activities of the last hidden layer
+    rows: Int[np.ndarray, "Q k"]  # of the training images nearest to each test image
+
+
+def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
+    """Draws the figures; the numbers of the record.
+
+    Args:
+        trial_dir: `STUDY/trials/TRIAL`, with a checkpoint.
+        out: Folder of the figures.
+        data_dir: Where the data set is, as `config.data.dir`.
+    """
+    network = load_trained(trial_dir, data_dir)
+    findings = look_at(network)
+    record: Record = {
+        "trial": trial_dir.name,
+        "dataset": network.dataset.name,
+        "digest": network.dataset.digest,
+        "iteration": network.iteration,
+        "test_error": (records.read_result(trial_dir) or {}).get("final_test_error"),
+        "kernels": kernels.describe(network.first_kernels(), network.towers)
+        | {"layer": network.layer_names()[0]},
+        "neighbours": measure_neighbours(findings),
+    }
+    with canvas.style():
+        for name, figure in _draw(findings, record).items():
+            canvas.save(figure, out / name)
+    files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
+    files.write_atomic(out / "report.md", compose(record))
+    webpage.write_page(out)
+    readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
+    return record
+
+
+def look_at(network: Trained) -> Findings:
+    """Runs the first test and training images through the network."""
+    test, train = network.images("test", QUERIES), network.images("train", KEYS)
+    of_test, of_train = network.outputs(test.images), network.outputs(train.images)
+    rows = neighbours.nearest(of_test.features, of_train.features, NEIGHBOURS)
+    return Findings(network, test, train, of_test.probabilities, of_test.features.shape[1], rows)
+
+
+def measure_neighbours(findings: Findings) -> Record:
+    """How many neighbours are of the image's own class; by pixels and by chance beside it."""
+    test, train, rows = findings.test, findings.train, findings.rows
+    flat = [s.images.reshape(len(s.images), -1).astype(np.float32) for s in (test, train)]
+    by_pixels = neighbours.nearest(flat[0], flat[1], rows.shape[1])
+    return {
+        "neighbours": rows.shape[1],
+        "features": findings.features,
+        "test_images": len(test.labels),
+        "training_images": len(train.labels),
+        **{
+            name: neighbours.share_of_same_class(test.labels, near, train.labels)._asdict()
+            for name, near in (("same_class", rows), ("same_class_by_pixels", by_pixels))
+        },
+    }
+
+
+def compose(record: Mapping[str, Any]) -> str:
+    """The text of report.md."""
+    sections = [
+        f"# Figs. 3 and 4 of the paper, on {record['dataset']}",
+        "\n".join(f"- {line}" for line in describe(record)),
+        wording.DATA_NOTES.get(record["dataset"], ""),
+        "## Fig. 3: kernels of the first layer",
+        "![Kernels of the first layer](kernels.png)",
+        "## Fig. 4, left: the most likely classes",
+        "![Test images and their five most likely classes](predictions.png)",
+        "## Fig. 4, right: the nearest training images",
+        "![Test images and the training images nearest to them](neighbours.png)",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def describe(record: Mapping[str, Any]) -> list[str]:
+    """The numbers in words."""
+    near, first, error = record["neighbours"], record["kernels"], record["test_error"]
+    same, by_pixels = near["same_class"], near["same_class_by_pixels"]
+    tested = "" if error is None else f", test error {error:.1%}"
+    return [
+        f"`{record['trial']}`: {record['iteration']} iterations on {record['dataset']}{tested}.",
+        f"**Fig. 3**: in the {first['count']} kernels of {first['layer']}, weights one pixel"
+        f" apart correlate at {first['correlation']:.2f}; before training at"
+        f" {first['correlation_before_training']:.2f}; without the"
+        f" {first['left_of_the_beginning']:.0%} of their random beginning that is left, at"
+        f" {first['correlation_of_what_is_learned']:.2f}. Colour's share of what is learned, by"
+        f" tower: {', '.join(f'{c:.0%}' for c in first['colour_of_what_is_learned'])}"
+        f" (grey 0%, random 67%).",
+        f"**Fig. 4, right**: of the {near['neighbours']} training images nearest to a test image in"
+        f" the {near['features']} activities of the last hidden layer, {same['value']:.1%} are of"
+        f" its class (95% interval {same['low']:.1%} to {same['high']:.1%}); nearest in pixels:"
+        f" {by_pixels['value']:.1%} ({by_pixels['low']:.1%} to {by_pixels['high']:.1%}); by chance:"
+        f" {same['chance']:.1%}. n = {near['test_images']:,} test images, among"
+        f" {near['training_images']:,} training images.",
+    ]
+
+
+def _draw(findings: Findings, record: Record) -> dict[str, Figure]:
+    network, test, train = findings.network, findings.test, findings.train
+    first = first_of_each_class(test.labels)
+    left, right = first[:PREDICTED], first[:RETRIEVED]
+    near, names, found = findings.rows[right], network.class_names, network.first_kernels()
+    made_by = f"data: {record['dataset']}; {record['trial']}, {record['iteration']} iterations"
+    same = record["neighbours"]["same_class"]
+    return {
+        "kernels": trained_figures.kernels(
+            {
+                "as trained": found.trained,
+                "what is learned": found.learned,
+            },
+            network.towers,
+            f"{made_by}\neach scaled by its own largest weight; grey: no weight"
+            f"\nbelow: without the {found.left:.0%} of the random first weights that are left",
+        ),
+        "predictions": trained_figures.predictions(
+            test.images[left],
+            test.labels[left],
+            findings.probabilities[left],
+            names,
+            f"{made_by}\nthe first test image of each class; red: its true class",
+        ),
+        "neighbours": trained_figures.neighbours(
+            test.images[right],
+            test.labels[right],
+            train.images[near],
+            train.labels[near],
+            names,
+            f"{made_by}\nsmallest Euclidean distance in the last hidden layer; red: another class"
+            f"\nof the same class: {same['value']:.1%}, by chance {same['chance']:.1%}"
+            f" (n = {len(test.labels):,} test images)",
+        ),
+    }
+
+
+def first_of_each_class(labels: Int[np.ndarray, " N"]) -> Int[np.ndarray, " classes"]:
+    """Rows of the first image of each class, in the order of the file."""
+    return np.sort(np.unique(labels, return_index=True)[1])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draws what the command line asks for; 2 if it cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m src.paper_figures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trial", type=Path, help="folder of a trial, STUDY/trials/TRIAL")
+    parser.add_argument("--out", type=Path, default=None, help="default: STUDY/paper_figures")
+    parser.add_argument("--data_dir", default="", help="TFDS data directory")
+    given = parser.parse_args(arguments)
+    try:
+        out = given.out or given.trial.parents[1] / NAME
+        record = write_figures(given.trial, out, given.data_dir)
+    except (files.RecordError, DataError, locks.InUseError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(describe(record)))
+    return 0

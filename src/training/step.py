@@ -1,0 +1,290 @@
+"""The training step, and the only file that knows of devices.
+
+`train_steps` and `count_misses` are pure per-device functions: they see this device's share of
+each batch and meet the other devices in `lax.pmean`/`lax.psum` over `AXIS`. `across_devices`
+wraps either one in `jax.pmap` or in `jax.shard_map`; both place the same program on the same
+devices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from src.training import evaluation
+
+AXIS = "devices"
+Parallel = Literal["pmap", "shard_map"]
+# Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) ->
+# [B, classes]; in training, where there are auxiliary classifiers, a tuple with theirs after them.
+ApplyFn = Callable[..., Any]
+IMAGES_IN_CACHE = 16  # at once, on a CPU; experiments/speed has the numbers
+AUXILIARY_WEIGHT = 0.3  # Szegedy et al. (2015), section 5
+
+
+class TrainState(NamedTuple):
+    """All that one step hands to the next."""
+
+    step: Int[Array, ""]
+    params: PyTree
+    opt_state: optax.OptState
+
+
+class Images(NamedTuple):
+    """A split as it lies on every device, with what turns its bytes into network input: (x - shift)
+    / scale.
+    """
+
+    images: UInt8[Array | np.ndarray, "N H W C"]
+    labels: Int[Array | np.ndarray, " N"]
+    shift: Float[Array | np.ndarray, "1 #H #W C"]
+    scale: Float[Array | np.ndarray, "1 #H #W C"]
+
+
+class Pixels(NamedTuple):
+    """Batches that bring their images; otherwise a batch is the numbers of its rows in `Images`."""
+
+    images: UInt8[Array | np.ndarray, "*batch H W C"]
+    labels: Int[Array | np.ndarray, "*batch"]
+
+
+Batch = Int[Array, "*batch"] | Pixels
+
+
+class StepErrors(NamedTuple):
+    """One entry per step, over the global batch."""
+
+    wrong: Int[Array, " steps"]
+    loss: Float[Array, " steps"]
+
+
+def make_optimizer(
+    learning_rate: Float[Array, ""] | float, momentum: float, bias_rate: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """SGD with momentum as in the paper's update rule and cuda-convnet's: v <- m v - rate (wd w +
+    g); w <- w + v.
+
+    The rate multiplies the gradient before the momentum sums it, so that a drop of the rate
+    leaves the velocity as it is (section 5). Biases learn at `bias_rate` times the rate and do
+    not decay.
+
+    Args:
+        learning_rate: May be traced: one compiled step then serves every rate.
+        momentum: Fraction of the velocity kept, 0.9 in the paper.
+        bias_rate: Factor on the rate of every parameter named `bias`; 2 in cuda-convnet's layer
+            files.
+        weight_decay: Coefficient wd on the weights, 5e-4 in the paper.
+    """
+    return optax.chain(
+        optax.masked(
+            optax.add_decayed_weights(weight_decay),
+            lambda params: _where_bias(params, is_bias=False),
+        ),
+        optax.masked(optax.scale(bias_rate), lambda params: _where_bias(params, is_bias=True)),
+        optax.scale(-learning_rate),
+        optax.trace(decay=momentum),
+    )
+
+
+def _where_bias(params: PyTree, *, is_bias: bool) -> PyTree:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: (path[-1].key == "bias") == is_bias, params
+    )
+
+
+def make_train_steps(
+    apply_fn: ApplyFn,
+    make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
+    augment_fn: Callable[[Array, Array], Array] | None = None,
+) -> Callable[..., tuple[TrainState, StepErrors]]:
+    """Per-device function of many steps: (state, batches, learning_rate, key, data) -> (state,
+    StepErrors).
+
+    `batches` are this device's images of each step, [steps, 1, b], see `Batch`. Random
+    numbers derive from the trial's key, the step and the image's place in the global batch, so
+    they do not depend on the devices. `augment_fn` acts on centred grey levels, see `augment`.
+    """
+
+    def one_step(
+        state: TrainState,
+        batch: Batch,
+        optimizer: optax.GradientTransformation,
+        key: Array,
+        data: Images,
+    ) -> tuple[TrainState, StepErrors]:
+        count = jax.tree.leaves(batch)[0].shape[0]
+        keys = _example_keys(jax.random.fold_in(key, state.step), count)
+
+        def one_part(batch: Batch, keys: Array) -> tuple[PyTree, tuple[Array, Array]]:
+            images, labels = _fetch(batch, data)
+            centred = images.astype(jnp.float32) - data.shift
+            if augment_fn is not None:
+                centred = augment_fn(centred, keys)
+            pixels = centred / data.scale
+
+            def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array]]:
+                return losses(apply_fn(params, pixels, keys), labels)
+
+            (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+            return grads, (loss, jnp.sum(jnp.argmax(logits, axis=-1) != labels))
+
+        parts = _parts(count)
+        grads, (loss, wrong) = _sum_over_parts(one_part, parts, batch, keys)
+        grads, loss = lax.pmean(jax.tree.map(lambda x: x / parts, (grads, loss)), AXIS)
+        wrong = lax.psum(wrong, AXIS)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state), StepErrors(wrong, loss)
+
+    def train_steps(
+        state: TrainState,
+        batches: Batch,
+        learning_rate: Float[Array, ""],
+        key: Array,
+        data: Images,
+    ) -> tuple[TrainState, StepErrors]:
+        optimizer = make_optimizer_fn(learning_rate)
+        mine = jax.tree.map(lambda x: x.squeeze(1), batches)
+        return lax.scan(lambda s, batch: one_step(s, batch, optimizer, key, data), state, mine)
+
+    return train_steps
+
+
+def _parts(images: int) -> int:
+    """How many equal parts a device takes its share of a batch in, one after another.
+
+    On a CPU each is small enough that what it leaves for the gradients stays in the caches.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    most, least = IMAGES_IN_CACHE, IMAGES_IN_CACHE // 2
+    sizes = [size for size in range(most, least - 1, -1) if images % size == 0]
+    return images // sizes[0] if sizes else 1
+
+
+def _sum_over_parts(fn: Callable[..., PyTree], parts: int, *arrays: PyTree) -> PyTree:
+    """Sum of `fn` over `parts` equal parts of the leading axis of all `arrays`."""
+    if parts == 1:
+        return fn(*arrays)
+    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
+    shapes = jax.eval_shape(fn, *jax.tree.map(lambda x: x[0], split))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, fn(*part)), None)  # noqa: E731
+    return lax.scan(add, zeros, split)[0]
+
+
+def losses(outputs: Any, labels: Int[Array, " b"]) -> tuple[Array, tuple[Array, Array]]:
+    """What is minimized; and what is recorded, loss and logits of the main classifier."""
+    logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+    loss, *others = [
+        optax.softmax_cross_entropy_with_integer_labels(x, labels).mean()
+        for x in (logits, *auxiliary)
+    ]
+    return loss + AUXILIARY_WEIGHT * sum(others), (loss, logits)
+
+
+def trials_together(
+    train_steps: Callable[..., tuple[TrainState, StepErrors]],
+) -> Callable[..., tuple[TrainState, StepErrors]]:
+    """The same steps for several trials at once, which may differ in state, images, rate and key.
+
+    State, rate and key have a leading axis of trials, and so has the result; indices are
+    [steps, 1, trials, b]. For accelerators: on a CPU the trials' convolutions become grouped ones,
+    which are slow there.
+    """
+    return jax.vmap(train_steps, in_axes=(0, 2, 0, 0, None))
+
+
+def _fetch(batch: Batch, data: Images) -> tuple[Any, Any]:
+    """Images and labels of a batch; a row of -1 has the label -1."""
+    if isinstance(batch, Pixels):
+        return batch.images, batch.labels
+    return data.images[batch], jnp.where(batch >= 0, data.labels[batch], -1)
+
+
+def _example_keys(key: Array, count: int) -> Array:
+    """[b] keys, one per image, by its place in the global batch."""
+    places = lax.axis_index(AXIS) * count + jnp.arange(count)
+    return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
+
+
+def make_count_misses(
+    scores_fn: evaluation.LogitsFn,
+) -> Callable[[PyTree, Batch, Images], Array]:
+    """Per-device function: images that top 1 and top 5 miss, [2], parameters fixed, dropout off.
+
+    `batches` [batches, 1, b] fill up the last one with images of label -1, which do not count.
+    """
+
+    def count_misses(params: PyTree, batches: Batch, data: Images) -> Int[Array, "2"]:
+        def one_part(batch: Batch) -> Int[Array, "2"]:
+            images, labels = _fetch(batch, data)
+            scores = scores_fn(params, (images.astype(jnp.float32) - data.shift) / data.scale)
+            missed = [evaluation.misses(scores, labels, k) for k in (1, evaluation.TOP)]
+            return jnp.stack([jnp.sum(each & (labels >= 0)) for each in missed])
+
+        def one_batch(total: Array, batch: Batch) -> tuple[Array, None]:
+            parts = _parts(jax.tree.leaves(batch)[0].shape[0])
+            return total + lax.psum(_sum_over_parts(one_part, parts, batch), AXIS), None
+
+        mine = jax.tree.map(lambda x: x.squeeze(1), batches)
+        return lax.scan(one_batch, jnp.zeros(2, jnp.int32), mine)[0]
+
+    return count_misses
+
+
+def across_devices(
+    fn: Callable[..., Any],
+    parallel: Parallel,
+    arguments: int,
+    *,
+    donate_state: bool,
+    devices: Sequence[jax.Device],
+) -> Any:
+    """`fn(state, batches, *rest)` over `devices`: batches [steps, devices, b] split by device, all
+    else replicated.
+    """
+    donate = (0,) if donate_state else ()
+    if parallel == "pmap":
+        in_axes = (None, 1, *(None,) * (arguments - 2))
+        keep = lambda state, batches, *rest: fn(  # noqa: E731
+            state, jax.tree.map(lambda x: x[:, None], batches), *rest
+        )
+        return jax.pmap(
+            keep, AXIS, in_axes=in_axes, out_axes=None, devices=devices, donate_argnums=donate
+        )
+    everywhere, split = PartitionSpec(), PartitionSpec(None, AXIS)
+    in_specs = (everywhere, split, *(everywhere,) * (arguments - 2))
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    sharded = jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=everywhere, check_vma=False)
+    return jax.jit(sharded, donate_argnums=donate)
+
+
+def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Puts `tree` whole on every device, where the compiled step expects it: later steps then
+    compile no more.
+    """
+    return jax.device_put(tree, NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec()))
+
+
+def split_batches(batches: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Global batches [steps, B, ...] as [steps, devices, b, ...], each device's share placed on it.
+
+    With several hosts `batches` hold this host's share, and the result is of all hosts.
+    """
+    sharding = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(None, AXIS))
+    local = len(devices) // jax.process_count()
+
+    def place(array: np.ndarray) -> Array:
+        steps, batch, *rest = array.shape
+        array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+        shaped = array.reshape(steps, local, batch // local, *rest)
+        return jax.make_array_from_process_local_data(sharding, shaped)
+
+    return jax.tree.map(place, batches)
