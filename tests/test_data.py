@@ -1,6 +1,7 @@
 """Data sets by name: prepared folders, download, cache, fallback, the built-in set, refusals."""
 
 import http.server
+import io
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from src import data
 from src.data import tfds_folder
@@ -28,7 +30,7 @@ from tests.test_data_archives import (
     write_archive,
 )
 
-JPEG_COPY = Path(__file__).parents[2] / "shared" / "tfds"
+ORIGINAL = Path(__file__).parents[2] / "shared" / "tfds"
 __all__ = ["own_cache"]  # a fixture, for this file as well
 
 
@@ -107,28 +109,38 @@ def test_other_ids_keep_the_order_of_the_records():
     assert tfds_folder._file_order([b"train_10", b"train_9"]).tolist() == [1, 0]
 
 
-@pytest.mark.skipif(not JPEG_COPY.is_dir(), reason="needs ../shared/tfds")
-def test_jpeg_copy_is_recognised():
-    folder = JPEG_COPY / "cifar10" / "3.0.2"
-    builder = tfds.builder_from_directory(folder)
-    skip = {"image": tfds.decode.SkipDecoding()}
-    splits = [
-        tfds_folder.read_split(
-            builder.as_data_source(f"{name}[:40]", decoders=skip), "image", "label", "", (32, 32, 3)
-        )
-        for name in ("train", "test")
-    ]
-    assert all(jpeg for _, jpeg in splits)
-    decoded = builder.as_data_source("test")[7]
-    np.testing.assert_array_equal(splits[1][0].images[7], decoded["image"])
-    assert splits[1][0].labels[7] == decoded["label"]
+def jpeg(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def jpeg_copy(tmp_path, batches, monkeypatch):
+    """A data directory whose small CIFAR-10 was stored with loss."""
+    folder = tmp_path / "jpeg" / "cifar10" / "3.0.2"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(prepare, "_png", jpeg)
+    prepare.write_prepared(folder, joined(batches[:5]), batches[5])
+    (folder / prepare.SEAL).unlink()
+    return tmp_path / "jpeg"
+
+
+def test_jpeg_copy_is_named_by_its_content(jpeg_copy, batches):
+    dataset = cifar10.load_cifar10(jpeg_copy, original_of(batches))
+    assert dataset.name == "cifar10-jpeg"
+    train = joined(batches[:5])
+    np.testing.assert_array_equal(dataset.train.labels, train.labels)
+    for index in (0, 42):
+        with Image.open(io.BytesIO(jpeg(train.images[index]))) as decoded:
+            np.testing.assert_array_equal(dataset.train.images[index], np.asarray(decoded))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not JPEG_COPY.is_dir(), reason="needs ../shared/tfds")
-def test_jpeg_copy_says_so():
-    dataset = data.load("cifar10", str(JPEG_COPY))
-    assert dataset.name == "cifar10-jpeg"
+@pytest.mark.skipif(not ORIGINAL.is_dir(), reason="needs ../shared/tfds")
+def test_the_original_is_known_by_its_published_sums():
+    dataset = data.load("cifar10", str(ORIGINAL))
+    assert dataset.name == "cifar10"
     assert len(dataset.train.labels) == 50_000
     assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
 
