@@ -1,8 +1,17 @@
 """Makes the table of the paper's claims from the records of studies: `python -m src.claims DIR`."""
 
 import sys
+from collections.abc import Sequence
 
-from src.reports.claims import main
+from src import doors
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Imports what reads records only now, when the environment is set."""
+    from src.reports import claims  # noqa: PLC0415
+
+    return claims.main(arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(doors.run(main, sys.argv[1:]))

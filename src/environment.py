@@ -1,13 +1,43 @@
-"""What must be set before JAX starts: XLA's flags, the compilation cache, what may be printed."""
+"""What must be set before JAX and Matplotlib start: what may change no number is pinned here.
+
+A study's numbers are a function of its question and of what its records say of code and machine.
+Settings of the shell that would change them are left out, with a word; settings that choose devices
+or caches stand.
+"""
 
 import importlib.util
 import mmap
 import os
+import shlex
 import sys
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from absl import logging
+
+from src.errors import LabError
+from src.paths import cache_folder
+
+# The first letters of what may stand: it chooses devices, caches, logs and the hosts of a cluster.
+JAX_KEPT = (
+    "JAX_PLATFORMS",
+    "JAX_PLATFORM_NAME",
+    "JAX_NUM_CPU_DEVICES",
+    "JAX_CUDA_VISIBLE_DEVICES",
+    "JAX_ROCM_VISIBLE_DEVICES",
+    "JAX_COORDINATOR_",
+    "JAX_COMPILATION_CACHE_",
+    "JAX_PERSISTENT_CACHE_",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "JAX_LOG",
+    "JAX_TRACEBACK_",
+    "JAX_DUMP_",
+)
+# The same of XLA's flags. Those of accelerators are needed there: records name them.
+XLA_KEPT = ("xla_force_host_platform_device_count", "xla_dump_", "xla_gpu_", "xla_tpu_")
+# Threads of XLA's CPU backend, and TensorFloat-32 where nobody asked for it.
+OTHERS_LEFT_OUT = ("NPROC", "PJRT_NPROC", "NVIDIA_TF32_OVERRIDE")
 
 # XLA's default convolutions use one thread, whatever there are; with this it takes Eigen's, whose
 # last bits differ.
@@ -15,16 +45,59 @@ _FUSION_FLAG = "xla_cpu_experimental_ynn_fusion_type"
 _THREADED = f"--{_FUSION_FLAG}=-individual_convolution"
 
 
-def configure_jax() -> None:
-    """Sets the environment for JAX, of this process and those it starts.
+class MachineError(LabError):
+    """A machine, or a setting of it, with which nothing can be computed. One line."""
 
-    Settings already made stand.
-    """
-    cache = (
-        Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "alexnet-claims" / "xla"
+
+def configure_jax() -> None:
+    """Sets the environment of this process and of those it starts, before JAX is imported."""
+    for name in left_out(os.environ):
+        print(f"note: {name} of the environment is left out: it changes numbers", file=sys.stderr)
+    os.environ["MPLBACKEND"] = (
+        "agg"  # figures are files; a notebook's backend is not installed here
     )
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    if cache := cache_folder():
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def left_out(variables: MutableMapping[str, str]) -> Iterator[str]:
+    """Takes what may not vary out of `variables`; what each was, as a shell would say it."""
+    for name, value in sorted(variables.items()):
+        if name in OTHERS_LEFT_OUT or (name.startswith("JAX_") and not name.startswith(JAX_KEPT)):
+            del variables[name]
+            yield f"{name}={shlex.quote(value)}"
+    try:
+        given = shlex.split(variables.pop("XLA_FLAGS", ""))
+    except ValueError:  # a quotation mark without its other
+        given = []
+    kept = [flag for flag in given if _may_stand(flag)]
+    if kept:
+        variables["XLA_FLAGS"] = shlex.join(kept)
+    yield from (f"XLA_FLAGS={shlex.quote(flag)}" for flag in given if flag not in kept)
+
+
+def _may_stand(flag: str) -> bool:
+    name = flag.removeprefix("--").split("=")[0]
+    return flag.startswith("--") and name.startswith(XLA_KEPT) and _xla_knows(name)
+
+
+def start_jax() -> None:
+    """Starts JAX on the devices it is to use.
+
+    Raises:
+        MachineError: If there are none of the kind that the environment asks for.
+    """
+    try:
+        import jax  # noqa: PLC0415
+
+        jax.devices()
+    except (RuntimeError, ValueError, AssertionError, KeyError) as error:
+        asked = {k: v for k, v in os.environ.items() if k.startswith("JAX_PLATFORM") and v}
+        said = " ".join(str(error).split()).split(" (")[0] or "no such device"
+        named = ", ".join(f"{name}={value}" for name, value in asked.items())
+        remedy = f"with {named}: unset it, or set JAX_PLATFORMS=cpu" if asked else "see JAX_*"
+        raise MachineError(f"JAX does not start here ({said}); {remedy}") from error
 
 
 def use_one_thread() -> None:
@@ -53,7 +126,7 @@ def _xla_knows(flag: str) -> bool:
             library.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code,
         ):
-            return code.find(flag.encode()) >= 0
+            return code.find(b"\0" + flag.encode() + b"\0") >= 0
     except OSError:
         return False
 

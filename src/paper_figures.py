@@ -1,12 +1,18 @@
 """Draws Figs. 3 and 4 of the paper: `python -m src.paper_figures STUDY/trials/TRIAL`."""
 
 import sys
+from collections.abc import Sequence
 
-from src import environment
+from src import doors, environment
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Starts JAX and imports what draws, now that the environment is set."""
+    environment.start_jax()
+    from src.trained import report  # noqa: PLC0415
+
+    return report.main(arguments)
+
 
 if __name__ == "__main__":
-    environment.configure_jax()
-    environment.silence_orbax()
-    from src.trained.report import main
-
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(doors.run(main, sys.argv[1:]))

@@ -27,12 +27,41 @@ def test_flags_already_set_stand(monkeypatch):
     assert os.environ["XLA_FLAGS"] == f"--xla_cpu_enable_fast_math=false {FLAG}=individual_dot"
 
 
+def test_what_changes_numbers_is_left_out_and_said(capsys):
+    kept = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "JAX_LOGGING_LEVEL": "INFO"}
+    flags = "--xla_force_host_platform_device_count=2 --xla_dump_to='/tmp/a b'"
+    pinned = {
+        "JAX_ENABLE_X64": "1", "JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_NO_SUCH_SETTING": "x y",
+        "PJRT_NPROC": "7", "NVIDIA_TF32_OVERRIDE": "1",
+    }  # fmt: skip
+    os.environ.clear()
+    os.environ.update(kept | pinned)
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_enable_fast_math=true --xla_gpu_no_such=1"
+    environment.configure_jax()
+    assert {k: v for k, v in os.environ.items() if k in kept | pinned} == kept
+    assert os.environ["XLA_FLAGS"].split(" ", 1)[0] == flags.split(" ", 1)[0]
+    assert "fast_math" not in os.environ["XLA_FLAGS"]
+    assert "no_such" not in os.environ["XLA_FLAGS"]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(pinned) + 2
+    assert "note: JAX_NO_SUCH_SETTING='x y' of the environment is left out" in "\n".join(said)
+    environment.configure_jax()
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", ["'--xla_dump_to=x", "flags.txt", "xla_dump_to", "--xla_dump"])
+def test_flags_that_are_none_do_not_end_the_process(flags):
+    os.environ["XLA_FLAGS"] = flags
+    environment.configure_jax()
+    assert not os.environ.get("XLA_FLAGS")
+
+
 def test_a_study_computes_the_same_in_one_process_or_several(monkeypatch):
     """Whatever the workers: a study may go on with another number of them."""
     environment.configure_jax()
-    alone = os.environ["XLA_FLAGS"]
+    alone = os.environ.get("XLA_FLAGS")
     environment.use_one_thread()
-    assert os.environ["XLA_FLAGS"] == alone
+    assert os.environ.get("XLA_FLAGS") == alone
     assert os.environ["PJRT_NPROC"] == "1"
 
 
@@ -44,3 +73,15 @@ def test_jax_starts_with_what_is_set():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("asked", ["JAX_PLATFORMS=cuda", "JAX_PLATFORMS=tpu,cpu,no_such"])
+def test_devices_that_are_not_there_are_said_in_one_line(asked):
+    code = "from src import environment; environment.start_jax()"
+    name, value = asked.split("=")
+    variables = {**os.environ, name: value}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].startswith("src.environment.MachineError: JAX does not")
+    assert f"with {asked}: unset it, or set JAX_PLATFORMS=cpu" in done.stderr.splitlines()[-1]

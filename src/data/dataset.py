@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src.errors import LabError
 
-class DataError(Exception):
+
+class DataError(LabError):
     """Data that cannot be had or trusted. The message is one line: what, where, remedy."""
 
 

@@ -1,34 +1,45 @@
 """Files that are either whole or refused: written in one piece, read back against a checksum."""
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PARTIAL = ".tmp"  # ends the name of a file that is being written
+from src.errors import LabError
+
 NOT_FINITE = ("inf", "-inf", "nan")  # JSON has no such numbers: they are written as these words
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# What a disk answers that cannot flush the names in a folder, as CIFS and FUSE cannot.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EISDIR)
 
 
-class RecordError(Exception):
+class RecordError(LabError):
     """A record that cannot be written or trusted. The message is one line: file, fault, remedy."""
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Puts `content` at `path`, making its folder: at any moment the old or the new file is whole.
 
+    It is written as NAME.PID.tmp first. What processes that were killed have left of this file is
+    removed; nothing else ever is, and no link is followed.
+
     Raises:
         RecordError: If the disk is full or the folder cannot be written; the old file then stands.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         make_folder(path.parent)
+        _remove_abandoned(path)
         try:
-            with open(partial, "wb") as file:
+            with os.fdopen(os.open(partial, _NEW_FILE, 0o666), "wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -40,6 +51,43 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Removes NAME.PID.tmp of processes that are no more."""
+    ours = re.compile(re.escape(path.name) + r"\.([1-9]\d*)\.tmp")
+    with os.scandir(path.parent) as entries:
+        found = [(entry, ours.fullmatch(entry.name)) for entry in entries]
+    for entry, match in found:
+        if match and entry.is_file(follow_symlinks=False) and not _runs(int(match[1])):
+            with suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is another process of this number."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def refuse_link(folder: Path) -> None:
+    """Nothing is written or removed through a link that lies in a study.
+
+    Raises:
+        RecordError: If `folder` is one.
+    """
+    if folder.is_symlink():
+        raise RecordError(
+            f"{folder} is a symbolic link, and records are not written through links: put the"
+            f" folder it leads to ({os.readlink(folder)}) in its place, or choose another --workdir"
+        )
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder and those above it, so that they are still there after a power cut."""
     if not folder.is_dir():
@@ -49,18 +97,22 @@ def make_folder(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    Disks that cannot do so for a folder do it by themselves, sooner or later.
+
+    Raises:
+        OSError: With the name of the file, if what it holds cannot be brought to the disk.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Removes what a killed `write_atomic` left half written; nobody else may be writing there."""
-    for partial in folder.glob(f"*{PARTIAL}"):
-        partial.unlink(missing_ok=True)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _NO_FOLDER_SYNC):
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_bytes(path: Path) -> bytes:

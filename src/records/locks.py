@@ -1,17 +1,24 @@
 """Who is at work in a folder: a lock that dies with its holder, however that ends."""
 
+import errno
 import fcntl
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from src.errors import LabError
+from src.records.files import RecordError
+
 NAME = ".lock"
 ASK_EVERY_SECONDS = 0.1
+_HOLDER = re.compile(r"process \d+ on .*", re.DOTALL)
 
 
-class InUseError(Exception):
+class InUseError(LabError):
     """Another process is at work in the folder. The message is one line."""
 
 
@@ -25,11 +32,13 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
     Raises:
         InUseError: If another process holds it still.
-        OSError: If the folder cannot be written.
+        RecordError: If `.lock` cannot be written, is no file of ours, or the disk has no locks.
     """
-    handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    path = folder / NAME
+    handle = _open(path, os.O_RDWR | os.O_CREAT)
     try:
-        _acquire(handle, folder, time.monotonic() + wait_seconds)
+        _check_ours(handle, path)
+        _acquire(handle, path, fcntl.LOCK_EX, time.monotonic() + wait_seconds)
         os.ftruncate(handle, 0)
         with suppress(OSError):  # a full disk: the lock holds all the same
             os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
@@ -38,12 +47,60 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         os.close(handle)
 
 
-def _acquire(handle: int, folder: Path, give_up: float) -> None:
+@contextmanager
+def unchanging(folder: Path) -> Iterator[None]:
+    """Keeps a folder from being written while it is read; nothing is written for that.
+
+    Raises:
+        InUseError: If a process is at work in it.
+        RecordError: If its `.lock` cannot be read or is no file of ours.
+    """
+    path = folder / NAME
+    if not os.path.lexists(path):
+        yield
+        return
+    handle = _open(path, os.O_RDONLY)
+    try:
+        _check_ours(handle, path)
+        _acquire(handle, path, fcntl.LOCK_SH, time.monotonic())
+        yield
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path, how: int) -> int:
+    try:
+        # a link would lead the lock to another file, and opening a pipe would wait for ever
+        return os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RecordError(
+                f"{path} is a symbolic link, which no lock may be; rename it, so that a file of its"
+                " own can be made"
+            ) from error
+        raise RecordError(f"cannot open {path}: {error.strerror or error}") from error
+
+
+def _check_ours(handle: int, path: Path) -> None:
+    """A lock is emptied and written: it must not be somebody's file."""
+    content = b""
+    if regular := stat.S_ISREG(os.fstat(handle).st_mode):
+        content = os.pread(handle, 300, 0)
+    if not regular or (content and not _HOLDER.fullmatch(content.decode(errors="replace"))):
+        raise RecordError(f"{path} is no lock of ours; rename it, so that one can be made")
+
+
+def _acquire(handle: int, path: Path, how: int, give_up: float) -> None:
     while True:
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(handle, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= give_up:
                 holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
-                raise InUseError(f"{folder} is in use by {holder}") from None
+                raise InUseError(f"{path.parent} is in use by {holder}") from None
             time.sleep(ASK_EVERY_SECONDS)
+        except OSError as error:
+            raise RecordError(
+                f"cannot lock {path}: {error.strerror or error}; this disk has no locks, as some"
+                " network disks have not: keep the study on a local one (--workdir), and copy it"
+            ) from error

@@ -129,6 +129,9 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m src.claims DIR", file=sys.stderr)
         return 2
     folder = Path(arguments[0])
+    if not folder.is_dir():
+        print(f"error: {folder} is no folder; give the one that holds the studies", file=sys.stderr)
+        return 2
     try:
         readme.fill(folder / "README.md", "claims", claims_table(folder, ""))
         top = claims_table(folder, f"{folder.name}/")

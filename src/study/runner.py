@@ -25,6 +25,7 @@ from typing import Any
 
 from src import models
 from src.config.arms import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, make_arms, plain
+from src.errors import LabError
 from src.records import files, locks
 from src.records import trial as records
 from src.records.locks import InUseError
@@ -39,7 +40,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAVE_SECONDS = 60.0
 
 
-class StudyError(Exception):
+class StudyError(LabError):
     """A study that cannot start or go on. The message is one line."""
 
 
@@ -66,7 +67,6 @@ def run_study(
     """
     files.make_folder(workdir)
     with locks.locked(workdir):
-        files.remove_abandoned(workdir)
         open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
         with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
@@ -123,7 +123,8 @@ class Runner:
         tasks = [task for task in ready if task.trial.name not in busy][:free]
         for task in tasks:
             job = self._job(task)
-            files.remove_abandoned(job.directory)
+            files.refuse_link(job.directory.parent)
+            files.refuse_link(job.directory)
             records.write_config(job.directory, task.trial.arm.settings)
             with _signals_blocked():  # a worker process that starts here never hears them
                 future = self.executor.submit(worker.run_job, job, *self._in_process())

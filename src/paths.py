@@ -1,0 +1,75 @@
+"""From what a person types to a folder of this machine."""
+
+import os
+import re
+from pathlib import Path
+
+from src.errors import LabError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3://, file:///, also with one slash lost
+
+
+class PathError(LabError):
+    """A path that cannot be meant. The message is one line."""
+
+
+def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
+    """The local path that `text` means, `~` and `~user` expanded; it need not exist.
+
+    No shell expands a `~` after `--workdir=`, and `Path` takes a URL for a folder of that name, so
+    both are seen to here, before anything is made or trained.
+
+    Args:
+        text: As it was typed.
+        name: Flag or field that it is the value of, for the message.
+
+    Raises:
+        PathError: If it is empty, a URL, no UTF-8, or names a home folder that there is not.
+    """
+    typed = os.fspath(text)
+    said = f"{name} = {typed!r}"
+    if not typed.strip():
+        raise PathError(f"{said} is empty; give a folder or leave it out")
+    if _URL.match(typed):
+        raise PathError(
+            f"{said} is a URL; only local folders can be read and written: copy it to this machine,"
+            " or mount it, and give that folder"
+        )
+    if "\0" in typed or "\n" in typed or "\r" in typed:
+        raise PathError(f"{said} has a line break or a zero byte in it; give a name without")
+    path = _expanded(typed, said)
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise PathError(
+            f"{name} = {str(path.absolute())!a} is no UTF-8; give a folder whose whole path is"
+        ) from error
+    return path
+
+
+def home_folder() -> Path | None:
+    """The home folder; None for a user without one, as a bare number in a container is."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def cache_folder() -> Path | None:
+    """Where what can be made again is kept; None where there is no place for it.
+
+    `$XDG_CACHE_HOME/alexnet-claims`, else `~/.cache/alexnet-claims`.
+    """
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    home = home_folder()
+    if os.path.isabs(chosen):  # others are to be ignored, says the standard
+        return Path(chosen) / "alexnet-claims"
+    return home / ".cache" / "alexnet-claims" if home else None
+
+
+def _expanded(typed: str, said: str) -> Path:
+    try:
+        return Path(typed).expanduser()
+    except RuntimeError as error:
+        user = Path(typed).parts[0]
+        raise PathError(f"{said}: {user} has no home folder here; give the whole path") from error

@@ -1,0 +1,104 @@
+"""What every command says of a mistake: one line, never a traceback."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src import doors
+from src.data import DataError
+from src.errors import LabError
+from src.records.files import RecordError
+from src.records.locks import InUseError
+from src.study.runner import StudyError
+
+ROOT = Path(__file__).parent.parent
+DOORS = {
+    "src.report": ["nowhere"],
+    "src.claims": ["nowhere"],
+    "src.paper_figures": ["nowhere/trials/trial"],
+}
+ENVIRONMENTS = {
+    "a notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+    "another backend": {"MPLBACKEND": "GTK4Agg"},
+    "no such device": {"JAX_PLATFORMS": "cuda"},
+    "another device": {"JAX_PLATFORMS": "tpu"},
+    "an older name": {"JAX_PLATFORM_NAME": "gpu"},
+    "a count that is none": {"JAX_NUM_CPU_DEVICES": "many"},
+    "numbers": {"JAX_ENABLE_X64": "1", "JAX_DEBUG_NANS": "1", "JAX_DISABLE_JIT": "1"},
+    "values that are none": {"JAX_ENABLE_X64": "perhaps", "JAX_TRANSFER_GUARD": "never"},
+    "flags": {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true --no_such_flag"},
+    "a file of flags": {"XLA_FLAGS": "flags.txt"},
+    "half a quotation": {"XLA_FLAGS": "'--xla"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_tests(monkeypatch):
+    monkeypatch.setattr(doors.environment, "configure_jax", lambda: None)
+    monkeypatch.setattr(doors.environment, "silence_orbax", lambda: None)
+
+
+@pytest.mark.parametrize("kind", [LabError, DataError, RecordError, InUseError, StudyError])
+def test_every_refusal_is_one_line(kind, capsys):
+    def main(argv):
+        raise kind("study.json\nis damaged")
+
+    assert doors.run(main, []) == doors.REFUSED
+    assert capsys.readouterr().err == "error: study.json is damaged\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/x/.lock"), "Permission denied: /x/"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "fewer --config.workers"),
+        (MemoryError(), "out of memory"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "is no UTF-8"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating"), "--config.batch_size"),
+        (RuntimeError("Worker process was terminated unexpectedly with exit code -7"), "/dev/shm"),
+        (RuntimeError("Unable to initialize backend 'cuda': none"), "JAX_PLATFORMS=cpu"),
+    ],
+)
+def test_what_a_machine_lacks_is_one_line(error, words, capsys):
+    def main(argv):
+        raise error
+
+    assert doors.run(main, []) == doors.REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and words in line
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        doors.run(lambda argv: 1 // len(argv), [])
+
+
+def test_ctrl_c_is_no_traceback(capsys):
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert doors.run(main, []) == doors.STOPPED
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_no_environment_ends_in_a_traceback(environment, tmp_path):
+    door = list(DOORS)[list(ENVIRONMENTS).index(environment) % len(DOORS)]
+    done = start(door, DOORS[door], ENVIRONMENTS[environment], tmp_path)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+    assert done.returncode in (1, 2), done.stderr
+    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+
+
+def start(door: str, arguments: list[str], variables: dict[str, str], cwd: Path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    return subprocess.run(
+        [sys.executable, "-m", door, *arguments],
+        cwd=cwd, env=kept | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
