@@ -11,6 +11,7 @@ from configs import base
 from src.config import checks as config
 from src.config.arms import make_arms
 from src.data import Split, augment
+from src.data.scaling import colour_components, sum_images
 from src.training.program import Program
 from tests import tiny
 from tests.test_train_step import make_images, run
@@ -98,26 +99,8 @@ def make_colours() -> np.ndarray:
     return np.clip(pixels + rng.normal(0, 4, (50, 9, 7, 3)), 0, 255).astype(np.uint8)
 
 
-def test_components_are_those_of_the_covariance(monkeypatch):
-    images = make_colours()
-    components = augment.colour_components(images)
-    covariance = np.cov(images.reshape(-1, 3).T.astype(np.float64), bias=True)
-    np.testing.assert_allclose(components @ components.T, covariance, rtol=1e-4, atol=1e-2)
-    gram = components.T @ components  # orthogonal, as long as the deviations
-    np.testing.assert_allclose(np.diag(gram), np.linalg.eigvalsh(covariance), rtol=1e-4)
-    np.testing.assert_allclose(gram - np.diag(np.diag(gram)), 0, atol=1e-2)
-    np.testing.assert_allclose(components[:, 2] / 40, np.array([1, 2, 2]) / 3, rtol=0.05)
-    monkeypatch.setattr(augment, "CHUNK", 7)
-    np.testing.assert_allclose(augment.colour_components(images), components, rtol=1e-5)
-
-
-def test_components_of_one_colour_are_zero():
-    images = np.full((3, 4, 4, 3), 77, np.uint8)
-    np.testing.assert_allclose(augment.colour_components(images), 0, atol=1e-3)
-
-
 def test_colour_noise_is_one_colour_per_image_with_a_tenth_of_the_covariance():
-    components = jnp.asarray(augment.colour_components(make_colours()))
+    components = jnp.asarray(colour_components(sum_images([make_colours()])))
     images = jnp.zeros((400, 2, 3, 3))
     add = functools.partial(augment.add_colour, sigma=0.1, components=components)
     noise = np.asarray(jax.vmap(add)(images, KEYS))

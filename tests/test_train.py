@@ -405,22 +405,3 @@ def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):
     compiled = dict(tiny_program._compiled)
     tiny_program.prepare(5, 0.08, 1)
     assert tiny_program._compiled == compiled
-
-
-# --- The network's input. ---
-
-
-def test_input_scaling_by_numpy():
-    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3)).astype(np.uint8)
-    shift, scale = program.input_scaling(images, "centered")
-    np.testing.assert_allclose(shift, images.astype(np.float64).mean(0, keepdims=True), rtol=1e-6)
-    np.testing.assert_array_equal(scale, np.ones((1, 1, 1, 1)))
-    shift, scale = program.input_scaling(images, "standardized")
-    axes = (0, 1, 2)
-    np.testing.assert_allclose(shift, images.mean(axes, keepdims=True), rtol=1e-6)
-    np.testing.assert_allclose(scale, images.std(axes, keepdims=True), rtol=1e-6)
-
-
-def test_input_of_one_colour_is_not_divided_by_zero():
-    shift, scale = program.input_scaling(np.full((5, 4, 4, 3), 7, np.uint8), "standardized")
-    assert np.all(np.isfinite((7 - shift) / scale))

@@ -10,7 +10,7 @@ from src.data import procedural, tfds_folder
 from src.data.cache import cached
 from src.data.cifar10.load import load_cifar10
 from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, say
-from src.data.parts import count, image_shape
+from src.data.splits import count, image_shape
 from src.data.stream import Stream, open_stream
 
 __all__ = ["DataError", "Dataset", "Split", "Stream", "count", "digest", "image_shape", "load"]

@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 Image = Float[Array, "H W C"]
 AugmentFn = Callable[[Float[Array, "B H W C"], Array], Float[Array, "B h w C"]]
 
 AUGMENT_STREAM = 2**31 - 1  # keeps these draws apart from dropout's, which begin with the same keys
-CHUNK = 1000  # images whose covariance is summed at a time
 
 
 def make_augment_fn(
@@ -37,7 +36,7 @@ def make_augment_fn(
         flip: Whether half of the images are mirrored left to right.
         noise: Standard deviation of noise added to every value, in grey levels.
         pca: Standard deviation of the paper's alpha; the paper has 0.1.
-        components: From `colour_components`; used where `pca` is not 0.
+        components: From `scaling.colour_components`; used where `pca` is not 0.
     """
     # In this order. One that is off draws nothing and leaves the draws of the others alone.
     operations: list[tuple[bool, Callable[[Image, Array], Image]]] = [
@@ -92,29 +91,3 @@ def add_colour(image: Image, key: Array, sigma: float, components: Float[Array, 
     """Plus one colour for all its pixels: the components weighted by alpha ~ N(0, sigma)."""
     alpha = sigma * jax.random.normal(key, (image.shape[-1],), image.dtype)
     return image + (components @ alpha).reshape(1, 1, -1)
-
-
-def colour_components(images: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "C C"]:
-    """Principal components of the pixels' colours, a column each, of their deviation's length.
-
-    DEVIATION: the paper multiplies alpha by the *eigenvalue*, a variance, whose effect depends on
-    the unit of the pixels; in grey levels it would drown the image. The code that its author
-    released multiplies by the standard deviation (`color_stdevs` in cuda-convnet2's convdata.py),
-    and so does this. That code also divides the sum by 1 + sigma, of which the paper says nothing:
-    left out.
-
-    Returns:
-        [C, C] grey levels; the sign of each column is such that its largest entry is positive.
-    """
-    channels = images.shape[-1]
-    total, products = np.zeros(channels), np.zeros((channels, channels))
-    for start in range(0, len(images), CHUNK):
-        pixels = images[start : start + CHUNK].reshape(-1, channels).astype(np.float64)
-        total += pixels.sum(axis=0)
-        products += pixels.T @ pixels
-    count = images.size // channels
-    mean = total / count
-    variances, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
-    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(channels)]
-    deviations = np.sqrt(np.maximum(variances, 0))
-    return (vectors * np.sign(largest) * deviations).astype(np.float32)

@@ -3,50 +3,96 @@ returned to.
 """
 
 import functools
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
 
-SHUFFLE_STREAM = 1  # keeps the order of the images apart from every other use of a trial's seed
+ABSENT = -1  # the row of an image that is not there, in a batch of fewer images than the others
+# Keep the orders of the images apart from every other use of a trial's seed.
+SHUFFLE_STREAM, FILE_STREAM = 1, 2
+Order = Literal["shuffled", "file", "permuted"]
 
 
 def batch_indices(
-    first_iteration: int, iterations: int, *, batch_size: int, images: int, seed: int, shuffle: bool
+    first_iteration: int,
+    iterations: int,
+    *,
+    batch_size: int,
+    num_images: int,
+    seed: int,
+    order: Order = "shuffled",
+    file_size: int = 0,
 ) -> Int[np.ndarray, "iterations batch"]:
     """Rows of the training set in each batch.
 
-    Batches follow one another through an endless row of epochs, each a whole pass in an order
-    of its own, so that no image is left out where the batch size does not divide their number:
-    such a batch ends one epoch and begins the next.
+    Batches follow one another through an endless row of epochs, so that no image is left out where
+    the batch size does not divide their number: such a batch ends one epoch and begins the next.
+
+    With `file_size` each file of so many images has batches of its own, as cuda-convnet had: the
+    last one holds the file's rest, and `ABSENT` in its other places.
 
     Args:
         first_iteration: Batches before it are passed over without being drawn.
         iterations: Number of batches.
         batch_size: Images per batch.
-        images: Images in the training set.
-        seed: The trial's; the order of an epoch derives from it and the epoch's number.
-        shuffle: False keeps the order of the file, as cuda-convnet did.
+        num_images: Images in the training set.
+        seed: The trial's; `shuffled` and `permuted` orders derive from it.
+        order: `shuffled`: each epoch in an order of its own. `file`: the order of the file, every
+            epoch, as cuda-convnet. `permuted`: one order drawn from the seed, kept over epochs.
+        file_size: Images per file, 10,000 in CIFAR-10; 0: batches run on from file to file.
+
+    Source: cuda-convnet's data.cu and worker.cu (Krizhevsky 2011).
     """
-    positions = np.arange(first_iteration * batch_size, (first_iteration + iterations) * batch_size)
-    epochs, places = np.divmod(positions, images)
-    if not shuffle:
-        return places.reshape(iterations, batch_size)
-    indices = np.empty_like(places)
-    for epoch in range(epochs[0], epochs[-1] + 1):
-        order = _order(seed, epoch, images)
+    if file_size:
+        layout = _file_layout(num_images, batch_size, file_size)  # [iterations of an epoch, batch]
+        epochs, batches = np.divmod(np.arange(iterations) + first_iteration, len(layout))
+        places = layout[batches]
+        epochs = np.broadcast_to(epochs[:, None], places.shape)
+    else:
+        numbers = np.arange(
+            first_iteration * batch_size, (first_iteration + iterations) * batch_size
+        )
+        epochs, places = np.divmod(numbers.reshape(iterations, batch_size), num_images)
+    if order == "file":
+        return places
+    rows = np.empty_like(places)
+    for epoch in range(epochs[0, 0], epochs[-1, -1] + 1):
+        key = (FILE_STREAM, seed) if order == "permuted" else (SHUFFLE_STREAM, seed, epoch)
         here = epochs == epoch
-        indices[here] = order[places[here]]
-    return indices.reshape(iterations, batch_size)
+        rows[here] = _order(key, num_images)[places[here]]
+    return np.where(places == ABSENT, ABSENT, rows)
+
+
+def iterations_per_epoch(num_images: int, batch_size: int, file_size: int = 0) -> float:
+    """Batches in which every image comes once: 390.6 of 128 for CIFAR-10, or 395 by files."""
+    if file_size:
+        return float(len(_file_layout(num_images, batch_size, file_size)))
+    return num_images / batch_size
 
 
 @functools.lru_cache(maxsize=2)  # a stream asks batch by batch
-def _order(seed: int, epoch: int, images: int) -> Int[np.ndarray, " images"]:
-    return np.random.default_rng([SHUFFLE_STREAM, seed, epoch]).permutation(images)
+def _order(key: tuple[int, ...], num_images: int) -> Int[np.ndarray, " images"]:
+    return np.random.default_rng(key).permutation(num_images)
 
 
-def test_indices(images: int, batch_size: int) -> Int[np.ndarray, "batches batch"]:
-    """Every row once, in order; the last batch is filled up with -1."""
-    batches = -(-images // batch_size)
-    indices = np.full(batches * batch_size, -1)
-    indices[:images] = np.arange(images)
-    return indices.reshape(batches, batch_size)
+@functools.lru_cache(maxsize=2)
+def _file_layout(
+    num_images: int, batch_size: int, file_size: int
+) -> Int[np.ndarray, "iterations batch"]:
+    """The places of one epoch's batches, file by file; the last file may be a shorter one."""
+    starts = range(0, num_images, file_size)
+    files = (np.arange(start, min(start + file_size, num_images)) for start in starts)
+    return np.concatenate([_padded(places, batch_size) for places in files])
+
+
+def evaluation_rows(num_images: int, batch_size: int) -> Int[np.ndarray, "batches batch"]:
+    """Every row once, in order; the last batch is filled up with `ABSENT`."""
+    return _padded(np.arange(num_images), batch_size)
+
+
+def _padded(rows: Int[np.ndarray, " rows"], batch_size: int) -> Int[np.ndarray, "batches batch"]:
+    batches = -(-len(rows) // batch_size)
+    padded = np.full(batches * batch_size, ABSENT)
+    padded[: len(rows)] = rows
+    return padded.reshape(batches, batch_size)

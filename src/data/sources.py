@@ -3,6 +3,7 @@
 Both give the same images for the same iteration, so a trial does not know which of them it has.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,28 +14,33 @@ from jaxtyping import Int
 from src import environment
 from src.data import Split, batches
 from src.data.loader import read_batches
+from src.data.scaling import ImageSums, in_chunks, sum_images
 from src.data.stream import Rows
 from src.training.step import Images, Pixels
 
 # (first iteration, iterations) -> the rows of each batch that this host trains on.
 DrawFn = Callable[[int, int], Int[np.ndarray, "iterations batch"]]
 
-SAMPLE = 1000  # images of a stream from which its mean and colours are estimated
+DECODED_AT_ONCE = 64  # images of a stream, when all of them are summed
 MANY_CORES = 8  # from here on, threads wait for the interpreter and processes decode faster
 
 
 class Resident:
     """Splits in memory: they go whole onto every device."""
 
-    def __init__(self, parts: Mapping[str, Split]):
+    def __init__(self, splits: Mapping[str, Split]):
         """Nothing is placed yet, see `images`."""
-        self.parts = parts
-        self.sizes = {name: len(part.labels) for name, part in parts.items()}
-        self.sample = parts["train"].images
+        self.splits = splits
+        self.sizes = {name: len(split.labels) for name, split in splits.items()}
 
-    def images(self, part: str, shift: np.ndarray, scale: np.ndarray) -> Images:
-        """What lies on every device for this part."""
-        images, labels = self.parts[part]
+    @functools.cached_property
+    def sums(self) -> ImageSums:
+        """Over the training images."""
+        return sum_images(in_chunks(self.splits["train"].images))
+
+    def images(self, split: str, shift: np.ndarray, scale: np.ndarray) -> Images:
+        """What lies on every device for this split."""
+        images, labels = self.splits[split]
         return Images(images, labels.astype(np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
@@ -50,25 +56,32 @@ class Resident:
         for iteration in itertools.count(first, steps):
             yield draw(iteration, steps)
 
-    def testing(self, part: str, batch: int) -> Iterator[np.ndarray]:
+    def testing(self, split: str, batch: int) -> Iterator[np.ndarray]:
         """Every image once."""
-        yield batches.test_indices(self.sizes[part], batch)
+        yield batches.evaluation_rows(self.sizes[split], batch)
 
 
 class Streamed:
     """Splits on disk: each batch brings its pixels, decoded while the step before it runs."""
 
-    def __init__(self, parts: Mapping[str, Rows]):
-        """Decodes a sample of the training images, spread evenly."""
-        self.parts = parts
-        self.sizes = {name: len(part) for name, part in parts.items()}
-        total = self.sizes["train"]
-        spread = np.linspace(0, total - 1, min(SAMPLE, total)).astype(np.int64)
-        self.sample = parts["train"].load(spread).images
+    def __init__(self, splits: Mapping[str, Rows]):
+        """Nothing is decoded yet."""
+        self.splits = splits
+        self.sizes = {name: len(split) for name, split in splits.items()}
+        self.shape = (splits["train"].size, splits["train"].size, 3)
 
-    def images(self, part: str, shift: np.ndarray, scale: np.ndarray) -> Images:
+    @functools.cached_property
+    def sums(self) -> ImageSums:
+        """Over the training images, all of which are decoded for it once."""
+        rows = batches.evaluation_rows(self.sizes["train"], DECODED_AT_ONCE)
+        chunks = _read(self.splits["train"], lambda number: rows[number], 0, len(rows))
+        return sum_images(
+            np.asarray(chunk.images[0])[np.asarray(chunk.labels[0]) >= 0] for chunk in chunks
+        )
+
+    def images(self, split: str, shift: np.ndarray, scale: np.ndarray) -> Images:
         """Nothing but the scaling lies on the devices."""
-        none = np.zeros((0, *self.sample.shape[1:]), np.uint8)
+        none = np.zeros((0, *self.shape), np.uint8)
         return Images(none, np.zeros(0, np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
@@ -77,17 +90,17 @@ class Streamed:
 
     def placeholder(self, steps: int, batch: int) -> Pixels:
         """A batch of the right shape and type, to compile with."""
-        shape = (steps, batch, *self.sample.shape[1:])
+        shape = (steps, batch, *self.shape)
         return Pixels(np.zeros(shape, np.uint8), np.zeros((steps, batch), np.int32))
 
     def training(self, draw: DrawFn, first: int, steps: int) -> Iterator[Pixels]:
         """From iteration `first` on, one batch at a time, without end."""
-        yield from _read(self.parts["train"], lambda number: draw(number, 1)[0], first, 2**62)
+        yield from _read(self.splits["train"], lambda number: draw(number, 1)[0], first, 2**62)
 
-    def testing(self, part: str, batch: int) -> Iterator[Pixels]:
+    def testing(self, split: str, batch: int) -> Iterator[Pixels]:
         """Every image once."""
-        indices = batches.test_indices(self.sizes[part], batch)
-        yield from _read(self.parts[part], lambda number: indices[number], 0, len(indices))
+        rows = batches.evaluation_rows(self.sizes[split], batch)
+        yield from _read(self.splits[split], lambda number: rows[number], 0, len(rows))
 
 
 def _read(rows: Rows, rows_of_batch: Any, first: int, last: int) -> Iterator[Pixels]:

@@ -57,7 +57,7 @@ class Trained:
 
     def images(self, part: Literal["train", "test"], most: int) -> data.Split:
         """The first images of those that were trained on, or of the test set; `most` at most."""
-        found = self.program.source.parts[part]
+        found = self.program.source.splits[part]
         if isinstance(found, data.Split):
             return data.Split(found.images[:most], found.labels[:most])
         return found.load(np.arange(min(most, len(found))))

@@ -15,8 +15,9 @@ from jaxtyping import PyTree
 from src import models
 from src.data import Dataset, augment
 from src.data.loader import host_share
-from src.data.parts import image_shape, split_parts
+from src.data.scaling import ImageSums, colour_components, input_scaling
 from src.data.sources import DrawFn, Resident, Streamed
+from src.data.splits import image_shape, make_splits
 from src.data.stream import Stream
 from src.training import evaluation
 from src.training import step as train_step
@@ -60,14 +61,14 @@ class Program:
         crop = settings["augment"]["crop"]
         height, width, channels = image_shape(dataset)
         self.input_shape = (crop or height, crop or width, channels)
-        parts = split_parts(dataset, settings["validation_images"], settings["train_images"])
-        self.source = Streamed(parts) if isinstance(dataset, Stream) else Resident(parts)
-        scaling = input_scaling(self.source.sample, settings["recipe"]["input"])
-        self.data = {name: self._place(self.source.images(name, *scaling)) for name in parts}
+        splits = make_splits(dataset, settings["validation_images"], settings["train_images"])
+        self.source = Streamed(splits) if isinstance(dataset, Stream) else Resident(splits)
+        scaling = input_scaling(self.source.sums, settings["recipe"]["input"])
+        self.data = {name: self._place(self.source.images(name, *scaling)) for name in splits}
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        augment_fn = make_augment_fn(settings["augment"], self.source.sample)
+        augment_fn = make_augment_fn(settings["augment"], self.source.sums)
         train_steps = train_step.make_train_steps(self._apply, self.make_optimizer, augment_fn)
         self._steps = spread(train_steps, arguments=5, donate_state=True)
         self.crops = settings["test_crops"]
@@ -166,32 +167,7 @@ def make_model(settings: dict[str, Any], num_classes: int) -> nn.Module:
     )
 
 
-def make_augment_fn(options: dict[str, Any], images: np.ndarray) -> augment.AugmentFn | None:
+def make_augment_fn(options: dict[str, Any], sums: ImageSums) -> augment.AugmentFn | None:
     """What `config.augment` asks for; the colours' components are those of the training images."""
-    components = (
-        augment.colour_components(images) if options["pca"] else np.zeros((0, 0), np.float32)
-    )
+    components = colour_components(sums) if options["pca"] else np.zeros((0, 0), np.float32)
     return augment.make_augment_fn(**options, components=components)
-
-
-def input_scaling(images: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale of the network's input, from the training images.
-
-    `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2).
-    `standardized`: minus the mean and divided by the standard deviation of each channel.
-
-    Returns:
-        Two arrays that can be broadcast to [1, H, W, C].
-    """
-    if kind == "centered":
-        shift = images.mean(axis=0, dtype=np.float64, keepdims=True)
-        return shift.astype(np.float32), np.ones((1, 1, 1, 1), np.float32)
-    counts = np.stack(
-        [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
-    )
-    levels, total = np.arange(256), counts.sum(axis=1)
-    mean = counts @ levels / total
-    variance = counts @ levels**2 / total - mean**2
-    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # a channel of one value stays 0
-    shape = (1, 1, 1, -1)
-    return mean.astype(np.float32).reshape(shape), deviation.astype(np.float32).reshape(shape)

@@ -79,9 +79,9 @@ class Run:
         self.draw = functools.partial(
             batches.batch_indices,
             batch_size=settings["batch_size"],
-            images=images,
+            num_images=images,
             seed=trial.seed,
-            shuffle=settings["recipe"]["shuffle"],
+            order="shuffled" if settings["recipe"]["shuffle"] else "file",
         )
 
     @property

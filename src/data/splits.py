@@ -1,11 +1,11 @@
-"""The parts of a data set that a trial uses, in memory or on disk: train, validation, test."""
+"""The splits of a data set that a trial uses, in memory or on disk: train, validation, test."""
 
 from typing import Any
 
 from src.data.dataset import Dataset, Split
 from src.data.stream import Rows, Stream
 
-Part = Split | Rows
+AnySplit = Split | Rows
 
 
 def image_shape(dataset: Dataset | Stream) -> tuple[int, int, int]:
@@ -15,15 +15,15 @@ def image_shape(dataset: Dataset | Stream) -> tuple[int, int, int]:
     return dataset.train.images.shape[1:]
 
 
-def count(part: Part) -> int:
+def count(split: AnySplit) -> int:
     """Number of images."""
-    return len(part) if isinstance(part, Rows) else len(part.labels)
+    return len(split) if isinstance(split, Rows) else len(split.labels)
 
 
-def split_parts(
+def make_splits(
     dataset: Dataset | Stream, validation_images: int, train_images: int = 0
 ) -> dict[str, Any]:
-    """Parts by name; validation is the end of the training set, and is no longer trained on.
+    """Splits by name; validation is the end of the training set, and is no longer trained on.
 
     Of the rest the first `train_images` are trained on, or all where it is 0.
 
@@ -31,13 +31,13 @@ def split_parts(
     cuda-convnet watched. TFDS shuffles the sets that it prepares.
     """
     kept = count(dataset.train) - validation_images
-    parts = {"train": _cut(dataset.train, 0, train_images or kept), "test": dataset.test}
+    splits = {"train": _cut(dataset.train, 0, train_images or kept), "test": dataset.test}
     if validation_images:
-        parts["validation"] = _cut(dataset.train, kept, kept + validation_images)
-    return parts
+        splits["validation"] = _cut(dataset.train, kept, kept + validation_images)
+    return splits
 
 
-def _cut(part: Part, start: int, stop: int) -> Part:
-    if isinstance(part, Rows):
-        return part.part(start, stop)
-    return Split(part.images[start:stop], part.labels[start:stop])
+def _cut(split: AnySplit, start: int, stop: int) -> AnySplit:
+    if isinstance(split, Rows):
+        return split.part(start, stop)
+    return Split(split.images[start:stop], split.labels[start:stop])

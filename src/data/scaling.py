@@ -1,0 +1,101 @@
+"""What the network's input is shifted and scaled by, from all training images."""
+
+import operator
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+CHUNK = 1000  # images summed at a time
+
+
+class ImageSums(NamedTuple):
+    """Sums over images: whole numbers, so that neither order nor grouping changes a bit of them.
+
+    Attributes:
+        num_images: Number of images.
+        pixels: Sum of the images.
+        levels: How often each grey level occurs in each channel.
+        products: Sums, over all pixels, of the products of two channels' grey levels.
+    """
+
+    num_images: int
+    pixels: Int[np.ndarray, "H W C"]
+    levels: Int[np.ndarray, "C 256"]
+    products: Int[np.ndarray, "C C"]
+
+
+def sum_images(chunks: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> ImageSums:
+    """Sums over all images of all chunks, each small enough to be held as 8-byte numbers.
+
+    Raises:
+        ValueError: If there is no chunk.
+    """
+    total = None
+    for chunk in chunks:
+        more = _sum_chunk(chunk)
+        total = ImageSums(*map(operator.add, total, more)) if total else more
+    if total is None:
+        raise ValueError("no images to sum over")
+    return total
+
+
+def _sum_chunk(images: UInt8[np.ndarray, "_ H W C"]) -> ImageSums:
+    colours = images.reshape(-1, images.shape[-1])
+    values = colours.astype(np.float64)
+    return ImageSums(
+        len(images),
+        images.sum(axis=0, dtype=np.int64),
+        np.stack([np.bincount(levels, minlength=256) for levels in colours.T]),
+        (values.T @ values).astype(np.int64),  # exact below 2**53, which are 10**11 pixels
+    )
+
+
+def in_chunks(images: UInt8[np.ndarray, "N H W C"]) -> Iterable[UInt8[np.ndarray, "_ H W C"]]:
+    """The same images, some at a time."""
+    return (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+
+
+def input_scaling(
+    sums: ImageSums, kind: Literal["centered", "standardized"]
+) -> tuple[Float[np.ndarray, "1 _ _ C"], Float[np.ndarray, "1 _ _ #C"]]:
+    """Shift and scale of the network's input, (pixels - shift) / scale.
+
+    `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2).
+    `standardized`: minus the mean and divided by the standard deviation of each channel.
+
+    Returns:
+        Two float32 arrays that can be broadcast to [B, H, W, C], in grey levels.
+    """
+    if kind == "centered":
+        shift = (sums.pixels / sums.num_images)[None]
+        return shift.astype(np.float32), np.ones((1, 1, 1, 1), np.float32)
+    levels, total = np.arange(256), sums.levels.sum(axis=1)
+    mean = sums.levels @ levels / total
+    variance = sums.levels @ levels**2 / total - mean**2
+    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # a channel of one value stays 0
+    shape = (1, 1, 1, -1)
+    return mean.astype(np.float32).reshape(shape), deviation.astype(np.float32).reshape(shape)
+
+
+def colour_components(sums: ImageSums) -> Float[np.ndarray, "C C"]:
+    """Principal components of the pixels' colours, a column each, of their deviation's length.
+
+    DEVIATION: the paper multiplies alpha by the *eigenvalue*, a variance, whose effect depends on
+    the unit of the pixels; in grey levels it would drown the image. The code that its author
+    released multiplies by the standard deviation (`color_stdevs` in cuda-convnet2's convdata.py),
+    and so does this. That code also divides the sum by 1 + sigma, of which the paper says nothing:
+    left out.
+
+    Returns:
+        [C, C] grey levels; the sign of each column is such that its largest entry is positive.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 4.1.
+    """
+    total = sums.levels[0].sum()
+    mean = sums.levels @ np.arange(256) / total
+    variances, vectors = np.linalg.eigh(sums.products / total - np.outer(mean, mean))
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))]
+    deviations = np.sqrt(np.maximum(variances, 0))
+    return (vectors * np.sign(largest) * deviations).astype(np.float32)
