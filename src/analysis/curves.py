@@ -1,0 +1,158 @@
+"""Readings of a trial's training error from its recorded points, and when one gets to a target.
+
+Three readings are in use. *Online*: share misclassified among the images of the trailing epoch, as
+they were seen; it begins with the first full epoch. *As in the figure*: online error of the first
+10,000 images after k epochs, what the program of 2012 printed and Fig. 1 most likely shows.
+*Frozen*: the whole training set, parameters fixed.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Real
+
+from src.analysis.intervals import Ends
+
+FIGURE_EPOCHS = 0.2  # 10,000 of CIFAR-10's 50,000 training images, one of its five files
+ROUNDING = 1e-9  # epochs
+Columns = Mapping[str, np.ndarray]  # of metrics.csv, each [points]
+
+
+class Series(NamedTuple):
+    """Numbers along a trial.
+
+    Attributes:
+        at: [P] iterations, or epochs, increasing.
+        values: [P] fractions; nan where there is none.
+    """
+
+    at: Real[np.ndarray, " points"]
+    values: Float[np.ndarray, " points"]
+
+
+def online(metrics: Columns, window_epochs: float = 1.0) -> Series:
+    """Training error of the trailing window, nan until a whole window has been seen."""
+    full = metrics["epoch"] >= window_epochs - ROUNDING
+    return Series(metrics["iteration"], np.where(full, metrics["train_error"], math.nan))
+
+
+def frozen(metrics: Columns) -> Series:
+    """Training error of fixed parameters, in studies that measure it at every point."""
+    column = "frozen_error" if "frozen_error" in metrics else "train_error"
+    return Series(metrics["iteration"], metrics[column])
+
+
+def as_in_figure(metrics: Columns) -> Series:
+    """Error of the first fifth of an epoch after k = 0, 1, 2, ... epochs; `at` is in epochs."""
+    epochs = metrics["epoch"]
+    last = float(epochs[-1]) if epochs.size else 0.0
+    starts = np.arange(math.floor(last - FIGURE_EPOCHS + ROUNDING) + 1, dtype=float)
+    values = [online_error(epochs, metrics["interval_error"], k, k + FIGURE_EPOCHS) for k in starts]
+    return Series(starts, np.array(values, float))
+
+
+def online_error(
+    epochs: Float[np.ndarray, " points"],
+    interval_error: Float[np.ndarray, " points"],
+    start: float,
+    end: float,
+) -> float:
+    """Share misclassified of the images seen from epoch `start` to epoch `end`, as they were seen.
+
+    Args:
+        epochs: [P] passes over the training set done at each point, increasing.
+        interval_error: [P] share misclassified since the point before, the first since epoch 0.
+        start: In epochs.
+        end: In epochs; with `start` one epoch before, this is the error of the trailing epoch.
+
+    Returns:
+        The mean of the intervals, each weighted by its images inside the window; nan if the run
+        ended before `end`.
+    """
+    before = np.concatenate([[0.0], epochs[:-1]])
+    inside = np.clip(np.minimum(epochs, end) - np.maximum(before, start), 0.0, None)
+    covered = inside.sum() >= (end - start) * (1 - ROUNDING)
+    return float((inside * interval_error).sum() / inside.sum()) if covered else math.nan
+
+
+def first_at_or_below(values: Float[np.ndarray, " points"], target: float) -> int | None:
+    """Index of the first point whose number is at or below the target; None if there is none.
+
+    Raises:
+        ValueError: If `target` is outside [0, 1], most often because it is a percentage.
+    """
+    if not 0 <= target <= 1:
+        raise ValueError(f"target = {target} should be a fraction in [0, 1]; is it a percentage?")
+    there = np.flatnonzero(values <= target)
+    return int(there[0]) if there.size else None
+
+
+def time_to(series: Series, target: float) -> Ends:
+    """Bounds of the iterations to an error: the recording step of the first point at or below it.
+
+    Args:
+        series: With `at` in iterations.
+        target: Fraction in [0, 1]; the paper uses 0.25.
+
+    Returns:
+        The point before and the point itself; the last point and `inf` if the trial did not get
+        there: it is reported as "> last", never dropped. The first number that there is may stand
+        for all that was not recorded before it.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 3.1 and Fig. 1.
+    """
+    at, values = series
+    index = first_at_or_below(values, target)
+    if index is None:
+        return (float(at[-1]) if at.size else 0.0), math.inf
+    return float(at[index - 1]) if index else 0.0, float(at[index])
+
+
+def crossing(series: Series, target: float) -> float:
+    """Where the straight lines between the points come down to the target; `inf` if they do not.
+
+    So is the paper's figure read, whose points are an epoch apart.
+    """
+    at, values = series
+    index = first_at_or_below(values, target)
+    if index is None:
+        return math.inf
+    if index == 0 or math.isnan(values[index - 1]):
+        return float(at[index])
+    before, after = float(values[index - 1]), float(values[index])
+    part = (before - target) / (before - after)
+    return float(at[index - 1] + part * (at[index] - at[index - 1]))
+
+
+def value_at(series: Series, level: Float[np.ndarray, " points"], target: float) -> float:
+    """The series' number where another one of the same trial comes down to a target.
+
+    Interpolated along the trial between the last point above the target and the first at or below
+    it, among the points at which both were measured.
+
+    Args:
+        series: Such as the test error.
+        level: [P] such as the training error at the same points.
+        target: Of `level`, a fraction.
+
+    Returns:
+        nan if the trial did not get there, or was there before the first such point.
+    """
+    both = ~np.isnan(series.values) & ~np.isnan(level)
+    values, level = series.values[both], level[both]
+    index = first_at_or_below(level, target)
+    if index is None or (index == 0 and level[0] < target):
+        return math.nan
+    if index == 0:
+        return float(values[0])
+    part = (level[index - 1] - target) / (level[index - 1] - level[index])
+    return float(values[index - 1] + part * (values[index] - values[index - 1]))
+
+
+def iterations_per_epoch(metrics: Columns) -> float:
+    """Optimizer updates in a pass over the training set; nan for a trial without points."""
+    if not metrics["epoch"].size:
+        return math.nan
+    return float(metrics["iteration"][-1] / metrics["epoch"][-1])

@@ -1,0 +1,71 @@
+"""The comparisons of a study, taken together: p-values that hold for all of them at once.
+
+A study that compares many arms finds some effect by chance. Every interval is that of its own
+comparison; whether an effect is said to be shown is decided by the p-value adjusted here.
+
+Source: Dunnett (1955), "A multiple comparison procedure for comparing several treatments with a
+control"; Holm (1979), "A simple sequentially rejective multiple test procedure".
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from src.analysis.intervals import Interval, Kind, Sample, scaled
+
+ALIKE = 2.0  # a rule of thumb: Dunnett's test wants one spread, no arm's twice another's
+
+
+def adjusted(
+    kind: Kind, samples: Sequence[tuple[Sample, Sequence[Sample]]], found: Sequence[Interval]
+) -> list[float]:
+    """The p-values of a study's comparisons, adjusted for their number.
+
+    By Dunnett's test where several arms share one baseline and their spreads are alike, else by
+    Holm's step-down rule on the p-values of the intervals.
+
+    Args:
+        kind: What the study compares.
+        samples: The baseline and the other arms of each group.
+        found: The intervals of these comparisons, in the same order, all groups in a row.
+
+    Returns:
+        One per comparison; nan where it has no p-value, and then it does not count.
+    """
+    if len(samples) == 1 and len(found) > 1 and _suits_dunnett(kind, *samples[0]):
+        baseline, others = samples[0]
+        test = stats.dunnett(
+            *(scaled(kind, other) for other in others),
+            control=scaled(kind, baseline),
+            rng=np.random.default_rng(0),
+        )
+        return [float(p) for p in np.atleast_1d(test.pvalue)]
+    return holm([interval.p for interval in found])
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values; nan stays and is not counted."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    result, largest = [math.nan] * len(p_values), 0.0
+    for done, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - done) * p))
+        result[i] = largest
+    return result
+
+
+def method(kind: Kind, samples: Sequence[tuple[Sample, Sequence[Sample]]]) -> str:
+    """The adjustment in a word: `Dunnett`, `Holm`, or nothing for a single comparison."""
+    count = sum(len(others) for _, others in samples)
+    if count < 2:
+        return ""
+    return "Dunnett" if len(samples) == 1 and _suits_dunnett(kind, *samples[0]) else "Holm"
+
+
+def _suits_dunnett(kind: Kind, baseline: Sample, others: Sequence[Sample]) -> bool:
+    arms = [baseline, *others]
+    if any(len(a.low) < 2 or a.censored.any() or np.isnan(a.low).any() for a in arms):
+        return False
+    spreads = [float(np.std(scaled(kind, a), ddof=1)) for a in arms]
+    return min(spreads) > 0 and max(spreads) <= ALIKE * min(spreads)

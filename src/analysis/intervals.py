@@ -1,0 +1,267 @@
+"""One type for every comparison of two arms, and how it is found: one estimand, one interval.
+
+Times are compared by the ratio of their geometric means: the interval is Welch's on logarithms or,
+where a trial was censored, the profile likelihood's (`src/analysis/censored.py`). Errors are
+compared by the difference of their means, the interval is Welch's. The two arms are independent
+samples: a shared seed does not pair two trials, since training amplifies the smallest difference
+between them to the spread between seeds.
+
+Source: Welch (1947), "The generalization of Student's problem when several different population
+variances are involved"; Satterthwaite (1946) for the degrees of freedom.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import stats
+
+from src.analysis import censored
+
+LEVEL = 0.95
+SMALLEST_SPREAD = 1e-12  # less is rounding
+INNER_LEVEL = 0.90  # two one-sided tests at 5% succeed where this interval lies within the margin
+
+Kind = Literal["ratio", "difference"]
+How = Literal["Welch", "likelihood", "MOVER", "no spread", "too few", "incomplete", "not measured"]
+Ends = tuple[float, float]
+
+
+class Sample(NamedTuple):
+    """A number of each trial of an arm, known to lie between two bounds.
+
+    The bounds are a recording step apart for a time that was reached, equal for an error, and open
+    above for a time that was not reached. Both are nan for a trial that has no such number, as one
+    that diverged.
+
+    Attributes:
+        low: [N] lower bounds; a simulation may hold many studies in front.
+        high: [N] upper bounds, `inf` where censored.
+    """
+
+    low: Float[np.ndarray, "*studies n"]
+    high: Float[np.ndarray, "*studies n"]
+
+    @property
+    def middle(self) -> Float[np.ndarray, "*studies n"]:
+        """[N] the number itself: half a recording step below the first point that had it."""
+        return (self.low + self.high) / 2
+
+    @property
+    def censored(self) -> Bool[np.ndarray, "*studies n"]:
+        """[N] whether the trial stopped before it got there."""
+        return np.isinf(self.high)
+
+    @property
+    def at_least(self) -> Float[np.ndarray, "*studies n"]:
+        """[N] the number, or where a censored trial stopped."""
+        return np.where(self.censored, self.low, self.middle)
+
+
+Arms = tuple[Sample, Sample]  # a baseline and the arm compared with it
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How an arm differs from its baseline, and how surely.
+
+    Attributes:
+        value: Ratio of geometric means, or difference of means, of the arm and its baseline; `inf`
+            or 0 where no trial of the one or the other got there, nan where nothing is known.
+        low: Lower end of the 95% interval; nan, as `high`, where there is none.
+        high: Upper end; `inf` where the data do not bound it.
+        n: Trials of the baseline and of the arm.
+        kind: Whether 1 or 0 means no effect.
+        how: The method, or why there is no interval.
+        p: Two-sided p-value of no effect; nan without an interval.
+        inner: The 90% interval, for tests of equivalence.
+        bounds: What is known of the value if spread is left aside: a censored trial got there after
+            it stopped, or never.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: tuple[int, int]
+    kind: Kind
+    how: How = "Welch"
+    p: float = math.nan
+    inner: Ends = (math.nan, math.nan)
+    bounds: Ends = (math.nan, math.nan)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
+
+    @property
+    def no_effect(self) -> float:
+        """The value that means no effect."""
+        return 1.0 if self.kind == "ratio" else 0.0
+
+    @property
+    def side(self) -> int:
+        """1 or -1 where the interval lies above or below no effect, else 0."""
+        return int(self.low > self.no_effect) - int(self.high < self.no_effect)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies within the interval."""
+        return self.low <= value <= self.high
+
+
+def sample(bounds: Iterable[Ends]) -> Sample:
+    """A sample from the bounds of each trial."""
+    table = np.array([*bounds], float).reshape(-1, 2)
+    return Sample(table[:, 0], table[:, 1])
+
+
+def compare(kind: Kind, baseline: Sample, other: Sample) -> Interval:
+    """`other` over `baseline`, or minus it.
+
+    Returns:
+        No interval for fewer than two trials on a side, where a trial has no number, and where an
+        arm shows no spread: equal numbers say how coarsely they were read, not how certain they
+        are.
+    """
+    n = (len(baseline.low), len(other.low))
+    if not all(n):
+        return _without(math.nan, n, kind, "not measured")
+    if np.isnan(baseline.low).any() or np.isnan(other.low).any():
+        return _without(math.nan, n, kind, "incomplete")
+    if baseline.censored.any() or other.censored.any():
+        return _censored_ratio(baseline, other, n)
+    return _two_samples(kind, baseline, other, n)
+
+
+def interaction(
+    kind: Kind, first: tuple[Sample, Sample], second: tuple[Sample, Sample]
+) -> Interval:
+    """How much larger the effect in `second` is: ratio of ratios, or difference of differences.
+
+    Args:
+        kind: What each of the two effects is.
+        first: Baseline and arm under one condition.
+        second: The same under the other.
+
+    Returns:
+        Welch's interval with Satterthwaite's degrees of freedom; where a trial was censored, the
+        intervals of the two effects combined; none where one of the effects has none.
+    """
+    effects = compare(kind, *first), compare(kind, *second)
+    n = (min(effects[0].n), min(effects[1].n))
+    for effect in effects:
+        if not effect.exists:
+            return _without(math.nan, n, kind, effect.how)
+    if any(effect.how == "likelihood" for effect in effects):
+        return _combined(*effects, n)
+    samples = [scaled(kind, each) for each in (*first, *second)]
+    return _student(kind, *contrast(samples, (1.0, -1.0, -1.0, 1.0)), n)
+
+
+def scaled(kind: Kind, sample: Sample) -> Float[np.ndarray, " n"]:
+    """[N] what is averaged: logarithms of times, errors as they are."""
+    return _log(sample.middle) if kind == "ratio" else sample.middle
+
+
+def contrast(
+    samples: Sequence[Float[np.ndarray, " _"]], weights: Sequence[float]
+) -> tuple[float, float, float]:
+    """A weighted sum of means, its standard error, and Satterthwaite's degrees of freedom.
+
+    Args:
+        samples: At least two numbers each, and not all equal.
+        weights: One per sample; (-1, 1) makes a difference, (1, -1, -1, 1) an interaction.
+    """
+    value = sum(w * float(np.mean(each)) for each, w in zip(samples, weights, strict=True))
+    parts = [
+        w**2 * float(np.var(each, ddof=1)) / len(each)
+        for each, w in zip(samples, weights, strict=True)
+    ]
+    below = sum(part**2 / (len(each) - 1) for part, each in zip(parts, samples, strict=True))
+    return value, math.sqrt(sum(parts)), sum(parts) ** 2 / below
+
+
+def _two_samples(kind: Kind, baseline: Sample, other: Sample, n: tuple[int, int]) -> Interval:
+    samples = [scaled(kind, each) for each in (baseline, other)]
+    value = _back(kind)(float(samples[1].mean() - samples[0].mean()))
+    if min(n) < 2:
+        return _without(value, n, kind, "too few")
+    if not all(np.ptp(each) > SMALLEST_SPREAD for each in samples):
+        return _without(value, n, kind, "no spread")
+    return _student(kind, *contrast(samples, (-1.0, 1.0)), n)
+
+
+def _student(
+    kind: Kind, value: float, error: float, freedom: float, n: tuple[int, int]
+) -> Interval:
+    back = _back(kind)
+
+    def ends(level: float) -> Ends:
+        half = error * float(stats.t.ppf((1 + level) / 2, freedom))
+        return back(value - half), back(value + half)
+
+    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    known = (back(value), back(value))
+    return Interval(back(value), *ends(LEVEL), n, kind, "Welch", p, ends(INNER_LEVEL), known)
+
+
+def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Interval:
+    below = _quotient(other.at_least, baseline.middle)
+    above = _quotient(other.middle, baseline.at_least)
+    first, second = (
+        censored.LogTimes(_log(each.low)[None], _log(each.high)[None]) for each in (baseline, other)
+    )
+    found = censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
+    if found is None:  # one of the two bounds is open
+        value = math.nan if below == 0 and above == math.inf else (below and above)
+        return replace(_without(value, n, "ratio", "too few"), bounds=(below, above))
+    low, high = map(_exp, found.interval)
+    inner = (_exp(found.inner[0]), _exp(found.inner[1]))
+    value = _exp(found.value)
+    return Interval(value, low, high, n, "ratio", "likelihood", found.p, inner, (below, above))
+
+
+def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval:
+    """Ratio of two ratios from their intervals: the distances of an end from its value are squared
+    and added, as variances are (MOVER). Open ends stay open.
+
+    Source: Zou & Donner (2008), "Construction of confidence limits about effect measures".
+    """
+    value = _log(second.value) - _log(first.value)
+    if not math.isfinite(value):
+        return _without(math.nan, n, "ratio", "incomplete")
+
+    def ends(one: Ends, two: Ends) -> Ends:
+        down = math.hypot(_log(second.value) - _log(two[0]), _log(one[1]) - _log(first.value))
+        up = math.hypot(_log(two[1]) - _log(second.value), _log(first.value) - _log(one[0]))
+        return _exp(value - down), _exp(value + up)
+
+    outer = ends((first.low, first.high), (second.low, second.high))
+    inner = ends(first.inner, second.inner)
+    return Interval(_exp(value), *outer, n, "ratio", "MOVER", math.nan, inner)
+
+
+def _without(value: float, n: tuple[int, int], kind: Kind, how: How) -> Interval:
+    """A value whose spread is not known."""
+    return Interval(value, math.nan, math.nan, n, kind, how, bounds=(value, value))
+
+
+def _back(kind: Kind) -> Callable[[float], float]:
+    return _exp if kind == "ratio" else float
+
+
+def _quotient(top: Float[np.ndarray, " n"], bottom: Float[np.ndarray, " m"]) -> float:
+    """Of geometric means; 0 or `inf` where one of them is."""
+    return _exp(float(_log(top).mean() - _log(bottom).mean()))
+
+
+def _log(x: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def _exp(x: float) -> float:
+    return float(np.exp(min(x, 700.0))) if x < math.inf else math.inf

@@ -1,0 +1,84 @@
+"""What a comparison says of a claim, in one vocabulary."""
+
+import math
+from typing import Literal
+
+from scipy import stats
+
+from src.analysis.intervals import LEVEL, Interval
+
+Verdict = Literal[
+    "shown",
+    "contradicted",
+    "no effect larger than",  # followed by the margin
+    "not decided",
+    "confounded",
+    "not testable at this budget",
+]
+ERROR = 0.05  # probability that a study shows something that is not there
+POWER = 0.80
+MOST_SEEDS = 50  # an effect that takes more an arm is beyond the budget
+MARGINS = {
+    "ratio": 1.5,
+    "difference": 0.02,
+}  # of "no effect larger than", unless a claim has its own
+
+
+def judge(
+    found: Interval,
+    direction: Literal[1, -1],
+    *,
+    p: float = math.nan,
+    margin: float = 0.0,
+    effect: float = 0.0,
+) -> Verdict:
+    """Whether an interval shows the effect that was claimed.
+
+    Args:
+        found: The comparison.
+        direction: 1 where the claim is that the arm has more than its baseline, -1 for less.
+        p: Adjusted for the study's comparisons, see `families.adjusted`; nan takes the interval's
+            own, or, where it has none, whether it leaves out no effect.
+        margin: A factor, or a difference; within it, both ways, an effect counts as none. Zero
+            takes the usual one, see `MARGINS`.
+        effect: The factor or difference that the claim is about; zero where it names none.
+    """
+    if not found.exists:
+        return "not decided"
+    p = found.p if math.isnan(p) else p
+    significant = found.side != 0 if math.isnan(p) else p <= ERROR and found.side != 0
+    if significant:
+        return "shown" if found.side == direction else "contradicted"
+    if equivalent(found, margin or MARGINS[found.kind]):
+        return "no effect larger than"
+    if effect and seeds_needed(found, effect) > MOST_SEEDS:
+        return "not testable at this budget"
+    return "not decided"
+
+
+def equivalent(found: Interval, margin: float) -> bool:
+    """Whether any effect lies within the margin, by two one-sided tests at 5%.
+
+    Source: Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power
+    approach for assessing the equivalence of average bioavailability".
+    """
+    smallest = 1 / margin if found.kind == "ratio" else -margin
+    return found.inner[0] >= smallest and found.inner[1] <= margin
+
+
+def seeds_needed(found: Interval, effect: float) -> float:
+    """Trials of each arm that would show an effect with 80% probability, spreads as seen.
+
+    Args:
+        found: An interval of this comparison.
+        effect: A factor, or a difference, of either direction.
+    """
+    freedom = max(1, sum(found.n) - 2)
+    into = math.log if found.kind == "ratio" else float
+    if not (math.isfinite(found.high) and found.low > (0 if found.kind == "ratio" else -math.inf)):
+        return math.inf
+    width = into(found.high) - into(found.low)
+    error = width / 2 / float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    per_trial = error**2 * 2 / sum(1 / n for n in found.n)  # variance of one trial of either arm
+    quantiles = float(stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER))
+    return float(math.ceil(quantiles**2 * per_trial / into(effect) ** 2))

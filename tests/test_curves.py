@@ -1,0 +1,134 @@
+"""Readings of a training error, the first point at or below a target, crossings."""
+
+import math
+
+import numpy as np
+import pytest
+
+from src.analysis import curves
+from src.analysis.curves import Series
+from tests import synthetic
+
+INF, NAN = math.inf, math.nan
+
+
+def columns(rows) -> dict[str, np.ndarray]:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+class TestFirstAtOrBelow:
+    values = np.array([0.6, NAN, 0.25, 0.3])
+
+    @pytest.mark.parametrize(
+        ("target", "index"), [(0.6, 0), (0.7, 0), (0.5, 2), (0.25, 2), (0.2499, None), (1.0, 0)]
+    )
+    def test_is_the_first_such_point_and_skips_what_was_not_measured(self, target, index):
+        assert curves.first_at_or_below(self.values, target) == index
+
+    @pytest.mark.parametrize("target", [25.0, -0.1, 1.1])
+    def test_refuses_what_is_no_fraction(self, target):
+        with pytest.raises(ValueError, match=f"target = {target} .* percentage"):
+            curves.first_at_or_below(self.values, target)
+
+    def test_of_a_run_without_points_is_none(self):
+        assert curves.first_at_or_below(np.zeros(0), 0.25) is None
+
+
+class TestTimeTo:
+    series = Series(np.array([10, 20, 30, 40]), np.array([0.6, 0.4, 0.25, 0.3]))
+
+    @pytest.mark.parametrize(
+        ("target", "bounds"),
+        [(0.6, (0, 10)), (0.5, (10, 20)), (0.25, (20, 30)), (0.2, (40, INF))],
+    )
+    def test_is_the_recording_step_or_all_beyond_the_last_point(self, target, bounds):
+        assert curves.time_to(self.series, target) == bounds
+
+    def test_of_a_run_without_points_is_unbounded(self):
+        assert curves.time_to(Series(np.zeros(0), np.zeros(0)), 0.25) == (0, INF)
+
+
+class TestOnline:
+    def test_is_defined_from_the_first_full_window_on(self):
+        metrics = {
+            "iteration": np.array([10, 20, 30]),
+            "epoch": np.array([0.5, 1.0, 1.5]),
+            "train_error": np.array([0.2, 0.3, 0.4]),
+        }
+        np.testing.assert_array_equal(curves.online(metrics).values, [NAN, 0.3, 0.4])
+        np.testing.assert_array_equal(curves.online(metrics, 0.5).values, [0.2, 0.3, 0.4])
+        assert curves.time_to(curves.online(metrics), 0.3) == (10, 20)
+
+
+class TestOnlineError:
+    epochs, error = np.array([0.5, 1.0, 1.5, 2.0]), np.array([0.8, 0.6, 0.4, 0.2])
+
+    @pytest.mark.parametrize(
+        ("start", "end", "expected"),
+        [
+            (0.0, 1.0, 0.7),
+            (1.0, 2.0, 0.3),
+            (0.5, 1.5, 0.5),
+            (0.25, 0.75, 0.7),  # half of the first interval, half of the second
+            (0.4, 1.0, (0.1 * 0.8 + 0.5 * 0.6) / 0.6),
+            (1.5, 2.0, 0.2),
+        ],
+    )
+    def test_weights_intervals_by_their_images_in_the_window(self, start, end, expected):
+        found = curves.online_error(self.epochs, self.error, start, end)
+        assert found == pytest.approx(expected)
+
+    def test_is_unknown_where_the_run_had_ended(self):
+        assert math.isnan(curves.online_error(self.epochs, self.error, 1.5, 2.1))
+
+
+class TestAsInFigure:
+    def test_a_point_is_the_first_fifth_of_the_epoch_after_it(self):
+        """Five intervals an epoch, each of 10,000 images: every fifth one is a point."""
+        intervals = np.linspace(0.9, 0.2, 12)
+        metrics = {
+            "iteration": 79 * np.arange(1, 13),
+            "epoch": np.arange(1, 13) / 5,
+            "interval_error": intervals,
+        }
+        series = curves.as_in_figure(metrics)
+        np.testing.assert_array_equal(series.at, [0, 1, 2])
+        np.testing.assert_allclose(series.values, intervals[[0, 5, 10]])
+
+    def test_ends_with_the_last_whole_point(self):
+        rows = synthetic.make_metrics(lambda e: 0.8 - 0.1 * e, epochs=2.15)
+        series = curves.as_in_figure(columns(rows))
+        np.testing.assert_array_equal(series.at, [0, 1])
+        # the mean of 0.8 - 0.1 e from k to k + 0.2 is 0.79 - 0.1 k
+        np.testing.assert_allclose(series.values, [0.79, 0.69], atol=1e-3)
+
+    def test_of_a_run_without_points_is_empty(self):
+        empty = {name: np.zeros(0) for name in ("iteration", "epoch", "interval_error")}
+        assert curves.as_in_figure(empty).values.size == 0
+
+
+class TestCrossing:
+    series = Series(np.array([0.0, 1, 2, 3]), np.array([0.9, 0.5, 0.3, 0.4]))
+
+    @pytest.mark.parametrize(
+        ("target", "expected"), [(0.9, 0), (0.95, 0), (0.7, 0.5), (0.5, 1), (0.4, 1.5), (0.2, INF)]
+    )
+    def test_is_on_the_straight_line_between_points(self, target, expected):
+        assert curves.crossing(self.series, target) == pytest.approx(expected)
+
+
+class TestValueAt:
+    test_error = Series(np.arange(5.0), np.array([NAN, 0.8, NAN, 0.6, 0.5]))
+    train_error = np.array([0.9, 0.7, 0.6, 0.5, 0.1])
+
+    @pytest.mark.parametrize(
+        ("target", "expected"),
+        [(0.5, 0.6), (0.6, 0.7), (0.3, 0.55), (0.1, 0.5), (0.7, 0.8)],
+    )
+    def test_is_between_the_points_at_which_both_were_measured(self, target, expected):
+        found = curves.value_at(self.test_error, self.train_error, target)
+        assert found == pytest.approx(expected)
+
+    @pytest.mark.parametrize("target", [0.05, 0.75])
+    def test_is_unknown_where_it_was_never_reached_or_before_the_first_test(self, target):
+        assert math.isnan(curves.value_at(self.test_error, self.train_error, target))

@@ -1,0 +1,109 @@
+"""Each measure on records whose number follows by arithmetic."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from src.analysis import intervals
+from src.analysis.measures import MEASURES, get_measure
+from src.records.trial import TrialRecord
+
+NAN = math.nan
+EPOCHS = np.arange(1, 9) / 2  # two points an epoch, of 50 iterations
+
+
+def trial(status: str = "censored", **columns) -> TrialRecord:
+    metrics = {
+        "iteration": (100 * EPOCHS).astype(int),
+        "epoch": EPOCHS,
+        "train_error": np.linspace(0.8, 0.1, 8),
+        "interval_error": np.linspace(0.8, 0.1, 8),
+        "test_error": np.array([NAN, 0.7, NAN, 0.5, 0.35, 0.4, 0.3, 0.42]),
+        "test_top5_error": np.array([NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.05]),
+    } | columns
+    return TrialRecord({"status": status}, metrics)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "bounds"),
+    [
+        ("iterations", 0.4, (200, 250)),  # the errors fall by 0.1 a point
+        ("iterations", 0.8, (50, 100)),  # from one full epoch on: its first point does not count
+        ("iterations", 0.05, (400, math.inf)),
+        ("iterations_frozen", 0.8, (0, 50)),
+        ("test_error", 0.4, (0.42, 0.42)),
+        ("mean_test_error", 0.4, (0.36, 0.36)),  # of 0.3 and 0.42, the last epoch of four
+        ("best_test_error", 0.4, (0.3, 0.3)),
+        ("equal_test_error", 0.4, (0.35, 0.35)),
+        ("equal_test_error", 0.45, (0.425, 0.425)),
+        ("train_error", 0.4, (0.1, 0.1)),
+        ("test_top5_error", 0.4, (0.05, 0.05)),
+    ],
+)
+def test_a_measure_takes_its_number_from_the_record(name, target, bounds):
+    assert MEASURES[name].of(trial(), target) == pytest.approx(bounds)
+
+
+def test_as_in_the_figure_is_read_by_lines_between_points_an_epoch_apart():
+    """Points at epoch 0, 1, 2, 3 are 0.8, 0.6, 0.4, 0.2: down to 0.5 after 1.5 epochs."""
+    low, high = MEASURES["iterations_as_in_figure"].of(trial(), 0.5)
+    assert (low + high) / 2 == pytest.approx(150)
+    assert high - low == 50  # a recording step is left open
+    assert MEASURES["iterations_as_in_figure"].of(trial(), 0.1) == (300, math.inf)
+
+
+@pytest.mark.parametrize("name", [*MEASURES])
+def test_a_trial_that_diverged_has_no_number(name):
+    numbers = MEASURES[name].sample([trial(), trial("diverged")], 0.4)
+    assert not np.isnan(numbers.low[0])
+    assert np.isnan(numbers.low[1])
+    assert intervals.compare(MEASURES[name].kind, numbers, numbers).how == "incomplete"
+
+
+@pytest.mark.parametrize("name", [*MEASURES])
+def test_a_trial_without_points_has_no_number_and_no_error(name):
+    empty = {column: np.zeros(0) for column in trial().metrics}
+    low, high = MEASURES[name].of(TrialRecord({"status": "censored"}, empty), 0.4)
+    assert math.isnan(low) or (low, high) == (0, math.inf)
+
+
+def test_only_times_allow_racing_and_are_compared_by_a_ratio():
+    for measure in MEASURES.values():
+        assert measure.allows_racing == (measure.kind == "ratio")
+        assert measure.words.format(target="25%")
+
+
+OWN = """
+from src.analysis.measures import Measure, exactly
+
+def _seconds(trial, target):
+    return exactly(float(trial.metrics["train_seconds"][-1]))
+
+seconds = Measure("configs.mine.seconds", _seconds, "ratio", "seconds of training")
+"""
+
+
+def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch):
+    (tmp_path / "mine_measures.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    measure = get_measure("mine_measures.seconds")
+    numbers = measure.sample([trial(train_seconds=np.array([3.0, 9.0]))], 0.4)
+    assert (numbers.low[0], numbers.high[0]) == (9, 9)
+    del sys.modules["mine_measures"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tset_error", "no measure; there are iterations,"),
+        ("configs.no_such.thing", "cannot be imported"),
+        ("configs.base.nothing", "cannot be imported"),
+        ("src.analysis.measures.LAST_PART", "a float, not a Measure"),
+    ],
+)
+def test_an_unknown_measure_is_refused_in_one_line(name, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        get_measure(name)
+    assert "\n" not in str(refusal.value)
