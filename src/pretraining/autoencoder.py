@@ -1,0 +1,73 @@
+"""The convolutional auto-encoder: a layer that reconstructs its input, parts of which it misses.
+
+Decoder tied to the encoder, mean squared error, no bias. Sources: Masci, Meier, Ciresan &
+Schmidhuber (2011), "Stacked convolutional auto-encoders"; Vincent et al. (2010), "Stacked denoising
+autoencoders", for the masking; Paine, Khorrami, Han & Huang (2014), "An analysis of unsupervised
+pre-training in light of recent advances", for the missing bias.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypedDict
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from src.pretraining.passes import Convolution
+from src.pretraining.units import draw_binary, from_blocks, in_blocks
+
+
+class Params(TypedDict):
+    """The kernel alone, as in the network's layer."""
+
+    kernel: Float[Array, "h w I O"]
+
+
+class Autoencoder(NamedTuple):
+    """One layer, and how it is trained.
+
+    Attributes:
+        convolution: From input to code.
+        activation: The network's.
+        deviation: Of the inputs: errors are counted in it.
+        noise: Share of the inputs that are set to zero in training.
+        competition: Whether only the largest code of each 2 by 2 block is decoded, which is Masci's
+            maximum pooling.
+    """
+
+    convolution: Convolution
+    activation: Callable[[Array], Array]
+    deviation: float = 1.0
+    noise: float = 0.25
+    competition: bool = False
+
+    def code(self, params: Params, inputs: Float[Array, "B H W I"]) -> Float[Array, "B P Q O"]:
+        """What the network's layer computes."""
+        return self.activation(self.convolution.up(inputs, params["kernel"]))
+
+    def reconstruct(
+        self, params: Params, inputs: Float[Array, "B H W I"]
+    ) -> Float[Array, "B H W I"]:
+        """Inputs from their code."""
+        code = self.code(params, inputs)
+        if self.competition:
+            code = keep_winners(code)
+        return self.convolution.down(code, params["kernel"], *inputs.shape[1:3])
+
+    def loss(
+        self, params: Params, inputs: Float[Array, "B H W I"], keys: Key[Array, " B"]
+    ) -> Float[Array, ""]:
+        """Mean squared error of whole inputs reconstructed from masked ones."""
+        masked = inputs
+        if self.noise:
+            kept = jnp.full(inputs.shape[1:], 1 - self.noise, inputs.dtype)
+            masked = inputs * jax.vmap(draw_binary, in_axes=(0, None))(keys, kept)
+        errors = self.reconstruct(params, masked) - inputs
+        return jnp.mean(errors**2) / self.deviation**2
+
+
+def keep_winners(code: Float[Array, "B P Q O"]) -> Float[Array, "B P Q O"]:
+    """Zero wherever another code of the same 2 by 2 block is larger."""
+    blocks = in_blocks(code, -jnp.inf)
+    won = jnp.where(blocks == blocks.max(axis=-2, keepdims=True), blocks, 0)
+    return from_blocks(won, *code.shape[1:3])

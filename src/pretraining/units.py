@@ -1,0 +1,191 @@
+"""The units of restricted Boltzmann machines.
+
+A hidden unit of total input x has the energy -h x. Its free energy is -log sum_h e^{h x}, and the
+derivative of `log_sum` is therefore its mean. A hidden unit is chosen so that its mean is the
+activation of the network that is pre-trained: what it learns can then be copied as it is.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+# log sum_h e^{h x} of a noisy rectified unit, as a series in softplus(-|x|) (Debye): the factors of
+# its odd powers from the third, B_2n / (2n + 1)! with the numbers of Bernoulli. On the interval in
+# use, 0 to log 2, what is left out is below 4e-15.
+# fmt: off
+DEBYE = (
+    1 / 36, -1 / 3600, 1 / 211_680, -1 / 10_886_400, 1 / 526_901_760,
+    -691 / 2730 / math.factorial(13), 7 / 6 / math.factorial(15),
+)
+# fmt: on
+
+
+class HiddenUnit(NamedTuple):
+    """Functions of the total input x of hidden units, [..., P, Q, O].
+
+    Attributes:
+        mean: Expected state.
+        sample: (key of one image, its x [P, Q, O]) -> states.
+        log_sum: Minus the free energy, to be summed over all entries of the result.
+    """
+
+    mean: Callable[[Array], Array]
+    sample: Callable[[Array, Array], Array]
+    log_sum: Callable[[Array], Array]
+
+
+class VisibleUnit(NamedTuple):
+    """Functions of what visible units receive from above, their bias, and their state [..., C].
+
+    Attributes:
+        mean: (input from above, bias) -> expected state.
+        sample: (key of one image, input from above, bias) -> states.
+        energy: (states, bias) -> their energy without hidden units, to be summed over all entries.
+    """
+
+    mean: Callable[[Array, Array], Array]
+    sample: Callable[[Array, Array, Array], Array]
+    energy: Callable[[Array, Array], Array]
+
+
+def draw_binary(key: Key[Array, ""], probability: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """1 with that probability, rounded to the nearest of 65,537, else 0.
+
+    Sixteen random bits a unit: on a CPU their making costs as much as the convolutions.
+    """
+    bits = jax.random.bits(key, probability.shape, jnp.uint16)
+    return (bits.astype(probability.dtype) + 0.5 < 2**16 * probability).astype(probability.dtype)
+
+
+# --- Hidden units. ---
+
+
+def _log_two_cosh(x: Array) -> Array:
+    return jnp.abs(x) + jax.nn.softplus(-2 * jnp.abs(x))
+
+
+@jax.custom_jvp
+def _log_sum_of_copies(x: Array) -> Array:
+    """Integral of softplus from minus infinity to x: minus the dilogarithm of -e^x."""
+    u = jax.nn.softplus(-jnp.abs(x))
+    series = jnp.zeros_like(u)
+    for factor in reversed(DEBYE):
+        series = factor + u**2 * series
+    below = u + u**2 / 4 + u**3 * series
+    return jnp.where(x > 0, x**2 / 2 + math.pi**2 / 6 - below, below)
+
+
+_log_sum_of_copies.defjvps(lambda tangent, _, x: jax.nn.softplus(x) * tangent)
+
+
+def _rectify_with_noise(key: Array, x: Array) -> Array:
+    noise = jax.random.normal(key, x.shape, x.dtype)
+    return jax.nn.relu(x + noise * jnp.sqrt(jax.nn.sigmoid(x)))
+
+
+ZERO_ONE = HiddenUnit(
+    mean=jax.nn.sigmoid,
+    sample=lambda key, x: draw_binary(key, jax.nn.sigmoid(x)),
+    log_sum=jax.nn.softplus,
+)
+MINUS_PLUS_ONE = HiddenUnit(
+    mean=jnp.tanh,
+    sample=lambda key, x: 2 * draw_binary(key, jax.nn.sigmoid(2 * x)) - 1,
+    log_sum=_log_two_cosh,
+)
+# Infinitely many 0/1 units of the same weights, with biases lower by 0.5, 1.5, 2.5, ...: their sum
+# has the mean softplus(x), nearly; without its noise it is the network's max(0, x).
+# Source: Nair & Hinton (2010), "Rectified linear units improve restricted Boltzmann machines".
+NOISY_RECTIFIED = HiddenUnit(
+    mean=jax.nn.softplus, sample=_rectify_with_noise, log_sum=_log_sum_of_copies
+)
+BY_ACTIVATION = {"sigmoid": ZERO_ONE, "tanh": MINUS_PLUS_ONE, "relu": NOISY_RECTIFIED}
+
+
+# --- Probabilistic max pooling: at most one unit of a block is on. ---
+
+
+def in_blocks(x: Float[Array, "*batch P Q O"], outside: float) -> Float[Array, "*batch R S 4 O"]:
+    """The four units of each block of 2 by 2, row by row.
+
+    Args:
+        x: Of every unit.
+        outside: What fills a block that hangs over the border.
+    """
+    *batch, rows, columns, channels = x.shape
+    odd = [(0, 0)] * len(batch) + [(0, rows % 2), (0, columns % 2), (0, 0)]
+    whole = jnp.pad(x, odd, constant_values=outside)
+    shape = (*batch, whole.shape[-3] // 2, 2, whole.shape[-2] // 2, 2, channels)
+    blocks = jnp.moveaxis(whole.reshape(shape), -4, -3)  # [..., R, S, 2, 2, O]
+    return blocks.reshape(*blocks.shape[:-3], 4, channels)
+
+
+def from_blocks(
+    blocks: Float[Array, "*batch R S 4 O"], rows: int, columns: int
+) -> Float[Array, "*batch P Q O"]:
+    """The inverse of `in_blocks`, for so many rows and columns of units."""
+    *batch, r, s, _, channels = blocks.shape
+    whole = jnp.moveaxis(blocks.reshape(*batch, r, s, 2, 2, channels), -3, -4)
+    return whole.reshape(*batch, 2 * r, 2 * s, channels)[..., :rows, :columns, :]
+
+
+def _blocks_off_or_on(x: Array) -> Array:
+    """[..., R, S, 5, O]: zero for the state "all off", then the inputs of the four."""
+    blocks = in_blocks(x, -jnp.inf)
+    return jnp.concatenate([jnp.zeros_like(blocks[..., :1, :]), blocks], axis=-2)
+
+
+def _mean_in_blocks(x: Array) -> Array:
+    chances = jax.nn.softmax(_blocks_off_or_on(x), axis=-2)
+    return from_blocks(chances[..., 1:, :], *x.shape[-3:-1])
+
+
+def _sample_blocks(key: Array, x: Array) -> Array:
+    """The state whose share of [0, 1) a uniform number falls into."""
+    below = jnp.cumsum(jax.nn.softmax(_blocks_off_or_on(x), axis=-2), axis=-2)[..., :-1, :]
+    uniform = jax.random.uniform(key, below[..., :1, :].shape, x.dtype)
+    passed = (uniform >= below).astype(x.dtype)  # [R, S, 4, O]: ones, then zeros
+    on = passed - jnp.concatenate([passed[..., 1:, :], jnp.zeros_like(uniform)], axis=-2)
+    return from_blocks(on, *x.shape[-3:-1])
+
+
+# Of each 2 by 2 block of 0/1 units one is on, or none.
+# Source: Lee, Grosse, Ranganath & Ng (2009), "Convolutional deep belief networks", section 3.3.
+MAX_POOLED = HiddenUnit(
+    mean=_mean_in_blocks,
+    sample=_sample_blocks,
+    log_sum=lambda x: jax.nn.logsumexp(_blocks_off_or_on(x), axis=-2),
+)
+
+
+# --- Visible units. ---
+
+
+def gaussian(deviation: Float[Array, ""] | float) -> VisibleUnit:
+    """Real numbers of a fixed deviation: energy (v - c)^2 / 2 deviation^2."""
+    variance = deviation**2
+
+    def sample(key: Array, above: Array, bias: Array) -> Array:
+        noise = deviation * jax.random.normal(key, above.shape, above.dtype)
+        return _along(bias, above) + variance * above + noise
+
+    return VisibleUnit(
+        mean=lambda above, bias: _along(bias, above) + variance * above,
+        sample=sample,
+        energy=lambda states, bias: (states - _along(bias, states)) ** 2 / (2 * variance),
+    )
+
+
+BINARY = VisibleUnit(
+    mean=lambda above, bias: jax.nn.sigmoid(above + _along(bias, above)),
+    sample=lambda key, above, bias: draw_binary(key, jax.nn.sigmoid(above + _along(bias, above))),
+    energy=lambda states, bias: -states * _along(bias, states),
+)
+
+
+def _along(bias: Float[Array, " C"], images: Float[Array, "*batch C"]) -> Array:
+    return bias.reshape(*(1,) * (images.ndim - 1), -1)

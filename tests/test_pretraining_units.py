@@ -1,0 +1,135 @@
+"""Units against sums over copies, SciPy and draws; passes against the definition of a transpose."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import spence
+
+from src.pretraining import units
+from src.pretraining.passes import Convolution
+
+X = np.linspace(-6, 8, 57)
+COPIES = 0.5 + np.arange(200)
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("x", [X, np.linspace(-700, 700, 29)])
+def test_noisy_rectified_units_have_the_dilogarithm_of_their_free_energy(x):
+    """Li2(1 - z) is SciPy's spence(z); far off, its two limits."""
+    with np.errstate(over="ignore"):
+        expected = -spence(1 + np.exp(x))
+    expected = np.where(x > 30, x**2 / 2 + np.pi**2 / 6, expected)
+    expected = np.where(x < -30, np.exp(x), expected)
+    found = units.NOISY_RECTIFIED.log_sum(jnp.asarray(x))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_noisy_rectified_units_are_sums_of_copies():
+    """Nair & Hinton's approximations, within what they leave: .011 of the mean, .0042 of the
+    variance.
+    """
+    chances = sigmoid(X[:, None] - COPIES)
+    mean, variance = chances.sum(axis=1), (chances * (1 - chances)).sum(axis=1)
+    np.testing.assert_allclose(units.NOISY_RECTIFIED.mean(jnp.asarray(X)), mean, rtol=0, atol=0.011)
+    np.testing.assert_allclose(sigmoid(X), variance, rtol=0, atol=0.0042)
+
+
+@pytest.mark.parametrize("kind", ["ZERO_ONE", "MINUS_PLUS_ONE", "NOISY_RECTIFIED", "MAX_POOLED"])
+def test_the_mean_is_the_slope_of_the_log_of_the_sum(kind):
+    unit = getattr(units, kind)
+    x = jnp.asarray(np.random.default_rng(0).normal(0, 2, (5, 5, 3)))
+    slope = jax.grad(lambda x: unit.log_sum(x).sum())(x)
+    np.testing.assert_allclose(slope, unit.mean(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["ZERO_ONE", "MINUS_PLUS_ONE", "MAX_POOLED"])
+def test_draws_have_the_mean_of_the_unit(kind):
+    unit = getattr(units, kind)
+    x = jnp.asarray(np.random.default_rng(1).normal(0, 1.5, (3, 5, 2)))
+    draws = 20_000
+    keys = jax.random.split(jax.random.key(0), draws)
+    found = np.asarray(jax.jit(jax.vmap(unit.sample, in_axes=(0, None)))(keys, x))
+    error = found.std(axis=0) / draws**0.5
+    assert np.all(np.abs(found.mean(axis=0) - unit.mean(x)) < 4 * error)
+    assert set(np.unique(found)) == ({-1, 1} if kind == "MINUS_PLUS_ONE" else {0, 1})
+
+
+def test_a_noisy_rectified_draw_is_a_rectified_normal_number():
+    """E max(0, x + s n) = x P(n > -x / s) + s p(x / s), by quadrature of the normal density."""
+    x = np.array([[[-0.8, 0.0, 0.5, 3.0]]])
+    draws = 40_000
+    keys = jax.random.split(jax.random.key(1), draws)
+    draw = jax.vmap(units.NOISY_RECTIFIED.sample, in_axes=(0, None))
+    found = np.asarray(draw(keys, jnp.asarray(x)))
+    grid = np.linspace(-9, 9, 20_001)
+    density = np.exp(-(grid**2) / 2)
+    values = np.maximum(0, x[..., None] + np.sqrt(sigmoid(x))[..., None] * grid)
+    expected = (values * density).sum(axis=-1) / density.sum()
+    assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * found.std(axis=0) / draws**0.5)
+
+
+def test_at_most_one_of_a_block_is_on():
+    x = jnp.full((6, 7, 3), 3.0)
+    found = units.MAX_POOLED.sample(jax.random.key(2), x)
+    blocks = np.pad(found, ((0, 0), (0, 1), (0, 0))).reshape(3, 2, 4, 2, 3).sum(axis=(1, 3))
+    assert set(np.unique(blocks)) == {0, 1}
+    assert found.mean() > 0.2  # and few blocks are off
+
+
+def test_blocks_and_back():
+    x = jnp.asarray(np.arange(2 * 5 * 3 * 2.0).reshape(2, 5, 3, 2))
+    blocks = units.in_blocks(x, -1.0)
+    assert blocks.shape == (2, 3, 2, 4, 2)
+    np.testing.assert_array_equal(blocks[1, 0, 0, :, 1], x[1, :2, :2, 1].ravel())
+    np.testing.assert_array_equal(blocks[1, 2, 1, :, 0], [x[1, 4, 2, 0], -1, -1, -1])
+    np.testing.assert_array_equal(units.from_blocks(blocks, 5, 3), x)
+
+
+def test_binary_draws_round_their_chance_to_the_nearest_of_65537():
+    """All sixteen bits are used: a chance of 2^-14 comes up, one of 0 or 1 has no exception."""
+    keys = jax.random.split(jax.random.key(3), 1)[0]
+    shape = (400, 1000)
+    assert units.draw_binary(keys, jnp.zeros(shape)).sum() == 0
+    assert units.draw_binary(keys, jnp.ones(shape)).min() == 1
+    rare = float(units.draw_binary(keys, jnp.full(shape, 2.0**-14)).sum())
+    expected = 400_000 / 2**14
+    assert abs(rare - expected) < 4 * expected**0.5
+
+
+# Kernel, stride, padding, groups and pixels: conv3, LeNet, AlexNet's five, VGG and GoogLeNet.
+GEOMETRIES = [
+    (5, 1, 2, 1, (9, 8)),
+    (5, 1, 0, 1, (9, 8)),
+    (11, 4, 0, 1, (27, 23)),
+    (11, 4, 0, 1, (29, 26)),  # the stride leaves pixels over
+    (5, 1, 2, 2, (7, 6)),
+    (3, 1, 1, 1, (5, 6)),
+    (3, 1, 1, 2, (5, 6)),
+    (7, 2, 3, 1, (14, 15)),
+    (1, 1, 0, 1, (3, 2)),
+    (1, 1, 2, 1, (3, 2)),
+    (2, 3, 1, 1, (8, 7)),  # pixels that no kernel reads
+]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "groups", "pixels"), GEOMETRIES)
+def test_down_is_the_transpose_of_up(size, stride, padding, groups, pixels):
+    rng = np.random.default_rng(0)
+    convolution = Convolution(stride, padding, groups)
+    visible = jnp.asarray(rng.normal(size=(2, *pixels, 4)))
+    kernel = jnp.asarray(rng.normal(size=(size, size, 4 // groups, 6)))
+    up = convolution.up(visible, kernel)
+    hidden = jnp.asarray(rng.normal(size=up.shape))
+    down = convolution.down(hidden, kernel, *pixels)
+    assert down.shape == visible.shape
+    np.testing.assert_allclose(jnp.vdot(up, hidden), jnp.vdot(visible, down), rtol=1e-12)
