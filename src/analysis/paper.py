@@ -12,7 +12,7 @@ from src.analysis import times as analysis
 from src.analysis.times import Ratio, Times
 from src.records.trial import StudyRecord, TrialRecord
 
-PATH = Path(__file__).parents[2] / "experiments" / "reference" / "figure1_paper.csv"
+PATH = Path(__file__).with_name("figure1_paper.csv")
 DATASETS = ("cifar10", "cifar10-jpeg")  # what its curves may be laid beside
 NETS = ("conv3", "conv3_fc64", "conv2_local2")  # those that may be the figure's
 POINT_EPOCHS = 0.2  # a point is the error of 10,000 of the 50,000 training images
