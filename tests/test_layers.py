@@ -20,6 +20,19 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (15, 15, 3, 4, 11, 4, 2, 1),  # AlexNet's first layer, smaller
     (7, 8, 6, 6, 1, 1, 0, 3),  # 1 by 1
     (5, 5, 4, 2, 5, 1, 0, 1),  # the kernel is the image
+    (2, 2, 5, 7, 3, 1, 1, 1),  # more pixels in the kernel than in the image: VGG's last stage
+    (4, 3, 4, 6, 5, 1, 2, 1),
+    (4, 4, 3, 2, 5, 2, 2, 1),  # with a stride
+    (1, 1, 3, 4, 3, 1, 1, 1),
+    (9, 11, 6, 16, 5, 1, 0, 1),  # few channels, columns that two and four do not divide
+    (6, 7, 16, 12, 3, 1, 1, 1),
+    (5, 13, 3, 6, 5, 1, 2, 1),
+    (6, 6, 2, 2, 2, 1, 1, 1),
+    (6, 5, 20, 24, 1, 1, 0, 1),
+    (9, 9, 20, 18, 3, 1, 1, 1),  # many pixels: the weights' gradient by windows
+    (8, 7, 20, 18, 3, 2, 1, 1),
+    (4, 4, 66, 20, 3, 1, 1, 1),  # many channels: the same
+    (4, 4, 20, 18, 3, 1, 4, 1),  # more padding than the kernel reaches
 ]
 POOLS = [  # height, width, window, stride, padding, ceil_mode
     (8, 8, 3, 2, 0, True),
@@ -80,6 +93,28 @@ def test_conv_is_xlas_in_values_and_gradients(case):
         value_and_pullback(ours, x, kernel),
         value_and_pullback(plain, x, kernel),
     )
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(3, 2), (5, 4), (5, 3)])
+def test_a_kernel_larger_than_the_map_is_a_matrix_product(size, pixels):
+    """XLA would loop over it naively, a hundred times as slow, in both directions."""
+    x, kernel = normal(0, 2, pixels, pixels, 18), normal(1, size, size, 18, 20)
+    fn = functools.partial(pullback, functools.partial(conv, padding=size // 2))
+    values = str(jax.make_jaxpr(functools.partial(conv, padding=size // 2))(x, kernel))
+    input_grads = str(jax.make_jaxpr(lambda x: fn(x, kernel)[1])(x))
+    assert "dot_general" in values
+    assert "conv_general_dilated" not in values
+    assert input_grads.count("conv_general_dilated") == 1  # the weights' gradient, not used
+
+
+def test_few_channels_are_folded_and_many_are_not():
+    def kernels(inputs: int, outputs: int) -> str:
+        x, kernel = jnp.zeros((2, 8, 8, inputs)), jnp.zeros((3, 3, inputs, outputs))
+        return str(jax.make_jaxpr(functools.partial(conv, padding=1))(x, kernel))
+
+    assert "f32[3,2,16,16]" in kernels(4, 4)  # four columns a block: 4 x 4 channels, two blocks
+    assert "f32[3,2,20,28]" in kernels(10, 14)  # two columns a block
+    assert "f32[3,3,18,14]" in kernels(18, 14)
 
 
 def test_conv_by_hand():

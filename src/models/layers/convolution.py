@@ -1,6 +1,7 @@
 """Convolution. On a CPU its gradients are written out, so that they stay fast inside `lax.scan`."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from src.models.layers import folding, products
 from src.models.layers.once import computed_once
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -37,13 +39,13 @@ class Conv(nn.Module):
 
 def conv(
     x: Float[Array, "B H W I"],
-    kernel: Float[Array, "h w J O"],
+    kernel: Float[Array, "k k J O"],
     *,
     stride: int = 1,
     padding: int = 0,
     groups: int = 1,
 ) -> Float[Array, "B P Q O"]:
-    """Cross-correlation of square stride and symmetric zero padding, as in every network here.
+    """Cross-correlation of square kernels, strides and zero padding, as in every network here.
 
     Args:
         x: Images.
@@ -73,7 +75,25 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    return _xla_conv(*_even_channels(x, kernel), stride, padding)
+    if _exceeds(kernel, x.shape):
+        return products.values(x, kernel, stride, padding)
+    return _by_columns(*_even_channels(x, kernel), stride, padding)
+
+
+def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
+    """Whether a kernel has more pixels than a map [B, H, W, C].
+
+    There XLA exchanges the two, and then has naive loops alone: a hundred times as slow.
+    """
+    return math.prod(kernel.shape[:2]) > math.prod(maps[1:3])
+
+
+def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    """XLA's convolution, of folded columns where there are few channels."""
+    count = folding.columns_to_fold(kernel.shape) if stride == 1 else 1
+    if count == 1:
+        return _xla_conv(x, kernel, stride, padding)
+    return folding.folded(lambda x, k: _xla_conv(x, k, 1, 0), x, kernel, padding, count)
 
 
 def _even_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -95,8 +115,14 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 
 
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """A convolution in canonical layout whose summed-over features are the images of the batch."""
+    """By a matrix product where `_few_windows` says so.
+
+    Otherwise it is a convolution in canonical layout whose summed-over features are the images of
+    the batch.
+    """
     height, width = kernel.shape[:2]
+    if _few_windows(kernel, grads.shape):
+        return products.kernel_grads(x, grads, height, stride, padding)
     sums = lax.conv_general_dilated(
         computed_once(lambda x: x.transpose(3, 1, 2, 0), x),  # [I, H, W, B]
         grads.transpose(1, 2, 0, 3),  # [P, Q, B, O]
@@ -108,20 +134,40 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
     return sums[:, :height, :width].transpose(1, 2, 0, 3)
 
 
+def _few_windows(kernel: Array, maps: tuple[int, ...]) -> bool:
+    """Whether writing the windows side by side takes less than it gains the weights' gradient.
+
+    Measured: always for a kernel of one pixel, never above 3 by 3; between them where many channels
+    or pixels are summed over.
+    """
+    size, _, inputs, _ = kernel.shape
+    return size == 1 or (size <= 3 and (inputs > 64 or math.prod(maps[1:3]) > 64))
+
+
 def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """The kernel, turned around, over the gradients; as XLA has it, and fast as it is."""
+    """The kernel, turned around, over the gradients; as XLA has it."""
+    if _exceeds(kernel, grads.shape):
+        return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
+    turned = _turned(kernel)
+    around = len(kernel) - 1 - padding
+    if stride == 1 and around >= 0:
+        return _by_columns(grads, turned, 1, around)
     pads = [
-        (k - 1 - padding, n - (g - 1) * stride - 1 + padding)
-        for k, n, g in zip(kernel.shape[:2], x.shape[1:3], grads.shape[1:3], strict=True)
+        (around, n - (g - 1) * stride - 1 + padding)
+        for n, g in zip(x.shape[1:3], grads.shape[1:3], strict=True)
     ]
     return lax.conv_general_dilated(
-        grads,
-        kernel[::-1, ::-1].transpose(0, 1, 3, 2),
-        (1, 1),
-        pads,
-        lhs_dilation=(stride, stride),
-        dimension_numbers=DIMENSIONS,
+        grads, turned, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=DIMENSIONS
     )
+
+
+def _turned(kernel: Array) -> Array:
+    """[k, k, I, O] -> [k, k, O, I], rows and columns from the last to the first.
+
+    The transposition alone is of whole rows and columns of a matrix, which XLA does fast.
+    """
+    rows = computed_once(lambda k: k.transpose(3, 0, 1, 2), kernel)  # [O, k, k, I]
+    return rows[:, ::-1, ::-1].transpose(1, 2, 0, 3)
 
 
 _cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
