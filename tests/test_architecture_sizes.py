@@ -213,6 +213,7 @@ def test_lenet5_begins_within_2_4_over_its_inputs():
 HIDDEN = {  # layers with an activation behind them
     "lenet5": 6,  # as in 1998, subsampling too
     "lenet5_modern": 4,
+    "quick": 3,  # none between its fully connected layers
     "alexnet": 7,
     "vgg11": 10,
     "vgg16": 15,

@@ -20,6 +20,8 @@ def activities(*shape: int) -> np.ndarray:
 def in_numpy(x: np.ndarray, n: int, k: float, alpha: float, beta: float, kind: str) -> np.ndarray:
     """Place by place, as the papers write it."""
     x = x.astype(np.float64)
+    if kind == "constant":
+        return x / k**beta
     reach, result = n // 2, np.empty_like(x)
     for b, h, w, c in np.ndindex(x.shape):
         if kind == "within":
@@ -32,7 +34,10 @@ def in_numpy(x: np.ndarray, n: int, k: float, alpha: float, beta: float, kind: s
     return result
 
 
-@pytest.mark.parametrize("kind", ["paper", "caffe", "within"])
+KINDS = ("paper", "caffe", "within", "paper_net", "constant")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("n", "beta"), [(5, 0.75), (3, 0.75), (3, 0.5), (1, 1.0), (9, 0.75)])
 def test_equal_to_the_sum_place_by_place(kind, n, beta):
     x, options = activities(2, 5, 4, 7), OPTIONS | {"n": n, "beta": beta}
@@ -71,10 +76,29 @@ def test_the_gradient_within_a_channel_by_differences():
 
 def test_the_layer_has_the_constants_of_the_paper_and_of_caffe():
     x = 100 * activities(2, 3, 3, 8)
-    for kind, k in (("paper", 2), ("caffe", 1), ("within", 1)):
+    for kind, k in zip(KINDS, (2, 1, 1, 2, 2), strict=True):
         expected = in_numpy(x, n=5, k=k, alpha=1e-4, beta=0.75, kind=kind)
         ours = LocalResponseNorm(kind).apply({}, jnp.asarray(x))
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_towers_do_not_see_one_another(kind):
+    x = 100 * activities(2, 3, 3, 8)
+    ours = LocalResponseNorm(kind, towers=2).apply({}, jnp.asarray(x))
+    k = 1 if kind in ("caffe", "within") else 2
+    halves = [in_numpy(x[..., half], 5, k, 1e-4, 0.75, kind) for half in (slice(4), slice(4, 8))]
+    np.testing.assert_allclose(ours, np.concatenate(halves, axis=-1), rtol=1e-5)
+
+
+def test_small_activities_leave_of_the_papers_norm_its_control_alone():
+    """On standardized images the paper's k makes a constant factor of 2^-0.75 = 0.5946."""
+    x = activities(2, 5, 4, 7) / 3
+    ours, control = (
+        LocalResponseNorm(kind).apply({}, jnp.asarray(x)) for kind in ("paper", "constant")
+    )
+    np.testing.assert_allclose(control, 0.5946 * x, rtol=1e-4)
+    np.testing.assert_allclose(ours, control, rtol=1e-3)
 
 
 def test_an_even_neighbourhood_has_no_centre():

@@ -30,6 +30,13 @@ KERNELS = {
         "fc64": ((4 * 4 * 64, 64), 0.1),
         "fc10": ((64, 10), 0.1),
     },
+    "quick": {
+        "conv1": ((5, 5, 3, 32), 1e-4),
+        "conv2": ((5, 5, 32, 32), 0.01),
+        "conv3": ((5, 5, 32, 64), 0.01),
+        "fc64": ((4 * 4 * 64, 64), 0.1),
+        "fc10": ((64, 10), 0.1),
+    },
     "conv2_local2": {
         "conv1": ((5, 5, 3, 64), 1e-4),
         "conv2": ((5, 5, 64, 64), 0.01),
@@ -45,6 +52,11 @@ PARAMETERS = {  # weights + biases, layer by layer
     + (25 * 32 * 64 + 64)
     + (1024 * 64 + 64)
     + (64 * 10 + 10),
+    "quick": (75 * 32 + 32)
+    + (25 * 32 * 32 + 32)
+    + (25 * 32 * 64 + 64)
+    + (1024 * 64 + 64)
+    + (64 * 10 + 10),
     "conv2_local2": (75 * 64 + 64)
     + (25 * 64 * 64 + 64)
     + 64 * (9 * 64 * 32 + 32)
@@ -53,8 +65,10 @@ PARAMETERS = {  # weights + biases, layer by layer
 }
 
 
-def make(name: str, activation: str = "relu", init: str = "paper", classes: int = 10) -> nn.Module:
-    return models.make_model(name, activation=activation, init=init, num_classes=classes)
+def make(
+    name: str, activation: str = "relu", init: str = "paper", classes: int = 10, **options: str
+) -> nn.Module:
+    return models.make_model(name, activation=activation, init=init, num_classes=classes, **options)
 
 
 def shapes(model: nn.Module) -> Mapping:
@@ -129,6 +143,7 @@ def test_the_modern_recipe_begins_with_he_for_relu_and_glorot_for_tanh(activatio
     [  # conv3 pools before its first activation and after the others; conv2_local2 after both
         ("conv3", [(16, 16, 32), (16, 16, 32), (8, 8, 64)]),
         ("conv3_fc64", [(16, 16, 32), (16, 16, 32), (8, 8, 64), (64,)]),
+        ("quick", [(16, 16, 32), (16, 16, 32), (8, 8, 64)]),  # none between its last layers
         ("conv2_local2", [(32, 32, 64), (16, 16, 64), (8, 8, 32), (8, 8, 32)]),
     ],
 )
@@ -149,7 +164,7 @@ def test_a_network_of_tanh_holds_no_other_nonlinearity_but_its_pools(name):
     model = make(name, "tanh")
     params = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
     text = str(jax.make_jaxpr(model.apply)(params, IMAGES))
-    layers = len(KERNELS[name]) - 1
+    layers = len(KERNELS[name]) - (2 if name == "quick" else 1)
     assert text.count(" tanh ") == layers
     for other in (" logistic ", " exp ", " erf "):
         assert other not in text
@@ -219,15 +234,17 @@ def recipe_images(recipe: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "name", "activation"),
+    ("recipe", "name", "activation", "lrn"),
     [
-        ("paper", "conv3", "relu"),
-        ("paper", "conv3", "tanh"),
-        ("modern", "conv3", "relu"),
-        ("modern", "conv3_fc64", "tanh"),
+        ("paper", "conv3", "relu", "none"),
+        ("paper", "conv3", "tanh", "none"),
+        ("paper", "conv3", "relu", "within"),
+        ("modern", "conv3", "relu", "none"),
+        ("modern", "conv3_fc64", "tanh", "none"),
+        ("modern", "quick", "relu", "none"),
     ],
 )
-def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation):
+def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation, lrn):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     images = recipe_images(recipe)
@@ -237,7 +254,7 @@ def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation):
         first = {**params["conv1"], "kernel": 30 * params["conv1"]["kernel"]}
         params = {**params, "conv1": first}
 
-    model = make(name, activation, recipe)
+    model = make(name, activation, recipe, lrn=lrn)
 
     def loss_fn(params: Mapping) -> tuple[jax.Array, jax.Array]:
         logits = model.apply({"params": params}, jnp.asarray(images))
@@ -256,13 +273,19 @@ def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation):
         F.avg_pool2d, kernel_size=3, stride=2, ceil_mode=True, count_include_pad=False
     )
     conv = lambda x, layer: F.conv2d(x, layer["kernel"], layer["bias"], padding=2)  # noqa: E731
+
+    def norm(x: "torch.Tensor") -> "torch.Tensor":
+        squares = F.avg_pool2d(x * x, 3, 1, padding=1)  # zeros at the border are counted
+        return x / (1 + 5e-5 * squares) ** 0.75 if lrn == "within" else x
+
     x = torch.tensor(images.transpose(0, 3, 1, 2))
-    x = act(F.max_pool2d(conv(x, weights["conv1"]), 3, 2, ceil_mode=True))
-    x = average(act(conv(x, weights["conv2"])))
+    x = norm(act(F.max_pool2d(conv(x, weights["conv1"]), 3, 2, ceil_mode=True)))
+    x = norm(average(act(conv(x, weights["conv2"]))))
     x = average(act(conv(x, weights["conv3"])))
     x = x.permute(0, 2, 3, 1).reshape(8, -1)
-    if name == "conv3_fc64":
-        x = act(F.linear(x, weights["fc64"]["kernel"], weights["fc64"]["bias"]))
+    if name != "conv3":
+        x = F.linear(x, weights["fc64"]["kernel"], weights["fc64"]["bias"])
+        x = x if name == "quick" else act(x)
     x = F.linear(x, weights["fc10"]["kernel"], weights["fc10"]["bias"])
     F.cross_entropy(x, torch.tensor(labels)).backward()
 

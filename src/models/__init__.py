@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 _MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
-    "conv3": (Conv3, {"hidden": 0}),
-    "conv3_fc64": (Conv3, {"hidden": 64}),
+    "conv3": (Conv3, {"hidden": 0, "linear": False}),
+    "conv3_fc64": (Conv3, {"hidden": 64, "linear": False}),
+    "quick": (Conv3, {"hidden": 64, "linear": True}),
     "conv2_local2": (Conv2Local2, {}),
     "lenet5": (LeNet5, {}),
     "lenet5_modern": (LeNet5Modern, {}),

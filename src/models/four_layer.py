@@ -3,7 +3,8 @@
 The paper says only "a four-layer convolutional neural network" (section 3.1). Its author's code of
 that time had three for CIFAR-10; shapes, initial standard deviations and the order of pooling and
 activation follow its layer files: `conv3` is "19pct", `conv3_fc64` is "80sec", `conv2_local2` is
-"13pct".
+"13pct". With `lrn=within` conv3 is "18pct", which Caffe calls cifar10_full; `quick` is Caffe's
+cifar10_quick.
 """
 
 from typing import Literal
@@ -23,12 +24,21 @@ class Conv3(nn.Module):
     """Three convolutions and one or, with `hidden=64`, two fully connected layers.
 
     89,578 or 145,578 parameters for three channels and ten classes.
+
+    `lrn` normalizes as the layer file "18pct" does: behind pool1 and pool2, over 3 neighbours.
+    There it is `within`. `linear` leaves the activation between the fully connected layers out.
     """
 
     activation: str
     scheme: Literal["paper", "modern"]
     num_classes: int
     hidden: int = 0
+    linear: bool = False
+    lrn: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("lrn", self.lrn, LRN_NAMES)
 
     @nn.compact
     def __call__(
@@ -45,15 +55,18 @@ class Conv3(nn.Module):
         # fmt: off
         x = conv(32, 1e-4, "conv1")(images)                     # [B, 32, 32, C] -> [B, 32, 32, 32]
         x = act(MaxPool(3, 2, ceil_mode=True, name="pool1")(x)) # [B, 16, 16, 32]
+        x = _norm(x, self.lrn, "norm1", n=3, alpha=5e-5)
         x = act(conv(32, 0.01, "conv2")(x))
         x = AvgPool(3, 2, ceil_mode=True, name="pool2")(x)      # [B, 8, 8, 32]
+        x = _norm(x, self.lrn, "norm2", n=3, alpha=5e-5)
         x = act(conv(64, 0.01, "conv3")(x))
         x = AvgPool(3, 2, ceil_mode=True, name="pool3")(x)      # [B, 4, 4, 64]
         x = x.reshape(x.shape[0], -1)                           # [B, 1024]
         # fmt: on
         if self.hidden:
-            init = kernel_init(self.scheme, self.activation, std)
-            x = act(nn.Dense(self.hidden, kernel_init=init, name="fc64")(x))
+            init = kernel_init(self.scheme, "tanh" if self.linear else self.activation, std)
+            x = nn.Dense(self.hidden, kernel_init=init, name="fc64")(x)
+            x = x if self.linear else act(x)
         return nn.Dense(self.num_classes, kernel_init=self._last_init(std), name="fc10")(x)
 
     def _last_init(self, std: float) -> nn.initializers.Initializer:
@@ -90,9 +103,9 @@ class Conv2Local2(nn.Module):
         # fmt: off
         x = act(Conv(64, 5, padding=2, kernel_init=init(1e-4), name="conv1")(images))
         x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)  # [B, 32, 32, 64] -> [B, 16, 16, 64]
-        x = self._norm(x, "norm1")
+        x = _norm(x, self.lrn, "norm1", n=9, alpha=1e-3)
         x = act(Conv(64, 5, padding=2, kernel_init=init(0.01), name="conv2")(x))
-        x = self._norm(x, "norm2")
+        x = _norm(x, self.lrn, "norm2", n=9, alpha=1e-3)
         x = MaxPool(3, 2, ceil_mode=True, name="pool2")(x)  # [B, 8, 8, 64]
         x = act(LocallyConnected(32, 3, padding=1, kernel_init=init(0.04), name="local3")(x))
         x = act(LocallyConnected(32, 3, padding=1, kernel_init=init(0.04), name="local4")(x))
@@ -100,7 +113,7 @@ class Conv2Local2(nn.Module):
         # fmt: on
         return nn.Dense(self.num_classes, kernel_init=init(0.01, "tanh"), name="fc10")(x)
 
-    def _norm(self, x: Array, name: str) -> Array:
-        if self.lrn == "none":
-            return x
-        return LocalResponseNorm(self.lrn, n=9, alpha=1e-3, name=name)(x)
+
+def _norm(x: Array, convention: str, name: str, *, n: int, alpha: float) -> Array:
+    """Response normalization, a layer of the network that calls it; as it is where `none`."""
+    return x if convention == "none" else LocalResponseNorm(convention, n, alpha, name=name)(x)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-LRN_NAMES = ("paper", "caffe", "within", "none")
+LRN_NAMES = ("paper", "caffe", "within", "paper_net", "constant", "none")
 
 
 def check_choice(name: str, value: object, known: Sequence[object]) -> None:

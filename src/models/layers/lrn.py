@@ -1,5 +1,6 @@
 """Local response normalization: x / (k + alpha * (sum of squares around x)) ^ beta."""
 
+import functools
 from typing import Literal, cast
 
 import flax.linen as nn
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-Convention = Literal["paper", "caffe", "within"]
+Convention = Literal["paper", "caffe", "within", "paper_net", "constant"]
+K = {"paper": 2.0, "caffe": 1.0, "within": 1.0, "paper_net": 2.0, "constant": 2.0}
 
 
 def local_response_norm(
@@ -18,6 +20,7 @@ def local_response_norm(
     alpha: float,
     beta: float,
     convention: Convention,
+    towers: int = 1,
 ) -> Float[Array, "B H W C"]:
     """Each activity over a power of its neighbourhood's.
 
@@ -34,15 +37,26 @@ def local_response_norm(
             `caffe`: the same channels, times alpha / n, as in cuda-convnet's `cmrnorm`, Caffe's
             ACROSS_CHANNELS and PyTorch's `LocalResponseNorm`. `within`: the n by n places around,
             in the same channel, times alpha / n^2, also at a border, as in cuda-convnet's `rnorm`
-            and Caffe's WITHIN_CHANNEL.
+            and Caffe's WITHIN_CHANNEL. `paper_net`: as `caffe`; the paper's net as it was run, with
+            its k of 2 and its towers. `constant`: no neighbourhood, k^-beta alone: what the others
+            amount to where activities are small, and so their control.
+        towers: Equal parts of the channels that do not see one another; the paper's GPUs.
 
     Raises:
         ValueError: If `n` is even: it would have no centre.
     """
     if n % 2 == 0:
         raise ValueError(f"n = {n} should be odd: {n // 2} neighbours on each side make {n + 1}")
+    if convention == "constant":
+        return x * k**-beta
+    if towers > 1:
+        parts = jnp.split(x, towers, axis=-1)
+        norm = functools.partial(
+            local_response_norm, n=n, k=k, alpha=alpha, beta=beta, convention=convention
+        )
+        return jnp.concatenate([norm(part) for part in parts], axis=-1)
     window = (1, n, n, 1) if convention == "within" else (1, 1, 1, n)
-    count = {"paper": 1, "caffe": n, "within": n**2}[convention]
+    count = {"paper": 1, "caffe": n, "within": n**2, "paper_net": n}[convention]
     pads = [(size // 2, size // 2) for size in window]
     squares = lax.reduce_window(x * x, 0.0, lax.add, window, (1, 1, 1, 1), pads)
     return x * _negative_power(k + alpha / count * squares, beta)
@@ -56,19 +70,21 @@ def _negative_power(x: Array, beta: float) -> Array:
 
 
 class LocalResponseNorm(nn.Module):
-    """`local_response_norm` with the paper's constants, but for k: 2 in the paper, 1 in Caffe."""
+    """`local_response_norm` with the paper's constants, and the k of each convention."""
 
     convention: str
     n: int = 5
     alpha: float = 1e-4
     beta: float = 0.75
+    towers: int = 1
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         return local_response_norm(
             x,
             n=self.n,
-            k=2.0 if self.convention == "paper" else 1.0,
+            k=K[self.convention],
             alpha=self.alpha,
             beta=self.beta,
             convention=cast(Convention, self.convention),
+            towers=self.towers,
         )

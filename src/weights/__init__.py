@@ -1,0 +1,1 @@
+"""Published weights: files of other programs in, parameters of our networks out."""

@@ -1,0 +1,277 @@
+"""Which published network a file of weights is of, and how its tensors become our parameters.
+
+Ours: kernels [height, width, in, out], fully connected [in, out], maps flattened as height, width,
+channel, and images red, green, blue. Tensors that pass every check of shape may still be wrong: a
+reshape where a transpose belongs, channels in another order. Only outputs tell, so the tests
+compare them with PyTorch's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from src import models
+from src.weights.tensors import Tensors, WeightsError, WeightsFile
+
+Shape = tuple[int, ...]
+Names = tuple[str, str]  # of a layer's weight and bias, `{}` being the layer
+
+
+class Input(NamedTuple):
+    """What a network was trained on, and so must be given.
+
+    Attributes:
+        resize: `none`; `shorter`: the shorter side to `side` pixels, then the central square;
+            `warped`: both sides to `side`, whatever the proportions.
+        side: Of the resized image, pixels.
+        crop: Side of a view, pixels; 0: the whole image.
+        mean: Red, green, blue in grey levels; None: the mean image of the training set.
+        deviation: What centred pixels are divided by, in grey levels.
+    """
+
+    resize: Literal["none", "shorter", "warped"]
+    side: int
+    crop: int
+    mean: tuple[float, float, float] | None
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A published network.
+
+    Attributes:
+        title: For reports.
+        model: Our network.
+        options: Of that network.
+        layers: Our layer -> theirs, in the order in which an image passes them.
+        flattened: Height, width and channels of what the first fully connected layer reads.
+        names: Of their tensors; the first that fit.
+        input: What it is given.
+        classes: Whose numbers its outputs are, see `classes`.
+        published: What its authors report, with the source.
+        blue_first: Whether it was trained on blue, green, red.
+        pool_first: Whether pooling comes before normalization; tells CaffeNet from AlexNet.
+    """
+
+    title: str
+    model: str
+    options: Mapping[str, Any]
+    layers: Mapping[str, str]
+    flattened: tuple[int, int, int]
+    names: tuple[Names, ...]
+    input: Input
+    classes: Literal["cifar10", "imagenet"]
+    published: str
+    blue_first: bool = False
+    pool_first: bool | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Weights of a file as parameters of one of our networks."""
+
+    path: Path
+    layout: Layout
+    params: PyTree = field(repr=False)
+    num_classes: int
+    unused: tuple[str, ...]  # tensors of the file that the network has no place for
+
+    def make_model(self) -> nn.Module:
+        """The network that the parameters are of."""
+        return _model(self.layout, self.num_classes)
+
+
+CAFFE: Names = ("{}/weight", "{}/bias")
+ZOO: Names = ("{}_w_0", "{}_b_0")  # of the ONNX model zoo
+TORCH: Names = ("{}.weight", "{}.bias")
+PREFIXES = ("module.", "model.")  # which training programs put before every name
+CHANNELS_LAST = (".npy",)  # kernels lie there as ours do
+CIFAR10 = Input("none", 32, 0, None)
+CAFFE_IMAGENET = Input("warped", 256, 227, (122.67891, 116.66877, 104.00699))
+TORCH_IMAGENET = Input(
+    "shorter",
+    256,
+    224,
+    (255 * 0.485, 255 * 0.456, 255 * 0.406),
+    (255 * 0.229, 255 * 0.224, 255 * 0.225),
+)
+_CONVS = {f"conv{n}": f"conv{n}" for n in (1, 2, 3)}
+_EIGHT = {name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")}
+_SEQUENTIAL = dict(
+    zip(
+        _EIGHT,
+        (
+            *("features.0", "features.3", "features.6", "features.8", "features.10"),
+            *("classifier.1", "classifier.4", "classifier.6"),
+        ),
+        strict=True,
+    )
+)
+
+LAYOUTS = (
+    Layout(
+        title="cifar10_full of Caffe: the net 18pct of cuda-convnet",
+        model="conv3",
+        options={"lrn": "within"},
+        layers=_CONVS | {"fc10": "ip1"},
+        flattened=(4, 4, 64),
+        names=(CAFFE,),
+        input=CIFAR10,
+        classes="cifar10",
+        published="16.89% wrong, image and mirror averaged (Caffe's cifar10_full.ipynb, iteration"
+        " 70,000)",
+    ),
+    Layout(
+        title="cifar10_quick of Caffe",
+        model="quick",
+        options={},
+        layers=_CONVS | {"fc64": "ip1", "fc10": "ip2"},
+        flattened=(4, 4, 64),
+        names=(CAFFE,),
+        input=CIFAR10,
+        classes="cifar10",
+        published="25.09% wrong in one view (the last test of its training log, iteration 5,000)",
+    ),
+)
+
+
+def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
+    """Parameters of one of our networks.
+
+    Args:
+        file: As it was read.
+        layout: Of `LAYOUTS`; None: the one whose tensors the file has.
+
+    Raises:
+        WeightsError: If the file is of no known network, naming the first tensor that does not fit
+            the nearest.
+    """
+    tensors = _without_prefix(file.tensors)
+    pairs = [(c, names) for c in ([layout] if layout else LAYOUTS) for names in c.names]
+    faults = [_misfit(file, tensors, *pair) for pair in pairs]
+    fitting = [pair for pair, fault in zip(pairs, faults, strict=True) if fault is None]
+    if not fitting:
+        nearest = min((f for f in faults if f is not None), key=lambda fault: fault.missing)
+        raise WeightsError(f"{file.path}: {nearest.words}")
+    # The layers of one network may be the first layers of another.
+    return min((_imported(file, tensors, *pair) for pair in fitting), key=lambda i: len(i.unused))
+
+
+class _Fault(NamedTuple):
+    """Why a file is not of a layout; the fewer tensors are missing, the nearer it is."""
+
+    missing: int
+    words: str
+
+
+def _misfit(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names) -> _Fault | None:
+    """What keeps a file from being of a layout, or None."""
+    places = _places(layout, names)
+    absent = [name for pair in places.values() for name in pair if name not in tensors]
+    if absent:
+        there = ", ".join(list(tensors)[:4])
+        words = f"no tensor {absent[0]} for {layout.title}; it holds {there}, ..."
+        return _Fault(len(absent), words)
+    pool_first = _pools_first(file.layers)
+    if None not in (pool_first, layout.pool_first) and pool_first != layout.pool_first:
+        return _Fault(0, f"its layers are not in the order of {layout.title}")
+    last = list(places.values())[-1]
+    for layer, shapes in _shapes(layout, tensors[last[1]].size, _last_axes(file)).items():
+        for name, shape in zip(places[layer], shapes, strict=True):
+            found = tensors[name].shape
+            if _squeezed(found, len(shape)) != shape:
+                return _Fault(0, f"tensor {name} is {found}; {layout.title} has {shape}")
+    return None
+
+
+def _imported(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names) -> Imported:
+    places = _places(layout, names)
+    first, flat = next(iter(places)), True
+    params = {}
+    for layer, (weight, bias) in places.items():
+        kernel = tensors[weight].reshape(_squeezed(tensors[weight].shape, _rank(layer)))
+        if not _last_axes(file):
+            kernel = _transposed(kernel, layout.flattened if flat else None)
+        if _rank(layer) == 2:
+            flat = False
+        if layer == first and layout.blue_first:
+            kernel = kernel[:, :, ::-1]
+        params[layer] = {"kernel": np.ascontiguousarray(kernel), "bias": tensors[bias].ravel()}
+    used = {name for pair in places.values() for name in pair}
+    unused = tuple(name for name in tensors if name not in used)
+    return Imported(file.path, layout, params, params[layer]["bias"].size, unused)
+
+
+def _transposed(kernel: np.ndarray, flattened: tuple[int, int, int] | None) -> np.ndarray:
+    """From [out, in, height, width], or [out, in] with `in` flattened as channel, height, width."""
+    if kernel.ndim == 4:
+        return kernel.transpose(2, 3, 1, 0)
+    if flattened is None:
+        return kernel.T
+    height, width, channels = flattened
+    maps = kernel.reshape(len(kernel), channels, height, width)
+    return maps.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+
+
+def _shapes(layout: Layout, num_classes: int, channels_last: bool) -> dict[str, tuple[Shape, ...]]:
+    """Shapes of each layer's weight and bias as the file has them."""
+    side = layout.input.crop or layout.input.side
+    model = _model(layout, num_classes)
+    ours = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))["params"]
+    shapes: dict[str, tuple[Shape, ...]] = {}
+    for layer in layout.layers:
+        *rest, inputs, outputs = ours[layer]["kernel"].shape
+        shape = (*rest, inputs, outputs) if channels_last else (outputs, inputs, *rest)
+        shapes[layer] = (shape, (outputs,))
+    return shapes
+
+
+def _model(layout: Layout, num_classes: int) -> nn.Module:
+    """Dropout of the scheme `modern` is inverted, as Caffe's and PyTorch's is."""
+    return models.make_model(
+        layout.model, activation="relu", init="modern", num_classes=num_classes, **layout.options
+    )
+
+
+def _places(layout: Layout, names: Names) -> dict[str, Names]:
+    """Our layer -> names of its tensors."""
+    weight, bias = names
+    return {
+        ours: (weight.format(theirs), bias.format(theirs)) for ours, theirs in layout.layers.items()
+    }
+
+
+def _rank(layer: str) -> int:
+    return 4 if layer.startswith("conv") else 2
+
+
+def _last_axes(file: WeightsFile) -> bool:
+    return file.path.suffix.lower() in CHANNELS_LAST
+
+
+def _squeezed(shape: Shape, rank: int) -> Shape:
+    """Without the leading axes of 1 that Caffe's older files fill up to four."""
+    extra = max(0, len(shape) - rank)
+    return shape[extra:] if set(shape[:extra]) <= {1} else shape
+
+
+def _without_prefix(tensors: Tensors) -> Tensors:
+    for prefix in PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _pools_first(layers: tuple[str, ...]) -> bool | None:
+    """Whether the first pooling comes before the first normalization; None: it is not known."""
+    if "Pooling" not in layers or "LRN" not in layers:
+        return None
+    return layers.index("Pooling") < layers.index("LRN")

@@ -1,0 +1,123 @@
+"""`.npy` files that hold a dictionary of layers, as caffe-tensorflow writes them."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.weights import pickles
+from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
+
+KINDS = ("f2", "f4", "f8")
+PARTS = {"weight": "weight", "weights": "weight", "bias": "bias", "biases": "bias"}
+
+
+def read_npy(path: Path) -> WeightsFile:
+    """Tensors `conv1/weight` [height, width, in / groups, out], `conv1/bias`, ...
+
+    A layer is a list of two arrays, weights first, or a dictionary `weights`, `biases`.
+
+    Raises:
+        WeightsError: If the file cannot be read, is damaged, or its pickle names anything but
+            arrays.
+    """
+    file = io.BytesIO(read_bytes(path))
+    try:
+        version = np.lib.format.read_magic(file)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        shape, _, kind = readers[version](file)
+    except Exception as error:  # the header is a Python expression, and may fail as one
+        raise damaged(path, "its header", error) from error
+    if not kind.hasobject or shape != ():
+        raise WeightsError(f"{path} holds an array {kind} {shape}, not a dictionary of layers")
+    loaded, _ = pickles.load(path, file.read(), _KNOWN)
+    if isinstance(loaded, Array):
+        loaded = loaded.content
+    if isinstance(loaded, list) and len(loaded) == 1:
+        loaded = loaded[0]
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"{path} holds no dictionary of layers")
+    tensors: Tensors = {}
+    for layer, parts in loaded.items():
+        for part, array in _parts(parts):
+            name = f"{layer}/{part}"
+            if not isinstance(array, Array):
+                raise WeightsError(f"{path}: tensor {name} is no array")
+            tensors[name] = _values(path, name, array)
+    return WeightsFile(path, tensors)
+
+
+def _parts(parts: Any) -> list[tuple[str, Any]]:
+    if isinstance(parts, dict):
+        return [(PARTS.get(str(name), str(name)), array) for name, array in parts.items()]
+    if isinstance(parts, Array) and isinstance(parts.content, list):
+        parts = parts.content  # numpy makes an array of two arrays of different shapes
+    if isinstance(parts, list | tuple):
+        return list(zip(("weight", "bias"), parts, strict=False))
+    return [("weight", parts)]
+
+
+def _values(path: Path, name: str, array: "Array") -> np.ndarray:
+    kind, content = array.kind, array.content
+    if not isinstance(content, bytes | str) or kind not in KINDS:
+        raise WeightsError(f"{path}: tensor {name} is not of floating point")
+    content = content.encode("latin1") if isinstance(content, str) else content  # by Python 2
+    try:
+        values = np.frombuffer(content, array.order + kind)
+    except ValueError as error:
+        raise damaged(path, f"tensor {name}", error) from error
+    tensor = make_tensor(path, name, values, array.shape)
+    if array.fortran:
+        return tensor.reshape(array.shape[::-1]).T.copy()
+    return tensor
+
+
+class Kind:
+    """Stands in for `numpy.dtype`."""
+
+    def __init__(self, name: Any = "", *rest: Any):
+        del rest
+        self.name, self.order = str(name), "<"
+
+    def __setstate__(self, state: Any) -> None:
+        """The second entry is the order of the bytes: `<`, `>`, or `|` where there is none."""
+        self.order = ">" if state[1] == ">" else "<"
+
+
+class Array:
+    """Stands in for `numpy.ndarray`: its state, of which no array was made yet."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.kind, self.order, self.fortran = "", "<", False
+        self.content: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        """Version, shape, dtype, whether columns come first, and the bytes."""
+        _, shape, kind, fortran, content = state
+        self.shape = tuple(int(size) for size in shape)
+        self.kind, self.order = kind.name, kind.order
+        self.fortran, self.content = bool(fortran), content
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Bytes, as Python 3 writes them for Python 2."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+_KNOWN: dict[str, Callable[..., Any]] = {
+    "numpy.dtype": Kind,
+    "numpy.ndarray": Array,
+    "_codecs.encode": _encode,
+    "collections.OrderedDict": pickles.State,
+    # two places, of numpy before and since 2
+    "numpy.core.multiarray._reconstruct": lambda *rest: Array(),
+    "numpy._core.multiarray._reconstruct": lambda *rest: Array(),
+}

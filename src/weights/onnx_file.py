@@ -1,0 +1,71 @@
+"""ONNX files: the initializers of their graph.
+
+Field numbers: onnx/onnx, onnx/onnx.proto. The library of ONNX itself is 50 times as large as what
+is read here.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from src.weights.protobuf import fields, integer, integers, octets, text
+from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
+
+GRAPH = 7  # of a ModelProto
+NODE, INITIALIZER = 1, 5  # of a GraphProto
+FLOAT_TYPES = {1: "<f4", 10: "<f2", 11: "<f8"}
+TYPES = {"Conv": "Convolution", "Gemm": "InnerProduct", "MatMul": "InnerProduct"}
+TYPES |= {"MaxPool": "Pooling", "AveragePool": "Pooling", "Relu": "ReLU"}
+
+
+def read_onnx(path: Path) -> WeightsFile:
+    """Tensors by the names of the initializers; types of the graph's nodes in Caffe's words.
+
+    Raises:
+        WeightsError: If the file cannot be read, is damaged, or keeps its data in other files.
+    """
+    tensors: Tensors = {}
+    kinds: list[str] = []
+    try:
+        for number, graph in fields(memoryview(read_bytes(path))):
+            for inner, value in fields(octets(graph)) if number == GRAPH else ():
+                if inner == NODE:
+                    kinds += [text(v) for field, v in fields(octets(value)) if field == 4]
+                elif inner == INITIALIZER:
+                    _read_initializer(path, octets(value), tensors)
+    except ValueError as error:
+        last = f"behind tensor {list(tensors)[-1]}" if tensors else "before the first tensor"
+        raise damaged(path, last, error) from error
+    if not tensors:
+        raise WeightsError(f"{path} holds no initializers: it is no .onnx file with weights")
+    return WeightsFile(path, tensors, tuple(TYPES.get(kind, kind) for kind in kinds))
+
+
+def _read_initializer(path: Path, message: memoryview, tensors: Tensors) -> None:
+    """Adds a TensorProto of floating point to `tensors`; others, such as shapes, are left out."""
+    name, shape, kind, data = "", [], 0, []
+    outside = False
+    for number, value in fields(message):
+        if number == 1:
+            shape += integers(value)
+        elif number == 2:
+            kind = integer(value)
+        elif number in (4, 9, 10):  # float_data, raw_data, double_data
+            data.append(bytes(octets(value)))
+        elif number == 8:
+            name = text(value)
+        elif number == 14:
+            outside = integer(value) == 1
+    if kind not in FLOAT_TYPES:
+        return
+    if outside:
+        raise WeightsError(f"{path}: tensor {name} lies in another file; save the model in one")
+    tensors[name] = make_tensor(path, name, _numbers(path, name, data, FLOAT_TYPES[kind]), shape)
+
+
+def _numbers(path: Path, name: str, data: list[bytes], kind: str) -> Float[np.ndarray, " N"]:
+    try:
+        return np.frombuffer(b"".join(data), kind)
+    except ValueError as error:
+        raise damaged(path, f"tensor {name}", error) from error

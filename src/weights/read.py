@@ -1,0 +1,32 @@
+"""Any known file of weights, by the end of its name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from src.weights.caffe import read_caffemodel
+from src.weights.npy_dict import read_npy
+from src.weights.onnx_file import read_onnx
+from src.weights.safetensors_file import read_safetensors
+from src.weights.tensors import WeightsError, WeightsFile
+from src.weights.torch_file import read_torch
+
+READERS: dict[str, Callable[[Path], WeightsFile]] = {
+    ".caffemodel": read_caffemodel,
+    ".pth": read_torch,
+    ".pt": read_torch,
+    ".npy": read_npy,
+    ".safetensors": read_safetensors,
+    ".onnx": read_onnx,
+}
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """The tensors of a file.
+
+    Raises:
+        WeightsError: If its kind is unknown, it cannot be read or it is damaged.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsError(f"{path} is of no known kind; known are {', '.join(READERS)}")
+    return reader(path)

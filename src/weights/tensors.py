@@ -1,0 +1,69 @@
+"""What a file of weights holds, and the checks that every format needs."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from src.errors import LabError
+
+Tensors = dict[str, Float[np.ndarray, "..."]]
+
+
+class WeightsError(LabError):
+    """Weights that cannot be read or do not fit. The message is one line: file, tensor, fault."""
+
+
+class WeightsFile(NamedTuple):
+    """A file as it was read; which network it is of, `layouts` finds out.
+
+    Attributes:
+        path: The file.
+        tensors: Name -> float32, in the file's own order of axes.
+        layers: Types of its layers in order, such as "Convolution", "Pooling", "LRN"; empty where
+            the format does not tell.
+    """
+
+    path: Path
+    tensors: Tensors
+    layers: tuple[str, ...] = ()
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a file.
+
+    Raises:
+        WeightsError: If it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def make_tensor(
+    path: Path, name: str, values: np.ndarray, shape: Sequence[int]
+) -> Float[np.ndarray, "..."]:
+    """`values` as float32 of that shape, checked.
+
+    Raises:
+        WeightsError: If there are more or fewer values than the shape says, or one is not finite.
+    """
+    if min(shape, default=1) < 0 or math.prod(shape) != values.size:
+        raise WeightsError(
+            f"{path}: tensor {name} has {values.size} values, its shape {tuple(shape)} says"
+            f" {math.prod(shape)}; the file is damaged"
+        )
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        tensor = values.astype(np.float32).reshape(shape)
+    if not np.isfinite(tensor).all():
+        raise WeightsError(f"{path}: tensor {name} holds infinity or NaN; the file is damaged")
+    return tensor
+
+
+def damaged(path: Path, where: str, error: Exception) -> WeightsError:
+    """The error of a file that does not follow its own format; of `error` one line."""
+    return WeightsError(f"{path}: {where}: {' '.join(str(error).split()) or type(error).__name__}")

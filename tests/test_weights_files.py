@@ -1,0 +1,272 @@
+"""Files of weights: every format read back, and refused in one line where it is not sound."""
+
+import hashlib
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.weights.caffe import read_binaryproto
+from src.weights.read import READERS, read_weights
+from src.weights.tensors import WeightsError
+from tests import weight_files
+
+RNG = np.random.default_rng(0)
+ARRAYS = {
+    "conv1/weight": RNG.normal(size=(4, 3, 5, 5)).astype(np.float32),
+    "conv1/bias": RNG.normal(size=4).astype(np.float32),
+    "fc2/weight": RNG.normal(size=(6, 4)).astype(np.float32),
+    "fc2/bias": RNG.normal(size=6).astype(np.float32),
+}
+
+
+def torch_names() -> dict[str, np.ndarray]:
+    return {name.replace("/", "."): array for name, array in ARRAYS.items()}
+
+
+def torch_file(path: Path, **how: bool) -> Path:
+    torch = pytest.importorskip("torch")
+    state = {name: torch.tensor(array) for name, array in torch_names().items()}
+    torch.save(state, path, **how)
+    return path
+
+
+def npy_layers() -> dict[str, list[np.ndarray]]:
+    return {
+        layer: [ARRAYS[f"{layer}/weight"], ARRAYS[f"{layer}/bias"]] for layer in ("conv1", "fc2")
+    }
+
+
+WRITERS = {
+    "new.caffemodel": lambda path: weight_files.caffemodel(path, ARRAYS),
+    "old.caffemodel": lambda path: weight_files.caffemodel(path, ARRAYS, older=True),
+    "zip.pth": torch_file,
+    "stream.pth": lambda path: torch_file(path, _use_new_zipfile_serialization=False),
+    "dictionary.npy": lambda path: weight_files.npy(path, npy_layers()),
+    "net.safetensors": lambda path: weight_files.safetensors(path, torch_names()),
+    "net.onnx": lambda path: weight_files.onnx(path, torch_names()),
+}
+
+
+def check(found: dict[str, np.ndarray]) -> None:
+    found = {name.replace(".", "/"): array for name, array in found.items()}
+    assert found.keys() == ARRAYS.keys()
+    for name, expected in ARRAYS.items():
+        array = found[name]
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_read_back(name, tmp_path):
+    check(read_weights(WRITERS[name](tmp_path / name)).tensors)
+
+
+@pytest.mark.parametrize("how", [{"pieces": 3}, {"doubles": True}, {"older": True, "pieces": 2}])
+def test_a_caffemodel_may_hold_pieces_and_doubles(how, tmp_path):
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", ARRAYS, **how)
+    check(read_weights(path).tensors)
+
+
+def test_a_new_container_may_hold_blobs_of_the_older_shape(tmp_path):
+    conv, fc = (ARRAYS[f"{layer}/weight"] for layer in ("conv1", "fc2"))
+    layers = [
+        weight_files.message((1, name), (2, "Convolution"), (7, weight_files.blob(a, older=True)))
+        for name, a in (("conv1", conv), ("fc2", fc))
+    ]
+    path = tmp_path / "a.caffemodel"
+    path.write_bytes(weight_files.message(*((100, layer) for layer in layers)))
+    shapes = {name: array.shape for name, array in read_weights(path).tensors.items()}
+    assert shapes == {"conv1/weight": (4, 3, 5, 5), "fc2/weight": (1, 1, 6, 4)}
+
+
+def test_the_types_of_the_layers_come_in_order(tmp_path):
+    kinds = ("Pooling", "LRN")
+    for older in (False, True):
+        path = weight_files.caffemodel(tmp_path / "a.caffemodel", ARRAYS, older=older, layers=kinds)
+        assert read_weights(path).layers == ("Convolution", "InnerProduct", *kinds)
+    path = weight_files.onnx(tmp_path / "a.onnx", ARRAYS, layers=("Conv", "LRN", "MaxPool"))
+    assert read_weights(path).layers == ("Convolution", "LRN", "Pooling")
+
+
+def test_onnx_may_hold_a_list_of_floats_and_tensors_of_whole_numbers(tmp_path):
+    path = weight_files.onnx(tmp_path / "a.onnx", torch_names(), raw=False)
+    shape = weight_files.message((1, 2), (2, 7), (9, b"\0" * 16), (8, "a_shape"))
+    graph = weight_files.message((5, shape))
+    path.write_bytes(path.read_bytes() + weight_files.message((7, graph)))
+    check(read_weights(path).tensors)
+
+
+def test_a_mean_image(tmp_path):
+    image = RNG.normal(100, 20, (1, 3, 8, 8)).astype(np.float32)
+    path = tmp_path / "mean.binaryproto"
+    path.write_bytes(weight_files.blob(image, older=True))
+    np.testing.assert_array_equal(read_binaryproto(path), image[0])
+
+
+@pytest.mark.parametrize("kind", ["f2", "f8"])
+def test_npy_arrays_of_other_widths_orders_and_dictionaries(kind, tmp_path):
+    weight = np.asfortranarray(ARRAYS["fc2/weight"].astype(kind))
+    bias = ARRAYS["fc2/bias"].astype(">f4")
+    path = weight_files.npy(tmp_path / "a.npy", {"fc2": {"weights": weight, "biases": bias}})
+    tensors = read_weights(path).tensors
+    np.testing.assert_array_equal(tensors["fc2/weight"], weight.astype(np.float32))
+    np.testing.assert_array_equal(tensors["fc2/bias"], ARRAYS["fc2/bias"])
+
+
+def test_npy_as_python_2_wrote_it(tmp_path):
+    """Its strings hold the arrays' bytes; read as latin-1 they are the same numbers."""
+    bias = ARRAYS["fc2/bias"]
+    text = bias.tobytes().decode("latin1").encode("latin1")
+    pickled = (
+        b"\x80\x02}U\x03fc2]cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b"
+        b"\x87R(K\x01K\x06\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xff"
+        b"J\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<I", len(text)) + text + b"tbas."
+    )
+    path = tmp_path / "a.npy"
+    np.save(path, np.array(None), allow_pickle=True)
+    head = path.read_bytes()[:128]
+    path.write_bytes(head + pickled)
+    np.testing.assert_array_equal(read_weights(path).tensors["fc2/weight"], bias)
+
+
+def test_torch_tensors_that_are_windows_of_others(tmp_path):
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(24.0).reshape(4, 6)
+    state = {"a": whole.T, "b": whole[1:3, ::2], "c": whole.double(), "n": torch.tensor(7)}
+    for how in (True, False):
+        torch.save(
+            {"epoch": 3, "state": state}, tmp_path / "a.pt", _use_new_zipfile_serialization=how
+        )
+        found = read_weights(tmp_path / "a.pt").tensors
+        assert found.keys() == {"a", "b", "c"}  # a count of batches is no weight
+        for name, array in found.items():
+            np.testing.assert_array_equal(array, state[name].numpy())
+
+
+@pytest.mark.parametrize("start", [8, 7])
+def test_a_name_that_ends_in_the_sum_of_its_file_is_held_to_it(start, tmp_path):
+    path = torch_file(tmp_path / "a.pth")
+    name = hashlib.sha256(path.read_bytes()).hexdigest()[8 - start : 16 - start]
+    named = path.rename(tmp_path / f"net-{name}.pth")
+    if start == 8:
+        check(read_weights(named).tensors)
+    else:
+        with pytest.raises(WeightsError, match=f"begins with {name}, .* download it again"):
+            read_weights(named)
+
+
+# --- What is not sound. ---
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("name", ["zip.pth", "stream.pth", "dictionary.npy"])
+def test_a_hostile_pickle_is_refused_and_does_nothing(name, tmp_path):
+    path, trace = tmp_path / name, tmp_path / "written"
+    if name == "dictionary.npy":
+        weight_files.npy(path, {"conv1": [Hostile(trace), Hostile(trace)]})
+    elif name == "zip.pth":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps({"a": Hostile(trace)}, protocol=2))
+    else:
+        path.write_bytes(pickle.dumps({"a": Hostile(trace)}, protocol=2))
+    with pytest.raises(WeightsError, match=rf"{name}.*'\w*io.open', which is no tensor") as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        (b"\x80\x02cbuiltins\neval\nX\x03\0\0\0" + b"1+1\x85R.", "'builtins.eval', which is no"),
+        (b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R.", "'os.system', which is no tensor"),
+        (b"\x80\x02ccollections\nOrderedDict.__init__\n.", "which is no tensor"),
+        (b"\x80\x02ccollections\nOrderedDict\n}X\1\0\0\0aK\1sb.", "it changes a function"),
+        (b"\x80\x02K\x01r\xff\xff\xff\xff.", "longer than any list of tensors"),
+        (b"\x80\x02" + 100_001 * b"\x85" + b".", "longer than any list of tensors"),
+        (b"\x80\x02K\x01Q.", "refers to something outside itself"),
+        (b"\x80\x02}X\xff\0\0\0", "its pickle is refused"),
+        (b"", "its pickle is refused"),
+    ],
+)
+def test_pickles_that_are_no_tensors(pickled, message, tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.array(None), allow_pickle=True)
+    path.write_bytes(path.read_bytes()[:128] + pickled)
+    with pytest.raises(WeightsError, match=message):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_truncated_file_is_refused_in_one_line(name, tmp_path):
+    path = WRITERS[name](tmp_path / name)
+    content = path.read_bytes()
+    for size in (0, 1, 7, len(content) // 3, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(WeightsError, match=name) as caught:
+            read_weights(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_caffemodel_names_the_tensor(tmp_path):
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", ARRAYS)
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[: len(content) - 100])
+    with pytest.raises(WeightsError, match=r"behind tensor conv1/bias: field 100 at byte .* lacks"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_flipped_bytes_give_one_line_or_other_numbers_but_no_traceback(name, tmp_path):
+    path = WRITERS[name](tmp_path / name)
+    content, refused = path.read_bytes(), 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        flipped = bytearray(content)
+        flipped[rng.integers(len(content))] ^= int(rng.integers(1, 256))
+        path.write_bytes(flipped)
+        try:
+            tensors = read_weights(path).tensors
+            assert all(np.isfinite(tensor).all() for tensor in tensors.values())
+        except WeightsError as error:
+            assert "\n" not in str(error)
+            assert name in str(error)
+            refused += 1
+    assert refused  # among them are some that hit the structure, not the numbers
+
+
+def test_numbers_that_are_none_name_their_tensor(tmp_path):
+    broken = {**ARRAYS, "fc2/weight": np.full((6, 4), np.nan, np.float32)}
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", broken)
+    with pytest.raises(WeightsError, match=r"tensor fc2/weight holds infinity or NaN"):
+        read_weights(path)
+
+
+def test_a_shape_that_its_values_do_not_fill_names_the_tensor(tmp_path):
+    fields = [(1, 7), (5, np.zeros(6, "<f4").tobytes())]
+    layer = weight_files.message((1, "conv1"), (7, weight_files.message(*fields)))
+    path = tmp_path / "a.caffemodel"
+    path.write_bytes(weight_files.message((100, layer)))
+    with pytest.raises(WeightsError, match=r"tensor conv1/weight has 6 values, .*\(7, 1, 1, 1\)"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_missing_file_and_an_unknown_kind(suffix, tmp_path):
+    with pytest.raises(WeightsError, match=r"cannot read .*nothing"):
+        read_weights(tmp_path / f"nothing{suffix}")
+    with pytest.raises(WeightsError, match=r"is of no known kind; known are .caffemodel, .pth"):
+        read_weights(tmp_path / f"nothing{suffix}.h5")
