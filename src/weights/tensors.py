@@ -16,6 +16,9 @@ Tensors = dict[str, Float[np.ndarray, "..."]]
 class WeightsError(LabError):
     """Weights that cannot be read or do not fit. The message is one line: file, tensor, fault."""
 
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else "?" for c in message))  # names of a file
+
 
 class WeightsFile(NamedTuple):
     """A file as it was read; which network it is of, `layouts` finds out.
