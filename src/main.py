@@ -26,8 +26,7 @@ def main(argv: list[str]) -> int:
     # These start JAX, whose environment is set now.
     from src import data  # noqa: PLC0415
     from src.config import checks  # noqa: PLC0415
-    from src.records import locks  # noqa: PLC0415
-    from src.records import trial as records  # noqa: PLC0415
+    from src.records import files, locks  # noqa: PLC0415
     from src.study import runner  # noqa: PLC0415
 
     refusals = (
@@ -35,7 +34,7 @@ def main(argv: list[str]) -> int:
         checks.ConfigError,
         data.DataError,
         locks.InUseError,
-        records.RecordError,
+        files.RecordError,
         runner.StudyError,
     )
     try:
@@ -96,11 +95,10 @@ def _workers(config: dict[str, Any]) -> int:
 
 
 def _list_trials(config: dict[str, Any], workdir: Path) -> None:
-    from src.records import trial as records  # noqa: PLC0415
+    from src.records import study as records  # noqa: PLC0415
     from src.study import plan  # noqa: PLC0415
 
-    begun = (workdir / "study.json").exists()
-    finished = records.read_finished(workdir) if begun else ()
+    finished = records.read_finished(workdir) if records.holds_study(workdir) else ()
     print(f"{workdir}:")
     for line in plan.describe_plan(config, finished, _workers(config) if finished else 1):
         print(line)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from src.records import study as studies
 from src.records import trial as records
 
 PER_EPOCH = 50_000 / 128  # iterations
@@ -51,8 +52,10 @@ def write_trial(study_dir: Path, metrics: list[dict[str, Any]], **fields: Any) -
     target = fields.pop("target", 0.25)
     reached = next((m for m in metrics if m["train_error"] <= target), {})
     last = metrics[-1] if metrics else {}
+    if not (study_dir / "study.json").exists():
+        write_header(study_dir)
     row = {
-        "dataset": "cifar10-jpeg",
+        "dataset": studies.read_study_header(study_dir)["dataset"],
         "activation": "relu",
         "model": "conv3",
         "recipe": "cuda_convnet",
@@ -73,18 +76,32 @@ def write_trial(study_dir: Path, metrics: list[dict[str, Any]], **fields: Any) -
         "commit": "0123456789",
     } | fields
     arm = f"{row['model']}-{row['recipe']}-{row['activation']}"
-    row.setdefault("trial", f"{arm}-lr{row['learning_rate']:g}-s{row['seed']}")
-    trial_dir = study_dir / "trials" / row["trial"]
+    name = records.make_trial_name(arm, row["learning_rate"], row["seed"])
+    trial_dir = study_dir / "trials" / row.setdefault("trial", name)
     records.write_config(trial_dir, {"recipe": row["recipe"]})
     records.write_metrics(trial_dir, metrics)
-    records.write_result(trial_dir, row)
+    records.write_result(trial_dir, identity(study_dir, row), row)
     return row
+
+
+def identity(study_dir: Path, row: Mapping[str, Any]) -> records.Identity:
+    """The trial's, which the study is made to have asked for."""
+    header = studies.read_study_header(study_dir)
+    settings = records.settings_digest({"recipe": row["recipe"]})
+    arm = records.parse_trial_name(row["trial"]).arm
+    asked = header["arms"].setdefault(arm, {"settings": settings, "learning_rates": []})
+    asked["learning_rates"] = sorted({*asked["learning_rates"], row["learning_rate"]})
+    config = header["config"]
+    if row["seed"] not in (seeds := config[f"{row['purpose']}_seeds"]):
+        seeds.append(row["seed"])
+    studies.write_study_header(study_dir, header)
+    return studies.identity_of(header, row["trial"], study_dir / "trials" / row["trial"])
 
 
 def write_header(study_dir: Path, **changes: Any) -> None:
     """The study.json of a ReLU against tanh study."""
     config: Mapping[str, Any] = {
-        "data": {"name": "cifar10-jpeg", "digest": "0" * 64},
+        "data": {"name": "cifar10-jpeg", "digest": "0" * 64, "stream_size": 0},
         "model": {"name": "conv3", "activation": "relu"},
         "recipe": "modern",
         "recipes": {
@@ -105,9 +122,21 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "racing_slack": 1.5,
         "thresholds": [0.5, 0.45, 0.4, 0.35, 0.3, 0.25],
         "compare": {"field": "activation", "baseline": "relu"},
+        "augment": {"crop": 0, "translation": 0, "flip": False, "noise": 0.0, "pca": 0.0},
+        "schedule": {
+            "name": "constant",
+            "factor": 0.1,
+            "boundaries": [],
+            "patience": 5,
+            "drops": 3,
+        },
+        "train_images": 0,
+        "validation_images": 0,
+        "test_crops": 1,
+        "variants": {},
+        "model_options": {},
     }
-    header = {
-        "config": {**config, **changes},
+    facts = {
         "dataset": changes.get("data", config["data"])["name"],
         "digest": "0" * 64,
         "device": "1 x cpu (AMD EPYC)",
@@ -117,7 +146,7 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "commit": "0123456789",
         "started": "2025-01-01T00:00:00Z",
     }
-    records.write_study_header(study_dir, header)
+    studies.write_study_header(study_dir, studies.new_header({**config, **changes}, {}, facts))
 
 
 def write_study(study_dir: Path, *, fresh_seeds: int = 3, **changes: Any) -> None:
@@ -137,7 +166,7 @@ def write_study(study_dir: Path, *, fresh_seeds: int = 3, **changes: Any) -> Non
                 faster = speed * (1 + 0.04 * math.sin(seed))
                 metrics = make_metrics(_falling(faster, seed), epochs=20, stop_at=0.25)
                 write_trial(study_dir, metrics, seed=seed, **fields)
-    records.write_results(study_dir, [trial.row for trial in records.read_finished(study_dir)])
+    studies.write_results(study_dir, [trial.row for trial in studies.read_finished(study_dir)])
 
 
 def _falling(speed: float, seed: int) -> Callable[[float], float]:

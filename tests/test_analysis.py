@@ -6,6 +6,7 @@ import pytest
 from src.analysis import comparison, paper
 from src.analysis import times as analysis
 from src.analysis.times import Times
+from src.records import study as studies
 from src.records import trial as records
 from src.records.trial import TrialRecord
 from tests import synthetic
@@ -266,7 +267,7 @@ class TestPaper:
 class TestComparison:
     def test_groups_arms_that_differ_in_the_compared_field_alone(self, tmp_path):
         synthetic.write_header(tmp_path)
-        groups = comparison.make_groups(records.read_study(tmp_path))
+        groups = comparison.make_groups(studies.read_study(tmp_path))
         assert [group.label for group in groups] == ["conv3, cuda_convnet", "conv3, modern"]
         assert [[arm.value for arm in group.arms] for group in groups] == [["relu", "tanh"]] * 2
         assert [group.baseline.value for group in groups] == ["relu", "relu"]
@@ -277,7 +278,7 @@ class TestComparison:
         sweep = {"weight_decay": [0.0, 0.0005], "model": {"activation": ["relu", "gelu"]}}
         compare = {"field": "weight_decay", "baseline": 0.0005}
         synthetic.write_header(tmp_path, sweep=sweep, compare=compare, weight_decay=0.0)
-        groups = comparison.make_groups(records.read_study(tmp_path))
+        groups = comparison.make_groups(studies.read_study(tmp_path))
         assert [group.label for group in groups] == [
             "conv3, modern, activation relu",
             "conv3, modern, activation gelu",
@@ -293,7 +294,7 @@ class TestComparison:
             synthetic.write_trial(tmp_path, metrics, seed=0, purpose="selection", **fields)
         for rate, seed in [(0.02, 100), (0.02, 101), (0.04, 102)]:
             synthetic.write_trial(tmp_path, metrics, recipe="modern", learning_rate=rate, seed=seed)
-        study = records.read_study(tmp_path)
+        study = studies.read_study(tmp_path)
         (arm,) = comparison.make_groups(study)[0].arms
         assert arm.chosen
         assert arm.rate == 0.02

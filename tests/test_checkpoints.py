@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 import shutil
@@ -12,6 +13,9 @@ import pytest
 from src.records.files import RecordError
 from src.training import checkpoints
 from src.training.step import TrainState, make_optimizer
+from tests import tiny
+
+OF = tiny.identity("conv3-modern-relu-lr0.01-s1")
 
 
 def make_arrays(iteration: int) -> dict:
@@ -34,11 +38,11 @@ def like() -> dict:
 
 def save(directory: Path, *iterations: int) -> None:
     for iteration in iterations:
-        checkpoints.save(directory, iteration, make_arrays(iteration), make_progress(iteration))
+        checkpoints.save(directory, iteration, make_arrays(iteration), make_progress(iteration), OF)
 
 
 def assert_restores(directory: Path, iteration: int | None, complaints: int) -> list[str]:
-    arrays, progress, lines = checkpoints.restore(directory, like())
+    arrays, progress, lines = checkpoints.restore(directory, like(), OF)
     assert len(lines) == complaints
     if iteration is None:
         assert arrays is None
@@ -59,7 +63,7 @@ def files_of(checkpoint: Path) -> list[Path]:
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
     save(tmp_path / "checkpoints", 39)
     assert_restores(tmp_path / "checkpoints", 39, complaints=0)
-    _, progress, _ = checkpoints.restore(tmp_path / "checkpoints", like())
+    _, progress, _ = checkpoints.restore(tmp_path / "checkpoints", like(), OF)
     assert progress["rows"][0]["train_error"] == 0.1 + 0.2
     assert np.isnan(progress["rows"][0]["test_error"])
 
@@ -76,7 +80,7 @@ def test_the_newest_two_are_kept_and_the_newest_used(tmp_path):
 
 
 def test_saving_again_at_the_same_iteration_replaces(tmp_path):
-    checkpoints.save(tmp_path, 5, make_arrays(4), make_progress(4))
+    checkpoints.save(tmp_path, 5, make_arrays(4), make_progress(4), OF)
     save(tmp_path, 5)
     assert_restores(tmp_path, 5, complaints=0)
 
@@ -145,11 +149,105 @@ def test_an_optimizer_of_another_kind_is_not_restored_in_silence(tmp_path):
     save(tmp_path, 10)
     other = {"state": optax.adam(0.1).init({"w": jnp.zeros(3)}), "wrong": np.zeros(0, np.int32)}
     with pytest.raises(RecordError, match="10 is whole, but of other code"):
-        checkpoints.restore(tmp_path, other)
+        checkpoints.restore(tmp_path, other, OF)
 
 
 def test_parameters_of_another_shape_are_not_restored_in_silence(tmp_path):
     save(tmp_path, 10)
     wider = jax.tree.map(lambda x: np.zeros((*x.shape, 2), x.dtype), like())
     with pytest.raises(RecordError, match="10 is whole, but of other code"):
-        checkpoints.restore(tmp_path, {**wider, "wrong": np.zeros(0, np.int32)})
+        checkpoints.restore(tmp_path, {**wider, "wrong": np.zeros(0, np.int32)}, OF)
+
+
+# --- Whose is it, and is it really there? ---
+
+
+@pytest.mark.parametrize("field", ["study", "trial", "settings", "data"])
+def test_a_checkpoint_of_another_trial_is_refused_not_restored_nor_removed(tmp_path, field):
+    save(tmp_path, 10)
+    other = dataclasses.replace(OF, **{field: "another"})
+    for read in (checkpoints.restore, checkpoints.read_newest):
+        with pytest.raises(RecordError, match=f"10 is another trial's: {field} .*, not another"):
+            read(tmp_path, like(), other)
+    assert_restores(tmp_path, 10, complaints=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "[2026] lab",
+        "a*b?",
+        "a\\b",
+        "gs:",
+        "50%",
+        "a b",
+        "Übung",
+        "猴子",
+        "~",
+        "{a,b}",
+        "#1",
+        "caf\udce9",
+    ],
+)
+def test_a_checkpoint_is_really_there_whatever_the_folder_is_called(tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    folder.mkdir(parents=True)
+    save(folder, 10)
+    assert_restores(folder, 10, complaints=0)
+    assert {path.name for path in tmp_path.iterdir()} == {name}  # and nothing beside it
+
+
+def test_what_does_not_read_back_is_said_and_the_ones_before_stay(tmp_path, monkeypatch):
+    save(tmp_path, 10, 20)
+    monkeypatch.setattr(checkpoints, "_read_arrays", lambda path, like: make_arrays(7))
+    with pytest.raises(RecordError, match=r"cannot write checkpoint .*30: .* not what was"):
+        save(tmp_path, 30)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
+    assert_restores(tmp_path, 20, complaints=0)
+
+
+def test_looking_at_a_trial_changes_nothing(tmp_path):
+    save(tmp_path, 10, 20)
+    (tmp_path / "20" / "progress.json").write_text("{}")
+    (tmp_path / "partial-30").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    _, progress, (line,) = checkpoints.read_newest(tmp_path, like(), OF)
+    assert progress["iteration"] == 10 and "20 is damaged" in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_links_are_neither_followed_nor_removed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    save(elsewhere, 10)
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "10").symlink_to(elsewhere / "10")
+    (folder / "partial-10").symlink_to(elsewhere)
+    assert_restores(folder, None, complaints=0)
+    save(folder, 20, 30, 40)
+    assert_restores(elsewhere, 10, complaints=0)
+    link = tmp_path / "link"
+    link.symlink_to(elsewhere)
+    for call in (lambda: save(link, 20), lambda: checkpoints.restore(link, like(), OF)):
+        with pytest.raises(RecordError, match="link is a symbolic link"):
+            call()
+    assert [path.name for path in elsewhere.iterdir()] == ["10"]
+
+
+def test_folders_of_other_names_are_left_alone(tmp_path):
+    for name in ("1e3", "partial-thesis", "2024-thesis", "٣"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "work").write_text("")
+    save(tmp_path, 10, 20, 30)
+    assert_restores(tmp_path, 30, complaints=0)
+    assert len(list(tmp_path.glob("*/work"))) == 4
+
+
+def test_damaged_ones_are_all_kept(tmp_path):
+    for _ in range(3):
+        save(tmp_path, 10, 20)
+        (tmp_path / "20" / "progress.json").write_text("{}")
+        assert_restores(tmp_path, 10, complaints=1)
+    kept = sorted(path.name for path in tmp_path.glob("damaged*"))
+    assert kept == ["damaged-20", "damaged-20-2", "damaged-20-3"]

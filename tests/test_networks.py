@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.analysis.comparison import make_groups
-from src.records import trial as records
+from src.records import study as studies
 from src.reports import compose as report
 from src.reports import networks
 from src.reports.figures import curves
@@ -35,9 +35,9 @@ def write_study(study_dir: Path, speeds: dict[str, tuple[float, ...]], seconds: 
         recipes={"modern": {"learning_rates": [0.02], "init": "modern"}},
         model_options={"vgg11_cifar": {"width": 0.25}},
     )
-    header = records.read_study_header(study_dir)
+    header = studies.read_study_header(study_dir)
     header |= {"image_shape": [32, 32, 3], "num_classes": 10}
-    records.write_study_header(study_dir, header)
+    studies.write_study_header(study_dir, header)
     for name, of_seeds in speeds.items():
         for seed, speed in enumerate(of_seeds):
             metrics = falling(speed, 1.0 if name == NETS[0] else seconds)
@@ -47,7 +47,7 @@ def write_study(study_dir: Path, speeds: dict[str, tuple[float, ...]], seconds: 
 
 
 def claims(study_dir: Path) -> list[str]:
-    return networks.claims(make_groups(records.read_study(study_dir)))
+    return networks.claims(make_groups(studies.read_study(study_dir)))
 
 
 def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path):
@@ -103,7 +103,7 @@ def test_the_report_of_a_study_of_networks_says_how_large_they_are(tmp_path):
 
 def test_curves_have_each_measure_by_iterations_and_by_seconds(tmp_path):
     write_study(tmp_path, {NETS[0]: (1, 2)}, seconds=1.0)
-    study = records.read_study(tmp_path)
+    study = studies.read_study(tmp_path)
     figure = curves.curves(study, make_groups(study))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[:2] == ["training loss by iterations", "training loss by seconds of training"]

@@ -141,7 +141,7 @@ def test_smooth_kernels_correlate_and_random_ones_do_not():
 @pytest.mark.slow
 def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, capsys, monkeypatch):
     assert paper_figures.main([str(tmp_path / "trials" / "none")]) == 2
-    assert "holds no study.json" in capsys.readouterr().err
+    assert "there is no folder" in capsys.readouterr().err
     trial = trial_of(study_dir)
     with locks.locked(trial):
         assert paper_figures.main([str(trial)]) == 2

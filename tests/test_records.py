@@ -1,14 +1,20 @@
+import errno
 import math
 import os
+import re
+import shutil
+import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from src.records import files, locks
+from src.records import study as studies
 from src.records import trial as records
-from src.records.older import completed
-from src.records.trial import RecordError
-from tests import synthetic
+from src.records.files import RecordError
+from src.records.locks import InUseError
+from tests import synthetic, tiny
 
 
 @pytest.fixture
@@ -17,8 +23,12 @@ def study_dir(tmp_path: Path) -> Path:
     for activation, seed in [("relu", 100), ("relu", 101), ("tanh", 100)]:
         rows = synthetic.make_metrics(lambda e: 0.3 + 0.5 / (1 + e), epochs=4)
         synthetic.write_trial(tmp_path, rows, activation=activation, seed=seed)
-    records.write_results(tmp_path, [trial.row for trial in records.read_finished(tmp_path)])
+    studies.write_results(tmp_path, [trial.row for trial in studies.read_finished(tmp_path)])
     return tmp_path
+
+
+def of(study_dir: Path, name: str) -> records.Identity:
+    return studies.identity_of(studies.read_study_header(study_dir), name, study_dir / name)
 
 
 def metric_row(iteration: int, **changes: float) -> dict[str, float]:
@@ -66,17 +76,17 @@ def test_a_result_keeps_infinity_and_extra_columns(tmp_path):
     row = synthetic.write_trial(
         tmp_path, synthetic.make_metrics(lambda e: 0.9, epochs=1), dropout=0.5
     )
-    read = records.read_result(tmp_path / "trials" / row["trial"])
+    read = records.read_result(tmp_path / "trials" / row["trial"], of(tmp_path, row["trial"]))
     assert read == row
     assert read["iterations_to_target"] == math.inf
     assert read["dropout"] == 0.5
 
 
 def test_a_header_keeps_infinity(tmp_path):
-    config = completed({"racing_slack": math.inf, "rates": [0.1, math.inf]})
-    header = {"config": config, "digest": "00"}
-    records.write_study_header(tmp_path, header)
-    found = records.read_study_header(tmp_path)
+    config = {"racing_slack": math.inf, "rates": [0.1, math.inf]}
+    header = studies.new_header(config, {}, {"dataset": "tiny", "digest": "00"})
+    studies.write_study_header(tmp_path, header)
+    found = studies.read_study_header(tmp_path)
     assert found == header
     assert found["config"]["rates"] == [0.1, math.inf]
     assert "Infinity" not in (tmp_path / "study.json").read_text()  # JSON has no such number
@@ -84,7 +94,7 @@ def test_a_header_keeps_infinity(tmp_path):
 
 def test_a_trial_without_a_result_is_not_finished(tmp_path):
     records.write_metrics(tmp_path, [metric_row(39)])
-    assert records.read_result(tmp_path) is None
+    assert records.read_result(tmp_path, tiny.identity("a")) is None
 
 
 def test_results_csv_has_the_columns_of_the_contract_and_inf(study_dir):
@@ -98,7 +108,7 @@ def test_results_csv_has_the_columns_of_the_contract_and_inf(study_dir):
 
 def test_results_csv_does_not_tell_who_finished_first(study_dir):
     before = (study_dir / "results.csv").read_bytes()
-    records.write_results(study_dir, [t.row for t in records.read_finished(study_dir)][::-1])
+    studies.write_results(study_dir, [t.row for t in studies.read_finished(study_dir)][::-1])
     assert (study_dir / "results.csv").read_bytes() == before
 
 
@@ -112,8 +122,8 @@ def test_a_damaged_file_of_a_finished_trial_is_refused_by_name(study_dir, name, 
         path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
     if damage == "cut":
         path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(RecordError, match=f"s101/{name} is .*restore it from a copy, or remove"):
-        records.read_study(study_dir)
+    with pytest.raises(RecordError, match=f"s101/{name} is .*restore it from a copy, or move"):
+        studies.read_study(study_dir)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +131,14 @@ def test_a_damaged_file_of_a_finished_trial_is_refused_by_name(study_dir, name, 
 )
 def test_every_flipped_bit_of_sealed_json_is_refused_or_changes_nothing(study_dir, name):
     path = study_dir / name
-    content, sound = path.read_bytes(), records.read_study(study_dir)
+    content, sound = path.read_bytes(), studies.read_study(study_dir)
     refused = 0
     for position in range(0, len(content), 7):
         flipped = bytearray(content)
         flipped[position] ^= 1 << position % 8
         path.write_bytes(flipped)
         try:
-            read = records.read_study(study_dir)
+            read = studies.read_study(study_dir)
         except RecordError as error:
             refused += 1
             assert path.name in str(error)
@@ -150,54 +160,297 @@ def test_a_damaged_results_csv_is_rebuilt_from_the_trials(study_dir, damage):
         path.write_bytes(sound[: len(sound) // 2])
     if damage == "stale":  # killed between result.json and results.csv
         path.write_bytes(b"".join(sound.splitlines(keepends=True)[:-1]))
-    assert len(records.read_study(study_dir).trials) == 3
+    study = studies.read_study(study_dir)
+    assert len(study.trials) == 3
+    assert not path.exists() or path.read_bytes() != sound  # reading writes nothing
+    studies.reconcile_results(study_dir, study)
     assert path.read_bytes() == sound
 
 
 def test_a_study_that_lost_a_result_is_not_read_as_shorter(study_dir):
     (study_dir / "trials" / "conv3-cuda_convnet-tanh-lr0.001-s100" / "result.json").unlink()
     with pytest.raises(RecordError, match=r"results\.csv lists 3 trials, but only 2"):
-        records.read_study(study_dir)
-    assert len(records.read_finished(study_dir)) == 2  # a study that goes on repeats it
+        studies.read_study(study_dir)
+    assert len(studies.read_finished(study_dir)) == 2  # a study that goes on repeats it
     (study_dir / "results.csv").unlink()
-    assert len(records.read_study(study_dir).trials) == 2
+    assert len(studies.read_study(study_dir).trials) == 2
 
 
 def test_a_trial_begun_is_named_and_not_counted(study_dir):
-    records.write_config(study_dir / "trials" / "conv3-modern-relu-lr0.01-s0", {})
-    study = records.read_study(study_dir)
-    assert study.unfinished == ("conv3-modern-relu-lr0.01-s0",)
+    records.write_config(study_dir / "trials" / "conv3-cuda_convnet-relu-lr0.001-s102", {})
+    study = studies.read_study(study_dir)
+    assert study.unfinished == ("conv3-cuda_convnet-relu-lr0.001-s102",)
     assert len(study.trials) == 3
 
 
-def test_a_result_in_the_folder_of_another_trial_is_refused(study_dir):
+# --- Whose record is it? ---
+
+
+TRIAL = "conv3-cuda_convnet-tanh-lr0.001-s100"
+
+
+@pytest.fixture
+def other_dir(tmp_path: Path) -> Path:
+    """Another study: of the same arms, rates, seeds and data."""
+    folder = tmp_path / "other"
+    rows = synthetic.make_metrics(lambda e: 0.9, epochs=4)
+    synthetic.write_trial(folder, rows, activation="tanh", seed=100)
+    return folder
+
+
+def refused(study_dir: Path, words: str) -> None:
+    with pytest.raises(RecordError, match=words) as caught:
+        studies.read_study(study_dir)
+    assert "\n" not in str(caught.value)
+    assert not re.search("remove|delete", str(caught.value))  # no remedy destroys
+
+
+def test_a_trial_in_the_folder_of_another_is_refused(study_dir):
     trials = study_dir / "trials"
-    (trials / "conv3-cuda_convnet-tanh-lr0.001-s100").rename(trials / "other")
-    with pytest.raises(RecordError, match=r"is of trial conv3-cuda_convnet-tanh-lr0\.001-s100"):
-        records.read_study(study_dir)
+    shutil.rmtree(trials / TRIAL.replace("s100", "s101"), ignore_errors=True)
+    (trials / TRIAL).rename(trials / TRIAL.replace("s100", "s102"))
+    refused(study_dir, f"is of another trial: trial {TRIAL}, not")
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("other-cuda_convnet-tanh-lr0.001-s100", "no arm other-cuda_convnet-tanh"),
+        (TRIAL.replace("lr0.001", "lr0.003"), "no learning rate 0.003"),
+        (TRIAL.replace("s100", "s9"), "no seed 9"),
+        ("trial", "is not the name of a trial"),
+    ],
+)
+def test_a_trial_that_the_study_never_asked_for_is_refused(study_dir, name, lacking):
+    shutil.copytree(study_dir / "trials" / TRIAL, study_dir / "trials" / name)
+    refused(study_dir, lacking)
+
+
+def test_a_trial_of_another_study_is_refused_though_it_is_named_the_same(study_dir, other_dir):
+    shutil.rmtree(study_dir / "trials" / TRIAL)
+    shutil.copytree(other_dir / "trials" / TRIAL, study_dir / "trials" / TRIAL)
+    refused(study_dir, "result.json is of another trial: study")
+
+
+@pytest.mark.parametrize("change", [{"digest": "1" * 64}, {"dataset": "procedural"}])
+def test_a_trial_of_other_data_is_refused(study_dir, change):
+    header = studies.read_study_header(study_dir)
+    studies.write_study_header(study_dir, {**header, **change})
+    refused(study_dir, "data 000000000000, not 111111111111|dataset is 'cifar10-jpeg'")
+
+
+def test_a_trial_of_other_settings_is_refused(study_dir):
+    header = studies.read_study_header(study_dir)
+    header["arms"]["conv3-cuda_convnet-tanh"]["settings"] = "0" * 64
+    studies.write_study_header(study_dir, header)
+    refused(study_dir, f"{TRIAL}/result.json is of another trial: settings")
+
+
+def test_a_selection_trial_does_not_pass_for_a_fresh_one(study_dir):
+    rows = synthetic.make_metrics(lambda e: 0.9, epochs=4)
+    synthetic.write_trial(study_dir, rows, seed=0, purpose="fresh")
+    header = studies.read_study_header(study_dir)
+    header["config"]["fresh_seeds"].remove(0)
+    studies.write_study_header(study_dir, header)
+    refused(study_dir, "purpose is 'fresh', which is none of this study's")
+
+
+@pytest.mark.parametrize("how", ["remove", "link"])
+@pytest.mark.parametrize("left", ["trials", "results.csv"])
+def test_records_without_the_study_that_they_are_of_are_refused(study_dir, how, left):
+    (study_dir / "study.json").unlink()
+    if how == "link":
+        (study_dir / "study.json").symlink_to("nowhere")
+    if left == "results.csv":
+        shutil.rmtree(study_dir / "trials")
+    with pytest.raises(RecordError, match=r"no study\.json that says whose|leads nowhere"):
+        studies.holds_study(study_dir)
+    refused(study_dir, r"study\.json")
+
+
+def test_the_settings_of_a_trial_are_those_of_its_study_or_refused(study_dir):
+    trial_dir = study_dir / "trials" / TRIAL
+    whose = of(study_dir, TRIAL)
+    assert records.read_config(trial_dir, whose) == {"recipe": "cuda_convnet"}
+    path = trial_dir / "config.json"
+    path.write_text(path.read_text().replace("cuda", "kuda"))
+    with pytest.raises(RecordError, match=r"config\.json is not what this trial of the study does"):
+        records.read_config(trial_dir, whose)
+
+
+def test_lines_that_git_has_changed_are_said_so(study_dir):
+    path = study_dir / "trials" / TRIAL / "metrics.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    refused(study_dir, r"metrics\.csv is not as it was written \(its lines end in CRLF")
+
+
+def test_a_study_of_an_earlier_version_is_refused_with_its_commit(study_dir):
+    header = studies.read_study_header(study_dir)
+    studies.write_study_header(study_dir, {k: v for k, v in header.items() if k != "arms"})
+    refused(study_dir, "it has no arms; read it with the code of commit 0123456789")
+
+
+def test_what_others_put_beside_the_trials_is_left_alone(study_dir):
+    for name in (".ipynb_checkpoints", "@eaDir", "notes"):
+        (study_dir / "trials" / name).mkdir()
+    (study_dir / "trials" / ".DS_Store").write_text("")
+    assert len(studies.read_study(study_dir).trials) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("conv3-modern-relu-lr0.01-s100", ("conv3-modern-relu", "0.01", 100)),
+        ("a-lr0.1-s2-lr1e-05-s3", ("a-lr0.1-s2", "1e-05", 3)),
+    ],
+)
+def test_a_name_says_what_it_was_made_of(name, parts):
+    assert records.parse_trial_name(name) == parts
+    assert records.make_trial_name(parts[0], float(parts[1]), parts[2]) == name
+
+
+# --- Columns. ---
+
+
+def test_further_columns_of_metrics_follow_the_fixed_ones(tmp_path):
+    """A column is refused or kept, never dropped."""
+    rows = [metric_row(1, rate_factor=0.1), metric_row(2, test_top5_error=0.25)]
+    records.write_metrics(tmp_path, rows)
+    found = records.read_metrics(tmp_path)
+    assert tuple(found) == (*records.METRIC_COLUMNS, "rate_factor", "test_top5_error")
+    np.testing.assert_array_equal(found["rate_factor"], [0.1, math.nan])
+    np.testing.assert_array_equal(found["test_top5_error"], [math.nan, 0.25])
+    with pytest.raises(RecordError, match=r"note of a point is 'x': metrics\.csv holds"):
+        records.write_metrics(tmp_path, [metric_row(1, note="x")])
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(RecordError, match=r"holds no study\.json"):
-        records.read_study(tmp_path)
+        studies.read_study(tmp_path)
 
 
 def test_a_result_needs_every_column(tmp_path):
     records.write_config(tmp_path, {})
     records.write_metrics(tmp_path, [])
     with pytest.raises(KeyError, match="dataset"):
-        records.write_result(tmp_path, {"trial": tmp_path.name})
+        records.write_result(tmp_path, tiny.identity("a"), {"trial": tmp_path.name})
 
 
 def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path, monkeypatch):
     path = tmp_path / "results.csv"
-    records.write_atomic(path, "old")
+    files.write_atomic(path, "old")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RecordError, match=r"cannot write .*results\.csv: No space left on device"):
-        records.write_atomic(path, "new")
+        files.write_atomic(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["results.csv"]
+
+
+# --- Files and locks of others. ---
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "thesis.tmp", "thesis.2024.tmp", "results.csv.tmp", "results.csv.2024.tmp.bak",
+        "my-results.csv.9999999999.tmp", "results.csv.x.tmp", "results.csv.01.tmp",
+    ],
+)  # fmt: skip
+def test_only_what_a_killed_writer_left_is_removed(tmp_path, name):
+    (tmp_path / name).write_text("years of work")
+    (tmp_path / "results.csv.9999999999.tmp").write_text("half")
+    (tmp_path / "results.csv.9999999998.tmp").mkdir()
+    (tmp_path / "results.csv.9999999997.tmp").symlink_to(tmp_path / name)
+    (tmp_path / f"results.csv.{os.getppid()}.tmp").write_text("of a process at work")
+    files.write_atomic(tmp_path / "results.csv", "new")
+    assert (tmp_path / name).read_text() == "years of work"
+    left = {path.name for path in tmp_path.iterdir()} - {name, "results.csv"}
+    assert left == {
+        "results.csv.9999999998.tmp", "results.csv.9999999997.tmp",
+        f"results.csv.{os.getppid()}.tmp",
+    }  # fmt: skip
+
+
+def test_no_write_follows_a_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("years of work")
+    (tmp_path / "study.json").symlink_to(victim)
+    (tmp_path / f"study.json.{os.getpid()}.tmp").symlink_to(victim)
+    with pytest.raises(RecordError, match="cannot write"):
+        files.write_atomic(tmp_path / "study.json", "{}")
+    assert victim.read_text() == "years of work"
+    files.write_atomic(tmp_path / "study.json", "{}")  # the planted name is gone
+    assert victim.read_text() == "years of work"
+    assert not (tmp_path / "study.json").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "words"])
+def test_a_lock_that_is_somebodys_file_is_refused_and_left(tmp_path, kind):
+    victim, lock = tmp_path / "victim", tmp_path / ".lock"
+    victim.write_text("years of work")
+    if kind == "link":
+        lock.symlink_to(victim)
+    elif kind == "hard link":
+        os.link(victim, lock)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    elif kind == "folder":
+        lock.mkdir()
+    else:
+        lock.write_text("my own notes")
+    with pytest.raises(RecordError, match=r"\.lock"), locks.locked(tmp_path):
+        pass
+    with pytest.raises(RecordError, match=r"\.lock"), locks.unchanging(tmp_path):
+        pass
+    assert victim.read_text() == "years of work"
+
+
+def test_a_study_that_is_only_read_needs_no_lock_of_its_own(tmp_path):
+    with locks.unchanging(tmp_path):
+        assert not (tmp_path / ".lock").exists()
+    with locks.locked(tmp_path), pytest.raises(InUseError), locks.unchanging(tmp_path):
+        pass
+    (tmp_path / ".lock").chmod(0o444)
+    with locks.unchanging(tmp_path), locks.unchanging(tmp_path):  # readers side by side
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_disk_without_locks_is_said_with_the_file_and_a_way_out(tmp_path, monkeypatch, code):
+    def flock(handle: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    words = r"cannot lock .*\.lock.*has no locks.*--workdir"
+    with pytest.raises(RecordError, match=words), locks.locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_disk_that_cannot_flush_a_folder_is_passed_over(tmp_path, monkeypatch, code):
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_atomic(tmp_path / "folder" / "file", "new")
+    assert (tmp_path / "folder" / "file").read_text() == "new"
+
+
+def test_a_file_that_cannot_be_flushed_is_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+
+    def fsync(handle: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        files.sync(tmp_path / "file")
+    assert caught.value.filename == str(tmp_path / "file")

@@ -6,6 +6,7 @@ import pytest
 
 from src.analysis import comparison, paper
 from src.analysis.times import Ratio, Times
+from src.records import study as studies
 from src.records import trial as records
 from src.reports import compose as report
 from src.reports import sentences as wording
@@ -22,7 +23,7 @@ def study_dir(tmp_path_factory) -> Path:
 
 
 def compose(study_dir: Path) -> str:
-    return report.compose(records.read_study(study_dir))
+    return report.compose(studies.read_study(study_dir))
 
 
 def steps(iterations: int, error: float = 0.25) -> list[dict]:
@@ -34,6 +35,7 @@ def steps(iterations: int, error: float = 0.25) -> list[dict]:
 def write_pair(study_dir: Path, relu: list[int], tanh: list[int], **changes) -> None:
     """Fresh trials that reach 25% after so many points each; 0 never does in 100 points."""
     grid = {"learning_rates": [0.02], "sweep": {"model": {"activation": ["relu", "tanh"]}}}
+    grid["fresh_seeds"] = [*range(max(len(relu), len(tanh)))]
     synthetic.write_header(study_dir, **(grid | changes))
     for activation, reached in (("relu", relu), ("tanh", tanh)):
         for seed, points in enumerate(reached):
@@ -140,7 +142,7 @@ def test_racing_is_said_as_it_was(study_dir, tmp_path):
 def test_a_study_under_way_says_so(tmp_path):
     synthetic.write_header(tmp_path)
     synthetic.write_trial(tmp_path, steps(390), purpose="selection", seed=0)
-    records.write_config(tmp_path / "trials" / "another", {})
+    records.write_config(tmp_path / "trials" / "conv3-cuda_convnet-relu-lr0.001-s100", {})
     text = compose(tmp_path)
     assert "**Not finished: 1 of 24 trials are done, 1 more begun.**" in text
     assert "not measured yet" in text
@@ -264,7 +266,7 @@ def test_medians_in_words(at_least, at_most, words):
 def test_the_baseline_comes_first_in_its_group_whatever_ran_first(tmp_path):
     sweep = {"recipe": ["modern"], "model": {"activation": ["tanh", "relu"]}}
     synthetic.write_study(tmp_path, sweep=sweep)
-    (group,) = comparison.make_groups(records.read_study(tmp_path))
+    (group,) = comparison.make_groups(studies.read_study(tmp_path))
     assert [arm.value for arm in group.arms] == ["relu", "tanh"]
     assert group.baseline is group.arms[0]
 
@@ -292,6 +294,6 @@ def test_variants_are_compared_in_one_group_whatever_they_set(tmp_path):
             trial = f"{model}-modern-relu-{name}-lr0.02-s{seed}"
             fields = {"trial": trial, "model": model, "recipe": "modern", "learning_rate": 0.02}
             synthetic.write_trial(tmp_path, steps(39 * points), seed=seed, variant=name, **fields)
-    (group,) = comparison.make_groups(records.read_study(tmp_path))
+    (group,) = comparison.make_groups(studies.read_study(tmp_path))
     assert (group.label, [arm.value for arm in group.arms]) == ("conv3, modern", ["plain", "deep"])
     assert "deep needs 3.0 times the iterations of plain" in report.summary(tmp_path)

@@ -4,6 +4,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 
 from src import data
 from src.config.checks import check_config
-from src.records import files, locks
-from src.records import trial as records
+from src.records import locks
+from src.records import study as studies
 from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.reports import compose as report
@@ -47,7 +48,7 @@ def run(workdir: Path, facts: dict[str, Any] | None = None, **changes: Any) -> N
 
 
 def untimed(workdir: Path) -> list[dict[str, Any]]:
-    return [tiny.without_times(trial.row) for trial in records.read_finished(workdir)]
+    return [tiny.without_times(trial.row) for trial in studies.read_finished(workdir)]
 
 
 def at_point(monkeypatch, number: int, do: Callable[[], None]) -> None:
@@ -73,7 +74,7 @@ def test_a_study_runs_to_its_end_and_is_not_repeated(tmp_path, capfd):
     (tmp_path / "results.csv").write_text("gone wrong\n\n\n\n")
     run(tmp_path, fresh_seeds=(1, 2))
     assert "starting" not in capfd.readouterr().out
-    assert len(records.read_study(tmp_path).trials) == 2  # results.csv is written anew
+    assert len(studies.read_study(tmp_path).trials) == 2  # results.csv is written anew
     assert untimed(tmp_path) == first
 
 
@@ -131,23 +132,63 @@ def test_fresh_seeds_may_be_added_and_the_report_says_so(tmp_path):
     assert untimed(tmp_path)[0] == first
     assert [row["seed"] for row in untimed(tmp_path)] == [1, 2]
     added = "Fresh seeds were added after the study had begun: 1, then 2 of them."
-    assert added in report.compose(records.read_study(tmp_path))
+    assert added in report.compose(studies.read_study(tmp_path))
     with pytest.raises(StudyError, match=r"fresh_seeds was \[1, 2\], is \[2, 1, 3\]"):
         run(tmp_path, fresh_seeds=(2, 1, 3))
 
 
-def test_a_study_from_before_a_field_existed_goes_on(tmp_path):
+def test_trials_without_their_study_are_refused_and_left(tmp_path):
+    """Whoever removes study.json, so as to ask another question, is not given the old answers."""
     run(tmp_path)
-    first = untimed(tmp_path)
-    header = files.read_sealed(tmp_path / "study.json", "")
-    for name in ("augment", "schedule", "variants"):
-        del header["config"][name]
-    del header["config"]["data"]["stream_size"]
-    records.write_study_header(tmp_path, header)
-    with pytest.raises(StudyError, match=r"study: augment.flip was False, is True; choose"):
-        run(tmp_path, augment__flip=True)
-    run(tmp_path)
-    assert untimed(tmp_path) == first
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    del before[tmp_path / "study.json"]
+    (tmp_path / "study.json").unlink()
+    with pytest.raises(RecordError, match=r"holds trials, but no study\.json that says whose"):
+        run(tmp_path, weight_decay=0.9)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    after.pop(tmp_path / ".lock"), before.pop(tmp_path / ".lock")
+    assert after == before
+
+
+@pytest.mark.parametrize("what", ["trial", "checkpoints"])
+def test_what_another_study_has_trained_does_not_pass(tmp_path, what):
+    run(tmp_path / "mine", fresh_seeds=(1,))
+    run(tmp_path / "theirs", fresh_seeds=(1,), weight_decay=0.9)
+    (mine,), (theirs,) = ((tmp_path / n / "trials").iterdir() for n in ("mine", "theirs"))
+    assert mine.name == theirs.name
+    if what == "trial":
+        shutil.rmtree(mine)
+        shutil.copytree(theirs, mine)
+    else:
+        (mine / "result.json").unlink()
+        shutil.rmtree(mine / "checkpoints")
+        shutil.copytree(theirs / "checkpoints", mine / "checkpoints")
+    with pytest.raises(RecordError, match=r"another trial.*study .*, not .*settings .*, not "):
+        run(tmp_path / "mine", fresh_seeds=(1,))
+
+
+def test_the_checkpoints_of_another_seed_do_not_pass(tmp_path):
+    run(tmp_path, fresh_seeds=(1, 2))
+    one, two = sorted((tmp_path / "trials").iterdir())
+    (two / "result.json").unlink()
+    shutil.rmtree(two / "checkpoints")
+    shutil.copytree(one / "checkpoints", two / "checkpoints")
+    with pytest.raises(RecordError, match=f"is another trial's: trial {one.name}, not {two.name}"):
+        run(tmp_path, fresh_seeds=(1, 2))
+
+
+@pytest.mark.parametrize("name", ["trials", "trials/conv3-modern-relu-lr0.02-s100"])
+def test_a_study_does_not_write_through_a_link(tmp_path, name):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.tmp").write_text("years of work")
+    link = tmp_path / "study" / name
+    run(tmp_path / "study", fresh_seeds=(100,))
+    (link if link.is_dir() else next(link.parent.iterdir())).rename(tmp_path / "aside")
+    link.symlink_to(elsewhere)
+    with pytest.raises(RecordError, match="is a symbolic link"):
+        run(tmp_path / "study", fresh_seeds=(100,))
+    assert [path.name for path in elsewhere.iterdir()] == ["thesis.tmp"]
 
 
 def test_data_that_changed_meanwhile_is_refused(tmp_path):

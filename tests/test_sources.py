@@ -45,12 +45,13 @@ def in_memory(stream) -> Dataset:
 def begin(directory: Path, dataset: Dataset | Stream) -> tuple[train.Run, Program]:
     (arm,) = make_arms(tiny.make_config(**CHANGES))
     program = Program(arm.settings, dataset)
-    return train.Run(make_trial(arm, "fresh", 0.02, 3), program.images, directory), program
+    trial = make_trial(arm, "fresh", 0.02, 3)
+    return train.Run(trial, program.images, directory, tiny.identity(trial.name)), program
 
 
 def final_arrays(run: train.Run, program: Program) -> list[np.ndarray]:
     like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
-    arrays, *_ = checkpoints.restore(run.directory / "checkpoints", like)
+    arrays, *_ = checkpoints.restore(run.directory / "checkpoints", like, run.of)
     return jax.tree.leaves(arrays)
 
 

@@ -25,7 +25,8 @@ Limits = tuple[tuple[float, float], ...]
 def make_run(directory: Path, limits: Limits = (), **changes: Any) -> train.Run:
     config = tiny.make_config(**({"max_epochs": 4.0} | changes))
     (arm,) = make_arms(config)
-    return train.Run(make_trial(arm, "selection", 0.02, 0), IMAGES, directory, limits)
+    trial = make_trial(arm, "selection", 0.02, 0)
+    return train.Run(trial, IMAGES, directory, tiny.identity(trial.name), limits)
 
 
 class FakeProgram(Program):
@@ -259,7 +260,8 @@ def test_a_resumed_trial_knows_how_long_it_has_waited(tmp_path):
 
 def test_a_constant_rate_adds_no_columns(tmp_path):
     train_fake(make_run(tmp_path), [16] * 10)
-    assert tuple(records.read_metrics(tmp_path)) == records.METRIC_COLUMNS
+    columns = (*records.METRIC_COLUMNS, "test_top5_error")  # of more than five classes
+    assert tuple(records.read_metrics(tmp_path)) == columns
 
 
 def test_held_out_images_are_the_last_and_are_not_trained_on():
@@ -331,7 +333,7 @@ def test_first_parameters_are_those_of_the_initializer_bit_for_bit(tiny_program)
 def final_state(directory: Path, program: Program) -> Any:
     run = make_run(directory)
     like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
-    arrays, progress, _ = checkpoints.restore(directory / "checkpoints", like)
+    arrays, progress, _ = checkpoints.restore(directory / "checkpoints", like, run.of)
     return arrays, progress
 
 

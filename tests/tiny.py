@@ -7,6 +7,7 @@ import numpy as np
 
 from configs import base
 from src.data import Dataset, Split, digest
+from src.records.trial import Identity
 
 SIZE = 8  # pixels
 
@@ -46,6 +47,11 @@ def make_config(**changes: Any) -> dict[str, Any]:
         with node.unlocked(), node.ignore_type():
             node[last] = value
     return config.to_dict()
+
+
+def identity(trial: str) -> Identity:
+    """Whose the records of a trial are."""
+    return Identity("5717d1", trial, "settings", "data")
 
 
 def without_times(row: Mapping[str, Any]) -> dict[str, Any]:

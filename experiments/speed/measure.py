@@ -84,15 +84,17 @@ def evaluate(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
     import numpy as np  # noqa: PLC0415
 
+    from src.records.trial import Identity  # noqa: PLC0415
     from src.training import checkpoints  # noqa: PLC0415
 
+    of = Identity("speed", name, "", "")
     program = make_program(name, images=10_000)
     state = program.start(0)
     with tempfile.TemporaryDirectory() as folder:
         arrays = {"state": state, "wrong": np.zeros(391, np.int32), "loss": np.zeros(391)}
         calls = {
             "evaluate": lambda: program.error(state.params, "test"),
-            "save": lambda: checkpoints.save(Path(folder), 1, arrays, {}),
+            "save": lambda: checkpoints.save(Path(folder), 1, arrays, {}, of),
         }
         found = interleave({key: lambda n, fn=fn: fn() for key, fn in calls.items()}, rounds, 1)
     return {"seconds": {key: min(times) / 1000 for key, times in found.items()}}

@@ -11,7 +11,8 @@ from src.analysis import times as analysis
 from src.analysis.paired import Estimate
 from src.analysis.times import Choice, Ratio
 from src.config.arms import Arm, make_arms
-from src.records.trial import StudyRecord, TrialRecord
+from src.records.study import StudyRecord
+from src.records.trial import TrialRecord
 
 
 @dataclass(frozen=True)

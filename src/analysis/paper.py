@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from src.analysis import times as analysis
 from src.analysis.times import Ratio, Times
-from src.records.trial import StudyRecord, TrialRecord
+from src.records.study import StudyRecord
+from src.records.trial import TrialRecord
 
 PATH = Path(__file__).with_name("figure1_paper.csv")
 DATASETS = ("cifar10", "cifar10-jpeg")  # what its curves may be laid beside

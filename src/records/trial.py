@@ -1,37 +1,35 @@
 """What a trial writes and how it is read back.
 
-    DIR/study.json                   the config, data, versions and machine of the study
     DIR/trials/<trial>/config.json   what the trial does
     DIR/trials/<trial>/metrics.csv   its points
-    DIR/trials/<trial>/result.json   its row, and the SHA-256 of the two files above; written last
-    DIR/results.csv                  the rows of all finished trials, derived from the files above
+    DIR/trials/<trial>/result.json   its row, whose it is, and the SHA-256 of the two files above
 
-Files appear whole or not at all. study.json and result.json carry a checksum of themselves, so that
-every number is as it was written or refused. results.csv is compared with the trials whenever the
-study is read, and written anew where it differs.
+Files appear whole or not at all. result.json is written last and carries a checksum of itself, so
+that every number is as it was written or refused.
 """
 
 import csv
+import dataclasses
+import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from src.records import files
 from src.records.files import RecordError, write_atomic
-from src.records.older import completed
 
 # fmt: off
 METRIC_COLUMNS = (
     "iteration", "epoch", "train_error", "train_loss", "interval_error", "test_error",
     "train_seconds",
 )
-SCHEDULE_COLUMNS = ("validation_error", "rate_factor")  # in metrics.csv where there is any
 RESULT_COLUMNS = (
     "trial", "dataset", "activation", "model", "recipe", "learning_rate", "seed", "purpose",
     "status", "iterations_to_target", "epochs_to_target", "seconds_to_target", "final_train_error",
@@ -42,10 +40,65 @@ FLOAT_COLUMNS = (
     "final_train_error", "final_test_error", "train_seconds",
 )
 # fmt: on
-SEALED_FILES = ("config.json", "metrics.csv")
+RESULT, SEALED_FILES = "result.json", ("config.json", "metrics.csv")
+TRACES = (RESULT, *SEALED_FILES, "checkpoints")  # a folder with one of these is a trial's
+_NAME = re.compile(r"(?P<arm>.+)-lr(?P<rate>[0-9.e+-]+)-s(?P<seed>\d+)", re.DOTALL)
 
 Row = dict[str, Any]
 Metrics = dict[str, np.ndarray]
+
+
+class TrialName(NamedTuple):
+    """What the name of a trial says."""
+
+    arm: str
+    rate: str  # in the six digits of `:g`
+    seed: int
+
+
+def make_trial_name(arm: str, learning_rate: float, seed: int) -> str:
+    """Such as `conv3-modern-relu-lr0.01-s100`: all that tells a trial from its study's others."""
+    return f"{arm}-lr{learning_rate:g}-s{seed}"
+
+
+def parse_trial_name(name: str) -> TrialName:
+    """What `make_trial_name` made it of.
+
+    Raises:
+        RecordError: If it is not the name of a trial.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise RecordError(f"{name!r} is not the name of a trial, as conv3-modern-relu-lr0.01-s100")
+    return TrialName(match["arm"], match["rate"], int(match["seed"]))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose a record is: it stands in every sealed file and checkpoint, and is compared when read.
+
+    The code that made it is no part of this: a study may go on with other code, and says so.
+    """
+
+    study: str  # drawn when the study began
+    trial: str  # its name
+    settings: str  # digest of what it does: of config.json
+    data: str  # digest of the data set
+
+    def differences(self, found: Any) -> str:
+        """What is another's in `found`, an identity as JSON; empty where nothing is."""
+        there = found if isinstance(found, Mapping) else {}
+        return "; ".join(
+            f"{name} {_short(there.get(name, 'not named'))}, not {_short(value)}"
+            for name, value in dataclasses.asdict(self).items()
+            if there.get(name) != value
+        )
+
+
+def _short(value: Any) -> str:
+    """Digests by their first letters."""
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{13,}", text) else text
 
 
 @dataclass(frozen=True)
@@ -56,34 +109,55 @@ class TrialRecord:
     metrics: Metrics  # column of metrics.csv -> [points]
 
 
-@dataclass(frozen=True)
-class StudyRecord:
-    """One study, as far as it has got."""
-
-    header: dict[str, Any]  # study.json
-    trials: tuple[TrialRecord, ...]  # the finished ones, in the order of results.csv
-    unfinished: tuple[str, ...]  # trials begun and not finished
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The study's config, as in its config file."""
-        return self.header["config"]
-
-
-# --- Trials. ---
-
-
 def write_config(trial_dir: Path, settings: Mapping[str, Any]) -> None:
     """Writes config.json: what the trial does."""
-    write_atomic(trial_dir / "config.json", json.dumps(files.json_safe(settings), indent=1) + "\n")
+    write_atomic(trial_dir / "config.json", _config_json(settings))
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of the config.json that `settings` make."""
+    return hashlib.sha256(_config_json(settings).encode()).hexdigest()
+
+
+def _config_json(settings: Mapping[str, Any]) -> str:
+    return json.dumps(files.json_safe(settings), indent=1) + "\n"
+
+
+def read_config(trial_dir: Path, of: Identity) -> dict[str, Any]:
+    """What `write_config` wrote, as JSON has it.
+
+    Raises:
+        RecordError: If it is not what the study's trial does.
+    """
+    path = trial_dir / "config.json"
+    content = files.read_bytes(path)
+    if hashlib.sha256(content).hexdigest() != of.settings:
+        raise RecordError(
+            f"{path} is not what this trial of the study does{_why(content, of.settings)};"
+            f" {_remedy(trial_dir)}"
+        )
+    return json.loads(content)
 
 
 def write_metrics(trial_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes metrics.csv, a line per point: floats that read back exactly, NaN as empty cell."""
-    extra = [column for column in SCHEDULE_COLUMNS if any(column in row for row in rows)]
+    """Writes metrics.csv, a line per point: floats that read back exactly, NaN as empty cell.
+
+    The fixed columns come first, then whatever else the rows have, empty where a row has it not.
+    """
+    extra = dict.fromkeys(name for row in rows for name in row if name not in METRIC_COLUMNS)
     columns = [*METRIC_COLUMNS, *extra]
-    lines = [[_cell(row[column], nan="") for column in columns] for row in rows]
-    write_atomic(trial_dir / "metrics.csv", _csv([columns, *lines]))
+    lines = [
+        [_number(row[name] if name in METRIC_COLUMNS else row.get(name, math.nan), name)
+         for name in columns]
+        for row in rows
+    ]  # fmt: skip
+    write_atomic(trial_dir / "metrics.csv", csv_text([columns, *lines]))
+
+
+def _number(value: Any, name: str) -> str:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise RecordError(f"{name} of a point is {value!r}: metrics.csv holds numbers alone")
+    return cell(value, nan="")
 
 
 def read_metrics(trial_dir: Path) -> Metrics:
@@ -95,8 +169,7 @@ def read_metrics(trial_dir: Path) -> Metrics:
     path = trial_dir / "metrics.csv"
     try:
         header, *lines = csv.reader(io.StringIO(files.read_bytes(path).decode()), strict=True)
-        extra = [column for column in SCHEDULE_COLUMNS if column in header]
-        if header != [*METRIC_COLUMNS, *extra]:
+        if tuple(header[: len(METRIC_COLUMNS)]) != METRIC_COLUMNS or len({*header}) < len(header):
             raise ValueError(f"columns {header}")
         table = [dict(zip(header, line, strict=True)) for line in lines]
         metrics = {
@@ -110,138 +183,73 @@ def read_metrics(trial_dir: Path) -> Metrics:
     return metrics
 
 
-def write_result(trial_dir: Path, result: Mapping[str, Any]) -> None:
+def write_result(trial_dir: Path, of: Identity, result: Mapping[str, Any]) -> None:
     """Writes result.json: the trial is finished now, and its files must stay as they are.
 
     Args:
         trial_dir: Holds config.json and metrics.csv already.
-        result: The trial's row: every one of RESULT_COLUMNS, and whatever else the sweep varies.
+        of: The trial.
+        result: Its row: every one of RESULT_COLUMNS, and whatever else there is to say.
     """
-    row = _typed({**{column: result[column] for column in RESULT_COLUMNS}, **result})
+    row = typed({**{column: result[column] for column in RESULT_COLUMNS}, **result})
     digests = {name: files.sha256(trial_dir / name) for name in SEALED_FILES}
-    files.write_sealed(trial_dir / "result.json", {"result": row, "sha256": digests})
+    content = {"of": dataclasses.asdict(of), "result": row, "sha256": digests}
+    files.write_sealed(trial_dir / RESULT, content)
 
 
-def read_result(trial_dir: Path) -> Row | None:
+def is_finished(trial_dir: Path) -> bool:
+    """Whether its result.json has been written."""
+    return (trial_dir / RESULT).exists()
+
+
+def read_result(trial_dir: Path, of: Identity) -> Row | None:
     """The row of a finished trial; None if the trial is not finished.
 
     Raises:
-        RecordError: If one of its files is missing or not as it was when the trial finished.
+        RecordError: If one of its files is missing, not as it was when the trial finished, or of
+            another trial, study or data set.
     """
-    path = trial_dir / "result.json"
-    if not path.exists():
+    path = trial_dir / RESULT
+    if not is_finished(trial_dir):
         return None
     record = files.read_sealed(path, _remedy(trial_dir))
+    if differing := of.differences(record.get("of")):
+        raise RecordError(f"{path} is of another trial: {differing}; {_remedy(trial_dir)}")
     for name, digest in record["sha256"].items():
         if not (trial_dir / name).exists():
             raise RecordError(f"{trial_dir / name} is missing; {_remedy(trial_dir)}")
-        if files.sha256(trial_dir / name) != digest:
-            raise RecordError(f"{trial_dir / name} is not as it was written; {_remedy(trial_dir)}")
-    row = _typed(record["result"])
-    if row["trial"] != trial_dir.name:
-        raise RecordError(f"{path} is of trial {row['trial']}, not {trial_dir.name}")
-    return row
+        content = files.read_bytes(trial_dir / name)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise RecordError(
+                f"{trial_dir / name} is not as it was written{_why(content, digest)};"
+                f" {_remedy(trial_dir)}"
+            )
+    if record["sha256"]["config.json"] != of.settings:
+        raise RecordError(f"{path} is of other settings than config.json; {_remedy(trial_dir)}")
+    return typed(record["result"])
 
 
-# --- Studies. ---
-
-
-def write_study_header(study_dir: Path, header: Mapping[str, Any]) -> None:
-    """Writes study.json."""
-    files.write_sealed(study_dir / "study.json", header)
-
-
-def read_study_header(study_dir: Path) -> dict[str, Any]:
-    """What `write_study_header` wrote, and what that means of fields added since.
-
-    Raises:
-        RecordError: If there is no study, or study.json is damaged.
-    """
-    path = study_dir / "study.json"
-    if not path.exists():
-        raise RecordError(f"{study_dir} holds no study.json: it is not the folder of a study")
-    remedy = "restore it from a copy, or start again with another --workdir"
-    header = files.read_sealed(path, remedy)
-    return {**header, "config": completed(header["config"])}
-
-
-def read_finished(study_dir: Path) -> tuple[TrialRecord, ...]:
-    """All finished trials, in the order of results.csv, whatever that file says.
-
-    A study that goes on starts from here: it repeats a trial whose folder was removed.
-
-    Raises:
-        RecordError: If one of them is damaged.
-    """
-    rows = [row for row in map(read_result, _trial_dirs(study_dir)) if row is not None]
-    trials = study_dir / "trials"
-    return tuple(
-        TrialRecord(r, read_metrics(trials / r["trial"])) for r in sorted(rows, key=_order)
-    )
-
-
-def write_results(study_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes results.csv, sorted by arm, purpose, rate and seed, whoever finished first."""
-    write_atomic(study_dir / "results.csv", _results_csv(rows))
-
-
-def read_study(study_dir: Path) -> StudyRecord:
-    """Reads and verifies all records of a study; writes results.csv anew if it says anything else.
-
-    Raises:
-        RecordError: If a file is damaged, or results.csv lists more trials than there are.
-    """
-    header, finished = read_study_header(study_dir), read_finished(study_dir)
-    _reconcile(study_dir, [trial.row for trial in finished])
-    names = {trial.row["trial"] for trial in finished}
-    unfinished = tuple(p.name for p in _trial_dirs(study_dir) if p.name not in names)
-    return StudyRecord(header, finished, unfinished)
-
-
-def _reconcile(study_dir: Path, rows: Sequence[Row]) -> None:
-    path = study_dir / "results.csv"
-    there = files.read_bytes(path) if path.exists() else b""
-    if there == _results_csv(rows).encode():
-        return
-    listed = max(0, len(there.splitlines()) - 1)
-    if listed > len(rows):
-        raise RecordError(
-            f"{path} lists {listed} trials, but only {len(rows)} have a sound result.json in"
-            f" {study_dir / 'trials'}; run the study again to repeat the others,"
-            f" or remove {path.name} to do without them"
-        )
-    write_results(study_dir, rows)
-
-
-def _results_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    rows = sorted((_typed(row) for row in rows), key=_order)
-    extra = dict.fromkeys(column for row in rows for column in row if column not in RESULT_COLUMNS)
-    columns = [*RESULT_COLUMNS, *extra]
-    return _csv([columns, *([_cell(row.get(column, "")) for column in columns] for row in rows)])
-
-
-def _order(row: Mapping[str, Any]) -> tuple[str, bool, float, int]:
-    arm = row["trial"].rsplit("-lr", 1)[0]
-    return arm, row["purpose"] == "fresh", row["learning_rate"], row["seed"]
-
-
-def _trial_dirs(study_dir: Path) -> list[Path]:
-    return sorted(path for path in (study_dir / "trials").glob("*") if path.is_dir())
+def _why(content: bytes, digest: str) -> str:
+    """A likely cause, where there is one."""
+    if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == digest:
+        return " (its lines end in CRLF, as git makes them where core.autocrlf is set)"
+    return ""
 
 
 def _remedy(trial_dir: Path) -> str:
-    return f"restore it from a copy, or remove {trial_dir} and run the study again"
+    return f"restore it from a copy, or move {trial_dir} out of the study and run that again"
 
 
-# --- Numbers and bytes. ---
+# --- Numbers and text. ---
 
 
-def _typed(row: Mapping[str, Any]) -> Row:
+def typed(row: Mapping[str, Any]) -> Row:
     """Python's own numbers, floats where a column may be infinite."""
     return {**row, **{column: float(row[column]) for column in FLOAT_COLUMNS}}
 
 
-def _cell(value: Any, nan: str = "nan") -> str:
+def cell(value: Any, nan: str = "nan") -> str:
+    """A value of a CSV file; floats read back exactly."""
     if not isinstance(value, float | np.floating):
         return str(value)
     number = float(value)
@@ -250,7 +258,8 @@ def _cell(value: Any, nan: str = "nan") -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
-def _csv(lines: Sequence[Sequence[str]]) -> str:
+def csv_text(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as the text of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

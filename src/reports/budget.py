@@ -8,7 +8,7 @@ import numpy as np
 from src.analysis import paired
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import MEASURES, Estimate
-from src.records.trial import StudyRecord
+from src.records.study import StudyRecord
 from src.reports import sentences as wording
 
 

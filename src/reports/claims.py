@@ -14,7 +14,7 @@ from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import Estimate
 from src.records.files import RecordError
-from src.records.trial import StudyRecord, read_study
+from src.records.study import StudyRecord, read_study
 from src.reports import budget, readme
 from src.reports import sentences as wording
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim

@@ -12,7 +12,7 @@ from pathlib import Path
 from src.analysis import paper
 from src.analysis.comparison import Group, make_groups, planned_trials, rates_were_chosen
 from src.records.files import RecordError, write_atomic
-from src.records.trial import StudyRecord, read_study
+from src.records.study import StudyRecord, read_study, reconcile_results
 from src.reports import budget, networks, readme, tables, webpage
 from src.reports import sentences as wording
 from src.reports.figures import study as figures
@@ -27,6 +27,7 @@ def write_report(study_dir: Path) -> None:
         RecordError: If a record is damaged or the report cannot be written.
     """
     study = read_study(study_dir)
+    reconcile_results(study_dir, study)
     figures.write_figures(study_dir, study)
     write_atomic(study_dir / "report.md", compose(study))
     webpage.write_page(study_dir)

@@ -14,7 +14,8 @@ from src.analysis import paired
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import Estimate
-from src.records.trial import StudyRecord, TrialRecord
+from src.records.study import StudyRecord
+from src.records.trial import TrialRecord
 from src.reports import budget
 from src.reports import sentences as wording
 from src.reports.sentences import percent

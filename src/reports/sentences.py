@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.times import Ratio, Times
-from src.records.trial import StudyRecord, TrialRecord
+from src.records.study import StudyRecord
+from src.records.trial import TrialRecord
 
 # The range of n seeds holds the true median with probability 1 - 2 / 2^n: 75% for 3, 94% for 5.
 FEW_SEEDS = 5

@@ -9,7 +9,8 @@ import numpy as np
 from src.analysis import paper
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group, rates_were_chosen, was_raced
-from src.records.trial import Row, StudyRecord, TrialRecord
+from src.records.study import StudyRecord
+from src.records.trial import Row, TrialRecord
 from src.reports import sentences as wording
 from src.reports.sentences import table
 from src.study.progress import duration

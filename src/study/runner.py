@@ -27,7 +27,8 @@ from src import models
 from src.config.arms import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, make_arms, plain
 from src.errors import LabError
 from src.records import files, locks
-from src.records import trial as records
+from src.records import study as records
+from src.records import trial as trials
 from src.records.locks import InUseError
 from src.records.trial import TrialRecord
 from src.study import order as study
@@ -67,10 +68,10 @@ def run_study(
     """
     files.make_folder(workdir)
     with locks.locked(workdir):
-        open_study(config, workdir, provenance)
+        header = open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
         with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
-            Runner(config, workdir, provenance, workers, executor, channel, finished).run()
+            Runner(config, workdir, provenance, header, workers, executor, channel, finished).run()
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Runner:
     config: Mapping[str, Any]
     workdir: Path
     provenance: dict[str, Any]
+    header: dict[str, Any]  # of the study
     workers: int
     executor: Executor
     channel: Channel
@@ -125,7 +127,7 @@ class Runner:
             job = self._job(task)
             files.refuse_link(job.directory.parent)
             files.refuse_link(job.directory)
-            records.write_config(job.directory, task.trial.arm.settings)
+            trials.write_config(job.directory, task.trial.arm.settings)
             with _signals_blocked():  # a worker process that starts here never hears them
                 future = self.executor.submit(worker.run_job, job, *self._in_process())
             self.running[future] = job
@@ -136,7 +138,8 @@ class Runner:
         directory = self.workdir / "trials" / task.trial.name
         data_dir, parallel = self.config["data"]["dir"], self.config["parallel"]
         tensorboard = self.config["tensorboard"]
-        return Job(task, directory, data_dir, parallel, tensorboard, self.provenance)
+        of = records.identity_of(self.header, task.trial.name, directory)
+        return Job(task, directory, of, data_dir, parallel, tensorboard, self.provenance)
 
     def _in_process(self) -> tuple[Channel, ...]:
         return () if self.workers > 1 else (self.channel,)
@@ -151,8 +154,8 @@ class Runner:
     def _finish(self, future: Future[Any]) -> None:
         row, job = future.result(), self.running[future]
         if row is not None:
-            records.write_result(job.directory, row)
-            metrics = records.read_metrics(job.directory)
+            trials.write_result(job.directory, job.of, row)
+            metrics = trials.read_metrics(job.directory)
             self.finished[row["trial"]] = TrialRecord(row, metrics)
             records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
             self.display.finished(row)
@@ -215,17 +218,23 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any]) -> None:
+def open_study(
+    config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any]
+) -> dict[str, Any]:
     """Writes study.json, or checks that the one there asks the same question of the same data.
 
     Fresh seeds may be added to those of a study: `seeds_before` keeps what they were, for who adds
     seeds until an answer pleases should be seen to.
 
+    Returns:
+        The header.
+
     Raises:
         StudyError: Listing the fields that differ.
+        RecordError: If study.json was lost or is damaged.
     """
     asked = json.loads(json.dumps(question(config, provenance)))
-    if (workdir / "study.json").exists():
+    if records.holds_study(workdir):
         header = records.read_study_header(workdir)
         before = header["config"]["fresh_seeds"]
         if _adds_seeds(before, asked["fresh_seeds"]):
@@ -238,8 +247,10 @@ def open_study(config: Mapping[str, Any], workdir: Path, provenance: dict[str, A
             )
     else:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        header = {"config": asked, **provenance, "started": started}
+        arms = {arm.name: (arm.settings, arm.learning_rates) for arm in make_arms(config)}
+        header = records.new_header(asked, arms, {**provenance, "started": started})
     records.write_study_header(workdir, header)
+    return header
 
 
 def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:

@@ -14,6 +14,7 @@ from src import environment
 from src.data import DataError
 from src.records import locks
 from src.records.event_files import EventFile
+from src.records.trial import Identity
 from src.study.order import Task
 
 MADE_BY = ("device", "jax_version", "commit")  # of a trial: each may change when it goes on
@@ -27,6 +28,7 @@ class Job:
 
     task: Task
     directory: Path  # of the trial
+    of: Identity  # of the trial, which its records name
     data_dir: str
     parallel: Parallel
     tensorboard: bool
@@ -96,7 +98,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
         json.dumps(trial.arm.settings), job.data_dir, job.parallel, job.provenance["digest"]
     )
     made_by = {key: job.provenance[key] for key in MADE_BY}
-    run = train.Run(trial, program.images, job.directory, job.task.limits, made_by)
+    run = train.Run(trial, program.images, job.directory, job.of, job.task.limits, made_by)
 
     events = EventFile(job.directory) if job.tensorboard else None
 

@@ -1,6 +1,5 @@
 """A trained network, read back from the folder of its trial."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,10 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import data
-from src.records import locks
-from src.records import trial as records
-from src.records.files import RecordError, read_bytes
-from src.records.older import completed
+from src.records import locks, study, trial
+from src.records.files import RecordError
 from src.trained.kernels import Kernels
 from src.training import checkpoints, evaluation
 from src.training.program import EVAL_IMAGES, Program
@@ -43,6 +40,7 @@ class Trained:
     params: PyTree
     iteration: int  # optimizer updates done
     seed: int
+    of: trial.Identity
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -110,8 +108,11 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         DataError: If the data set cannot be had, or is not the study's.
         InUseError: If the trial is being trained.
     """
-    header = records.read_study_header(trial_dir.parent.parent)
-    settings = completed(json.loads(read_bytes(trial_dir / "config.json")))
+    if not trial_dir.is_dir():
+        raise RecordError(f"there is no folder {trial_dir}; give one as STUDY/trials/TRIAL")
+    header = study.read_study_header(trial_dir.parent.parent)
+    of = study.identity_of(header, trial_dir.name, trial_dir)
+    settings = trial.read_config(trial_dir, of)
     about = settings["data"]
     dataset = data.load(about["name"], data_dir, stream_size=about["stream_size"])
     if dataset.digest != header["digest"]:
@@ -126,12 +127,12 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         "wrong": none.astype(np.int32),
         "loss": none.astype(np.float32),
     }
-    with locks.locked(trial_dir):
-        arrays, rest, complaints = checkpoints.restore(trial_dir / "checkpoints", like)
+    with locks.unchanging(trial_dir):
+        arrays, rest, complaints = checkpoints.read_newest(trial_dir / "checkpoints", like, of)
     if arrays is None:
         raise RecordError("; ".join(complaints) or f"{trial_dir} holds no checkpoint")
-    seed = int(trial_dir.name.rsplit("-s", 1)[1])
-    return Trained(settings, dataset, program, arrays["state"].params, rest["iteration"], seed)
+    seed = trial.parse_trial_name(trial_dir.name).seed
+    return Trained(settings, dataset, program, arrays["state"].params, rest["iteration"], seed, of)
 
 
 def call_layers(

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from src.data import DataError, Split
+from src.paths import local_path
 from src.records import files, locks
 from src.records import trial as records
 from src.reports import readme, webpage
@@ -61,7 +62,7 @@ def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
         "dataset": network.dataset.name,
         "digest": network.dataset.digest,
         "iteration": network.iteration,
-        "test_error": (records.read_result(trial_dir) or {}).get("final_test_error"),
+        "test_error": (records.read_result(trial_dir, network.of) or {}).get("final_test_error"),
         "kernels": kernels.describe(network.first_kernels(), network.towers)
         | {"layer": network.layer_names()[0]},
         "neighbours": measure_neighbours(findings),
@@ -189,13 +190,14 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("trial", type=Path, help="folder of a trial, STUDY/trials/TRIAL")
-    parser.add_argument("--out", type=Path, default=None, help="default: STUDY/paper_figures")
+    parser.add_argument("trial", type=local_path, help="folder of a trial, STUDY/trials/TRIAL")
+    parser.add_argument("--out", type=local_path, default=None, help="default: STUDY/paper_figures")
     parser.add_argument("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
     try:
-        out = given.out or given.trial.parents[1] / NAME
-        record = write_figures(given.trial, out, given.data_dir)
+        trial_dir = given.trial.absolute()  # the name of a folder alone has none above it
+        out = given.out or trial_dir.parents[1] / NAME
+        record = write_figures(trial_dir, out, given.data_dir)
     except (files.RecordError, DataError, locks.InUseError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,17 +1,21 @@
-"""Checkpoints that are either whole or not used.
+"""Checkpoints that are either whole, and of this trial, or not used.
 
 `trials/<trial>/checkpoints/<iteration>/` holds `state/` (arrays, written by Orbax), `progress.json`
-and `manifest.json`, the SHA-256 of every other file. The folder gets its name only when all of it
-is on disk.
+and `manifest.json`: whose it is, and the SHA-256 of every other file. The folder gets its name only
+when all of it is on disk and has been read back.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,30 +23,46 @@ from jaxtyping import PyTree
 
 from src.records import files
 from src.records.files import RecordError
+from src.records.trial import Identity
 
 KEEP = 2
 PARTIAL = "partial-"
-MANIFEST = "manifest.json"
+MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state"
+# Orbax looks for files by pattern and TensorStore takes paths for addresses: `[`, `*`, `\` and
+# others mean something to them. Paths made of these characters alone mean nothing else.
+_PLAIN = re.compile(r"[A-Za-z0-9/._ -]+")
 
 
-def save(directory: Path, iteration: int, arrays: PyTree, progress: dict[str, Any]) -> None:
-    """Writes one checkpoint and drops all but the newest `KEEP`.
+class Restored(NamedTuple):
+    """What a trial goes on from."""
+
+    arrays: PyTree | None  # None: there is no sound checkpoint
+    progress: dict[str, Any]
+    complaints: list[str]
+
+
+def save(
+    directory: Path, iteration: int, arrays: PyTree, progress: dict[str, Any], of: Identity
+) -> None:
+    """Writes one checkpoint, reads it back, and only then drops all but the newest `KEEP`.
 
     Args:
         directory: Folder of the checkpoints, made if need be.
         iteration: Optimizer updates done; the checkpoint's name.
         arrays: Tree of arrays.
         progress: What else must be remembered, as JSON.
+        of: The trial whose it is.
 
     Raises:
-        RecordError: If the disk is full or the folder cannot be written; those before it stand.
+        RecordError: If it cannot be written or does not read back; those before it stand.
     """
     final, partial = directory / str(iteration), directory / f"{PARTIAL}{iteration}"
     host = jax.tree.map(np.asarray, jax.device_get(arrays))
+    files.refuse_link(directory)
     try:
         files.make_folder(directory)
         shutil.rmtree(partial, ignore_errors=True)
-        _write(partial, host, progress)
+        _write(partial, host, progress, of)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
         files.sync(directory)
@@ -53,12 +73,19 @@ def save(directory: Path, iteration: int, arrays: PyTree, progress: dict[str, An
         shutil.rmtree(directory / str(old), ignore_errors=True)
 
 
-def _write(path: Path, host: PyTree, progress: dict[str, Any]) -> None:
-    _checkpointer().save((path / "state").absolute(), args=_orbax().args.PyTreeSave(host))
-    (path / "progress.json").write_text(json.dumps(progress))
-    (path / MANIFEST).write_text(json.dumps(_digests(path), indent=1))
+def _write(path: Path, host: PyTree, progress: dict[str, Any], of: Identity) -> None:
+    """Raises: ValueError if what is on the disk is not what was to be written."""
+    path.mkdir()
+    with _plain(path) as plain:
+        _checkpointer().save(plain / STATE, args=_orbax().args.PyTreeSave(host))
+    (path / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+    content = {"of": dataclasses.asdict(of), "sha256": _digests(path)}
+    files.write_sealed(path / MANIFEST, content)
     for file in [*path.rglob("*"), path]:
         files.sync(file)
+    same = jax.tree.map(lambda a, b: a.tobytes() == b.tobytes(), _read_arrays(path, host), host)
+    if not all(jax.tree.leaves(same)):
+        raise ValueError("what is on the disk is not what was written")
 
 
 def _reason(error: Exception) -> str:
@@ -69,58 +96,104 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def restore(directory: Path, like: PyTree) -> tuple[PyTree | None, dict[str, Any], list[str]]:
-    """The newest sound checkpoint: arrays as in `like` or None, progress, complaints.
+def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
+    """The newest sound checkpoint, to go on from.
 
     A damaged one is renamed `damaged-<iteration>`, complained of, and the one before it is used.
 
+    Args:
+        directory: Folder of the checkpoints.
+        like: Tree of arrays of the shapes and types that there must be; an empty one fits any.
+        of: The trial whose it must be.
+
     Raises:
-        RecordError: If a sound one does not fit `like`, or a damaged one cannot be set aside.
+        RecordError: If a sound one is another trial's or does not fit `like`, or a damaged one
+            cannot be set aside.
     """
     complaints: list[str] = []
-    for partial in directory.glob(f"{PARTIAL}*"):  # of a process that was killed
+    files.refuse_link(directory)
+    for partial in _folders(directory, re.escape(PARTIAL) + r"\d+"):  # of a process that was killed
         shutil.rmtree(partial, ignore_errors=True)
     for iteration in reversed(_found(directory)):
         path = directory / str(iteration)
-        fault = _fault(path)
-        if not fault:
-            return _read(path, like), json.loads((path / "progress.json").read_text()), complaints
+        if not (fault := _fault(path)):
+            return Restored(*_read(path, like, of), complaints)
         complaints.append(f"checkpoint {path} is damaged ({fault}); set aside as {_aside(path)}")
     if complaints:
         complaints.append(f"no sound checkpoint is left in {directory}: the trial starts again")
-    return None, {}, complaints
+    return Restored(None, {}, complaints)
+
+
+def read_newest(directory: Path, like: PyTree, of: Identity) -> Restored:
+    """As `restore`, of a trial that is only looked at: nothing is renamed or removed."""
+    complaints: list[str] = []
+    for iteration in reversed(_found(directory)):
+        path = directory / str(iteration)
+        if not (fault := _fault(path)):
+            return Restored(*_read(path, like, of), complaints)
+        complaints.append(f"checkpoint {path} is damaged ({fault})")
+    return Restored(None, {}, complaints)
 
 
 def _aside(path: Path) -> str:
-    """Renames a damaged checkpoint; its new name."""
-    aside = path.with_name(f"damaged-{path.name}")
+    """Renames a damaged checkpoint; its new name, which nothing else has."""
+    names = (f"damaged-{path.name}{more}" for more in ("", *(f"-{n}" for n in range(2, 1000))))
+    aside = next(path.with_name(name) for name in names if not (path.with_name(name)).exists())
     try:
-        shutil.rmtree(aside, ignore_errors=True)
         os.replace(path, aside)
     except OSError as error:
         raise RecordError(f"cannot set {path} aside, which is damaged: {error.strerror}") from error
     return aside.name
 
 
-def _read(path: Path, like: PyTree) -> PyTree:
-    args = jax.tree.map(lambda _: _orbax().RestoreArgs(restore_type=np.ndarray), like)
-    try:
-        arrays = _checkpointer().restore(
-            (path / "state").absolute(),
-            args=_orbax().args.PyTreeRestore(item=like, restore_args=args),
+def _read(path: Path, like: PyTree, of: Identity) -> tuple[PyTree, dict[str, Any]]:
+    """Arrays and progress of a sound one."""
+    owner = files.read_sealed(path / MANIFEST, "")["of"]
+    if differing := of.differences(owner):
+        raise RecordError(
+            f"checkpoint {path} is another trial's: {differing}; put this trial's own back, or move"
+            f" {path.parent} out of the study to train it from the beginning"
         )
+    try:
+        arrays = _read_arrays(path, like)
         jax.tree.map(_check_fits, arrays, like)
-        return arrays
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(
             f"checkpoint {path} is whole, but of other code: its arrays are not those of this"
-            f" trial; go on with that code, or remove {path.parent.parent} to repeat the trial"
+            f" trial; go on with that code, or move {path.parent} out of the study to train it from"
+            " the beginning"
         ) from error
+    return arrays, json.loads((path / PROGRESS).read_text(encoding="utf-8"))
+
+
+def _read_arrays(path: Path, like: PyTree) -> PyTree:
+    args = jax.tree.map(lambda _: _orbax().RestoreArgs(restore_type=np.ndarray), like)
+    with _plain(path) as plain:
+        return _checkpointer().restore(
+            plain / STATE, args=_orbax().args.PyTreeRestore(item=like, restore_args=args)
+        )
 
 
 def _check_fits(array: np.ndarray, like: Any) -> None:
     if array.dtype != like.dtype or (like.size and array.shape != like.shape):  # empty: any
         raise ValueError(f"{array.dtype} {array.shape}, not {like.dtype} {like.shape}")
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[Path]:
+    """The same folder by a path that nobody can take for a pattern or an address."""
+    if _PLAIN.fullmatch(str(path.absolute())):
+        yield path.absolute()
+        return
+    with tempfile.TemporaryDirectory(dir=_plain_folder()) as folder:
+        link = Path(folder) / "checkpoint"
+        link.symlink_to(path.absolute(), target_is_directory=True)
+        yield link
+
+
+def _plain_folder() -> str:
+    chosen = tempfile.gettempdir()
+    return chosen if _PLAIN.fullmatch(chosen) else "/tmp"
 
 
 def _checkpointer() -> Any:
@@ -135,19 +208,28 @@ def _orbax() -> Any:
 
 
 def _found(directory: Path) -> list[int]:
-    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
+    return sorted(int(path.name) for path in _folders(directory, r"\d+"))
+
+
+def _folders(directory: Path, pattern: str) -> list[Path]:
+    """Folders whose whole name fits; links are none of ours."""
+    if not directory.is_dir():
+        return []
+    with os.scandir(directory) as entries:
+        return [
+            directory / entry.name
+            for entry in entries
+            if re.fullmatch(pattern, entry.name, re.ASCII) and entry.is_dir(follow_symlinks=False)
+        ]
 
 
 def _fault(path: Path) -> str:
     """What is wrong with a checkpoint, or an empty string."""
     try:
-        wanted = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        return f"{MANIFEST}: {type(error).__name__}"
-    if not isinstance(wanted, dict):
-        return f"{MANIFEST} is not as written"
-    try:
+        wanted = files.read_sealed(path / MANIFEST, "")["sha256"]
         found = _digests(path)
+    except (RecordError, KeyError):
+        return f"{MANIFEST} is not as written"
     except OSError as error:
         return f"{error.filename} cannot be read: {error.strerror}"
     wrong = sorted(

@@ -14,6 +14,7 @@ import numpy as np
 from src.config.arms import Trial
 from src.data import batches
 from src.records import trial as records
+from src.records.trial import Identity
 from src.training import checkpoints, schedule
 from src.training.evaluation import TOP
 from src.training.program import Program
@@ -52,6 +53,7 @@ class Run:
         trial: Trial,
         images: int,
         directory: Path,
+        of: Identity,
         limits: Limits = (),
         made_by: Mapping[str, str] | None = None,
     ):
@@ -61,13 +63,14 @@ class Run:
             trial: What is trained.
             images: Size of the training set.
             directory: The trial's; metrics.csv and checkpoints are kept here.
+            of: The trial, which its checkpoints name.
             limits: Pairs of a training error and the iterations allowed to reach it; a trial that
                 needs more has lost its race and is censored.
             made_by: What trains it: device, versions, commit. A trial that went on with others
                 names them all in its row.
         """
         settings = trial.arm.settings
-        self.trial, self.settings, self.directory = trial, settings, directory
+        self.trial, self.settings, self.directory, self.of = trial, settings, directory, of
         self.per_epoch = images / settings["batch_size"]
         self.per_point = max(1, int(self.per_epoch / settings["points_per_epoch"]))
         self.limits = limits
@@ -165,7 +168,8 @@ class Run:
         }
         rest["diverged"] = self.diverged
         if progress.rows:  # diverged before the first point: nothing to go on from
-            checkpoints.save(self.directory / "checkpoints", progress.iteration, arrays, rest)
+            folder = self.directory / "checkpoints"
+            checkpoints.save(folder, progress.iteration, arrays, rest, self.of)
         records.write_metrics(self.directory, progress.rows)
 
     def restore(self, state: TrainState) -> tuple[TrainState, list[str]]:
@@ -173,7 +177,9 @@ class Run:
         damaged ones.
         """
         like = {"state": state, "wrong": self.progress.wrong, "loss": self.progress.loss}
-        arrays, rest, complaints = checkpoints.restore(self.directory / "checkpoints", like)
+        arrays, rest, complaints = checkpoints.restore(
+            self.directory / "checkpoints", like, self.of
+        )
         if arrays is None:
             return state, complaints
         self.diverged = rest.pop("diverged")

@@ -16,6 +16,7 @@ from typing import Any
 from src import data
 from src.config.checks import check_config
 from src.records import provenance
+from src.records import study as studies
 from src.records import trial as records
 from src.reports import compose as report
 from src.study import runner
@@ -47,7 +48,7 @@ class Laboratory:
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             runner.run_study(self.config, workdir, self.facts, 1)
-            report.compose(records.read_study(workdir))
+            report.compose(studies.read_study(workdir))
         return said.getvalue()
 
     def run_half(self, workdir: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import MEASURES
-from src.records.trial import StudyRecord
+from src.records.study import StudyRecord
 from src.reports import budget
 from src.reports.figures import canvas
 from src.reports.figures.canvas import DARK, GREY, key, look

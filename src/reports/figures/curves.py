@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from src.analysis.comparison import ArmRecord, Group
-from src.records.trial import StudyRecord
+from src.records.study import StudyRecord
 from src.reports.figures import canvas
 from src.reports.figures.canvas import key, look
 from src.reports.networks import TIMES

@@ -22,7 +22,7 @@ from src.analysis import paper
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group, make_groups, rates_were_chosen
 from src.analysis.times import Ratio
-from src.records.trial import StudyRecord
+from src.records.study import StudyRecord
 from src.reports import budget, networks
 from src.reports.figures import budget as budget_figures
 from src.reports.figures import canvas, curves
