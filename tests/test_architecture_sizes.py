@@ -215,6 +215,7 @@ HIDDEN = {  # layers with an activation behind them
     "lenet5_modern": 4,
     "quick": 3,  # none between its fully connected layers
     "alexnet": 7,
+    "alexnet_2012": 7,
     "vgg11": 10,
     "vgg16": 15,
     "googlenet": 3 + 9 * 6 + 2 * 2,  # with its auxiliary classifiers

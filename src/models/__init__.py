@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from src.models.activations import ACTIVATION_NAMES, get_activation, own_source
-from src.models.alexnet import AlexNet
+from src.models.alexnet import AlexNet, AlexNet2012
 from src.models.four_layer import Conv2Local2, Conv3
 from src.models.googlenet import GoogLeNet
 from src.models.init import INITS
@@ -36,6 +36,7 @@ _MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "lenet5": (LeNet5, {}),
     "lenet5_modern": (LeNet5Modern, {}),
     "alexnet": (AlexNet, {"small": False}),
+    "alexnet_2012": (AlexNet2012, {"small": False}),
     "alexnet_cifar": (AlexNet, {"small": True}),
     "vgg11": (VGG, {"layers": 11, "small": False}),
     "vgg11_cifar": (VGG, {"layers": 11, "small": True}),
@@ -45,7 +46,7 @@ _MODELS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "googlenet_cifar": (GoogLeNet, {"small": True}),
 }
 MODEL_NAMES = tuple(_MODELS)
-_IMAGE_SIZES = {"alexnet": 227, "vgg11": 224, "vgg16": 224, "googlenet": 224}
+_IMAGE_SIZES = {"alexnet": 227, "alexnet_2012": 224, "vgg11": 224, "vgg16": 224, "googlenet": 224}
 _COMMON = ("activation", "scheme", "num_classes", "parent", "name")
 
 

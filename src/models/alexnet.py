@@ -1,8 +1,14 @@
-"""AlexNet (Krizhevsky, Sutskever & Hinton 2012, section 3.5 and Fig. 2), also for small images."""
+"""AlexNet (Krizhevsky, Sutskever & Hinton 2012, section 3.5 and Fig. 2), also for small images.
+
+`AlexNet` is the net of the paper's text; `AlexNet2012` is that net as its program ran it, which
+differs (experiments/networks/README.md has both side by side). Numbers such as 145 are names of
+layer files in the author's program of 2012 (computerhistory/AlexNet-Source-Code, layers/).
+"""
 
 from typing import Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
@@ -16,7 +22,13 @@ from src.models.options import LRN_NAMES, check_choice, check_dropout, scaled
 # Features of conv1 to conv5, by the number of towers. One: Krizhevsky (2014), "One weird trick for
 # parallelizing convolutional neural networks", with its layer file layers-imagenet-1gpu.cfg.
 FEATURES = {2: (96, 256, 384, 384, 256), 1: (64, 192, 384, 256, 256)}
+ONE_GPU = (48, 128, 192, 192, 256)  # section 3.2; layers-145-half.cfg
+NO_CROSSING = (96, 320, 384, 384, 256)  # layers-150.cfg
 REMOVABLE = ("conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+ORDERS = ("norm_pool", "pool_norm", "as_run")
+BORDERS = ("none", "overhang", "padded")
+POOLINGS = ("overlapping", "2x2", "2x2_as_run")
+DROPOUT_SCALES = ("by_init", "testing", "training")
 
 
 class AlexNet(nn.Module):
@@ -26,7 +38,8 @@ class AlexNet(nn.Module):
     the paper's two GPUs: conv2, conv4 and conv5 see the channels of their own tower only.
 
     Images are 227 by 227. The paper says 224, but there a kernel of 11 at a stride of 4 has
-    (224 - 11) / 4 + 1 = 54.25 places; at 227 it has 55, the number that the paper gives.
+    (224 - 11) / 4 + 1 = 54.25 places; at 227 it has 55, the number that the paper gives. Its
+    program rounded up: `border=overhang`.
 
     `small` is a net for 32 by 32 images, which would not last until pool5:
 
@@ -43,9 +56,24 @@ class AlexNet(nn.Module):
         num_classes: Width of fc8.
         small: Whether for 32 by 32 images.
         towers: 2 or 1.
+        one_gpu: The paper's net on one GPU (145-half): one of the towers, conv5 whole.
+        crossing: Whether conv3, fc6 and fc7 see both towers. Without, conv2 has 160 features a
+            tower and fc6 4096, "to keep size" (150).
         lrn: Convention of the response normalization behind conv1 and conv2, or `none`.
-        pooling: `overlapping` (3x3, section 3.4) or `2x2`, both at a stride of 2.
+        lrn_per_tower: Whether channels of the other tower stay out of the sum.
+        within_map: A second normalization behind conv2's, over 5 by 5 places of each map; gone
+            where `lrn` is `none`, as in 148.
+        order: `norm_pool`: activation, normalization, pooling (section 3.5). `pool_norm`: pooling
+            first (CaffeNet). `as_run`: in conv1 normalization, pooling, activation (145).
+        border: What conv1 does where its kernels do not fit: `none` leaves pixels out, `overhang`
+            lets the last kernel hang over the right and lower border, `padded` puts two zeros
+            around the image.
+        pooling: `overlapping` (3x3, section 3.4) or `2x2`, both at a stride of 2. `2x2_as_run`:
+            the last window hanging over, conv2 padded by 1 and conv5 by 0 (147).
+        deep_std: Deviation of the first weights in conv3, conv4 and conv5; 0.03 in 145.
         dropout: Rate behind fc6 and fc7.
+        dropout_scale: When activities are scaled: in `testing` (section 4.2), in `training`
+            (inverted: Caffe, PyTorch), or `by_init`, see `scheme`.
         without: Hidden layers left out, such as `conv3+conv4`; section 7 removes "any of the
             middle layers".
         width: Factor on the features of every hidden layer.
@@ -56,9 +84,17 @@ class AlexNet(nn.Module):
     num_classes: int
     small: bool = False
     towers: int = 2
+    one_gpu: bool = False
+    crossing: bool = True
     lrn: str = "paper"
+    lrn_per_tower: bool = False
+    within_map: bool = False
+    order: str = "norm_pool"
+    border: str = "none"
     pooling: str = "overlapping"
+    deep_std: float = 0.01
     dropout: float = 0.5
+    dropout_scale: str = "by_init"
     without: str = ""
     width: float = 1.0
 
@@ -66,34 +102,57 @@ class AlexNet(nn.Module):
         super().__post_init__()
         check_choice("towers", self.towers, (1, 2))
         check_choice("lrn", self.lrn, LRN_NAMES)
-        check_choice("pooling", self.pooling, ("overlapping", "2x2"))
+        check_choice("order", self.order, ORDERS)
+        check_choice("border", self.border, BORDERS)
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("dropout_scale", self.dropout_scale, DROPOUT_SCALES)
         check_dropout(self.dropout)
         for name in self.without.split("+") if self.without else ():
             check_choice("without", name, REMOVABLE)
+        if self.one_gpu and self.towers != 1:
+            raise ValueError("one_gpu = True is a net of one tower: towers = 1")
+        if not self.crossing and self.towers != 2:
+            raise ValueError("crossing = False keeps two towers apart: towers = 2")
 
     @nn.compact
     def __call__(
         self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        features = [scaled(f, self.width, self.towers) for f in FEATURES[self.towers]]
+        features = [scaled(f, self.width, self.towers) for f in self._features()]
         # DEVIATION: 11x11 at a stride of 4 would leave 6 of 32 pixels; the hidden layers shrink as
         # their input does.
         size, stride, padding = (5, 1, 2) if self.small else (11, 4, 0)
-        hidden = scaled(1024 if self.small else 4096, self.width)
-        towers = self.towers
+        hidden = scaled(1024 if self.small else 4096, self.width, self.towers)
+        towers, joined = self.towers, 1 if self.crossing else 2
+        pad2, pad5 = (1, 0) if self.pooling == "2x2_as_run" else (2, 1)
         # fmt: off
-        x = self._conv(images, "conv1", features[0], size, stride=stride, padding=padding)
-        x = self._pool(self._norm(x, "norm1"), "pool1")      # [B, 55, 55, 96] -> [B, 27, 27, 96]
-        x = self._conv(x, "conv2", features[1], 5, padding=2, groups=towers, bias=1)
-        x = self._pool(self._norm(x, "norm2"), "pool2")      # [B, 27, 27, 256] -> [B, 13, 13, 256]
-        x = self._conv(x, "conv3", features[2], 3, padding=1)                   # [B, 13, 13, 384]
+        x = self._bordered(images, size, stride)
+        x = self._conv(x, "conv1", features[0], size, stride=stride, padding=padding)
+        x = self._norm_and_pool(x, "1")                      # [B, 55, 55, 96] -> [B, 27, 27, 96]
+        x = self._conv(x, "conv2", features[1], 5, padding=pad2, groups=towers, bias=1)
+        x = self._norm_and_pool(x, "2")                      # [B, 27, 27, 256] -> [B, 13, 13, 256]
+        x = self._conv(x, "conv3", features[2], 3, padding=1, groups=joined)    # [B, 13, 13, 384]
         x = self._conv(x, "conv4", features[3], 3, padding=1, groups=towers, bias=1)
-        x = self._conv(x, "conv5", features[4], 3, padding=1, groups=towers, bias=1)
-        x = self._pool(x, "pool5").reshape(x.shape[0], -1)   # [B, 13, 13, 256] -> [B, 9216]
-        x = self._full(x, "fc6", hidden, keys)               # [B, 4096]
+        x = self._conv(x, "conv5", features[4], 3, padding=pad5, groups=towers, bias=1)
+        x = self._pool(x, "pool5")                           # [B, 13, 13, 256] -> [B, 6, 6, 256]
+        x = self._full(x, "fc6", hidden * joined, keys)      # [B, 4096]
         x = self._full(x, "fc7", hidden, keys)               # [B, 4096]
         # fmt: on
+        x = x.reshape(x.shape[0], -1)
         return nn.Dense(self.num_classes, kernel_init=self._kernel("tanh"), name="fc8")(x)
+
+    def _features(self) -> tuple[int, ...]:
+        if self.one_gpu:
+            return ONE_GPU
+        return FEATURES[self.towers] if self.crossing else NO_CROSSING
+
+    def _bordered(self, images: Array, size: int, stride: int) -> Array:
+        if self.border == "padded":
+            return jnp.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        if self.border == "overhang":
+            hanging = [(0, -(pixels - size) % stride) for pixels in images.shape[1:3]]
+            return jnp.pad(images, ((0, 0), *hanging, (0, 0)))
+        return images
 
     def _conv(
         self,
@@ -109,35 +168,79 @@ class AlexNet(nn.Module):
     ) -> Array:
         if name in self.without.split("+"):
             return x
+        std = self.deep_std if name in ("conv3", "conv4", "conv5") else 0.01
         layer = Conv(
             features,
             size,
             stride,
             padding,
             groups,
-            self._kernel(self.activation),
+            self._kernel(self.activation, std),
             self._bias(bias),
             name=name,
         )
-        return get_activation(self.activation)(layer(x))
+        return layer(x) if self._acts_late(name) else self._act(layer(x))
 
     def _full(self, x: Array, name: str, features: int, keys: Array | None) -> Array:
         if name in self.without.split("+"):
             return x
-        kernel_init, bias_init = self._kernel(self.activation), self._bias(1)
-        x = nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init, name=name)(x)
-        drop = Dropout(self.dropout, inverted=self.scheme == "modern", name=f"drop{name[-1]}")
-        return drop(get_activation(self.activation)(x), keys)
+        kernel, bias = self._kernel(self.activation), self._bias(1)
+        if self.crossing:
+            layer: nn.Module = nn.Dense(features, kernel_init=kernel, bias_init=bias, name=name)
+            x = layer(x.reshape(x.shape[0], -1))
+        else:  # a kernel as large as the map: two fully connected layers side by side
+            x = x if x.ndim == 4 else x[:, None, None]
+            layer = Conv(features, x.shape[1], 1, 0, self.towers, kernel, bias, name=name)
+            x = layer(x)
+        inverted = {"testing": False, "training": True}.get(
+            self.dropout_scale, self.scheme == "modern"
+        )
+        return Dropout(self.dropout, inverted=inverted, name=f"drop{name[-1]}")(self._act(x), keys)
 
-    def _norm(self, x: Array, name: str) -> Array:
-        return x if self.lrn == "none" else LocalResponseNorm(self.lrn, name=name)(x)
+    def _norm_and_pool(self, x: Array, number: str) -> Array:
+        """Behind conv1 and conv2; the activation too, where it comes last."""
+        pool = f"pool{number}"
+        if self.order == "pool_norm":
+            return self._norm(self._pool(x, pool), number)
+        x = self._pool(self._norm(x, number), pool)
+        return self._act(x) if self._acts_late(f"conv{number}") else x
+
+    def _norm(self, x: Array, number: str) -> Array:
+        if self.lrn == "none":
+            return x
+        towers = self.towers if self.lrn_per_tower else 1
+        x = LocalResponseNorm(self.lrn, towers=towers, name=f"norm{number}")(x)
+        if self.within_map and number == "2":
+            x = LocalResponseNorm("within", alpha=1e-3, name="within2")(x)
+        return x
 
     def _pool(self, x: Array, name: str) -> Array:
-        overlapping = self.pooling == "overlapping"
-        return MaxPool(3 if overlapping else 2, 2, ceil_mode=overlapping, name=name)(x)
+        window = 3 if self.pooling == "overlapping" else 2
+        return MaxPool(window, 2, ceil_mode=self.pooling != "2x2", name=name)(x)
 
-    def _kernel(self, follows: str) -> nn.initializers.Initializer:
-        return kernel_init(self.scheme, follows, 0.01)
+    def _acts_late(self, name: str) -> bool:
+        """Whether the activation of this layer comes behind its pooling."""
+        return self.order == "as_run" and name == "conv1"
+
+    def _act(self, x: Array) -> Array:
+        return get_activation(self.activation)(x)
+
+    def _kernel(self, follows: str, std: float = 0.01) -> nn.initializers.Initializer:
+        return kernel_init(self.scheme, follows, std)
 
     def _bias(self, value: int) -> nn.initializers.Initializer:
         return nn.initializers.constant(value if self.scheme == "paper" else 0)
+
+
+class AlexNet2012(AlexNet):
+    """The net of the paper's Table 2 as it was run: layers-145.cfg with layer-params-145.cfg.
+
+    224 by 224 pixels, 55 places in conv1, 60,965,224 parameters.
+    """
+
+    lrn: str = "paper_net"
+    lrn_per_tower: bool = True
+    within_map: bool = True
+    order: str = "as_run"
+    border: str = "overhang"
+    deep_std: float = 0.03

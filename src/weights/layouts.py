@@ -48,6 +48,7 @@ class Layout:
     """A published network.
 
     Attributes:
+        name: On the command line.
         title: For reports.
         model: Our network.
         options: Of that network.
@@ -61,6 +62,7 @@ class Layout:
         pool_first: Whether pooling comes before normalization; tells CaffeNet from AlexNet.
     """
 
+    name: str
     title: str
     model: str
     options: Mapping[str, Any]
@@ -83,6 +85,7 @@ class Imported:
     params: PyTree = field(repr=False)
     num_classes: int
     unused: tuple[str, ...]  # tensors of the file that the network has no place for
+    guessed: bool  # whether the file does not tell CaffeNet from AlexNet, and AlexNet was taken
 
     def make_model(self) -> nn.Module:
         """The network that the parameters are of."""
@@ -118,6 +121,7 @@ _SEQUENTIAL = dict(
 
 LAYOUTS = (
     Layout(
+        name="cifar10_full",
         title="cifar10_full of Caffe: the net 18pct of cuda-convnet",
         model="conv3",
         options={"lrn": "within"},
@@ -130,6 +134,7 @@ LAYOUTS = (
         " 70,000)",
     ),
     Layout(
+        name="cifar10_quick",
         title="cifar10_quick of Caffe",
         model="quick",
         options={},
@@ -140,7 +145,61 @@ LAYOUTS = (
         classes="cifar10",
         published="25.09% wrong in one view (the last test of its training log, iteration 5,000)",
     ),
+    Layout(
+        name="caffe_alexnet",
+        title="AlexNet of Caffe (bvlc_alexnet)",
+        model="alexnet",
+        options={"lrn": "caffe", "dropout_scale": "training"},
+        layers=_EIGHT,
+        flattened=(6, 6, 256),
+        names=(CAFFE, ZOO),
+        input=CAFFE_IMAGENET,
+        classes="imagenet",
+        published="42.9% wrong, 19.8% among five, one view (BVLC/caffe: models/bvlc_alexnet)",
+        blue_first=True,
+        pool_first=False,
+    ),
+    Layout(
+        name="caffenet",
+        title="CaffeNet (bvlc_reference_caffenet)",
+        model="alexnet",
+        options={"lrn": "caffe", "order": "pool_norm", "dropout_scale": "training"},
+        layers=_EIGHT,
+        flattened=(6, 6, 256),
+        names=(CAFFE, ZOO),
+        input=CAFFE_IMAGENET,
+        classes="imagenet",
+        published="42.6% wrong, 19.6% among five, one view (BVLC/caffe:"
+        " models/bvlc_reference_caffenet)",
+        blue_first=True,
+        pool_first=True,
+    ),
+    Layout(
+        name="torchvision_alexnet",
+        title="AlexNet of torchvision: one tower, no normalization",
+        model="alexnet",
+        options={"towers": 1, "lrn": "none", "border": "padded", "dropout_scale": "training"},
+        layers=_SEQUENTIAL,
+        flattened=(6, 6, 256),
+        names=(TORCH,),
+        input=TORCH_IMAGENET,
+        classes="imagenet",
+        published="43.478% wrong, 20.934% among five, one view (torchvision's documentation)",
+    ),
 )
+NAMES = tuple(layout.name for layout in LAYOUTS)
+
+
+def find_layout(name: str) -> Layout:
+    """The layout of that name.
+
+    Raises:
+        WeightsError: If there is none.
+    """
+    found = next((layout for layout in LAYOUTS if layout.name == name), None)
+    if found is None:
+        raise WeightsError(f"no layout {name!r}; there are {', '.join(NAMES)}")
+    return found
 
 
 def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
@@ -148,7 +207,7 @@ def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
 
     Args:
         file: As it was read.
-        layout: Of `LAYOUTS`; None: the one whose tensors the file has.
+        layout: None: the one of `LAYOUTS` whose tensors the file has.
 
     Raises:
         WeightsError: If the file is of no known network, naming the first tensor that does not fit
@@ -207,7 +266,8 @@ def _imported(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names)
         params[layer] = {"kernel": np.ascontiguousarray(kernel), "bias": tensors[bias].ravel()}
     used = {name for pair in places.values() for name in pair}
     unused = tuple(name for name in tensors if name not in used)
-    return Imported(file.path, layout, params, params[layer]["bias"].size, unused)
+    guessed = layout.pool_first is False and _pools_first(file.layers) is None
+    return Imported(file.path, layout, params, params[layer]["bias"].size, unused, guessed)
 
 
 def _transposed(kernel: np.ndarray, flattened: tuple[int, int, int] | None) -> np.ndarray:

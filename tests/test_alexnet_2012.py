@@ -1,0 +1,210 @@
+"""AlexNet as it was run, and the paper's other nets: sizes by arithmetic, values by PyTorch.
+
+The numbers of the layer files are those of computerhistory/AlexNet-Source-Code, layers/.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src import models
+from src.models.summary import summarize
+
+
+def make(**options: Any) -> nn.Module:
+    defaults = {"activation": "relu", "init": "paper", "num_classes": 1000}
+    return models.make_model("alexnet_2012", **(defaults | options))
+
+
+def outputs(model: nn.Module, size: int = 224) -> dict[str, tuple[int, ...]]:
+    return {layer.name: layer.output for layer in summarize(model, size)}
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(layer.parameters for layer in summarize(model, 224))
+
+
+def conv(size: int, inputs: int, outputs: int) -> int:
+    return size * size * inputs * outputs + outputs
+
+
+def full(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+# --- Sizes, tower by tower as the layer files count them. ---
+
+
+def test_layers_145():
+    """224 pixels and 55 places: 1 + ceil((224 - 11) / 4), the last kernel hanging over by 3."""
+    assert 1 + math.ceil((224 - 11) / 4) == 55 == 1 + (224 + 3 - 11) / 4
+    tower = conv(11, 3, 48) + conv(5, 48, 128) + conv(3, 256, 192)
+    tower += conv(3, 192, 192) + conv(3, 192, 128) + full(6 * 6 * 256, 2048) + full(4096, 2048)
+    assert 2 * tower + full(4096, 1000) == parameters(make()) == 60_965_224
+    found = outputs(make())
+    assert [found[name] for name in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")] == [
+        (55, 55, 96),
+        (27, 27, 96),
+        (27, 27, 256),
+        (13, 13, 256),
+        (13, 13, 256),
+        (6, 6, 256),
+    ]
+
+
+def test_layers_145_half_is_the_net_on_one_gpu():
+    """Section 3.2: "about the same number of parameters"; conv5 is kept whole."""
+    sizes = conv(11, 3, 48) + conv(5, 48, 128) + conv(3, 128, 192) + conv(3, 192, 192)
+    sizes += conv(3, 192, 256) + full(6 * 6 * 256, 4096) + full(4096, 4096) + full(4096, 1000)
+    assert sizes == parameters(make(towers=1, one_gpu=True)) == 59_798_312
+
+
+def test_layers_150_do_not_cross():
+    tower = conv(11, 3, 48) + conv(5, 48, 160) + conv(3, 160, 192) + conv(3, 192, 192)
+    tower += conv(3, 192, 128) + full(6 * 6 * 128, 4096) + full(4096, 2048)
+    assert 2 * tower + full(4096, 1000) == parameters(make(crossing=False))
+
+
+def test_layers_147_pool_2x2_with_other_paddings():
+    """55 -> 28 -> 26 -> 13 -> 13 -> 11 -> 6: the last windows hang over."""
+    found = outputs(make(pooling="2x2_as_run"))
+    sides = {name: shape[0] for name, shape in found.items() if name[:4] in ("conv", "pool")}
+    assert sides == {
+        **{"conv1": 55, "pool1": 28, "conv2": 26, "pool2": 13},
+        **{"conv3": 13, "conv4": 13, "conv5": 11, "pool5": 6},
+    }
+    assert parameters(make(pooling="2x2_as_run")) == 60_965_224
+
+
+def test_layers_148_have_no_normalization_at_all():
+    assert {"norm1", "norm2", "within2"} <= outputs(make()).keys()
+    assert not {"norm1", "norm2", "within2"} & outputs(make(lrn="none")).keys()
+
+
+def test_it_begins_with_wider_weights_in_conv3_to_conv5():
+    params = jax.jit(make(width=0.25).init)(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
+    for name, layer in params["params"].items():
+        kernel = np.asarray(layer["kernel"])
+        std = 0.03 if name in ("conv3", "conv4", "conv5") else 0.01
+        np.testing.assert_allclose(kernel.std(), std, rtol=5 / math.sqrt(2 * kernel.size))
+        ones = name in ("conv2", "conv4", "conv5", "fc6", "fc7")
+        np.testing.assert_array_equal(layer["bias"], 1.0 if ones else 0.0)
+
+
+# --- Values. ---
+
+
+def in_torch(images: np.ndarray, params: Mapping, *, crossing: bool, pooling: str) -> np.ndarray:
+    """layers-145.cfg line by line: tower a, tower b, and where they are read together."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    w = jax.tree.map(lambda p: torch.tensor(np.asarray(p)), params)
+    as_run = pooling == "2x2_as_run"
+
+    def conv(x, name, tower, **options):
+        """One tower's share of the kernels."""
+        kernel = w[name]["kernel"].permute(3, 2, 0, 1).chunk(2)[tower]
+        return F.conv2d(x, kernel, w[name]["bias"].chunk(2)[tower], **options)
+
+    def cmrnorm(x):  # PyTorch divides alpha by the size, as the program did
+        return F.local_response_norm(x, 5, alpha=1e-4, beta=0.75, k=2.0)
+
+    def rnorm(x):
+        return x / (1 + 1e-3 * F.avg_pool2d(x * x, 5, 1, padding=2)) ** 0.75
+
+    def pool(x):
+        return F.max_pool2d(x, 2 if as_run else 3, 2, ceil_mode=True)
+
+    def fc(xs, name, tower):
+        """A tower's units, of both towers' maps or of its own."""
+        x = torch.cat(xs, dim=1) if crossing else xs[tower]
+        if name == "fc6":
+            x = x.permute(0, 2, 3, 1)
+        kernel = w[name]["kernel"].reshape(-1, w[name]["kernel"].shape[-1]).T.chunk(2)[tower]
+        return torch.relu(F.linear(x.flatten(1), kernel, w[name]["bias"].chunk(2)[tower])) / 2
+
+    x = torch.tensor(images.transpose(0, 3, 1, 2))
+    x = F.pad(x, (0, 3, 0, 3))  # right and below
+    pool1 = [torch.relu(pool(cmrnorm(conv(x, "conv1", t, stride=4)))) for t in (0, 1)]
+    pad2, pad5 = (1, 0) if as_run else (2, 1)
+    conv2 = [torch.relu(conv(pool1[t], "conv2", t, padding=pad2)) for t in (0, 1)]
+    pool2 = [pool(rnorm(cmrnorm(conv2[t]))) for t in (0, 1)]
+    both = torch.cat(pool2, dim=1)
+    seen = [both, both] if crossing else pool2
+    conv3 = [torch.relu(conv(seen[t], "conv3", t, padding=1)) for t in (0, 1)]
+    conv4 = [torch.relu(conv(conv3[t], "conv4", t, padding=1)) for t in (0, 1)]
+    pool3 = [torch.relu(pool(conv(conv4[t], "conv5", t, padding=pad5))) for t in (0, 1)]
+    fc6 = [fc(pool3, "fc6", t) for t in (0, 1)]
+    fc7 = [fc(fc6, "fc7", t) for t in (0, 1)]
+    return F.linear(torch.cat(fc7, dim=1), w["fc8"]["kernel"].T, w["fc8"]["bias"]).numpy()
+
+
+@functools.cache
+def images() -> np.ndarray:
+    return (60 * np.random.default_rng(0).normal(size=(2, 224, 224, 3))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crossing": True, "pooling": "overlapping"},
+        {"crossing": False, "pooling": "overlapping"},
+        {"crossing": True, "pooling": "2x2_as_run"},
+    ],
+)
+def test_pytorch_gives_the_same_logits(options):
+    pytest.importorskip("torch")
+    model = make(width=0.125, num_classes=5, dropout_scale="testing", init="modern", **options)
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))["params"]
+    rng = np.random.default_rng(0)  # no bias is zero
+    params = jax.tree.map(lambda p: p + rng.normal(0, 0.1, p.shape) * (p.ndim == 1), params)
+    params = jax.tree.map(lambda p: p.astype(np.float32), params)
+    expected = in_torch(images(), params, **options)
+    assert np.abs(expected).max() > 0.1
+    ours = jax.jit(model.apply)({"params": params}, images())
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * max(1, scale))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lrn": "paper"},
+        {"lrn": "caffe"},
+        {"lrn_per_tower": False},
+        {"within_map": False},
+        {"order": "norm_pool"},
+        {"order": "pool_norm"},
+        {"dropout_scale": "training"},
+    ],
+)
+def test_each_difference_from_the_text_changes_the_logits(change):
+    made = {"width": 0.125, "num_classes": 5}
+    params = jax.jit(make(**made, init="modern").init)(jax.random.key(0), images())["params"]
+    before, after = (
+        jax.jit(make(**made, **options).apply)({"params": params}, images())
+        for options in ({}, change)
+    )
+    assert np.abs(before - after).max() > 1e-3 * np.abs(before).max()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"one_gpu": True}, "one_gpu = True is a net of one tower: towers = 1"),
+        ({"towers": 1, "crossing": False}, "crossing = False keeps two towers apart: towers = 2"),
+        ({"order": "first"}, "order = 'first' is not one of 'norm_pool', 'pool_norm', 'as_run'"),
+        ({"border": "same"}, "border = 'same' is not one of 'none', 'overhang', 'padded'"),
+        ({"dropout_scale": "both"}, "dropout_scale = 'both' is not one of 'by_init', 'testing'"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
