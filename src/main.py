@@ -72,6 +72,13 @@ def _run(config: dict[str, Any], workdir: Path) -> None:
         stream_size=config["data"]["stream_size"],
     )
     checks.check_data(config, data.image_shape(dataset), data.count(dataset.train))
+    for line in data.remarks(
+        dataset,
+        config["validation_images"],
+        config["train_images"],
+        in_file_order=not config["recipes"][config["recipe"]]["shuffle"],
+    ):
+        print(f"note: {line}", flush=True)
     if dataset.name == "procedural":
         config["data"]["name"] = dataset.name
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}

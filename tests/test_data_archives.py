@@ -90,6 +90,7 @@ def md5(path: Path) -> str:
 
 def original_of(batches: list[Split], **known: str) -> Original:
     facts = {"url": "http://127.0.0.1:9/", "binary_md5": "", "python_md5": ""} | known
+    facts |= {"binary_bytes": 10**7}
     sums = tuple(hashlib.sha1(binary_bytes(batch)).hexdigest() for batch in batches)
     return Original(sizes=(5 * BATCH, BATCH), batch_size=BATCH, batch_sha1=sums, **facts)
 

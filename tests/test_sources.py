@@ -78,7 +78,7 @@ def test_a_stream_trains_as_memory_does_and_goes_on_at_the_same_image(tmp_path, 
 
 def test_sums_are_over_all_training_images_and_over_them_alone(stream, in_memory, monkeypatch):
     monkeypatch.setattr("src.data.sources.DECODED_AT_ONCE", 7)  # 40 is no multiple of it
-    source = Streamed({"train": stream.train.part(0, 40), "test": stream.test})
+    source = Streamed({"train": stream.train.take(slice(0, 40)), "test": stream.test})
     images = in_memory.train.images[:40].astype(np.int64)
     assert source.sums.num_images == 40
     np.testing.assert_array_equal(source.sums.pixels, images.sum(axis=0))

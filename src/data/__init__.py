@@ -1,19 +1,37 @@
 """Arrays in: the data set of a study, by name."""
 
-import difflib
-import functools
 import textwrap
 from pathlib import Path
 from typing import Literal
 
-from src.data import procedural, tfds_folder
+from src.data import own, procedural, tfds_folder
 from src.data.cache import cached
-from src.data.cifar10.load import load_cifar10
-from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, say
-from src.data.splits import count, image_shape
-from src.data.stream import Stream, open_stream
+from src.data.cifar10.load import load_cifar10, stream_cifar10
+from src.data.dataset import (
+    DataError,
+    Dataset,
+    Split,
+    check_dataset,
+    digest,
+    make_dataset,
+    say,
+)
+from src.data.describe import Description
+from src.data.splits import count, image_shape, remarks
+from src.data.stream import Stream, look_through, read_whole
 
-__all__ = ["DataError", "Dataset", "Split", "Stream", "count", "digest", "image_shape", "load"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Split",
+    "Stream",
+    "count",
+    "digest",
+    "image_shape",
+    "load",
+    "make_dataset",
+    "remarks",
+]
 
 NOTICE_WIDTH = 78
 
@@ -28,7 +46,9 @@ def load(
     """The data set `name`, checked.
 
     Args:
-        name: "cifar10", "procedural", or a data set prepared by TFDS as ArrayRecord in `data_dir`.
+        name: "cifar10", "procedural", a data set prepared by TFDS as ArrayRecord in `data_dir` with
+            or without a version (`cifar100:3.0.2`), or a function of a config file that returns
+            one (`configs.mine.load`).
         data_dir: TFDS data directory; "" means $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         fallback: "procedural": where `name` cannot be had, say so and use the built-in data set.
         stream_size: Side of images that stay on disk until they are needed; 0: read all of them.
@@ -41,8 +61,10 @@ def load(
     """
     if name == "procedural":
         return _procedural()
+    if own.is_own(name):
+        return own.load_own(name)
     try:
-        return _load(name, tfds_folder.default_data_dir(data_dir), stream_size)
+        return _load(tfds_folder.parse_name(name), data_dir, stream_size)
     except DataError as error:
         if fallback != "procedural":
             raise
@@ -50,32 +72,27 @@ def load(
         return _procedural()
 
 
-def _load(name: str, data_dir: Path, stream_size: int) -> Dataset | Stream:
-    if name == "cifar10" and not stream_size:
-        return load_cifar10(data_dir)
-    folder = tfds_folder.find_prepared(name, data_dir)
-    if folder is None:
-        names = ["cifar10", "procedural", *tfds_folder.prepared_names(data_dir)]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        have = ", ".join(sorted(set(names)))
-        raise DataError(
-            f"no data set {name!r} is prepared in {data_dir}; nearest: {near!r} (there are: {have})"
-        )
+def _load(name: tfds_folder.Name, data_dir: str, stream_size: int) -> Dataset | Stream:
+    folder = tfds_folder.default_data_dir(data_dir)
+    if name.base == "cifar10" and stream_size:
+        return stream_cifar10(folder, stream_size, version=name.version)
+    if name.base == "cifar10":
+        return load_cifar10(folder, version=name.version)
+    found = tfds_folder.find_prepared(name, folder)
+    if found is None:
+        raise tfds_folder.not_found(name, folder)
+    recorded = name.base if name.version is None else f"{name.base}:{name.version}"
     if stream_size:
-        return open_stream(name, folder, stream_size)
-    return cached(tfds_folder.files(folder), functools.partial(_prepared, name, folder))
+        return look_through(recorded, found, stream_size).stream
+    return cached(found.files, lambda: _whole(recorded, found))._replace(name=recorded)
+
+
+def _whole(name: str, found: Description) -> Dataset:
+    return check_dataset(read_whole(look_through(name, found, 0).stream), str(found.folder))
 
 
 def _procedural() -> Dataset:
     return cached([Path(procedural.__file__)], procedural.make_procedural)
-
-
-def _prepared(name: str, folder: Path) -> Dataset:
-    say(f"{name}: reading {folder}")
-    train, test, names, _ = tfds_folder.read_prepared(folder)
-    num_classes = len(names) or int(max(train.labels.max(), test.labels.max())) + 1
-    dataset = Dataset(name, train, test, num_classes, names, digest(train, test))
-    return check_dataset(dataset, str(folder))
 
 
 def _notice(name: str, error: DataError) -> None:

@@ -1,103 +1,131 @@
-"""Decoded arrays kept between runs: a second start reads them instead of decoding again.
+"""What is learnt of data sets, kept between runs: a second start need not decode them again.
 
-The cache is never needed and never trusted: it is bound to path, size and time of the files it was
-decoded from, its digest is checked on every read, and where it is damaged or cannot be written the
-images are decoded again.
+The cache is never needed and never trusted: it is bound to the files that it was made from, its
+checksum is compared on every read, and where it is damaged or cannot be written, the work is done
+again.
 """
 
 import hashlib
+import io
 import json
-import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.data.dataset import DataError, Dataset, Split, digest, say
+from src.data.dataset import DataError, Dataset, Split, say
+from src.paths import cache_folder
+from src.records.files import RecordError, write_atomic
 
-FORMAT = 1  # raise it when the same files come to be read differently
-ABANDONED_SECONDS = 600
+FORMAT = 2  # raise it when the same files come to be read differently
+
+
+class Kept(NamedTuple):
+    """What can be kept: a head that JSON can hold, and arrays."""
+
+    head: dict[str, Any]
+    arrays: list[np.ndarray]
 
 
 def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
     """What `read` returns, from the cache when `sources` have not changed since.
 
-    Args:
-        sources: The files that `read` reads, without which the result could not be the same.
-        read: Decodes them.
-
     Raises:
         DataError: If a source is missing, or from `read`.
     """
-    path, stamp = _path(sources), [FORMAT, *(_stamp(source) for source in sources)]
+
+    def work() -> Kept:
+        name, train, test, num_classes, label_names, digest = read()
+        head = {"name": name, "num_classes": num_classes, "names": label_names, "digest": digest}
+        return Kept(head, [*train, *test])
+
+    head, arrays = kept("images", sources, work)
+    train, test = Split(*arrays[:2]), Split(*arrays[2:])
+    names = tuple(head["names"])
+    return Dataset(head["name"], train, test, head["num_classes"], names, head["digest"])
+
+
+def kept(kind: str, sources: Sequence[Path | str], work: Callable[[], Kept]) -> Kept:
+    """What `work` returns, from the cache when `sources` have not changed since.
+
+    Args:
+        kind: What is kept of these sources.
+        sources: Files whose change would change the result, or words that decide it.
+        work: Does it.
+
+    Raises:
+        DataError: If a source is missing, or from `work`.
+    """
+    folder = cache_folder()
+    stamp = [FORMAT, kind, *(_stamp(source) for source in sources)]
+    if folder is None:
+        return work()
+    names = [str(source.resolve() if isinstance(source, Path) else source) for source in sources]
+    path = folder / "data" / f"{kind}-{sha256(names)[:16]}"
     try:
         return _read(path, stamp)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         if str(error) != "stale":
-            say(f"{path} is damaged or of another version and will be replaced; decoding again")
-    dataset = read()
-    _write(path, stamp, dataset)
-    return dataset
+            say(f"{path} is damaged or of another version and will be replaced")
+    result = work()
+    _write(path, stamp, result)
+    return result
 
 
-def _stamp(source: Path) -> list[str | int]:
+def sha256(content: Any) -> str:
+    """Of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _stamp(source: Path | str) -> Any:
+    """What tells a file from one that takes its place: no copy keeps the time of its change."""
+    if isinstance(source, str):
+        return source
     try:
         status = source.stat()
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror}") from error
-    return [str(source.resolve()), status.st_size, status.st_mtime_ns]
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    return [str(source.resolve()), status.st_size, status.st_ino, *times]
 
 
-def _path(sources: Sequence[Path]) -> Path:
-    """One file per set of sources, so that a changed source replaces its old cache."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    names = "\n".join(str(source.resolve()) for source in sources)
-    return root / "alexnet-claims" / "data" / (hashlib.sha256(names.encode()).hexdigest()[:16])
-
-
-def _read(path: Path, stamp: list) -> Dataset:
-    """One line of JSON, then four arrays.
+def _read(path: Path, stamp: list[Any]) -> Kept:
+    """A line of JSON with the checksum of the line after it and of the arrays that follow.
 
     Raises:
         ValueError: With "stale" if the sources have changed, with anything else if it is damaged.
     """
     with open(path, "rb") as file:
-        head = json.loads(file.readline())
+        checksum, line = file.readline().strip().decode(), file.readline()
+        head = json.loads(line)
         if head["stamp"] != stamp:
             raise ValueError("stale")
-        arrays = [np.load(file, allow_pickle=False) for _ in range(4)]
-    train, test = Split(*arrays[:2]), Split(*arrays[2:])
-    if digest(train, test) != head["digest"]:
-        raise ValueError("digest differs")
-    names = tuple(head["label_names"])
-    return Dataset(head["name"], train, test, head["num_classes"], names, head["digest"])
+        arrays = [np.load(file, allow_pickle=False) for _ in range(head["arrays"])]
+    if _checksum(line, arrays) != checksum:
+        raise ValueError("checksum differs")
+    return Kept(head["head"], arrays)
 
 
-def _write(path: Path, stamp: list, dataset: Dataset) -> None:
+def _write(path: Path, stamp: list[Any], result: Kept) -> None:
     """Whole or not at all; a full disk or a read-only home only costs time at the next start."""
-    head = {"stamp": stamp, "name": dataset.name, "num_classes": dataset.num_classes}
-    head |= {"label_names": dataset.label_names, "digest": dataset.digest}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    head = {"stamp": stamp, "head": result.head, "arrays": len(result.arrays)}
+    line = json.dumps(head).encode() + b"\n"
+    content = io.BytesIO()
+    content.write(_checksum(line, result.arrays).encode() + b"\n" + line)
+    for array in result.arrays:
+        np.save(content, array)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path.parent)
-        try:
-            with open(partial, "wb") as file:
-                file.write(json.dumps(head).encode() + b"\n")
-                for array in (*dataset.train, *dataset.test):
-                    np.save(file, array)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        say(f"decoded images are not kept for the next start ({error.strerror or error}): {path}")
+        write_atomic(path, content.getvalue())
+    except RecordError as error:
+        say(f"what was read is not kept for the next start: {error}")
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """What a killed process left half written."""
-    for partial in folder.glob("*.tmp"):
-        if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
-            partial.unlink(missing_ok=True)
+def _checksum(line: bytes, arrays: Sequence[np.ndarray]) -> str:
+    sums = hashlib.sha256(line)
+    for array in arrays:
+        sums.update(f"{array.dtype.str} {array.shape}".encode())
+        sums.update(np.ascontiguousarray(array).data)
+    return sums.hexdigest()

@@ -1,7 +1,10 @@
 """What a data set is in memory, and what is refused before anything is trained on it."""
 
 import hashlib
+import json
+import multiprocessing
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +33,7 @@ class Dataset(NamedTuple):
 
     Attributes:
         name: What records say: "cifar10", "cifar10-jpeg", "procedural", "cifar100", ...
-        digest: SHA-256 over both splits, see `digest`.
+        digest: SHA-256 over both splits and the names, see `digest`.
     """
 
     name: str
@@ -41,13 +44,25 @@ class Dataset(NamedTuple):
     digest: str
 
 
-def digest(train: Split, test: Split) -> str:
-    """SHA-256 over images and labels of both splits, in order; labels as little-endian int32."""
+def digest(train: Split, test: Split, label_names: Sequence[str] = ()) -> str:
+    """SHA-256 over images and labels of both splits, in order, and the names of the classes.
+
+    Labels count as little-endian int32, names as a list in JSON.
+    """
     sums = hashlib.sha256()
     for split in (train, test):
         sums.update(np.ascontiguousarray(split.images).data)
         sums.update(split.labels.astype("<i4").data)
+    sums.update(json.dumps(list(label_names)).encode())
     return sums.hexdigest()
+
+
+def make_dataset(
+    name: str, train: Split, test: Split, num_classes: int, label_names: Sequence[str] = ()
+) -> Dataset:
+    """A data set with its digest; see `check_dataset` for what it must be."""
+    names = tuple(label_names)
+    return Dataset(name, train, test, num_classes, names, digest(train, test, names))
 
 
 def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None = None) -> Dataset:
@@ -71,8 +86,12 @@ def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None =
 
 
 def say(line: str, end: str = "\n") -> None:
-    """A word about the data to the person at the terminal."""
-    print(line, end=end, file=sys.stderr, flush=True)
+    """A word about the data to the person at the terminal.
+
+    The workers of a study say nothing: they read what its own process has read before them.
+    """
+    if multiprocessing.parent_process() is None:
+        print(line, end=end, file=sys.stderr, flush=True)
 
 
 def _check_split(split: Split, name: str, num_classes: int, source: str, size: int | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from src import environment
-from src.data import Split, batches
+from src.data import Split, batches, cache
 from src.data.loader import read_batches
 from src.data.scaling import ImageSums, in_chunks, sum_images
 from src.data.stream import Rows
@@ -68,16 +68,24 @@ class Streamed:
         """Nothing is decoded yet."""
         self.splits = splits
         self.sizes = {name: len(split) for name, split in splits.items()}
-        self.shape = (splits["train"].size, splits["train"].size, 3)
+        train = splits["train"]
+        self.shape = (train.size, train.size, train.channels)
 
     @functools.cached_property
     def sums(self) -> ImageSums:
-        """Over the training images, all of which are decoded for it once."""
+        """Over the training images, all of which are decoded for it, once: the sums are kept."""
+        train = self.splits["train"]
+        identity = [train.digest, cache.sha256(train.records.tolist())]
+        head, arrays = cache.kept("sums", identity, self._sum)
+        return ImageSums(head["num_images"], *arrays)
+
+    def _sum(self) -> cache.Kept:
         rows = batches.evaluation_rows(self.sizes["train"], DECODED_AT_ONCE)
         chunks = _read(self.splits["train"], lambda number: rows[number], 0, len(rows))
-        return sum_images(
+        num_images, *arrays = sum_images(
             np.asarray(chunk.images[0])[np.asarray(chunk.labels[0]) >= 0] for chunk in chunks
         )
+        return cache.Kept({"num_images": num_images}, arrays)
 
     def images(self, split: str, shift: np.ndarray, scale: np.ndarray) -> Images:
         """Nothing but the scaling lies on the devices."""

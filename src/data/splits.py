@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from src.data.dataset import Dataset, Split
+import numpy as np
+from jaxtyping import Int
+
+from src.data.dataset import DataError, Dataset, Split
 from src.data.stream import Rows, Stream
 
 AnySplit = Split | Rows
@@ -11,33 +14,111 @@ AnySplit = Split | Rows
 def image_shape(dataset: Dataset | Stream) -> tuple[int, int, int]:
     """Height, width and channels of its images."""
     if isinstance(dataset, Stream):
-        return dataset.train.size, dataset.train.size, 3
+        return dataset.train.size, dataset.train.size, dataset.train.channels
     return dataset.train.images.shape[1:]
 
 
 def count(split: AnySplit) -> int:
     """Number of images."""
-    return len(split) if isinstance(split, Rows) else len(split.labels)
+    return len(split.labels)
 
 
 def make_splits(
-    dataset: Dataset | Stream, validation_images: int, train_images: int = 0
+    dataset: Dataset | Stream,
+    validation_images: int,
+    train_images: int = 0,
+    *,
+    balanced: bool = False,
 ) -> dict[str, Any]:
-    """Splits by name; validation is the end of the training set, and is no longer trained on.
+    """Splits by name; validation images are no longer trained on.
 
-    Of the rest the first `train_images` are trained on, or all where it is 0.
+    Validation is the end of the training set, and of the rest the first `train_images` are trained
+    on, or all where it is 0. In the order of CIFAR-10's files, the last 10,000 are its fifth file,
+    which users of cuda-convnet watched.
 
-    In the order of CIFAR-10's files, the last 10,000 are its fifth file, which users of
-    cuda-convnet watched. TFDS shuffles the sets that it prepares.
+    Of a training set whose images are sorted by class, and of any where `balanced` says so, both
+    are the last and the first of *each* class instead, as many of one as of another.
+
+    Raises:
+        DataError: If there are fewer images than are asked for.
     """
-    kept = count(dataset.train) - validation_images
-    splits = {"train": _cut(dataset.train, 0, train_images or kept), "test": dataset.test}
+    labels, total = dataset.train.labels, count(dataset.train)
+    if validation_images + train_images > total or validation_images >= total:
+        raise DataError(
+            f"{dataset.name} has {total} training images: config.validation_images ="
+            f" {validation_images} and config.train_images = {train_images} are more"
+        )
+    rows, kept = np.arange(total), total - validation_images
+    by_class = balanced or is_grouped(labels)
+    splits: dict[str, Any] = {"test": dataset.test}
     if validation_images:
-        splits["validation"] = _cut(dataset.train, kept, kept + validation_images)
-    return splits
+        chosen = rows[kept:]
+        if by_class:
+            chosen = np.sort(total - 1 - first_of_each(labels[::-1], validation_images))
+        splits["validation"] = take(dataset.train, chosen)
+        rows = np.delete(rows, chosen)
+    if train_images:
+        rows = rows[first_of_each(labels[rows], train_images) if by_class else slice(train_images)]
+    return {"train": take(dataset.train, rows), **splits}
 
 
-def _cut(split: AnySplit, start: int, stop: int) -> AnySplit:
+def is_grouped(labels: Int[np.ndarray, " images"]) -> bool:
+    """Whether images of a class stand together: neighbours differ half as often as by chance."""
+    shares = np.bincount(labels) / len(labels)
+    by_chance = (1 - np.sum(shares**2)) * (len(labels) - 1)
+    return bool(np.sum(labels[1:] != labels[:-1]) < by_chance / 2)
+
+
+def first_of_each(labels: Int[np.ndarray, " images"], number: int) -> Int[np.ndarray, " chosen"]:
+    """Rows of the first images of each class, `number` in all, in the order of the file.
+
+    Each class has as many as any other, or all that it has; a rest goes to those of which the next
+    image comes first.
+    """
+    order = np.argsort(labels, kind="stable")  # class by class
+    starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])[labels[order]]
+    ranks = np.empty(len(labels), np.int64)  # of an image among those of its class
+    ranks[order] = np.arange(len(labels)) - starts
+    return np.sort(np.lexsort((np.arange(len(labels)), ranks))[:number])
+
+
+def take(split: AnySplit, rows: Int[np.ndarray, " chosen"]) -> AnySplit:
+    """Some images of a split, in the order of `rows`."""
+    cut = slice(rows[0], rows[-1] + 1) if _consecutive(rows) else rows
     if isinstance(split, Rows):
-        return split.part(start, stop)
-    return Split(split.images[start:stop], split.labels[start:stop])
+        return split.take(cut)
+    return Split(split.images[cut], split.labels[cut])
+
+
+def remarks(
+    dataset: Dataset | Stream, validation_images: int, train_images: int, *, in_file_order: bool
+) -> list[str]:
+    """What a person should know of the images before they are trained on, a line each.
+
+    Args:
+        dataset: Of which `make_splits` takes the other two.
+        validation_images: See there.
+        train_images: See there.
+        in_file_order: Whether they are trained on in the order of the file.
+    """
+    labels, lines = dataset.train.labels, []
+    if is_grouped(labels) and in_file_order:
+        lines.append(
+            f"{dataset.name}: its training images are sorted by class, and the recipe keeps their"
+            " order: it trains on one class after the other; let its order be 'permuted' or"
+            " 'shuffled'"
+        )
+    trained = make_splits(dataset, validation_images, train_images)["train"].labels
+    missing = np.setdiff1d(labels, trained)
+    if len(missing):
+        names = [dataset.label_names[n] if dataset.label_names else str(n) for n in missing[:10]]
+        lines.append(
+            f"{dataset.name}: of its {len(np.unique(labels))} classes, {len(missing)} have no image"
+            f" among the {len(trained)} that are trained on: {', '.join(names)}"
+            f"{', ...' if len(missing) > 10 else ''}"
+        )
+    return lines
+
+
+def _consecutive(rows: Int[np.ndarray, " chosen"]) -> bool:
+    return len(rows) > 0 and bool(np.all(np.diff(rows) == 1))

@@ -1,73 +1,112 @@
-"""Data sets too large for memory: images of any size, decoded row by row as they are asked for.
+"""Images of a prepared data set, decoded row by row as they are asked for.
 
-Each image is brought to one size as in the paper (section 2): the shorter side to 256 pixels, then
-the central 256 x 256 cut out.
+A data set that fits into memory is asked for all of them at once; one that does not, or whose
+images are of many sizes, for a batch at a time, each image brought to one size.
 """
 
-import functools
-import hashlib
-import io
-import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
-from src.data import tfds_folder
-from src.data.dataset import DataError, Split
+from src.data import cache
+from src.data.dataset import DataError, Dataset, Split, make_dataset, say
+from src.data.describe import Description, SplitFiles, describe
+from src.data.images import decode
+from src.data.records import Records, Survey, survey
 
-TEST_SPLITS = ("validation", "test")  # the first there is; ImageNet's "test" has no labels
+FEW_A_CLASS = 2  # fewer images a class than this, and the label is no class
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Consecutive images of a split on disk. It can be sent to a process, which opens the files."""
+    """Images of a split on disk. It can be sent to a process, which opens the files itself.
 
-    folder: Path
-    split: str
-    size: int  # side of the decoded images, pixels
-    num_classes: int
-    start: int
-    stop: int
+    Attributes:
+        files: Where the records are.
+        records: Number of each row's record.
+        labels: Class of each row.
+        size: Side of the decoded images in pixels; 0: as they are.
+        channels: Of the decoded images, 1 or 3.
+        digest: Of the data set.
+    """
+
+    files: SplitFiles
+    records: Int[np.ndarray, " rows"]
+    labels: Int[np.ndarray, " rows"]
+    size: int
+    channels: int
+    digest: str
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return len(self.records)
 
-    def part(self, start: int, stop: int) -> "Rows":
+    def take(self, rows: slice | Int[np.ndarray, " chosen"]) -> "Rows":
         """Some of these rows."""
-        return replace(self, start=self.start + start, stop=self.start + stop)
+        return replace(self, records=self.records[rows], labels=self.labels[rows])
 
     def load(self, rows: Int[np.ndarray, " rows"]) -> Split:
         """Decodes images; a row of -1, which fills up a batch, gives a black one of label -1.
 
         Raises:
-            DataError: If one cannot be decoded, or its label is out of range.
+            DataError: If one cannot be decoded, or all are to be whole and differ in size.
         """
-        images = np.zeros((len(rows), self.size, self.size, 3), np.uint8)
+        present = np.flatnonzero(rows >= 0)
         labels = np.full(len(rows), -1, np.int32)
-        source, image_key, label_key = _open(self.folder, self.split)
-        for place in np.flatnonzero(rows >= 0):
-            row = self.start + int(rows[place])
-            where = f"{self.folder}, split {self.split}, record {row}"
-            try:
-                record = source[row]
-                images[place] = decode(record[image_key], self.size)
-            except Exception as error:  # whatever ArrayRecord or Pillow make of damaged files
-                raise DataError(f"{where} cannot be decoded ({error})") from error
-            labels[place] = record[label_key]
-            if not 0 <= labels[place] < self.num_classes:
-                raise DataError(f"{where} has label {labels[place]} of {self.num_classes} classes")
+        labels[present] = self.labels[rows[present]]
+        images = None
+        for place, image in zip(present, self._images(rows[present]), strict=True):
+            if images is None:
+                self._check_memory(len(rows) * image.size)
+                images = np.zeros((len(rows), *image.shape), np.uint8)
+            if image.shape != images.shape[1:]:
+                sizes = f"{_size(image.shape)}, others are {_size(images.shape[1:])}"
+                number = int(self.records[rows[place]])
+                raise DataError(f"{self.files.source}, record {number} is {sizes}; {REMEDY}")
+            images[place] = image
+        if images is None:
+            images = np.zeros((len(rows), self.size, self.size, self.channels), np.uint8)
         return Split(images, labels)
+
+    def _images(self, rows: Int[np.ndarray, " present"]) -> Iterator[np.ndarray]:
+        records, numbers = Records(self.files), self.records[rows].tolist()
+        payloads = records.payloads(numbers)
+        for number, payload in zip(numbers, payloads, strict=True):
+            content = records.parse(number, payload).image
+            try:
+                yield decode(content, self.size, self.channels)
+            except Exception as error:  # whatever Pillow makes of damaged files
+                reason = " ".join(f"{error}".split())[:200]
+                raise DataError(
+                    f"{self.files.source}, record {number} cannot be decoded ({reason});"
+                    " prepare the data set again, or without this image"
+                ) from error
+
+    def _check_memory(self, need: int) -> None:
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if need > have:
+            raise DataError(
+                f"{self.files.source}: its images take {need / 1e9:.0f} GB, and this machine has"
+                f" {have / 1e9:.0f} GB of memory; {REMEDY}"
+            )
+
+
+REMEDY = (
+    "set config.data.stream_size to the side, in pixels, that all are to be brought to, and they"
+    " are read from the disk as they are needed"
+)
 
 
 class Stream(NamedTuple):
     """A data set that stays on disk; otherwise as `Dataset`.
 
     Attributes:
-        digest: SHA-256 of what describes it: image size, TFDS' descriptions, names and lengths of
-            the record files. Their content, hundreds of gigabytes, is not read for it.
+        digest: SHA-256 over all records of both splits, as they are encoded, their order, the names
+            of the classes, and the size that the images are brought to.
     """
 
     name: str
@@ -78,78 +117,107 @@ class Stream(NamedTuple):
     digest: str
 
 
+class Surveyed(NamedTuple):
+    """A prepared data set of which every record has been looked at.
+
+    Attributes:
+        stream: Its images, as they are to be decoded.
+        lossy: Whether any is stored as JPEG.
+    """
+
+    stream: Stream
+    lossy: bool
+
+
 def open_stream(name: str, folder: Path, size: int) -> Stream:
-    """The prepared data set in `folder`.
+    """The data set prepared in the folder of a version, its images still on disk; see below."""
+    return look_through(name, describe(folder), size).stream
+
+
+def look_through(name: str, found: Description, size: int) -> Surveyed:
+    """The data set that was found, its images still on disk.
+
+    The first time every record is read, for its label and for the digest; what was learnt is kept.
 
     Args:
         name: For the records.
-        folder: Of a version, with TFDS' dataset_info.json.
-        size: Side of the decoded images, pixels.
+        found: From `describe`.
+        size: Side of the decoded images in pixels; 0: as they are.
 
     Raises:
-        DataError: If it has no image, no label, no training or no labelled test split.
+        DataError: If a record cannot be read, or labels are no classes.
     """
-    tfds_folder.check_format(folder)
-    info = _builder(folder).info
-    image_key, label_key = _keys(folder)
-    if not {image_key, label_key} <= set(info.features):
-        found = ", ".join(info.features)
-        raise DataError(f"{folder} has no features 'image' and 'label', but {found}")
-    test = next((split for split in TEST_SPLITS if split in info.splits), None)
-    if "train" not in info.splits or test is None:
-        raise DataError(f"{folder} has splits {', '.join(info.splits)}; train and test are needed")
-    classes = info.features[label_key].num_classes
+    train, test = _surveys(found)
+    num_classes, names, labels = _number_classes(found, train.labels, test.labels)
+    identity = [size, found.shape[2], names, train.digest, test.digest]
+    digest = cache.sha256(identity)
     splits = [
-        Rows(folder, split, size, classes, 0, info.splits[split].num_examples)
-        for split in ("train", test)
+        Rows(files, tally.order, numbered[tally.order], size, found.shape[2], digest)
+        for files, tally, numbered in zip(
+            (found.train, found.test), (train, test), labels, strict=True
+        )
     ]
-    names = tuple(info.features[label_key].names or ())
-    return Stream(name, splits[0], splits[1], classes, names, _digest(folder, size))
+    stream = Stream(name, splits[0], splits[1], num_classes, names, digest)
+    return Surveyed(stream, train.lossy or test.lossy)
 
 
-def decode(content: bytes, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The central square of an image, `size` pixels wide.
+def read_whole(stream: Stream) -> Dataset:
+    """All images of a data set in memory.
 
-    A JPEG that is at least twice too large is decoded at a half, a quarter or an eighth of its
-    size, which costs a fraction; the rest is done by a bilinear filter over all pixels concerned.
+    Raises:
+        DataError: If they differ in size, do not fit, or one cannot be decoded.
     """
-    from PIL import Image  # noqa: PLC0415
-
-    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-        image.draft("RGB", (size, size))
-        side = min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
-        square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box)
-        return np.asarray(square)
+    say(f"{stream.name}: reading {stream.train.files.source.rpartition(',')[0]}")
+    train, test = (rows.load(np.arange(len(rows))) for rows in (stream.train, stream.test))
+    if train.images.shape[1:] != test.images.shape[1:]:
+        shapes = f"{_size(train.images.shape[1:])}, and {_size(test.images.shape[1:])} for testing"
+        raise DataError(f"{stream.train.files.source} has images of {shapes}; {REMEDY}")
+    return make_dataset(stream.name, train, test, stream.num_classes, stream.label_names)
 
 
-def _digest(folder: Path, size: int) -> str:
-    described = [
-        (path.name, path.read_text() if path.suffix == ".json" else path.stat().st_size)
-        for path in tfds_folder.files(folder)
-    ]
-    return hashlib.sha256(json.dumps([size, described]).encode()).hexdigest()
+def _surveys(found: Description) -> tuple[Survey, Survey]:
+    def look() -> cache.Kept:
+        surveys = [survey(split) for split in (found.train, found.test)]
+        head = {"lossy": [each.lossy for each in surveys], "digests": [e.digest for e in surveys]}
+        return cache.Kept(head, [array for each in surveys for array in (each.labels, each.order)])
+
+    (head, arrays) = cache.kept("survey", found.files, look)
+    lossy, digests = head["lossy"], head["digests"]
+    return (
+        Survey(arrays[0], arrays[1], lossy[0], digests[0]),
+        Survey(arrays[2], arrays[3], lossy[1], digests[1]),
+    )
 
 
-@functools.cache
-def _builder(folder: Path) -> Any:
-    import tensorflow_datasets as tfds  # noqa: PLC0415
+def _number_classes(
+    found: Description, train: np.ndarray, test: np.ndarray
+) -> tuple[int, tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
+    """Number of classes, their names, and the labels of both splits from 0.
 
-    return tfds.builder_from_directory(folder)
+    Where the folder lists no classes, the numbers that occur in training are the classes, in their
+    order; numbers that are not 0, 1, 2 ... are the names of theirs.
+    """
+    ids = np.arange(found.num_classes) if found.num_classes else np.unique(train)
+    if not found.num_classes and len(train) < FEW_A_CLASS * len(ids):
+        raise DataError(
+            f"{found.train.source}: feature {found.train.label_key!r} has {len(ids)} values in"
+            f" {len(train)} images: it is no class; prepare the data set with a ClassLabel"
+        )
+    numbered = []
+    for files, labels in ((found.train, train), (found.test, test)):
+        places = np.searchsorted(ids, labels).clip(max=len(ids) - 1)
+        (strange,) = np.nonzero(ids[places] != labels)
+        if len(strange):
+            known = f"{found.num_classes} classes" if found.num_classes else "training images"
+            raise DataError(
+                f"{files.source}, record {strange[0]} has label {labels[strange[0]]}, which is not"
+                f" among those of the {known}"
+            )
+        numbered.append(places.astype(np.int32))
+    counted = np.array_equal(ids, np.arange(len(ids)))
+    names = found.label_names if counted else tuple(str(number) for number in ids)
+    return len(ids), names, (numbered[0], numbered[1])
 
 
-def _keys(folder: Path) -> tuple[str, str]:
-    keys = _builder(folder).info.supervised_keys or ("image", "label")
-    return str(keys[0]), str(keys[1])
-
-
-@functools.cache
-def _open(folder: Path, split: str) -> tuple[Any, str, str]:
-    """A split's data source, its images left encoded; one for each process."""
-    import tensorflow_datasets as tfds  # noqa: PLC0415
-
-    image_key, label_key = _keys(folder)
-    skip = {image_key: tfds.decode.SkipDecoding()}
-    source = _builder(folder).as_data_source(split, decoders=skip)
-    return source, image_key, label_key
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape[:2]))

@@ -1,11 +1,9 @@
 """Writes data sets as TFDS prepares them, without TensorFlow: encoded images in ArrayRecord files.
 
-The folder is what `tfds.builder_from_directory(folder).as_data_source()` reads. That of CIFAR-10
-holds `original.json` besides, the digest of the verified arrays it was made from.
+The folder is what `tfds.builder_from_directory(folder).as_data_source()` reads.
 """
 
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.data.cifar10.facts import CLASSES
-from src.data.dataset import DataError, Split, digest, say
+from src.data.dataset import DataError, Split, say
+from src.data.workplace import put, workplace
 
 NAME, VERSION = "cifar10", "3.0.2"  # whose features and ids these are
-SEAL = "original.json"
 
 
 class Description(NamedTuple):
@@ -58,20 +56,31 @@ def write_prepared(folder: Path, train: Split, test: Split) -> None:
     )
     splits = {"train": train, "test": test}
     write_folder(folder, cifar10, {name: _examples(name, split) for name, split in splits.items()})
-    (folder / SEAL).write_text(json.dumps({"digest": digest(train, test)}) + "\n")
-
-
-def sealed_digest(folder: Path) -> str | None:
-    """The digest that `write_prepared` left in its folder; None in a folder of another make."""
-    try:
-        return json.loads((folder / SEAL).read_bytes())["digest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def record_id(split: str, index: int) -> str:
     """As TFDS names the image at `index` of the original files: `train_00017`."""
     return f"{split}_{index:05d}"
+
+
+def put_dataset(
+    target: Path, description: Description, splits: Mapping[str, Iterable[Example]]
+) -> None:
+    """Writes a data set to `target`, `<data_dir>/<name>/<version>`: whole or not at all.
+
+    Raises:
+        DataError: If there is one, another process writes there, or the disk fails.
+    """
+    if target.exists():
+        raise DataError(f"{target} is there already; choose another --version, or another name")
+    try:
+        with workplace(target.parent / "incomplete") as place:
+            folder = place / target.name
+            folder.mkdir()
+            write_folder(folder, description, splits)
+            put(folder, target)
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def write_folder(
@@ -147,12 +156,13 @@ def _examples(name: str, split: Split) -> Iterator[Example]:
     for index, (image, label) in enumerate(zip(*split, strict=True)):
         if index % 10_000 == 0:
             say(f"CIFAR-10: preparing {name} images, {index} of {len(split.labels)}")
-        yield Example(record_id(name, index), _png(image), int(label))
+        yield Example(record_id(name, index), png(image), int(label))
 
 
-def _png(image: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
+    """An image [H, W, C] of bytes as a PNG file."""
     from PIL import Image  # noqa: PLC0415
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
     return buffer.getvalue()

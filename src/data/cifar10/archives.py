@@ -135,22 +135,64 @@ def _decode_python(content: bytes, source: str) -> Split:
     except Exception as error:  # damaged pickles raise almost anything
         raise DataError(f"{source} is damaged ({type(error).__name__}); unpack it again") from error
     pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in _KEYS)
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
+    array = pixels.as_bytes() if isinstance(pixels, _Array) else None
+    if array is None:
         raise DataError(f"{source} has no array 'data' of bytes; unpack it again")
-    if pixels.shape[1] != PIXELS or not isinstance(labels, list) or len(labels) != len(pixels):
-        found = f"data {pixels.shape}, {len(labels or ())} labels"
+    if array.shape[1] != PIXELS or not isinstance(labels, list) or len(labels) != len(array):
+        found = f"data {array.shape}, {len(labels) if isinstance(labels, list) else 0} labels"
         raise DataError(f"{source} is not CIFAR-10: {found}, must be [N, {PIXELS}] and N")
     if not all(type(label) is int and 0 <= label < 10 for label in labels):
         raise DataError(f"{source} has labels outside 0 to 9")
-    return Split(_to_images(pixels), np.array(labels, np.int32))
+    return Split(_to_images(array), np.array(labels, np.int32))
+
+
+class _Type:
+    """Stands for numpy.dtype in a pickle: it holds the name that was given, and does nothing."""
+
+    def __init__(self, name: Any = "", *others: Any):
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and the like: a byte has none."""
+
+
+class _Array:
+    """Stands for numpy.ndarray in a pickle: it holds what was given, and does nothing with it."""
+
+    def __init__(self, *shape_and_type: Any):
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def as_bytes(self) -> np.ndarray | None:
+        """The array of bytes [N, M] that was pickled; None if it was anything else."""
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            return None
+        _, shape, kind, by_columns, content = self.state
+        if isinstance(content, str):  # Python 2's bytes, which Latin-1 keeps as they are
+            try:
+                content = content.encode("latin1")
+            except UnicodeError:
+                return None
+        if not isinstance(kind, _Type) or kind.name not in ("u1", "uint8", "|u1"):
+            return None
+        if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(content, bytes):
+            return None
+        if not all(type(n) is int and n >= 0 for n in shape) or shape[0] * shape[1] != len(content):
+            return None
+        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if by_columns else "C")
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Builds lists, dicts, strings, numbers and NumPy arrays; anything else is refused."""
+    """Builds lists, dicts, strings, numbers and stand-ins for arrays; anything else is refused.
+
+    NumPy's own classes are not among them: a pickle may tell a dtype that raw bytes are objects,
+    and NumPy would follow them as pointers.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        rebuild_array = np.empty(0).__reduce__()[0]
-        known = {"_reconstruct": rebuild_array, "ndarray": np.ndarray, "dtype": np.dtype}
+        known = {"_reconstruct": _Array, "ndarray": _Array, "dtype": _Type}
         modules = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
         if module in modules and name in known:
             return known[name]

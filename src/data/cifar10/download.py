@@ -1,14 +1,12 @@
 """Fetching a published file: whole and verified, or an error soon and nothing left behind."""
 
-import fcntl
 import hashlib
-import os
-import shutil
+import http.client
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from src.data.dataset import DataError, say
 
 CONNECT_SECONDS = 5.0
 STALL_SECONDS = 30.0
+SLOWEST = 10_000  # bytes a second, over each STALL_SECONDS
 CHUNK_BYTES = 1 << 18
 
 
@@ -23,13 +22,18 @@ class NotReached(Exception):
     """The server did not answer, or refused. The message is part of a line."""
 
 
-def download(url: str, path: Path, md5: str, *, connect_seconds: float = CONNECT_SECONDS) -> None:
+def download(
+    url: str, path: Path, md5: str, *, most_bytes: int, connect_seconds: float = CONNECT_SECONDS
+) -> None:
     """Fetches `url` to `path`, with a line of progress.
+
+    It ends in any case: a server that sends more than was published, or next to nothing, is left.
 
     Args:
         url: http(s) address.
         path: File in a folder that exists.
         md5: What its checksum must be.
+        most_bytes: Its size; what goes beyond is not taken.
         connect_seconds: How long the server may take to begin its answer, name look-up included.
 
     Raises:
@@ -38,7 +42,7 @@ def download(url: str, path: Path, md5: str, *, connect_seconds: float = CONNECT
         OSError: If it cannot be written.
     """
     response = _connect(url, connect_seconds)
-    total = int(response.headers.get("Content-Length") or 0)
+    total = _length(response.headers.get("Content-Length"))
     sums, done = hashlib.md5(), 0
     try:
         with response, open(path, "wb") as file:
@@ -46,39 +50,14 @@ def download(url: str, path: Path, md5: str, *, connect_seconds: float = CONNECT
                 file.write(chunk)
                 sums.update(chunk)
                 _progress(path.name, done, done := done + len(chunk), total)
+                if done > most_bytes:
+                    raise DataError(f"{url} sends more than the {most_bytes} bytes published")
         if sums.hexdigest() != md5:
             found = f"{done} of {total or 'unknown'} bytes, MD5 {sums.hexdigest()}, must be {md5}"
             raise DataError(f"{url} is not what is published or broke off ({found}); try again")
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def workplace(folder: Path) -> Iterator[Path]:
-    """An empty folder for one process at a time, gone afterwards; a killed owner's is taken over.
-
-    Raises:
-        DataError: If another process is at work in it.
-        OSError: If it cannot be made.
-    """
-    made = [path for path in folder.parents if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = "another process is at work there; start again when it is done"
-            raise DataError(f"{folder}: {message}") from error
-        try:
-            _empty(folder)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            _remove_empty(made)
-    finally:
-        os.close(lock)
 
 
 def _connect(url: str, seconds: float) -> Any:
@@ -109,33 +88,29 @@ def _connect(url: str, seconds: float) -> Any:
 
 
 def _chunks(response: Any, url: str) -> Iterator[bytes]:
+    """What comes, as it comes, while it comes fast enough."""
+    since, received = time.monotonic(), 0
     while True:
         try:
-            chunk = response.read(CHUNK_BYTES)
-        except (OSError, ValueError) as error:
+            chunk = response.read1(CHUNK_BYTES)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise NotReached(f"{url} broke off ({error})") from error
         if not chunk:
             return
         yield chunk
+        received, seconds = received + len(chunk), time.monotonic() - since
+        if seconds > STALL_SECONDS:
+            if received < SLOWEST * seconds:
+                raise NotReached(f"{url} sends only {received / seconds:.0f} bytes a second")
+            since, received = time.monotonic(), 0
+
+
+def _length(header: str | None) -> int:
+    """What a server says of the length; 0 where it says nothing that can be understood."""
+    return int(header) if header and header.isascii() and header.isdigit() else 0
 
 
 def _progress(name: str, before: int, after: int, total: int) -> None:
     """A line at each tenth."""
     if total and before * 10 // total != after * 10 // total:
         say(f"{name}: {after / 1e6:.0f} of {total / 1e6:.0f} MB")
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:  # it holds what was wanted
-            return
-
-
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

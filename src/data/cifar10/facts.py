@@ -33,6 +33,7 @@ class Original(NamedTuple):
         url: Folder of the two archives.
         sizes: Training and test images.
         batch_size: Images in a file of an archive.
+        binary_bytes: Size of cifar-10-binary.tar.gz.
         binary_md5: Of cifar-10-binary.tar.gz.
         python_md5: Of cifar-10-python.tar.gz.
         batch_sha1: Of data_batch_1.bin to data_batch_5.bin and test_batch.bin.
@@ -41,6 +42,7 @@ class Original(NamedTuple):
     url: str
     sizes: tuple[int, int]
     batch_size: int
+    binary_bytes: int
     binary_md5: str
     python_md5: str
     batch_sha1: tuple[str, ...]
@@ -51,6 +53,7 @@ ORIGINAL = Original(
     url="https://www.cs.toronto.edu/~kriz/",
     sizes=(50_000, 10_000),
     batch_size=10_000,
+    binary_bytes=170_052_171,
     binary_md5="c32a1d4ab5d03f1284b67883e8d87530",
     python_md5="c58f30108f718f92721af3b95e74349a",
     batch_sha1=(
@@ -66,6 +69,8 @@ ORIGINAL = Original(
 
 def is_original(train: Split, test: Split, original: Original) -> bool:
     """Whether images, labels and their order are those of the published files, bit for bit."""
+    if (len(train.labels), len(test.labels)) != original.sizes:
+        return False
     size = original.batch_size
     batches = [
         Split(split.images[start : start + size], split.labels[start : start + size])

@@ -1,22 +1,27 @@
 """CIFAR-10 from wherever it can be had: an archive, a prepared TFDS folder, or the network.
 
 An archive goes before a prepared folder beside it: it is the original, whatever the folder holds.
-What is downloaded is prepared as a TFDS folder once, read back and compared, and the archive
-removed.
+What is downloaded is prepared as a TFDS folder once, and the archive removed.
+
+Its name in records says what it is, by its content alone: `cifar10` if its images, labels and their
+order are verified to be the original's, `cifar10-jpeg` if its images are stored as JPEG, else
+`cifar10-unverified`.
 """
 
 import functools
-import os
 from pathlib import Path
 
-from src.data import tfds_folder
+from src.data import cache, tfds_folder
 from src.data import write_tfds as prepare
-from src.data.cache import cached
 from src.data.cifar10 import archives as cifar10_archives
-from src.data.cifar10.download import CONNECT_SECONDS, NotReached, download, workplace
+from src.data.cifar10.download import CONNECT_SECONDS, NotReached, download
 from src.data.cifar10.facts import CLASSES, ORIGINAL, Original, is_original
-from src.data.dataset import DataError, Dataset, Split, check_dataset, digest, say
+from src.data.dataset import DataError, Dataset, Split, check_dataset, make_dataset, say
+from src.data.describe import Description, describe
+from src.data.stream import Stream, look_through, read_whole
+from src.data.workplace import put, workplace
 
+NAME = "cifar10"
 WAYS_OUT = (
     "Three ways out: a prepared TFDS folder, by --config.data.dir=DIR or TFDS_DATA_DIR; "
     "cifar-10-binary.tar.gz or cifar-10-python.tar.gz put into {data_dir}; "
@@ -25,54 +30,83 @@ WAYS_OUT = (
 
 
 def load_cifar10(
-    data_dir: Path, original: Original = ORIGINAL, connect_seconds: float = CONNECT_SECONDS
+    data_dir: Path,
+    original: Original = ORIGINAL,
+    connect_seconds: float = CONNECT_SECONDS,
+    *,
+    version: str | None = None,
 ) -> Dataset:
     """CIFAR-10 found in `data_dir`, else downloaded to it.
-
-    The name says what it is, by its content: "cifar10" if verified to be the original,
-    "cifar10-jpeg" if its images were stored as JPEG, else "cifar10-unverified".
 
     Args:
         data_dir: TFDS data directory.
         original: What identifies the original.
         connect_seconds: How long to wait for the server.
+        version: Of the prepared folder; None: an archive, or the highest version.
 
     Raises:
         DataError: If it cannot be had, naming the ways out, or if what was found is damaged.
     """
-    found = cifar10_archives.find_published(data_dir)
-    if found is not None:
-        return cached(found.files, functools.partial(_published, found, original))
-    folder = tfds_folder.find_prepared("cifar10", data_dir)
-    if folder is None:
-        folder = _download(data_dir, original, connect_seconds)
-    return cached(tfds_folder.files(folder), functools.partial(_prepared, folder, original))
+    published = cifar10_archives.find_published(data_dir) if version is None else None
+    if published is not None:
+        return cache.cached(published.files, functools.partial(_published, published, original))
+    found = _find_or_download(data_dir, original, connect_seconds, version)
+    return cache.cached(found.files, functools.partial(_prepared, found, original))
+
+
+def stream_cifar10(
+    data_dir: Path,
+    size: int,
+    original: Original = ORIGINAL,
+    connect_seconds: float = CONNECT_SECONDS,
+    *,
+    version: str | None = None,
+) -> Stream:
+    """The prepared folder, its images left on disk, under the name that they have in memory.
+
+    Args:
+        data_dir: As for `load_cifar10`, as the others are.
+        size: Side that the images are brought to, pixels.
+        original: What identifies the original.
+        connect_seconds: How long to wait for the server.
+        version: Of the prepared folder; None: the highest.
+
+    Raises:
+        DataError: As `load_cifar10`.
+    """
+    found = _find_or_download(data_dir, original, connect_seconds, version)
+    name = cache.cached(found.files, functools.partial(_prepared, found, original)).name
+    return look_through(name, found, size).stream
 
 
 def _published(found: cifar10_archives.Found, original: Original) -> Dataset:
     say(f"CIFAR-10: reading {found.path}")
     train, test = cifar10_archives.read_published(found, original)
-    verified = found.path.is_file() or is_original(train, test, original)
-    return _dataset(train, test, "" if verified else "-unverified", str(found.path), original)
+    return _dataset(train, test, str(found.path), original)
 
 
-def _prepared(folder: Path, original: Original) -> Dataset:
-    say(f"CIFAR-10: reading {folder}")
-    train, test, _, jpeg = tfds_folder.read_prepared(folder)
-    sealed = prepare.sealed_digest(folder)
-    if sealed not in (None, digest(train, test)):
-        raise DataError(
-            f"{folder} does not hold what was prepared in it; delete it and start again"
-        )
-    verified = sealed is not None or is_original(train, test, original)
-    kind = "-jpeg" if jpeg else "" if verified else "-unverified"
-    return _dataset(train, test, kind, str(folder), original)
+def _prepared(found: Description, original: Original) -> Dataset:
+    stream, lossy = look_through(NAME, found, 0)
+    train, test = read_whole(stream)[1:3]
+    return _dataset(train, test, str(found.folder), original, lossy=lossy)
 
 
-def _dataset(train: Split, test: Split, kind: str, source: str, original: Original) -> Dataset:
-    name, sums = f"cifar10{kind}", digest(train, test)
-    dataset = Dataset(name, train, test, len(CLASSES), CLASSES, sums)
+def _dataset(
+    train: Split, test: Split, source: str, original: Original, *, lossy: bool = False
+) -> Dataset:
+    kind = "-jpeg" if lossy else "" if is_original(train, test, original) else "-unverified"
+    dataset = make_dataset(NAME + kind, train, test, len(CLASSES), CLASSES)
     return check_dataset(dataset, source, original.sizes)
+
+
+def _find_or_download(
+    data_dir: Path, original: Original, connect_seconds: float, version: str | None
+) -> Description:
+    name = tfds_folder.Name(NAME, version)
+    found = tfds_folder.find_prepared(name, data_dir)
+    if found is None and version is not None:
+        raise tfds_folder.not_found(name, data_dir)
+    return found or describe(_download(data_dir, original, connect_seconds))
 
 
 def _download(data_dir: Path, original: Original, connect_seconds: float) -> Path:
@@ -83,12 +117,18 @@ def _download(data_dir: Path, original: Original, connect_seconds: float) -> Pat
         with workplace(target.parent / "incomplete") as place:
             archive, folder = place / version.archive, place / prepare.VERSION
             url = original.url + version.archive
-            download(url, archive, original.binary_md5, connect_seconds=connect_seconds)
+            download(
+                url,
+                archive,
+                original.binary_md5,
+                most_bytes=original.binary_bytes,
+                connect_seconds=connect_seconds,
+            )
             found = cifar10_archives.Found(archive, version, [archive])
             train, test, *_ = _published(found, original)[1:]
             folder.mkdir()
             prepare.write_prepared(folder, train, test)
-            os.rename(folder, target)
+            put(folder, target)
     except NotReached as error:
         raise DataError(f"{error}. {WAYS_OUT.format(data_dir=data_dir)}") from error
     except OSError as error:

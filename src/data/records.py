@@ -1,0 +1,173 @@
+"""Records of a prepared data set, read without TensorFlow; and what a pass over all of them tells.
+
+A record is an Example of TensorFlow's: named lists of bytes and numbers. Only the image and the
+label are looked at, and the `id` where there is one.
+"""
+
+import functools
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from src.data.dataset import DataError, say
+from src.data.describe import AGAIN, SplitFiles
+
+CHUNK = 256  # records read at a time
+LOSSY_STARTS = (b"\xff\xd8",)  # JPEG
+_ID = re.compile(rb"[a-z]+_(\d+)")
+
+
+class Record(NamedTuple):
+    """An image as it is encoded, its label, and the name that TFDS gave it, or none."""
+
+    image: bytes
+    label: int
+    id: bytes
+
+
+class Survey(NamedTuple):
+    """What a pass over the records of a split tells without decoding an image.
+
+    Attributes:
+        labels: As they are written.
+        order: Numbers of the records in the order of the original files, see `file_order`.
+        lossy: Whether any image is stored as JPEG.
+        digest: SHA-256 of all records, in the order in which they lie.
+    """
+
+    labels: Int[np.ndarray, " records"]
+    order: Int[np.ndarray, " records"]
+    lossy: bool
+    digest: str
+
+
+class Records:
+    """The records of a split, in the order of their files. Threads may share it."""
+
+    def __init__(self, split: SplitFiles):
+        """Opens nothing yet."""
+        self.split = split
+
+    def __len__(self) -> int:
+        return sum(self.split.sizes)
+
+    def read(self, number: int) -> Record:
+        """One record.
+
+        Raises:
+            DataError: If it cannot be read, or holds no image and no label.
+        """
+        return self.parse(number, self._payload(number))
+
+    def payloads(self, numbers: Sequence[int]) -> Iterator[bytes]:
+        """The bytes of some records, in the order of their numbers as given.
+
+        Raises:
+            DataError: Naming the first that cannot be read.
+        """
+        for start in range(0, len(numbers), CHUNK):
+            wanted = numbers[start : start + CHUNK]
+            try:
+                yield from map(bytes, _source(self.split).__getitems__(wanted))
+            except Exception:  # one of them: which, is seen when they are read one by one
+                yield from map(self._payload, wanted)
+
+    def _payload(self, number: int) -> bytes:
+        try:
+            return bytes(_source(self.split)[number])
+        except Exception as error:  # ArrayRecord has no type of its own for damaged files
+            raise self.fault(number, error) from error
+
+    def parse(self, number: int, payload: bytes) -> Record:
+        """What is wanted of a record's bytes."""
+        from tensorflow_datasets.proto import tf_example_pb2  # noqa: PLC0415
+
+        try:
+            features = tf_example_pb2.Example.FromString(payload).features.feature
+            (image,) = features[self.split.image_key].bytes_list.value
+            (label,) = features[self.split.label_key].int64_list.value
+            name = features["id"].bytes_list.value if "id" in features else ()
+        except Exception as error:  # protobuf's own, or another number of values than one
+            raise self.fault(number, error) from error
+        return Record(image, label, b"".join(name))
+
+    def fault(self, number: int, error: Exception) -> DataError:
+        """What to say of a record that cannot be read."""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return DataError(f"{self.split.source}, record {number} cannot be read ({reason}); {AGAIN}")
+
+    def check_sizes(self) -> None:
+        """Refuses files that hold another number of records than the folder says."""
+        from array_record.python import array_record_module  # noqa: PLC0415
+
+        for path, size in zip(self.split.files, self.split.sizes, strict=True):
+            try:
+                reader = array_record_module.ArrayRecordReader(path)
+                found = reader.num_records()
+                reader.close()
+            except Exception as error:  # it is no ArrayRecord file, or half of one
+                reason = " ".join(str(error).split())[:200]
+                raise DataError(
+                    f"{self.split.source}: {path} is damaged ({reason}); {AGAIN}"
+                ) from error
+            if found != size:
+                raise DataError(
+                    f"{self.split.source}: {path} holds {found} records, and should hold {size};"
+                    f" {AGAIN}"
+                )
+
+
+def survey(split: SplitFiles) -> Survey:
+    """Reads every record of a split once; nothing is decoded.
+
+    Raises:
+        DataError: Naming the first record or file that cannot be read.
+    """
+    records, sums, lossy = Records(split), hashlib.sha256(), False
+    labels, names = np.empty(len(records), np.int64), []
+    records.check_sizes()
+    for number, payload in enumerate(records.payloads(range(len(records)))):
+        record = records.parse(number, payload)
+        sums.update(len(payload).to_bytes(8, "little") + payload)
+        labels[number] = record.label
+        lossy |= record.image.startswith(LOSSY_STARTS)
+        names.append(record.id)
+        if number and number % 100_000 == 0:
+            say(f"{split.source}: looked at {number:,} of {len(records):,} records, once")
+    return Survey(labels, file_order(names), lossy, sums.hexdigest())
+
+
+def file_order(names: Sequence[bytes]) -> Int[np.ndarray, " records"]:
+    """The order of the original files, before TFDS shuffled them, where the ids tell it.
+
+    Ids that end in a number (`train_00017`, as TFDS gives CIFAR-10), no two the same, are put in
+    the order of these numbers. Other records stay as they lie: of the JPEG copy of CIFAR-10, with
+    ids like `train_cat_2970`, the original order is lost.
+    """
+    matches = [_ID.fullmatch(name) for name in names]
+    numbers = [int(match[1]) for match in matches if match]
+    if len(set(numbers)) != len(names):
+        return np.arange(len(names))
+    return np.argsort(numbers)
+
+
+class _Shard(NamedTuple):
+    """The records of one file, as ArrayRecord's reader wants to be told."""
+
+    filename: str
+    skip: int
+    take: int
+    examples_in_shard: int
+
+
+@functools.lru_cache(maxsize=16)  # opened once in each process
+def _source(split: SplitFiles) -> Any:
+    from array_record.python import array_record_data_source  # noqa: PLC0415
+
+    shards = zip(split.files, split.sizes, strict=True)
+    instructions = [_Shard(path, 0, size, size) for path, size in shards if size]
+    return array_record_data_source.ArrayRecordDataSource(instructions)

@@ -1,0 +1,57 @@
+"""Prepares images of one's own as a data set for studies, without TensorFlow.
+
+    python -m src.write_tfds NAME FOLDER_OR_FILE [--data_dir=DIR]
+
+FOLDER holds a folder of images (PNG, JPEG, BMP, GIF) for each class, named after it; or `train` and
+`test`, which hold these. FILE is a .npz file with uint8 arrays train_images, train_labels,
+test_images, test_labels (or x_train ..., or images and labels). Then:
+
+    python -m src.main --config=... --config.data.name=NAME [--config.data.dir=DIR]
+
+Images of many sizes need --config.data.stream_size=SIDE, the side that all are brought to.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+
+from src import doors
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes what the command line names."""
+    from src.data import describe, own_images, tfds_folder  # noqa: PLC0415
+    from src.paths import local_path  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(
+        prog="python -m src.write_tfds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="letters, digits and _, a letter first")
+    parser.add_argument("source", metavar="FOLDER_OR_FILE")
+    parser.add_argument("--data_dir", default="", help="default: as for studies, config.data.dir")
+    parser.add_argument("--version", default="1.0.0")
+    parser.add_argument("--test_fraction", type=float, default=0.2, help="where there is no test")
+    parser.add_argument("--seed", type=int, default=0, help="of the order and of what is tested on")
+    given = parser.parse_args(arguments)
+    if not re.fullmatch(r"[A-Za-z]\w*", given.name, re.ASCII) or given.name in tfds_folder.BUILT_IN:
+        return doors.refuse(f"NAME = {given.name!r}: letters, digits and _, and no built-in name")
+    if not re.fullmatch(r"\d+\.\d+\.\d+", given.version, re.ASCII):
+        return doors.refuse(f"--version={given.version} must be three numbers, such as 1.0.0")
+    if not 0 < given.test_fraction < 1:
+        return doors.refuse(f"--test_fraction={given.test_fraction} must lie between 0 and 1")
+    source = local_path(given.source, "FOLDER_OR_FILE")
+    data_dir = tfds_folder.default_data_dir(given.data_dir)
+    target = own_images.write_own(
+        given.name, given.version, source, data_dir, given.test_fraction, given.seed % 2**32
+    )
+    found = describe.describe(target)  # as a study will
+    sizes = f"{sum(found.train.sizes)} images to train on, {sum(found.test.sizes)} to test on"
+    print(f"{target}: {sizes}, {found.num_classes} classes; --config.data.name={given.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(doors.run(main, sys.argv[1:]))
