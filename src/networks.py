@@ -85,7 +85,7 @@ def _layers(name: str) -> tuple[int, int, list[Layer]]:
     """Image size, classes and layers: of ImageNet, or of CIFAR-10 for small images."""
     size = models.image_size(name)
     classes = 1000 if size > 32 else 10
-    model = models.make_model(name, activation="relu", init="paper", num_classes=classes)
+    model = models.make_model(name, activation="relu", init_scheme="paper", num_classes=classes)
     return size, classes, summarize(model, size)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from src.config.config import Config
 from src.records import study as studies
 from src.records import trial as records
 
@@ -94,6 +95,9 @@ def identity(study_dir: Path, row: Mapping[str, Any]) -> records.Identity:
     config = header["config"]
     if row["seed"] not in (seeds := config[f"{row['purpose']}_seeds"]):
         seeds.append(row["seed"])
+    if row["purpose"] == "fresh":  # Fresh means not used to choose.
+        others = [seed for seed in config["selection_seeds"] if seed != row["seed"]]
+        config["selection_seeds"] = others or [2**31 - 1]
     studies.write_study_header(study_dir, header)
     return studies.identity_of(header, row["trial"], study_dir / "trials" / row["trial"])
 
@@ -101,7 +105,7 @@ def identity(study_dir: Path, row: Mapping[str, Any]) -> records.Identity:
 def write_header(study_dir: Path, **changes: Any) -> None:
     """The study.json of a ReLU against tanh study."""
     config: Mapping[str, Any] = {
-        "data": {"name": "cifar10-jpeg", "digest": "0" * 64, "stream_size": 0},
+        "data": {"name": "cifar10-jpeg", "stream_size": 0},
         "model": {"name": "conv3", "activation": "relu"},
         "recipe": "modern",
         "recipes": {
@@ -136,7 +140,13 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "variants": {},
         "model_options": {},
     }
+    fresh = changes.get("fresh_seeds", config["fresh_seeds"]) or [100]
+    chosen_by = [seed for seed in config["selection_seeds"] if seed not in fresh]
+    seeds = {"fresh_seeds": fresh, "selection_seeds": chosen_by or [2**31 - 1]}
+    changes = {**seeds, **changes, "fresh_seeds": fresh}
+    arms = Config.read({**config, **changes}).arms
     facts = {
+        "networks": {arm.name: {"parameters": 1000, "multiply_adds": 2000} for arm in arms},
         "dataset": changes.get("data", config["data"])["name"],
         "digest": "0" * 64,
         "device": "1 x cpu (AMD EPYC)",

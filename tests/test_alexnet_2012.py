@@ -19,7 +19,7 @@ from src.models.summary import summarize
 
 
 def make(**options: Any) -> nn.Module:
-    defaults = {"activation": "relu", "init": "paper", "num_classes": 1000}
+    defaults = {"activation": "relu", "init_scheme": "paper", "num_classes": 1000}
     return models.make_model("alexnet_2012", **(defaults | options))
 
 
@@ -161,7 +161,9 @@ def images() -> np.ndarray:
 )
 def test_pytorch_gives_the_same_logits(options):
     pytest.importorskip("torch")
-    model = make(width=0.125, num_classes=5, dropout_scale="testing", init="modern", **options)
+    model = make(
+        width=0.125, num_classes=5, dropout_scale="testing", init_scheme="modern", **options
+    )
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))["params"]
     rng = np.random.default_rng(0)  # no bias is zero
     params = jax.tree.map(lambda p: p + rng.normal(0, 0.1, p.shape) * (p.ndim == 1), params)
@@ -187,7 +189,7 @@ def test_pytorch_gives_the_same_logits(options):
 )
 def test_each_difference_from_the_text_changes_the_logits(change):
     made = {"width": 0.125, "num_classes": 5}
-    params = jax.jit(make(**made, init="modern").init)(jax.random.key(0), images())["params"]
+    params = jax.jit(make(**made, init_scheme="modern").init)(jax.random.key(0), images())["params"]
     before, after = (
         jax.jit(make(**made, **options).apply)({"params": params}, images())
         for options in ({}, change)

@@ -5,11 +5,11 @@ import pytest
 
 from src.analysis import comparison, paper
 from src.analysis import times as analysis
+from src.analysis.study import load_study
 from src.analysis.times import Times
-from src.records import study as studies
 from src.records import trial as records
 from src.records.trial import TrialRecord
-from tests import synthetic
+from tests import synthetic, tiny
 
 INF = math.inf
 
@@ -267,7 +267,7 @@ class TestPaper:
 class TestComparison:
     def test_groups_arms_that_differ_in_the_compared_field_alone(self, tmp_path):
         synthetic.write_header(tmp_path)
-        groups = comparison.make_groups(studies.read_study(tmp_path))
+        groups = comparison.make_groups(load_study(tmp_path))
         assert [group.label for group in groups] == ["conv3, cuda_convnet", "conv3, modern"]
         assert [[arm.value for arm in group.arms] for group in groups] == [["relu", "tanh"]] * 2
         assert [group.baseline.value for group in groups] == ["relu", "relu"]
@@ -278,7 +278,7 @@ class TestComparison:
         sweep = {"weight_decay": [0.0, 0.0005], "model": {"activation": ["relu", "gelu"]}}
         compare = {"field": "weight_decay", "baseline": 0.0005}
         synthetic.write_header(tmp_path, sweep=sweep, compare=compare, weight_decay=0.0)
-        groups = comparison.make_groups(studies.read_study(tmp_path))
+        groups = comparison.make_groups(load_study(tmp_path))
         assert [group.label for group in groups] == [
             "conv3, modern, activation relu",
             "conv3, modern, activation gelu",
@@ -294,7 +294,7 @@ class TestComparison:
             synthetic.write_trial(tmp_path, metrics, seed=0, purpose="selection", **fields)
         for rate, seed in [(0.02, 100), (0.02, 101), (0.04, 102)]:
             synthetic.write_trial(tmp_path, metrics, recipe="modern", learning_rate=rate, seed=seed)
-        study = studies.read_study(tmp_path)
+        study = load_study(tmp_path)
         (arm,) = comparison.make_groups(study)[0].arms
         assert arm.chosen
         assert arm.rate == 0.02
@@ -307,7 +307,7 @@ class TestComparison:
             row = synthetic.write_trial(tmp_path, rows, purpose=purpose)
             return TrialRecord(row, records.read_metrics(tmp_path / "trials" / row["trial"]))
 
-        config = {"max_epochs": 2}
+        config = tiny.make_config(max_epochs=2.0)
         assert comparison.was_raced(finished(1.0, "selection"), config)
         assert not comparison.was_raced(finished(2.0, "selection"), config)
         assert not comparison.was_raced(finished(1.0, "fresh"), config)

@@ -16,7 +16,7 @@ NAMES = [name for name in models.MODEL_NAMES if not name.startswith("conv")]
 
 def make(name: str, **options: Any) -> nn.Module:
     classes = 1000 if models.image_size(name) > 32 else 10
-    options = {"activation": "relu", "init": "paper", "num_classes": classes} | options
+    options = {"activation": "relu", "init_scheme": "paper", "num_classes": classes} | options
     return models.make_model(name, **options)
 
 

@@ -18,7 +18,7 @@ from tests import torch_nets
 
 
 def make(name: str, **options: Any) -> nn.Module:
-    options = {"activation": "relu", "init": "modern", "num_classes": 5} | options
+    options = {"activation": "relu", "init_scheme": "modern", "num_classes": 5} | options
     return models.make_model(name, **options)
 
 
@@ -55,7 +55,7 @@ def test_alexnet(name, size, towers, lrn):
 
 
 def test_alexnet_as_the_paper_begins_it_halves_hidden_layers_at_testing():
-    model = make("alexnet", init="paper", width=0.25)
+    model = make("alexnet", init_scheme="paper", width=0.25)
     forward = functools.partial(torch_nets.alexnet, towers=2, lrn="paper", small=False, scale=0.5)
     torch_nets.check_same(model, params_of(model, 67), images_of(67, 60.0), forward)
 

@@ -12,7 +12,8 @@ import pytest
 
 from src.records.files import RecordError
 from src.training import checkpoints
-from src.training.step import TrainState, make_optimizer
+from src.training.optimizers import Recipe, make_optimizer
+from src.training.step import TrainState
 from tests import tiny
 
 OF = tiny.identity("conv3-modern-relu-lr0.01-s1")
@@ -20,7 +21,7 @@ OF = tiny.identity("conv3-modern-relu-lr0.01-s1")
 
 def make_arrays(iteration: int) -> dict:
     params = {"fc": {"kernel": jnp.full((3, 2), iteration + 1 / 3), "bias": jnp.zeros(2)}}
-    opt_state = make_optimizer(0.1, 0.9, 2.0, 0.0).init(params)
+    opt_state = make_optimizer(0.1, Recipe(bias_rate=2.0), 0.0).init(params)
     state = TrainState(jnp.int32(iteration), params, opt_state)
     return {"state": state, "wrong": np.arange(iteration % 7, dtype=np.int32)}
 

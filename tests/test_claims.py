@@ -10,7 +10,7 @@ from scipy import stats
 from configs import ablations, relu_vs_tanh
 from src.analysis.paired import Estimate
 from src.config.arms import axes
-from src.config.studies import named_configs
+from src.config.studies import named_trees
 from src.reports import budget, claims
 from src.reports import compose as report
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
@@ -130,8 +130,8 @@ def test_the_tables_stand_in_both_readmes_and_say_what_was_not_run(tmp_path):
 
 
 def test_every_claim_is_of_arms_that_its_study_has():
-    named = named_configs(ablations.get_config().to_dict(), {})
-    studies = {f"ablations/{name}": config for name, config in named}
+    named = named_trees(ablations.get_config().to_dict(), {})
+    studies = {f"ablations/{name}": tree for name, tree in named}
     studies["relu_vs_tanh"] = relu_vs_tanh.get_config().to_dict()
     for claim, role in itertools.product(CLAIMS, ("baseline", "other")):
         config = studies[claim.study]

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import configs
 from experiments.streaming import photos
 from src import models
 from src.config import checks
-from src.config.arms import make_arms
-from src.config.studies import named_configs
+from src.config.config import Config
+from src.config.studies import named_trees
 from src.data import Dataset, Stream, image_shape
 from src.data.stream import open_stream
 from src.training.program import Program
+from src.training.settings import TrialSettings
 from tests import tiny
 
 SLOW = ("ablations", "alexnet_imagenet", "architectures")  # many arms, large images, GoogLeNet
@@ -28,27 +30,27 @@ STEPS, BATCH, TRAIN = 2, 8, 24
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 
-def load(name: str) -> list[dict]:
-    config = importlib.import_module(f"configs.{name}").get_config().to_dict()
-    return [study for _, study in named_configs(config, {})]
+def load(name: str) -> list[Config]:
+    tree = importlib.import_module(f"configs.{name}").get_config().to_dict()
+    return [Config.read(study) for _, study in named_trees(tree, {})]
 
 
-def make_dataset(config: dict, data_dir: Path) -> Dataset | Stream:
+def make_dataset(config: Config, data_dir: Path) -> Dataset | Stream:
     """Small images in memory, or large ones on disk where the config streams them."""
-    size = config["data"]["stream_size"]
+    size = config.trial.data.stream_size
     if not size:
         return tiny.make_dataset(TRAIN, 8, size=32)
     photos.write_photos(data_dir, train=TRAIN, test=8, classes=3, sides=(size, size + 40))
     return open_stream(photos.NAME, data_dir / photos.NAME / photos.VERSION, size)
 
 
-def narrow(settings: dict) -> dict:
+def narrow(settings: TrialSettings) -> TrialSettings:
     """What a trial does, with few images, and networks a sixteenth as wide where they can be."""
-    model, held_out = settings["model"], min(settings["validation_images"], BATCH)
-    if "width" in models.model_options(model["name"]):
-        model = model | {"width": 0.0625}
+    model, held_out = settings.model, min(settings.validation_images, BATCH)
+    if "width" in models.model_options(model.name):
+        model = replace(model, options=model.options | {"width": 0.0625})
     few = {"batch_size": BATCH, "validation_images": held_out, "train_images": 0}
-    return settings | few | {"model": model}
+    return replace(settings, model=model, **few)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,9 +67,8 @@ def test_a_config_is_valid_and_trains_two_steps(name, tmp_path):
     dataset = make_dataset(studies[0], tmp_path)
     chosen = {}
     for config in studies:
-        checks.check_config(config)
-        checks.check_data(config, image_shape(dataset), 1_000_000)
-        first, *_, last = [*make_arms(config), *make_arms(config)]
+        checks.check_data(config.arms, image_shape(dataset), 1_000_000)
+        first, *_, last = [*config.arms, *config.arms]
         chosen |= {arm.name: arm for arm in ((first, last) if len(studies) == 1 else (last,))}
     for arm in chosen.values():
         program = Program(narrow(arm.settings), dataset, "pmap")

@@ -11,7 +11,7 @@ from src.reports.figures.network import Box
 
 def boxes_of(towers: int) -> list[Box]:
     model = models.make_model(
-        "alexnet", activation="relu", init="paper", num_classes=1000, towers=towers
+        "alexnet", activation="relu", init_scheme="paper", num_classes=1000, towers=towers
     )
     return drawing.make_boxes(summarize(model, 227), 227, towers)
 

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from src.analysis import comparison
-from src.records import study as studies
+from src.analysis.study import load_study
 from src.reports.figures import canvas
 from src.reports.figures import study as figures
 from tests import synthetic
@@ -24,7 +24,7 @@ def study_dir(tmp_path_factory) -> Path:
 
 
 def draw(study_dir: Path, name: str) -> Figure:
-    study = studies.read_study(study_dir)
+    study = load_study(study_dir)
     return getattr(figures, name)(study, comparison.make_groups(study))
 
 
@@ -42,7 +42,7 @@ def lines(figure: Figure, panel: int, color: str) -> list[np.ndarray]:
 
 
 def test_the_same_records_give_the_same_bytes(study_dir, tmp_path):
-    study = studies.read_study(study_dir)
+    study = load_study(study_dir)
     for name in ("first", "second"):
         with matplotlib.rc_context({"font.size": 20 if name == "second" else 5}):
             figures.write_figures(tmp_path / name, study)

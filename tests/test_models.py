@@ -68,7 +68,8 @@ PARAMETERS = {  # weights + biases, layer by layer
 def make(
     name: str, activation: str = "relu", init: str = "paper", classes: int = 10, **options: str
 ) -> nn.Module:
-    return models.make_model(name, activation=activation, init=init, num_classes=classes, **options)
+    given = {"activation": activation, "init_scheme": init, "num_classes": classes}
+    return models.make_model(name, **given, **options)
 
 
 def shapes(model: nn.Module) -> Mapping:
@@ -208,7 +209,7 @@ def test_scaled_tanh_maps_one_to_one():
         ("", "unknown activation"),
         ("configs.nowhere.f", "No module named 'configs.nowhere'; a function of configs/NAME.py"),
         ("configs.base.relu", "no attribute 'relu'"),
-        ("configs.base.ConfigDict", "ConfigDict is not a function that the file defines"),
+        ("configs.base.ConfigDict", "ConfigDict is not something that configs.base defines"),
     ],
 )
 def test_an_unknown_activation_comes_with_the_nearest(name, message):
@@ -220,7 +221,9 @@ def test_unknown_models_and_options_are_refused():
     with pytest.raises(ValueError, match="unknown model 'conv33'; did you mean 'conv3'"):
         make("conv33")
     with pytest.raises(ValueError, match="conv3 has no option 'dropout'"):
-        models.make_model("conv3", activation="relu", init="paper", num_classes=10, dropout=0.5)
+        models.make_model(
+            "conv3", activation="relu", init_scheme="paper", num_classes=10, dropout=0.5
+        )
 
 
 # --- The same network in PyTorch. ---

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from src.config.fields import ConfigError
-from src.config.studies import named_configs
+from src.config.studies import named_trees
+from src.fields import ConfigError
 from tests import tiny
 
 
 def make_config(study: str, **studies: dict) -> dict:
-    return tiny.make_config(weight_decay=0.1, max_epochs=3) | {"study": study, "studies": studies}
+    return tiny.make_tree(weight_decay=0.1, max_epochs=3) | {"study": study, "studies": studies}
 
 
 STUDIES = {
@@ -22,32 +22,35 @@ STUDIES = {
 
 
 def test_a_config_without_studies_is_one_whose_name_is_empty():
-    config = tiny.make_config()
-    assert list(named_configs(config, {"max_epochs": 9.0})) == [("", config)]
+    config = tiny.make_tree()
+    assert list(named_trees(config, {("max_epochs",): 9.0})) == [("", config)]
 
 
 def test_a_study_changes_what_it_names_and_keeps_the_rest():
-    ((name, config),) = named_configs(make_config("decay", **STUDIES), {})
-    expected = tiny.make_config(
-        weight_decay=0.1, max_epochs=5, **{"sweep__weight_decay": (0.0, 0.5)}
-    )
+    ((name, config),) = named_trees(make_config("decay", **STUDIES), {})
+    expected = tiny.make_tree(weight_decay=0.1, max_epochs=5, **{"sweep__weight_decay": (0.0, 0.5)})
     assert (name, config) == ("decay", expected)
 
 
 def test_all_are_in_the_order_of_the_file():
-    assert [name for name, _ in named_configs(make_config("all", **STUDIES), {})] == list(STUDIES)
+    assert [name for name, _ in named_trees(make_config("all", **STUDIES), {})] == list(STUDIES)
 
 
 def test_another_model_starts_without_the_options_of_the_files():
     config = make_config("depth", **STUDIES)
     config["model"] |= {"activation": "tanh", "hidden": 64}
-    ((_, study),) = named_configs(config, {})
+    ((_, study),) = named_trees(config, {})
     assert study["model"] == {"activation": "tanh", "name": "alexnet_cifar", "without": "conv3"}
 
 
 def test_the_command_line_wins_over_a_study():
-    overrides = {"max_epochs": 7.0, "model.width": 2.0, "study": "all", "studies.decay.x": 1}
-    _, (_, depth) = named_configs(make_config("all", **STUDIES), overrides)
+    overrides = {
+        ("max_epochs",): 7.0,
+        ("model", "width"): 2.0,
+        ("study",): "all",
+        ("studies", "decay", "x"): 1,
+    }
+    _, (_, depth) = named_trees(make_config("all", **STUDIES), overrides)
     assert depth["max_epochs"] == 7.0
     assert depth["model"]["width"] == 2.0
     assert not {"study", "studies"} & depth.keys()
@@ -63,7 +66,7 @@ def test_the_command_line_wins_over_a_study():
 )
 def test_what_is_refused(study, studies, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
-        list(named_configs(make_config(study, **studies), {}))
+        list(named_trees(make_config(study, **studies), {}))
 
 
 def dry_run(*flags: str) -> subprocess.CompletedProcess[str]:

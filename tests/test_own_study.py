@@ -82,4 +82,4 @@ def test_a_study_of_ones_own_runs_and_notices_another_function(project):
     mine.write_text(mine.read_text().replace("(x) ** 2", "(x) ** 3"))
     refused = run(project)
     assert refused.returncode == 2
-    assert f"holds another study: own_functions.{own} was '" in refused.stderr
+    assert f"holds another study: own_code.{own} was '" in refused.stderr

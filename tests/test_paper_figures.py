@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from src import data, models
-from src.config.checks import check_config
 from src.records import locks
 from src.reports.figures import trained as trained_figures
 from src.study import runner
@@ -33,8 +32,8 @@ FILES = {
 def study_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     facts = {"dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu"}
+    facts |= {"image_shape": (8, 8, 3), "num_classes": 10}
     config = tiny.make_config(data__name="tiny", max_epochs=1.0, learning_rates=(0.02,), workers=1)
-    check_config(config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", lambda *_, **options: DATASET)
         runner.run_study(config, folder, facts | {"jax_version": "0", "commit": "abc"}, 1)
@@ -71,7 +70,7 @@ def test_share_of_the_same_class_beside_chance():
 
 @pytest.mark.parametrize("name", ["conv3", "lenet5"])
 def test_features_are_what_the_last_layer_reads(name):
-    model = models.make_model(name, activation="tanh", init="modern", num_classes=10)
+    model = models.make_model(name, activation="tanh", init_scheme="modern", num_classes=10)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
     params = jax.jit(model.init)(jax.random.key(1), images)["params"]
 

@@ -163,7 +163,7 @@ def test_a_damaged_results_csv_is_rebuilt_from_the_trials(study_dir, damage):
     study = studies.read_study(study_dir)
     assert len(study.trials) == 3
     assert not path.exists() or path.read_bytes() != sound  # reading writes nothing
-    studies.reconcile_results(study_dir, study)
+    studies.reconcile_results(study_dir, study.trials)
     assert path.read_bytes() == sound
 
 

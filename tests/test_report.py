@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from src.analysis import comparison, paper
+from src.analysis.study import load_study
 from src.analysis.times import Ratio, Times
-from src.records import study as studies
 from src.records import trial as records
 from src.reports import compose as report
 from src.reports import sentences as wording
@@ -23,7 +23,7 @@ def study_dir(tmp_path_factory) -> Path:
 
 
 def compose(study_dir: Path) -> str:
-    return report.compose(studies.read_study(study_dir))
+    return report.compose(load_study(study_dir))
 
 
 def steps(iterations: int, error: float = 0.25) -> list[dict]:
@@ -266,7 +266,7 @@ def test_medians_in_words(at_least, at_most, words):
 def test_the_baseline_comes_first_in_its_group_whatever_ran_first(tmp_path):
     sweep = {"recipe": ["modern"], "model": {"activation": ["tanh", "relu"]}}
     synthetic.write_study(tmp_path, sweep=sweep)
-    (group,) = comparison.make_groups(studies.read_study(tmp_path))
+    (group,) = comparison.make_groups(load_study(tmp_path))
     assert [arm.value for arm in group.arms] == ["relu", "tanh"]
     assert group.baseline is group.arms[0]
 
@@ -294,6 +294,6 @@ def test_variants_are_compared_in_one_group_whatever_they_set(tmp_path):
             trial = f"{model}-modern-relu-{name}-lr0.02-s{seed}"
             fields = {"trial": trial, "model": model, "recipe": "modern", "learning_rate": 0.02}
             synthetic.write_trial(tmp_path, steps(39 * points), seed=seed, variant=name, **fields)
-    (group,) = comparison.make_groups(studies.read_study(tmp_path))
+    (group,) = comparison.make_groups(load_study(tmp_path))
     assert (group.label, [arm.value for arm in group.arms]) == ("conv3, modern", ["plain", "deep"])
     assert "deep needs 3.0 times the iterations of plain" in report.summary(tmp_path)

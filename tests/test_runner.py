@@ -13,29 +13,28 @@ from typing import Any
 import pytest
 
 from src import data
-from src.config.checks import check_config
+from src.analysis.study import load_study
+from src.config.config import Config
 from src.records import locks
 from src.records import study as studies
 from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.reports import compose as report
 from src.study import runner, worker
-from src.study.runner import StudyError
+from src.study.question import StudyError
 from src.study.worker import Channel, StopFlag
 from tests import tiny
 
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
     "dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu", "jax_version": "0.10",
-    "commit": "abc",
+    "commit": "abc", "image_shape": (8, 8, 3), "num_classes": 10,
 }  # fmt: skip
 
 
-def make_config(**changes: Any) -> dict[str, Any]:
+def make_config(**changes: Any) -> Config:
     small = {"data__name": "tiny", "max_epochs": 1.0, "learning_rates": (0.02,), "workers": 1}
-    config = tiny.make_config(**(small | changes))
-    check_config(config)
-    return config
+    return tiny.make_config(**(small | changes))
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +131,7 @@ def test_fresh_seeds_may_be_added_and_the_report_says_so(tmp_path):
     assert untimed(tmp_path)[0] == first
     assert [row["seed"] for row in untimed(tmp_path)] == [1, 2]
     added = "Fresh seeds were added after the study had begun: 1, then 2 of them."
-    assert added in report.compose(studies.read_study(tmp_path))
+    assert added in report.compose(load_study(tmp_path))
     with pytest.raises(StudyError, match=r"fresh_seeds was \[1, 2\], is \[2, 1, 3\]"):
         run(tmp_path, fresh_seeds=(2, 1, 3))
 
@@ -248,8 +247,8 @@ def test_a_trial_that_cannot_be_saved_ends_the_study_in_one_line(tmp_path, monke
 def test_a_finished_study_holds_its_question(tmp_path):
     run(tmp_path)
     header = json.loads((tmp_path / "study.json").read_text())
-    question = {"name": "tiny", "digest": DATASET.digest, "stream_size": 0}
-    assert header["config"]["data"] == question
+    assert header["config"]["data"] == {"name": "tiny", "stream_size": 0}
+    assert header["digest"] == DATASET.digest
     assert "workers" not in header["config"]
 
 

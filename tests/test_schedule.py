@@ -1,6 +1,6 @@
 import pytest
 
-from src.training.schedule import plateaus, rate_factor
+from src.training.schedule import Schedule, plateaus
 
 OPTIONS = {"factor": 0.1, "boundaries": (2.0, 3.5), "patience": 2, "drops": 3}
 
@@ -26,7 +26,7 @@ def test_a_plateau_is_so_many_epochs_without_a_new_best(errors, patience, expect
 
 
 def test_the_rate_falls_three_times_at_most():
-    found = [rate_factor(9.0, [0.5] * n, name="plateau", **OPTIONS) for n in range(12)]
+    found = [Schedule("plateau", **OPTIONS).factor_at(9.0, [0.5] * n) for n in range(12)]
     expected = [1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001]
     assert found == pytest.approx(expected)
 
@@ -35,8 +35,8 @@ def test_the_rate_falls_three_times_at_most():
     ("epochs", "expected"), [(0.0, 1), (1.99, 1), (2.0, 0.1), (3.4, 0.1), (3.5, 0.01), (99.0, 0.01)]
 )
 def test_steps_fall_at_their_epochs_whatever_the_errors(epochs, expected):
-    assert rate_factor(epochs, [0.5] * 9, name="steps", **OPTIONS) == pytest.approx(expected)
+    assert Schedule("steps", **OPTIONS).factor_at(epochs, [0.5] * 9) == pytest.approx(expected)
 
 
 def test_constant_stays():
-    assert rate_factor(99.0, [0.5] * 99, name="constant", **OPTIONS) == 1
+    assert Schedule("constant", **OPTIONS).factor_at(99.0, [0.5] * 99) == 1

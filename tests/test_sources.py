@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.streaming import photos
-from src.config.arms import make_arms, make_trial
+from src.config.arms import make_trial
 from src.data import Dataset, Stream
 from src.data.sources import Streamed
 from src.data.stream import open_stream
@@ -43,7 +43,7 @@ def in_memory(stream) -> Dataset:
 
 
 def begin(directory: Path, dataset: Dataset | Stream) -> tuple[train.Run, Program]:
-    (arm,) = make_arms(tiny.make_config(**CHANGES))
+    (arm,) = tiny.make_config(**CHANGES).arms
     program = Program(arm.settings, dataset)
     trial = make_trial(arm, "fresh", 0.02, 3)
     return train.Run(trial, program.images, directory, tiny.identity(trial.name)), program

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.config.arms import make_arms
+from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
 from src.study import plan
 from tests import tiny
 
+COMPARED = {"field": "recipe", "baseline": "modern"}
 
-def make_config(**changes: Any) -> dict[str, Any]:
+
+def make_config(**changes: Any) -> Config:
     grid = {"learning_rates": (0.01, 0.02, 0.04), "fresh_seeds": (100, 101)}
     return tiny.make_config(**(grid | changes))
 
@@ -33,7 +35,7 @@ def finish(trial: Any, errors: list[float], target: float = 0.25) -> TrialRecord
     return TrialRecord(row, metrics)
 
 
-def names(config: dict[str, Any], finished: dict[str, TrialRecord]) -> list[str]:
+def names(config: Config, finished: dict[str, TrialRecord]) -> list[str]:
     return [task.trial.name for task in study.ready_tasks(config, finished)]
 
 
@@ -90,13 +92,13 @@ def test_with_two_seeds_the_target_is_allowed_twice_the_median():
 
 def test_arms_of_a_sweep_the_first_field_slowest():
     sweep = {"recipe": ("modern", "cuda_convnet"), "weight_decay": (0.0, 0.5)}
-    arms = make_arms(make_config(sweep=sweep, learning_rates=()))
+    arms = make_config(sweep=sweep, learning_rates=(), compare=COMPARED).arms
     assert [arm.name for arm in arms] == [
         "conv3-modern-relu-weight_decay0.0", "conv3-modern-relu-weight_decay0.5",
         "conv3-cuda_convnet-relu-weight_decay0.0", "conv3-cuda_convnet-relu-weight_decay0.5",
     ]  # fmt: skip
-    assert arms[3].settings["weight_decay"] == 0.5
-    assert arms[3].settings["recipe"]["input"] == "centered"
+    assert arms[3].settings.weight_decay == 0.5
+    assert arms[3].settings.recipe.input == "centered"
     assert arms[3].learning_rates[0] == 0.0005
 
 
@@ -105,16 +107,17 @@ def test_variants_are_arms_that_set_several_fields_at_once():
         "as_is": {},
         "both": {"augment": {"flip": True, "translation": 2}, "weight_decay": 0.5},
     }
-    arms = make_arms(make_config(variants=variants, sweep={"recipe": ("modern", "cuda_convnet")}))
-    assert [(arm.name, arm.swept) for arm in arms] == [
+    sweep = {"recipe": ("modern", "cuda_convnet")}
+    arms = make_config(variants=variants, sweep=sweep, compare=COMPARED).arms
+    assert [(arm.name, dict(arm.swept)) for arm in arms] == [
         ("conv3-modern-relu-as_is", {"recipe": "modern", "variant": "as_is"}),
         ("conv3-modern-relu-both", {"recipe": "modern", "variant": "both"}),
         ("conv3-cuda_convnet-relu-as_is", {"recipe": "cuda_convnet", "variant": "as_is"}),
         ("conv3-cuda_convnet-relu-both", {"recipe": "cuda_convnet", "variant": "both"}),
     ]
-    augment, decay = arms[1].settings["augment"], arms[1].settings["weight_decay"]
-    assert (augment["flip"], augment["translation"], augment["noise"], decay) == (True, 2, 0.0, 0.5)
-    assert not arms[0].settings["augment"]["flip"]
+    augment, decay = arms[1].settings.augment, arms[1].settings.weight_decay
+    assert (augment.flip, augment.translation, augment.noise, decay) == (True, 2, 0.0, 0.5)
+    assert not arms[0].settings.augment.flip
 
 
 def test_a_plan_lists_every_trial_and_the_most_epochs():

@@ -3,13 +3,15 @@
 import pytest
 
 from src import models
-from src.models.summary import summarize
+from src.models.summary import size_of, summarize
 from src.networks import main
 
 
 def layers_of(name: str, **options):
     size = models.image_size(name)
-    model = models.make_model(name, activation="relu", init="paper", num_classes=10, **options)
+    model = models.make_model(
+        name, activation="relu", init_scheme="paper", num_classes=10, **options
+    )
     return {layer.name: layer for layer in summarize(model, size)}
 
 
@@ -102,3 +104,13 @@ def test_help_names_the_networks(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     assert "alexnet_cifar" in capsys.readouterr().out
+
+
+def test_the_size_of_a_network_is_written_down_by_arithmetic():
+    """LeNet: 5x5x3x6 at 28x28, 5x5x6x16 at 10x10, then 400x120, 120x84 and 84x10."""
+    model = models.make_model(
+        "lenet5_modern", activation="tanh", init_scheme="modern", num_classes=10
+    )
+    adds = 450 * 784 + 2400 * 100 + 48_000 + 10_080 + 840
+    parameters = 456 + 2416 + 48_120 + 10_164 + 850
+    assert size_of(model, 32) == {"parameters": parameters, "multiply_adds": adds}

@@ -11,22 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.config.arms import make_arms, make_trial
+from src.config.arms import make_trial
 from src.records import trial as records
 from src.training import checkpoints, program, train
+from src.training.optimizers import Recipe, make_optimizer
 from src.training.program import Program
-from src.training.step import TrainState, make_optimizer
+from src.training.settings import Limit
+from src.training.step import TrainState
 from tests import tiny
 
 IMAGES = 40  # in batches of 16: 2.5 iterations an epoch
-Limits = tuple[tuple[float, float], ...]
 
 
-def make_run(directory: Path, limits: Limits = (), **changes: Any) -> train.Run:
-    config = tiny.make_config(**({"max_epochs": 4.0} | changes))
-    (arm,) = make_arms(config)
+def make_run(
+    directory: Path, limits: Sequence[tuple[float, float]] = (), **changes: Any
+) -> train.Run:
+    (arm,) = tiny.make_config(**({"max_epochs": 4.0} | changes)).arms
     trial = make_trial(arm, "selection", 0.02, 0)
-    return train.Run(trial, IMAGES, directory, tiny.identity(trial.name), limits)
+    allowed = tuple(Limit(*each) for each in limits)
+    return train.Run(trial, IMAGES, directory, tiny.identity(trial.name), allowed)
 
 
 class FakeProgram(Program):
@@ -46,7 +49,7 @@ class FakeProgram(Program):
 
     def start(self, seed: int) -> TrainState:
         params = {"w": np.zeros(1, np.float32)}
-        return TrainState(jnp.int32(0), params, make_optimizer(0.0, 0.9, 1.0, 0.0).init({}))
+        return TrainState(jnp.int32(0), params, make_optimizer(0.0, Recipe(), 0.0).init({}))
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> Callable[..., Any]:
         def step_fn(state: TrainState, batches: Iterator[np.ndarray], factor: float) -> tuple:
@@ -317,7 +320,7 @@ def tiny_program() -> Program:
 
 
 def make_program(**changes: Any) -> Program:
-    (arm,) = make_arms(tiny.make_config(**changes))
+    (arm,) = tiny.make_config(**changes).arms
     parallel = changes.get("parallel", "pmap")
     return Program(arm.settings, tiny.make_dataset(IMAGES), parallel)
 

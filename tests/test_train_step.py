@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from src.training import optimizers
 from src.training import step as train_step
 from src.training.step import Images, TrainState
 
@@ -54,7 +55,11 @@ def make_indices(steps: int = STEPS) -> np.ndarray:
     return np.random.default_rng(2).integers(0, 40, (steps, BATCH))
 
 
-make_optimizer = functools.partial(train_step.make_optimizer, **RECIPE)
+def make_optimizer(
+    rate: Any, momentum: float = 0.9, bias_rate: float = 2.0, weight_decay: float = 5e-4
+) -> optax.GradientTransformation:
+    recipe = optimizers.Recipe(momentum=momentum, bias_rate=bias_rate)
+    return optimizers.make_optimizer(rate, recipe, weight_decay)
 
 
 def run(
@@ -117,9 +122,9 @@ def test_the_update_is_the_papers_across_a_drop_of_the_rate(recipe):
         for _ in range(12)
     ]
     rates = [0.05] * 6 + [0.005] * 6
-    ours, state = params, train_step.make_optimizer(0.0, **recipe).init(params)
+    ours, state = params, make_optimizer(0.0, **recipe).init(params)
     for grads, rate in zip(gradients, rates, strict=True):
-        optimizer = train_step.make_optimizer(rate, **recipe)
+        optimizer = make_optimizer(rate, **recipe)
         updates, state = optimizer.update(grads, state, ours)
         ours = optax.apply_updates(ours, updates)
     expected = velocities(params, gradients, rates, recipe)

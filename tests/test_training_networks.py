@@ -1,14 +1,12 @@
 """Every network trains through the same program, and on eight devices as on one."""
 
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
 
 from src import models
-from src.config.arms import make_arms
 from src.training.program import Program
+from src.training.settings import TrialSettings
 from src.training.step import TrainState
 from tests import tiny
 
@@ -26,7 +24,7 @@ def train(program: Program, state: TrainState) -> tuple[TrainState, np.ndarray, 
     return step_fn(state, iter([np.tile(np.arange(BATCH), (STEPS, 1))]))
 
 
-def settings_of(name: str) -> dict[str, Any]:
+def settings_of(name: str) -> TrialSettings:
     narrow = {"width": 0.0625} if "width" in models.model_options(name) else {}
     config = tiny.make_config(
         model__name=name,
@@ -34,8 +32,7 @@ def settings_of(name: str) -> dict[str, Any]:
         model_options={name: narrow},
         batch_size=BATCH,
     )
-    (arm,) = make_arms(config)
-    return arm.settings
+    return config.arms[0].settings
 
 
 @pytest.mark.parametrize(

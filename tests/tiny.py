@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from configs import base
+from src.config.config import Config
 from src.data import Dataset, Split, digest
 from src.records.trial import Identity
+from src.trees import Tree
 
 SIZE = 8  # pixels
 
@@ -32,7 +34,12 @@ def _make_split(rng: np.random.Generator, count: int, size: int) -> Split:
     return Split(images, labels)
 
 
-def make_config(**changes: Any) -> dict[str, Any]:
+def make_config(**changes: Any) -> Config:
+    """The base config, small and checked; see `make_tree`."""
+    return Config.read(make_tree(**changes))
+
+
+def make_tree(**changes: Any) -> Tree:
     """The base config, small; `changes` are fields by their path, dots as two underscores."""
     config = base.get_config()
     config.batch_size = 16

@@ -189,8 +189,8 @@ def make_program(name: str, images: int = 1000) -> Any:
 
     from configs import base  # noqa: PLC0415
     from src import models  # noqa: PLC0415
+    from src.config.config import Config  # noqa: PLC0415
     from src.data import Dataset, Split  # noqa: PLC0415
-    from src.study import order as study  # noqa: PLC0415
     from src.training.program import Program  # noqa: PLC0415
 
     config = base.get_config()
@@ -201,7 +201,7 @@ def make_program(name: str, images: int = 1000) -> Any:
     shape = (images, size, size, 3)
     split = Split(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, images, np.int32))
     dataset = Dataset("random", split, split, 10, tuple("abcdefghij"), "")
-    return Program(study.planned_trials(config.to_dict())[0][0].settings, dataset)
+    return Program(Config.read(config.to_dict()).arms[0].settings, dataset)
 
 
 def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, Any]]:

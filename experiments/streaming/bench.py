@@ -18,7 +18,7 @@ import numpy as np
 from configs import alexnet_imagenet
 from experiments.streaming import photos, tables
 from src import environment
-from src.config.arms import make_arms
+from src.config.config import Config
 from src.data.loader import read_batches
 from src.data.stream import Stream, open_stream
 from src.records import provenance
@@ -68,11 +68,10 @@ def measure_steps(stream: Stream, width: float) -> dict[str, Any]:
     """Seconds of training steps of AlexNet, and how much of them passed in wait for a batch."""
     from src.training.program import Program  # noqa: PLC0415  (starts JAX)
 
-    (arm,) = make_arms(alexnet_imagenet.get_config().to_dict())
-    changed = {"batch_size": BATCH, "validation_images": 0}
-    program = Program(
-        arm.settings | changed | {"model": arm.settings["model"] | {"width": width}}, stream
-    )
+    config = alexnet_imagenet.get_config()
+    config.batch_size, config.validation_images, config.model.width = BATCH, 0, width
+    config.schedule.name = "constant"
+    program = Program(Config.read(config.to_dict()).arms[0].settings, stream)
     step_fn, state = program.prepare(0, 0.01, STEPS), program.start(0)
     waits: list[float] = []
     batches = timed(program.batches(lambda first, count: rows(first)[None], 0, STEPS), waits)

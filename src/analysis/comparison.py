@@ -1,6 +1,6 @@
 """From a study's records to what it compares: groups of arms, each at its own learning rate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,21 @@ import numpy as np
 from src.analysis import paired
 from src.analysis import times as analysis
 from src.analysis.paired import Estimate
+from src.analysis.study import Study
 from src.analysis.times import Choice, Ratio
-from src.config.arms import Arm, make_arms
-from src.records.study import StudyRecord
+from src.config.arms import Arm
+from src.config.config import Config
 from src.records.trial import TrialRecord
+from src.training.settings import TrialSettings
 
 
 @dataclass(frozen=True)
 class ArmRecord:
     """What was found of one arm."""
 
+    name: str  # of the arm
     value: str  # of the compared field
-    settings: dict[str, Any]  # of its trials
+    settings: TrialSettings  # of its trials
     grid: tuple[float, ...]
     choice: Choice | None  # None where there was nothing to choose from
     chosen: bool  # False while trials of its grid are missing
@@ -66,13 +69,13 @@ class Group:
         return paired.difference(before, other.fresh, measure_fn, comparisons=comparisons)
 
 
-def make_groups(study: StudyRecord) -> tuple[Group, ...]:
+def make_groups(study: Study) -> tuple[Group, ...]:
     """The groups of a study, in the order of its sweep; in each the baseline comes first."""
-    compare = study.config["compare"]
-    baseline = str(compare["baseline"])
+    compare = study.config.study.compare
+    baseline = str(compare.baseline)
     members: dict[str, tuple[dict[str, Any], list[ArmRecord]]] = {}
-    for arm in make_arms(study.config):
-        fields, value = _fields(study.config, arm, compare["field"])
+    for arm in study.config.arms:
+        fields, value = _fields(study.config, arm, compare.field)
         _, arms = members.setdefault(repr(fields), (fields, []))
         arms.append(_arm_record(study, arm, value))
     return tuple(
@@ -90,41 +93,42 @@ def rates_were_chosen(groups: Sequence[Group]) -> bool:
     return any(len(arm.grid) > 1 for group in groups for arm in group.arms)
 
 
-def planned_trials(study: StudyRecord) -> int:
+def planned_trials(study: Study) -> int:
     """How many trials the study has when it is done."""
-    config = study.config
+    config, arms = study.config.study, study.config.arms
     selection = sum(
-        len(arm.learning_rates) * len(config["selection_seeds"])
-        for arm in make_arms(config)
+        len(arm.learning_rates) * len(config.selection_seeds)
+        for arm in arms
         if len(arm.learning_rates) > 1
     )
-    return selection + len(make_arms(config)) * len(config["fresh_seeds"])
+    return selection + len(arms) * len(config.fresh_seeds)
 
 
-def was_raced(trial: TrialRecord, config: Mapping[str, Any]) -> bool:
+def was_raced(trial: TrialRecord, config: Config) -> bool:
     """Whether a trial was stopped because it could no longer win the choice of rate."""
     row, epochs = trial.row, trial.metrics["epoch"]
     stopped = row["status"] == "censored" and row["purpose"] == "selection"
-    return stopped and bool(np.all(epochs < config["max_epochs"]))
+    return stopped and bool(np.all(epochs < config.trial.max_epochs))
 
 
-def _fields(config: Mapping[str, Any], arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
+def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
     """What tells the arm's group from others, and the arm's value of the compared field."""
-    fields = {"model": config["model"]["name"], "recipe": config["recipe"], **arm.swept}
-    value = fields.pop(compared, arm.settings["model"].get(compared, "all"))
+    shared = config.trial
+    fields = {"model": shared.model.name, "recipe": shared.recipe.name, **dict(arm.swept)}
+    value = fields.pop(compared, arm.settings.model.as_tree().get(compared, "all"))
     return fields, str(value)
 
 
-def _arm_record(study: StudyRecord, arm: Arm, value: str) -> ArmRecord:
+def _arm_record(study: Study, arm: Arm, value: str) -> ArmRecord:
     mine = [t for t in study.trials if t.row["trial"].rsplit("-lr", 1)[0] == arm.name]
     selection = tuple(t for t in mine if t.row["purpose"] == "selection")
     choice = analysis.choose_learning_rate([t.row for t in selection]) if selection else None
-    wanted = len(arm.learning_rates) * len(study.config["selection_seeds"])
+    wanted = len(arm.learning_rates) * len(study.config.study.selection_seeds)
     chosen = len(arm.learning_rates) == 1 or len(selection) == wanted
     rate = choice.rate if choice else arm.learning_rates[0]
     fresh = [t for t in mine if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
     return ArmRecord(
-        value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh)
+        arm.name, value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh)
     )
 
 

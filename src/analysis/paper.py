@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from src.analysis import times as analysis
+from src.analysis.study import Study
 from src.analysis.times import Ratio, Times
-from src.records.study import StudyRecord
 from src.records.trial import TrialRecord
 
 PATH = Path(__file__).with_name("figure1_paper.csv")
@@ -55,17 +55,17 @@ def ratio(curves: Mapping[str, Curve], baseline: str, other: str, threshold: flo
     return analysis.ratio(*times)
 
 
-def curves_beside(study: StudyRecord) -> dict[str, Curve]:
+def curves_beside(study: Study) -> dict[str, Curve]:
     """The curves where ours may be laid beside them: activations in one of NETS, on CIFAR-10."""
     config, dataset = study.config, study.header["dataset"]
-    alike = config["model"]["name"] in NETS and dataset in DATASETS
-    return read_curves() if alike and config["compare"]["field"] == "activation" else {}
+    alike = config.trial.model.name in NETS and dataset in DATASETS
+    return read_curves() if alike and config.study.compare.field == "activation" else {}
 
 
-def ratios_beside(study: StudyRecord, thresholds: Sequence[float]) -> dict[float, Ratio]:
+def ratios_beside(study: Study, thresholds: Sequence[float]) -> dict[float, Ratio]:
     """The paper's tanh over its ReLU at each threshold, where ours is relative to ReLU too."""
     curves = curves_beside(study)
-    if not curves or study.config["compare"]["baseline"] != "relu":
+    if not curves or study.config.study.compare.baseline != "relu":
         return {}
     return {threshold: ratio(curves, "relu", "tanh", threshold) for threshold in thresholds}
 

@@ -1,85 +1,163 @@
-"""Every field of a config is checked here, before anything is compiled or written."""
+"""What must hold between the fields of a config, and between a config, its data and devices."""
 
-import functools
+import dataclasses
 import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from src import models
-from src.config.arms import RUNTIME_FIELDS, STUDY_FIELDS, axes, column, leaves, make_arms, replaced
-from src.config.fields import (
+from src.config.arms import Arm, axes, column
+from src.config.schema import GROUPS, StudySettings, check_rates, field_at
+from src.config.schema import Runtime as RuntimeSettings
+from src.fields import (
     ConfigError,
-    check_fields,
-    describe,
-    dotted,
+    Named,
+    checked,
+    declared,
     nearest,
     one_of,
     require,
-    same_kind,
+    require_group,
 )
-from src.config.values import check_values, require_tuple
+from src.models.registry import fault, image_size, takes
+from src.trees import Path, dotted, leaves, replaced
 
 MAX_ARMS = 1000
+RATE_GRID = next(field for field in declared(StudySettings) if field.path == ("learning_rates",))
 # One data set and one target are a study's own: its trials are compared at them.
 FIXED_FIELDS = ("data", "target_train_error")
+NAME_BYTES = 150  # An arm's name begins the names of folders, which may have 255 bytes.
 
 
-def check_config(config: Mapping[str, Any]) -> None:
-    """Refuses a config that cannot be run as it says.
+def check_study(study: StudySettings) -> None:
+    """Refuses rates, seeds or thresholds that contradict each other.
+
+    Raises:
+        ConfigError: Naming the field and its value.
+    """
+    if study.learning_rates:
+        check_rates("learning_rates", study.learning_rates)
+    for name, seeds in (
+        ("selection_seeds", study.selection_seeds),
+        ("fresh_seeds", study.fresh_seeds),
+        ("thresholds", study.thresholds),
+    ):
+        require(name, seeds, len, "a tuple of at least one value")
+    seeds = (*study.selection_seeds, *study.fresh_seeds)
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(
+            f"config.fresh_seeds = {study.fresh_seeds} must hold no seed twice and none of the"
+            f" selection_seeds {study.selection_seeds}: fresh means not used to choose"
+        )
+
+
+def check_sweep(tree: Mapping[str, Any]) -> None:
+    """Refuses a sweep or variants of fields or values that there are not.
 
     Raises:
         ConfigError: Naming the field, its value and what would be valid.
     """
-    check_fields(config)
-    check_values(config)
-    _check_model_names(config["model"])  # even where a sweep takes their place
-    _check_model_options(config["model_options"])
-    _check_sweep(config)
-    arms = make_arms(config)
+    sweep = list(leaves(tree["sweep"]))
+    for path, values in sweep:
+        name = f"sweep.{dotted(path)}"
+        if not isinstance(values, tuple | list) or not values:
+            raise ConfigError(f"config.{name} = {values!r} should be a tuple of at least one value")
+        for value in values:
+            _check_change(tree, "sweep", path, value)
+        if len(set(values)) < len(values):
+            raise ConfigError(f"config.{name} = {tuple(values)} holds a value twice")
+    _check_columns([path for path, _ in sweep])
+    _check_variants(tree, {path for path, _ in sweep})
+    arms = math.prod(map(len, axes(tree)))
+    if arms > MAX_ARMS:
+        raise ConfigError(f"config.sweep makes {arms} arms; at most {MAX_ARMS} can be run")
+
+
+def check_arms(tree: Mapping[str, Any], study: StudySettings, arms: Sequence[Arm]) -> None:
+    """Refuses arms whose names are no folders, grids of arms there are not, a missing baseline.
+
+    Raises:
+        ConfigError: Naming the field and its value.
+    """
     for arm in arms:
-        _check_folder(arm.name)
-        _check_model(arm.settings["model"])
-    for name in config["arm_learning_rates"]:
+        if not re.fullmatch(r"[\w.+-]+", arm.name) or len(arm.name.encode()) > NAME_BYTES:
+            raise ConfigError(
+                f"config.sweep or config.recipe makes an arm {arm.name!r}; the name of a folder is"
+                f" needed: letters, digits, and . + - _, {NAME_BYTES} bytes at most"
+            )
+    for name, rates in tree["arm_learning_rates"].items():
         one_of("arm_learning_rates", name, [arm.name for arm in arms])
-    _check_compare(config)
+        path = ("arm_learning_rates", name)
+        check_rates(dotted(path), checked(RATE_GRID, path, rates))
+    swept = {axis[0].column: tuple(setting.value for setting in axis) for axis in axes(tree)}
+    compared, baseline = study.compare.field, study.compare.baseline
+    if swept and compared not in swept:
+        near = nearest(compared, swept)
+        raise ConfigError(f"config.compare.field = {compared!r} is not swept{near}")
+    if swept and baseline not in swept[compared]:
+        values = swept[compared]
+        raise ConfigError(
+            f"config.compare.baseline = {baseline!r} is not among the swept values {values}"
+        )
 
 
-def check_devices(config: Mapping[str, Any], devices: int) -> None:
+def check_devices(batch_size: int, devices: int) -> None:
     """Refuses a batch that cannot be split evenly.
 
     Raises:
         ConfigError: Naming the nearest size that can.
     """
-    size = config["batch_size"]
-    if size % devices:
-        even = max(devices, size - size % devices)
+    if batch_size % devices:
+        even = max(devices, batch_size - batch_size % devices)
         raise ConfigError(
-            f"config.batch_size = {size} cannot be split evenly over {devices} devices;"
+            f"config.batch_size = {batch_size} cannot be split evenly over {devices} devices;"
             f" try {even}, or run on fewer devices"
         )
 
 
-def check_data(config: Mapping[str, Any], shape: tuple[int, int, int], images: int) -> None:
+def check_data(
+    arms: Sequence[Arm], shape: tuple[int, int, int], images: int, num_classes: int = 10
+) -> None:
     """Refuses what the data set cannot give: larger crops, more images, larger ones.
+
+    Args:
+        arms: Of the study.
+        shape: Height, width and channels of an image.
+        images: In the training set.
+        num_classes: Of the data set.
 
     Raises:
         ConfigError: Naming the field, its value and what there is.
     """
     height, width, channels = shape
     networks = {}
-    for arm in make_arms(config):
-        _check_sizes(arm.settings, (height, width), images)
-        crop = arm.settings["augment"]["crop"]
-        network = (arm.settings["model"], (crop or height, crop or width, channels))
-        networks[repr(network)] = network
-    for model, taken in networks.values():
-        _check_image_size(model, taken)
+    for arm in arms:
+        _check_sizes(arm, (height, width), images)
+        crop = arm.settings.augment.crop
+        networks[arm.settings.model, arm.settings.recipe.init] = (
+            crop or height,
+            crop or width,
+            channels,
+        )
+    for (model, init), taken in networks.items():
+        made = model.make(init, num_classes)
+        wrong = fault(made, taken, num_classes)
+        if wrong and not takes(made, taken) and "." not in model.name:
+            made_for = image_size(model.name)
+            raise ConfigError(
+                f"config.model.name = {model.name!r} is made for images of {made_for} x {made_for}"
+                f" pixels; those of {taken[0]} x {taken[1]} are too small for it"
+            )
+        if wrong:
+            raise ConfigError(
+                f"config.model.name = {model.name!r} fails on images {list(taken)}: {wrong}"
+            )
 
 
-def _check_sizes(settings: Mapping[str, Any], size: tuple[int, int], images: int) -> None:
-    crop, held_out = settings["augment"]["crop"], settings["validation_images"]
+def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
+    settings = arm.settings
+    crop, held_out = settings.augment.crop, settings.validation_images
     height, width = size
     expected = f"at most {min(size)}: images are {height} x {width}"
     require("augment.crop", crop, lambda n: n <= min(size), expected)
@@ -87,59 +165,55 @@ def _check_sizes(settings: Mapping[str, Any], size: tuple[int, int], images: int
     require("validation_images", held_out, lambda n: n < images, expected)
     left = images - held_out
     expected = f"0 (all) or at most {left}, the images there are to train on"
-    require("train_images", settings["train_images"], lambda n: n <= left, expected)
+    require("train_images", settings.train_images, lambda n: n <= left, expected)
 
 
-def _check_sweep(config: Mapping[str, Any]) -> None:
-    sweep = list(leaves(config["sweep"]))
-    for path, values in sweep:
-        name = f"sweep.{dotted(path)}"
-        for value in require_tuple(name, values):
-            _check_changes(config, "sweep", [(path, value)])
-        if len(set(values)) < len(values):
-            raise ConfigError(f"config.{name} = {values} holds a value twice")
-    _check_columns([path for path, _ in sweep])
-    _check_variants(config, {path for path, _ in sweep})
-    arms = math.prod(map(len, axes(config)))
-    if arms > MAX_ARMS:
-        raise ConfigError(f"config.sweep makes {arms} arms; at most {MAX_ARMS} can be run")
-
-
-def _check_variants(config: Mapping[str, Any], swept: Collection[tuple[str, ...]]) -> None:
-    for name, fields in config["variants"].items():
+def _check_variants(tree: Mapping[str, Any], swept: Collection[Path]) -> None:
+    for name, fields in tree["variants"].items():
         group = f"variants.{name}"
-        require(group, fields, lambda x: isinstance(x, Mapping), "a group of fields")
-        changes = list(leaves(fields))
-        for path, _ in changes:
+        require_group(("variants", name), fields)
+        for path, value in leaves(fields):
             if path in swept:
                 raise ConfigError(f"config.{group} sets {dotted(path)}, which is swept as well")
-        _check_changes(config, group, changes)
+            _check_change(tree, group, path, value)
 
 
-def _check_changes(
-    config: Mapping[str, Any], group: str, changes: Sequence[tuple[tuple[str, ...], Any]]
-) -> None:
-    """Refuses what the sweep or a variant, `group`, would make of the config."""
-    known = {dotted(path): value for path, value in leaves(config) if _may_be_swept(path, value)}
-    changed: Mapping[str, Any] = config
-    for path, value in changes:
-        name = dotted(path)
-        if name not in known:
-            raise ConfigError(
-                f"config.{group}.{name}: no such field to sweep{nearest(name, known)}"
-            )
-        kind = type(known[name])
-        require(f"{group}.{name}", value, functools.partial(same_kind, kind=kind), describe(kind))
-        changed = replaced(changed, path, value)
-    check_values(changed)
+def _check_change(tree: Mapping[str, Any], group: str, path: Path, value: Any) -> None:
+    """Refuses a field that may not be varied, or a value of the wrong kind."""
+    kept = (*GROUPS, *FIXED_FIELDS, *_names(StudySettings), *_names(RuntimeSettings))
+    field = None
+    if path[0] == "recipes" or path[0] not in kept:
+        field = next(filter(None, (field_at(path, each) for each in _networks(tree))), None)
+    if field is None and not _in_named(tree, path):
+        known = [dotted(p) for p, _ in leaves(tree) if p[0] not in kept]
+        raise ConfigError(
+            f"config.{group}.{dotted(path)}: no such field to sweep{nearest(dotted(path), known)}"
+        )
+    if field is not None:
+        checked(field, (*group.split("."), *path), value)
 
 
-def _may_be_swept(path: Sequence[str], value: Any) -> bool:
-    kept = (*STUDY_FIELDS, *RUNTIME_FIELDS, *FIXED_FIELDS)
-    return path[0] not in kept and not isinstance(value, tuple | list)
+def _in_named(tree: Mapping[str, Any], path: Path) -> bool:
+    """Whether a path leads to a value in a group whose names the user chooses."""
+    parent = field_at(path[:-1], tree) if len(path) > 1 else None
+    return parent is not None and isinstance(parent.kind, type) and issubclass(parent.kind, Named)
 
 
-def _check_columns(paths: Sequence[tuple[str, ...]]) -> None:
+def _networks(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The config with each network that it may be of: a swept option is one of these networks'."""
+    network = ("model", "name")
+    names = list(dict(leaves(tree["sweep"])).get(network, ()))
+    for fields in tree["variants"].values():
+        found = dict(leaves(fields)) if isinstance(fields, Mapping) else {}
+        names += [found[network]] if network in found else []
+    return [tree, *(replaced(tree, ("model", "name"), name) for name in names)]
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def _check_columns(paths: Sequence[Path]) -> None:
     """Each swept field needs a column of its own, by which its arms are told apart."""
     for path, other in itertools.combinations(paths, 2):
         if column(path) == column(other):
@@ -147,72 +221,3 @@ def _check_columns(paths: Sequence[tuple[str, ...]]) -> None:
                 f"config.sweep holds {dotted(path)} and {dotted(other)}, which would share the"
                 f" column {column(path)!r} of results.csv; sweep one of them"
             )
-
-
-def _check_folder(arm: str) -> None:
-    """The folders of an arm's trials begin with its name."""
-    if not re.fullmatch(r"[\w.+-]{1,150}", arm):
-        raise ConfigError(
-            f"config.sweep or config.recipe makes an arm {arm!r}; the name of a folder is needed:"
-            " letters, digits, and . + - _"
-        )
-
-
-def _check_model(model: Mapping[str, Any]) -> None:
-    options = {key: value for key, value in model.items() if key not in ("name", "activation")}
-    _check_model_names(model)
-    known = models.model_options(model["name"])
-    for key, value in options.items():
-        if key not in known:
-            raise ConfigError(
-                f"config.model.{key}: {model['name']} has no such option{nearest(key, known)}"
-            )
-        kind = type(known[key])
-        require(f"model.{key}", value, functools.partial(same_kind, kind=kind), describe(kind))
-    try:
-        _make_model(model)
-    except ValueError as error:
-        raise ConfigError(f"config.model: {error}") from None
-
-
-def _check_model_names(model: Mapping[str, Any]) -> None:
-    one_of("model.name", model["name"], models.MODEL_NAMES)
-    try:
-        models.get_activation(model["activation"])
-    except ValueError as error:
-        raise ConfigError(f"config.model.activation = {model['activation']!r}: {error}") from None
-
-
-def _check_image_size(model: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
-    if not models.takes(_make_model(model), shape):
-        made_for = models.image_size(model["name"])
-        raise ConfigError(
-            f"config.model.name = {model['name']!r} is made for images of {made_for} x {made_for}"
-            f" pixels; those of {shape[0]} x {shape[1]} are too small for it"
-        )
-
-
-def _make_model(model: Mapping[str, Any]) -> Any:
-    options = {key: value for key, value in model.items() if key != "name"}
-    return models.make_model(model["name"], init="modern", num_classes=10, **options)
-
-
-def _check_model_options(networks: Mapping[str, Any]) -> None:
-    for name, options in networks.items():
-        one_of("model_options", name, models.MODEL_NAMES)
-        require(f"model_options.{name}", options, lambda x: isinstance(x, Mapping), "options")
-        for key in options:
-            one_of(f"model_options.{name}", key, tuple(models.model_options(name)))
-
-
-def _check_compare(config: Mapping[str, Any]) -> None:
-    swept = {axis[0].column: tuple(setting.value for setting in axis) for axis in axes(config)}
-    field, baseline = config["compare"]["field"], config["compare"]["baseline"]
-    kinds = (str, bool, int, float)
-    require("compare.baseline", baseline, lambda x: type(x) in kinds, "a value of a swept field")
-    if swept and field not in swept:
-        raise ConfigError(f"config.compare.field = {field!r} is not swept{nearest(field, swept)}")
-    if swept and baseline not in swept[field]:
-        raise ConfigError(
-            f"config.compare.baseline = {baseline!r} is not among the swept values {swept[field]}"
-        )

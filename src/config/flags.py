@@ -1,21 +1,35 @@
-"""The flags of `src.main`. What is wrong with them is said in one line."""
+"""The command line of `src.main`: a config file, then any of its fields by `--config.FIELD=VALUE`.
 
+The file is loaded by ml_collections' flag. The fields are set here, each by the type that it was
+declared with, so that every field can be set, whatever the file names: options of any network,
+sweeps, names with dashes. Of a field that is given twice the last value counts.
+"""
+
+import ast
 import difflib
-import re
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from src.config.studies import named_configs
+from src.config.schema import GROUPS, all_fields, field_at, recipe_fields
+from src.config.studies import named_trees
+from src.errors import LabError
+from src.fields import ConfigError, Field, Named, Value, describe, nearest
+from src.models.registry import MODEL_NAMES, options_of
+from src.paths import local_path
+from src.trees import Path as FieldPath
+from src.trees import Tree, dotted, leaves, replaced
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "The study: a Python file such as configs/relu_vs_tanh.py. Config files are code and are run.\n"
-    "Any field can be changed: --config.max_epochs=5 --config.fresh_seeds='(1,2,3)'",
+    "The study: a Python file such as configs/relu_vs_tanh.py. Config files are code and are run.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the records are kept; default: runs/<name of the config>."
@@ -23,90 +37,242 @@ _WORKDIR = flags.DEFINE_string(
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "List the trials, their number and rough cost; run and write nothing."
 )
-_NOT_A = {  # what absl and Python say of a value -> what the field should be
-    "invalid literal for int": "a whole number",
-    "could not convert string to float": "a number",
-    "Non-boolean argument": "True or False",
-}
+PREFIX = "--config."
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
-class FlagError(Exception):
+class FlagError(LabError):
     """A command line that cannot be followed. The message is one line."""
 
 
-def parse(argv: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Override:
+    """One `--config.FIELD=VALUE` of the command line."""
+
+    path: FieldPath
+    text: str | None  # None: named without a value, as truths are
+
+    def __str__(self) -> str:
+        return f"config.{dotted(self.path)}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    file: str  # Of the config.
+    overrides: tuple[Override, ...]
+    workdir: Path
+    dry_run: bool
+
+    def studies(self) -> list[tuple[Tree, Path]]:
+        """Config, not checked, and folder of each study to run: one, or those the file names.
+
+        Named ones have a folder each, of that name, in the workdir.
+
+        Raises:
+            FlagError: If the file makes no config, or a field or a value is not right.
+            ConfigError: If it has no study of that name.
+        """
+        tree = _file_tree(self.file)
+        model = dict(tree["model"]) if isinstance(tree.get("model"), Mapping) else {}
+        overrides = {each.path: each for each in self.overrides}
+        found: dict[FieldPath, Any] = {}
+        for path, each in overrides.items():
+            tree, value = _set(tree, each, model)
+            found[path] = value
+        return [(study, self.workdir / name) for name, study in named_trees(tree, found)]
+
+
+def command(argv: Sequence[str]) -> str:
+    """The command that was given, to be pasted into a shell."""
+    return shlex.join(["python", "-m", "src.main", *argv])
+
+
+def parse(argv: Sequence[str]) -> Request:
     """Parses the command line and runs the config file.
 
     Raises:
-        FlagError: If a flag, a field or a value is not right, or the config file fails.
+        FlagError: If a flag is not right, or the config file fails.
     """
+    rest, overrides = _split(argv)
+    before, sys.argv = sys.argv, rest
     try:
-        rest = flags.FLAGS(list(argv))
-    except Exception as error:  # config files are code: anything may come
-        raise FlagError(_explain(error, argv)) from error
-    if rest[1:]:
-        raise FlagError(f"unexpected argument {rest[1]!r}; flags start with --")
+        others = flags.FLAGS(rest)
+    except (Exception, SystemExit) as error:  # Config files are code: anything may come.
+        raise FlagError(_explain(error)) from error
+    finally:
+        sys.argv = before
+    if others[1:]:
+        raise FlagError(f"unexpected argument {others[1]!r}; flags start with --")
     if _CONFIG.value is None:
         raise FlagError("--config is missing; for example --config=configs/relu_vs_tanh.py")
+    file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
+    default = Path("runs") / Path(file).stem
+    workdir = local_path(_WORKDIR.value, "--workdir") if _WORKDIR.value else default
+    return Request(file, tuple(overrides), workdir, bool(_DRY_RUN.value))
 
 
-def studies() -> list[tuple[dict[str, Any], Path]]:
-    """Config, not checked, and folder of each study to run: one, or those a config file names.
+def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
+    """The fields of the config, and the command line without them."""
+    rest, overrides, waiting = ["src.main"], [], list(argv)
+    while waiting:
+        argument = waiting.pop(0)
+        dashes = argument.replace("--", "-", 1) if argument.startswith("--") else argument
+        if not dashes.startswith(("-config.", "-noconfig.")):
+            rest.append(argument)
+            continue
+        name, given, text = dashes.partition("=")
+        path = tuple(name.partition(".")[2].replace('["', ".").replace('"]', "").split("."))
+        if name.startswith("-no"):
+            text, given = "False", "="
+        elif not given and waiting and not waiting[0].startswith("--"):
+            text, given = waiting.pop(0), "="
+        overrides.append(Override(path, text if given else None))
+    return rest, overrides
 
-    Named ones have a folder each, of that name, in the workdir.
 
-    Raises:
-        FlagError: If the file cannot be read or its `get_config` makes no config.
-        ConfigError: If it has no study of that name.
-    """
-    workdir = Path(_WORKDIR.value or Path("runs") / Path(_config_path()).stem)
-    overrides = config_flags.get_override_values(flags.FLAGS["config"])
-    return [(config, workdir / name) for name, config in named_configs(_config(), overrides)]
-
-
-def _config() -> dict[str, Any]:
-    """The config as the file and the command line make it."""
-    path = _config_path()
-    if not Path(path).is_file():
-        names = [str(file) for file in Path(path).parent.glob("*.py")]
-        near = difflib.get_close_matches(path, names, n=1, cutoff=0.3)
-        raise FlagError(f"no config file {path}" + (f"; did you mean {near[0]!r}?" if near else ""))
+def _file_tree(file: str) -> Tree:
+    """The config as the file makes it."""
+    if not Path(file).is_file():
+        names = [str(path) for path in Path(file).parent.glob("*.py")]
+        near = difflib.get_close_matches(file, names, n=1, cutoff=0.3)
+        raise FlagError(f"no config file {file}" + (f"; did you mean {near[0]!r}?" if near else ""))
     if not isinstance(_CONFIG.value, ConfigDict):
         found = type(_CONFIG.value).__name__
-        raise FlagError(f"get_config() of {path} should return a ConfigDict, it returned {found}")
+        raise FlagError(f"get_config() of {file} should return a ConfigDict, it returned {found}")
     try:
-        return _CONFIG.value.to_dict()
-    except Exception as error:  # a placeholder without a value, a reference to itself
-        raise FlagError(f"{path}: {error}") from error
+        return dict(_CONFIG.value.to_dict())
+    except Exception as error:  # A placeholder without a value, a reference to itself.
+        raise FlagError(f"{file}: {error}") from error
 
 
-def dry_run() -> bool:
-    """Whether only to tell what would be run."""
-    return bool(_DRY_RUN.value)
+def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
+    """The config with one field changed, and its value.
+
+    Raises:
+        ConfigError: If there is no such field, or its value is of another type.
+    """
+    path = override.path
+    field = field_at(path, tree)
+    if field is None and path[0] in ("study", "studies") and "studies" in tree:
+        return replaced(tree, path, value := _literal(override)), value
+    if field is None and (path[0] in GROUPS or _is_named(path, tree)):
+        value = _literal(override)
+        if path[0] == "sweep" and not isinstance(value, tuple | list | dict):
+            value = (value,)
+        return replaced(tree, path, value), value
+    if field is None:
+        known = _known_paths(tree)
+        raise ConfigError(f"{override}: no such field{nearest(dotted(path), known)}")
+    value = _parse_value(field, override)
+    if path == ("model", "name") and value != model.get("name"):
+        tree = _without_options(tree, value, model)
+    return replaced(tree, path, value), value
 
 
-def _config_path() -> str:
-    return config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
+def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:
+    """The config without those options of the file's network that another one does not have."""
+    if name not in MODEL_NAMES:
+        return tree
+    kept = {field.path[0] for field in options_of(name)}
+    model = {k: v for k, v in tree["model"].items() if k in kept or k not in before}
+    return {**tree, "model": {"activation": before.get("activation", "relu"), **model}}
 
 
-def _explain(error: Exception, argv: Sequence[str]) -> str:
+def _is_named(path: FieldPath, tree: Tree) -> bool:
+    parent = field_at(path[:-1], tree) if len(path) > 1 else None
+    return parent is not None and isinstance(parent.kind, type) and issubclass(parent.kind, Named)
+
+
+def _known_paths(tree: Tree) -> list[str]:
+    names = [dotted(field.path) for field in all_fields()]
+    return [*names, *(dotted(path) for path, _ in leaves(tree))]
+
+
+def _parse_value(field: Field, override: Override) -> Any:
+    """The text of a flag as the type of its field; what fits no type stays text and is refused."""
+    text, kind = override.text, field.kind
+    if kind is bool:
+        return True if text is None else _TRUTHS.get(text.lower(), text)
+    if text is None:
+        raise ConfigError(f"{override} has no value; it should be {describe(kind)}")
+    if kind is str:
+        return text
+    if kind in (int, float):
+        return _number(kind, text)
+    if kind == Value:
+        return _literal(override)
+    if get_origin(kind) is tuple:
+        return _items(text, get_args(kind)[0])
+    return _literal(override)
+
+
+def _number(kind: type, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+def _items(text: str, kind: type) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        if kind is not str:
+            return text
+        value = tuple(part.strip() for part in text.strip("()").split(",") if part.strip())
+    return value if isinstance(value, tuple | list) else (value,)
+
+
+def _literal(override: Override) -> Any:
+    """A value as Python writes it; what is no such value is a string."""
+    if override.text is None:
+        return True
+    try:
+        return ast.literal_eval(override.text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return override.text
+
+
+def _explain(error: BaseException) -> str:
     """One line for whatever absl, ml_collections or a config file has raised."""
+    if isinstance(error, SystemExit):
+        return f"the config file ended the program: sys.exit({error.code!r})"
     text = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\\", "")
-    field = re.search(r"\w+", text)
-    override = field and _override_of(field[0], argv)
-    if isinstance(error, KeyError | AttributeError) and override:
-        near = re.search(r'Did you mean "(.*?)"', text)
-        return f"{override}: no such field" + (f"; did you mean {near[1]!r}?" if near else "")
-    for phrase, kind in _NOT_A.items():
-        flag = re.match(r"flag --(.*?)=(.*?): ", text, re.DOTALL)
-        if flag and phrase in text:
-            return f"{flag[1]} = {flag[2]!r} should be {kind}"
-    if "Traceback" in text:  # of a config file
+    if "Traceback" in text:  # Of a config file.
         text = text.strip().splitlines()[-1]
     return text if isinstance(error, flags.Error) else f"{type(error).__name__}: {text}"
 
 
-def _override_of(field: str, argv: Sequence[str]) -> str | None:
-    """The `config.` path on the command line that has a field as one of its names."""
-    paths = (argument.lstrip("-").split("=")[0] for argument in argv if "config." in argument)
-    return next((path for path in paths if field in path.split(".")), None)
+def help_text(tree: Tree | None) -> Iterator[str]:
+    """Lines of `--help`: flags, then every field with its value and its sentence.
+
+    Args:
+        tree: The config that was named; None: the defaults are shown.
+    """
+    for flag in (_CONFIG, _WORKDIR, _DRY_RUN):
+        yield f"  --{flag.name}: {flags.FLAGS[flag.name].help}"
+    yield ""
+    yield "Fields of a config, --config.FIELD=VALUE:" + ("" if tree else " (defaults)")
+    values = {dotted(path): value for path, value in leaves(tree or {})}
+    for field in all_fields():
+        yield from _field_lines(field, dotted(field.path), values)
+    network = str(values.get("model.name", "conv3"))
+    options = options_of(network) if network in MODEL_NAMES else ()
+    yield ""
+    yield f"Options of {network}, --config.model.OPTION=VALUE (other networks have others):"
+    for field in options:
+        yield from _field_lines(field, f"model.{field.path[0]}", values)
+    yield ""
+    yield "Fields of a recipe, --config.recipes.NAME.FIELD=VALUE:"
+    for field in recipe_fields():
+        yield from _field_lines(field, field.path[0], {})
+
+
+def _field_lines(field: Field, name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    value = values.get(name, field.default)
+    shown = dict(value) if isinstance(value, Named) else value
+    yield f"  {name} = {shown!r}"
+    if field.help:
+        yield f"      {field.help}"

@@ -6,6 +6,8 @@ image.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -13,36 +15,55 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from src.fields import Within
+
 Image = Float[Array, "H W C"]
 AugmentFn = Callable[[Float[Array, "B H W C"], Array], Float[Array, "B h w C"]]
 
 AUGMENT_STREAM = 2**31 - 1  # keeps these draws apart from dropout's, which begin with the same keys
 
 
-def make_augment_fn(
-    *,
-    crop: int,
-    translation: int,
-    flip: bool,
-    noise: float,
-    pca: float,
-    components: Float[np.ndarray, "C C"],
-) -> AugmentFn | None:
+@dataclass(frozen=True)
+class Augment:
+    """Training images varied at random, on the device (paper, section 4.1).
+
+    What is off draws nothing.
+    """
+
+    crop: Annotated[
+        int,
+        Within(0, 1000, "0 (off) or pixels"),
+        "side of a random square, tested on the central one; 0: whole images; paper: 224 of 256",
+    ] = 0
+    translation: Annotated[
+        int, Within(0, 1000, "0 (off) or pixels"), "largest shift up, down and sideways, pixels"
+    ] = 0
+    flip: Annotated[bool, "mirror half of the images left to right"] = False
+    noise: Annotated[
+        float,
+        Within(0, 255, "0 (off) or a deviation"),
+        "standard deviation of noise on every value, grey levels",
+    ] = 0.0
+    pca: Annotated[
+        float,
+        Within(0, 255, "0 (off) or a deviation"),
+        "standard deviation of the paper's alpha, which has 0.1",
+    ] = 0.0
+
+
+def make_augment_fn(options: Augment, components: Float[np.ndarray, "C C"]) -> AugmentFn | None:
     """(images [B, H, W, C], keys [B]) -> images, or None where nothing is asked for.
 
     Args:
-        crop: Side of a square cut out at random; 0 keeps the whole image. Paper: 224 of 256.
-        translation: Largest shift in pixels, vertically and horizontally.
-        flip: Whether half of the images are mirrored left to right.
-        noise: Standard deviation of noise added to every value, in grey levels.
-        pca: Standard deviation of the paper's alpha; the paper has 0.1.
-        components: From `scaling.colour_components`; used where `pca` is not 0.
+        options: What is varied.
+        components: From `scaling.colour_components`; used where `options.pca` is not 0.
     """
+    crop, translation, noise, pca = options.crop, options.translation, options.noise, options.pca
     # In this order. One that is off draws nothing and leaves the draws of the others alone.
     operations: list[tuple[bool, Callable[[Image, Array], Image]]] = [
         (crop > 0, lambda image, key: random_crop(image, key, crop)),
         (translation > 0, lambda image, key: translate(image, key, translation)),
-        (flip, random_flip),
+        (options.flip, random_flip),
         (pca > 0, lambda image, key: add_colour(image, key, pca, jnp.asarray(components))),
         (noise > 0, lambda image, key: add_noise(image, key, noise)),
     ]

@@ -1,34 +1,46 @@
-"""Activation functions by name.
-
-A config file may define one of its own, named by where it is: `configs.mine.squared_relu`. Names
-are all that processes and records exchange; whoever needs the function imports that file.
-"""
+"""Activation functions by name; a config file may define one of its own, see `src.own`."""
 
 import difflib
-import hashlib
-import importlib
-import inspect
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from src import own
 
 Activation = Callable[[Array], Array]
 
-# Of jax.nn, those that act on each number by itself and keep its shape.
-# fmt: off
-JAX_NAMES = (
-    "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid",
-    "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus",
-    "squareplus", "swish", "tanh",
-)
-# fmt: on
-OWN = "configs."  # begins the name of a function that a config file defines
-ACTIVATION_NAMES = (*JAX_NAMES, "scaled_tanh")
-SATURATING = frozenset(
-    ("tanh", "scaled_tanh", "sigmoid", "hard_tanh", "hard_sigmoid", "soft_sign", "log_sigmoid")
-)
+# Whether a function is flat on both sides, see `saturates`. Those of jax.nn act on each number by
+# itself and keep the shape.
+JAX_NAMES: dict[str, bool] = {
+    "celu": False,
+    "elu": False,
+    "gelu": False,
+    "hard_sigmoid": True,
+    "hard_silu": False,
+    "hard_tanh": True,
+    "leaky_relu": False,
+    "log_sigmoid": False,
+    "mish": False,
+    "relu": False,
+    "relu6": False,
+    "selu": False,
+    "sigmoid": True,
+    "silu": False,
+    "soft_sign": True,
+    "softplus": False,
+    "sparse_plus": False,
+    "squareplus": False,
+    "swish": False,
+    "tanh": True,
+}
+ACTIVATIONS = {**JAX_NAMES, "scaled_tanh": True}
+ACTIVATION_NAMES = tuple(ACTIVATIONS)
+FAR = 4.0  # Four standard deviations of what a well begun layer hands on.
+FLAT = 0.05  # A derivative below it lets no gradient through.
 
 
 def get_activation(name: str) -> Activation:
@@ -39,7 +51,7 @@ def get_activation(name: str) -> Activation:
     """
     if name == "scaled_tanh":
         return scaled_tanh
-    if name.startswith(OWN):
+    if own.is_own(name):
         return _own(name)
     if name not in JAX_NAMES:
         near = difflib.get_close_matches(name, ACTIVATION_NAMES, n=1)
@@ -48,26 +60,57 @@ def get_activation(name: str) -> Activation:
     return getattr(jax.nn, name)
 
 
-def own_source(name: str) -> str | None:
-    """SHA-256 of the text of a config file's own function, to tell when it has changed; else None.
+def saturates(name: str) -> bool:
+    """Whether a function is flat on both sides: its derivative is below 0.05 at -4 and at 4.
 
-    Functions that it calls are not looked at.
+    It decides how kernels begin: Glorot & Bengio (2010) is for such functions, He et al. (2015) for
+    the others. A function of one's own is measured.
     """
-    if not name.startswith(OWN):
-        return None
-    return hashlib.sha256(inspect.getsource(_own(name)).encode()).hexdigest()
+    return ACTIVATIONS[name] if name in ACTIVATIONS else is_flat(get_activation(name))
 
 
+@functools.cache
+def is_flat(fn: Activation) -> bool:
+    """What `saturates` says of a function, measured."""
+    with jax.ensure_compile_time_eval():
+        slope = jax.vmap(jax.grad(fn))(jnp.array([-FAR, FAR]))
+    return bool(np.all(np.abs(slope) < FLAT))
+
+
+@functools.cache
 def _own(name: str) -> Activation:
-    module, _, function = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        hint = "a function of configs/NAME.py is configs.NAME.FUNCTION"
-        raise ValueError(f"{error}; {hint}") from None
-    if not inspect.isfunction(inspect.unwrap(found)):
-        raise ValueError(f"{function} is not a function that the file defines")
+    """A function of a config file that has been tried on a few numbers.
+
+    Raises:
+        ValueError: With what is wrong with it.
+    """
+    found = own.find(name)
+    if not callable(found) or isinstance(found, type):
+        raise ValueError(f"{name.rpartition('.')[2]} is not a function that the file defines")
+    _try(found)
     return found
+
+
+def _try(fn: Activation) -> None:
+    """Calls a function as networks do, alone, so that each mistake is explained by itself."""
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(2, 3, 4)
+    try:
+        with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+            y = jax.jit(fn)(jnp.asarray(x))
+            alone = [fn(jnp.asarray(row)) for row in x]
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {own.one_line(error)}"
+        raise ValueError(f"it fails on an array of {x.shape}: {reason}") from None
+    if not isinstance(y, jax.Array):
+        raise ValueError(f"it returns {type(y).__name__}; an array is needed, see jax.numpy")
+    if y.shape != x.shape:
+        raise ValueError(f"of an array of {x.shape} it makes one of {y.shape}: keep the shape")
+    if y.dtype != x.dtype:
+        raise ValueError(f"of an array of {x.dtype} it makes one of {y.dtype}: keep the type")
+    if not np.all(np.isfinite(y)):
+        raise ValueError("of numbers between -3 and 3 it makes infinities or NaN")
+    if not np.allclose(y, np.stack(alone), rtol=1e-5, atol=1e-6):
+        raise ValueError("an image's result depends on the other images: act on each by itself")
 
 
 def scaled_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -25,6 +25,11 @@ LAYERS = (
     LocalResponseNorm,
     Dropout,
     nn.Dense,
+    nn.Conv,
+    nn.BatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.Dropout,
 )
 
 
@@ -56,6 +61,22 @@ class Window(NamedTuple):
     padding: int = 0
 
 
+def size_of(model: nn.Module, image_size: int, channels: int = 3) -> dict[str, int]:
+    """Parameters of a network, and multiply-adds of its weights for one image.
+
+    Any flax layer counts: a kernel is used once for each place of its layer's output.
+    """
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
+    params, layers = _call(model, images, lambda module: True)
+    parameters = sum(math.prod(p.shape) for p in jax.tree.leaves(params))
+    adds = sum(
+        _multiply_adds(module, output, _at(params, name))
+        for name, (module, output) in layers.items()
+        if hasattr(output, "__len__")
+    )
+    return {"parameters": parameters, "multiply_adds": adds}
+
+
 def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Layer]:
     """The layers of `model` in the order in which it calls them.
 
@@ -64,34 +85,52 @@ def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Laye
         image_size: Height and width.
         channels: Of the image.
     """
-    outputs: dict[str, Any] = {}
-
-    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        output = call(*args, **kwargs)
-        if isinstance(context.module, LAYERS) and context.method_name == "__call__":
-            outputs["/".join(context.module.path)] = (context.module, output.shape)
-        return output
-
     images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
-    with nn.intercept_methods(note):
-        params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    fields = _receptive_fields(model, images.shape, {name: o[1] for name, o in outputs.items()})
+    params, layers = _call(model, images, lambda module: isinstance(module, LAYERS))
+    fields = _receptive_fields(model, images.shape, {name: o[1] for name, o in layers.items()})
     return [
         Layer(
             name,
             type(module).__name__,
             output[1:],
-            sum(math.prod(p.shape) for p in jax.tree.leaves(params.get(name, {}))),
-            _multiply_adds(module, output, params.get(name, {})),
+            sum(math.prod(p.shape) for p in jax.tree.leaves(_at(params, name))),
+            _multiply_adds(module, output, _at(params, name)),
             fields[name],
         )
-        for name, (module, output) in outputs.items()
+        for name, (module, output) in layers.items()
     ]
+
+
+def _call(
+    model: nn.Module, images: jax.ShapeDtypeStruct, chosen: Callable[[nn.Module], bool]
+) -> tuple[Any, dict[str, tuple[nn.Module, Any]]]:
+    """Shapes of the parameters, and by name each chosen layer with the shape of its output."""
+    outputs: dict[str, tuple[nn.Module, Any]] = {}
+
+    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if chosen(context.module) and context.method_name == "__call__":
+            outputs["/".join(context.module.path)] = (
+                context.module,
+                getattr(output, "shape", None),
+            )
+        return output
+
+    with nn.intercept_methods(note):
+        params = jax.eval_shape(model.init, jax.random.key(0), images).get("params", {})
+    return params, outputs
+
+
+def _at(params: Any, name: str) -> Any:
+    """The parameters of a layer, {} where it has none."""
+    for part in name.split("/"):
+        params = params.get(part, {}) if hasattr(params, "get") else {}
+    return params
 
 
 def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:
     """Every weight once for each place where it is used."""
-    if "kernel" not in params:
+    if "kernel" not in params or hasattr(params["kernel"], "get"):
         return 0
     weights = math.prod(params["kernel"].shape)
     if isinstance(module, nn.Dense | LocallyConnected):
@@ -147,6 +186,10 @@ def _window(module: Any) -> Window:
             return Window(
                 module.kernel_size, getattr(module, "stride", 1), getattr(module, "padding", 0)
             )
+        case nn.Conv():
+            sizes = (module.kernel_size, module.strides or 1)
+            size, stride = (int(np.atleast_1d(n)[0]) for n in sizes)
+            return Window(size, stride, size // 2 if module.padding == "SAME" else 0)
         case MaxPool() | AvgPool():
             return Window(module.window, module.stride, getattr(module, "padding", 0))
         case Subsampling():

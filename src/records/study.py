@@ -204,13 +204,13 @@ def read_study(study_dir: Path) -> StudyRecord:
     return StudyRecord(header, finished, begun)
 
 
-def reconcile_results(study_dir: Path, study: StudyRecord) -> None:
+def reconcile_results(study_dir: Path, trials: Sequence[TrialRecord]) -> None:
     """Writes results.csv anew where it says anything but what the trials do.
 
     Raises:
         RecordError: If it cannot be written.
     """
-    rows = [record.row for record in study.trials]
+    rows = [record.row for record in trials]
     if _results(study_dir) != results_csv(rows).encode():
         write_results(study_dir, rows)
 

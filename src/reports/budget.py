@@ -8,13 +8,13 @@ import numpy as np
 from src.analysis import paired
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import MEASURES, Estimate
-from src.records.study import StudyRecord
+from src.analysis.study import Study
 from src.reports import sentences as wording
 
 
-def has_budget(study: StudyRecord) -> bool:
+def has_budget(study: Study) -> bool:
     """Whether the final errors of its trials may be compared."""
-    return not study.config["stop_at_target"]
+    return not study.config.trial.stop_at_target
 
 
 def comparisons(groups: Sequence[Group]) -> int:
@@ -22,7 +22,7 @@ def comparisons(groups: Sequence[Group]) -> int:
     return sum(len(group.others) for group in groups)
 
 
-def answers(study: StudyRecord, groups: Sequence[Group]) -> list[str]:
+def answers(study: Study, groups: Sequence[Group]) -> list[str]:
     """A sentence for each arm on the difference of the final test errors."""
     if not has_budget(study):
         return []
@@ -33,38 +33,38 @@ def answers(study: StudyRecord, groups: Sequence[Group]) -> list[str]:
     ]
 
 
-def _answer(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> str:
+def _answer(study: Study, group: Group, arm: ArmRecord, count: int) -> str:
     baseline = group.baseline
     found = group.difference(arm, "test error", comparisons=count)
     if baseline is None or math.isnan(found.value):
-        return f"{arm.value} against {study.config['compare']['baseline']}: not measured yet."
+        return f"{arm.value} against {study.config.study.compare.baseline}: not measured yet."
     where = "below" if found.value < 0 else "above"
     return (
-        f"after {study.config['max_epochs']:g} epochs the test error of {arm.value} is"
+        f"after {study.config.trial.max_epochs:g} epochs the test error of {arm.value} is"
         f" {abs(100 * found.value):.1f} points {where} that of {baseline.value}"
         f" ({interval(found)}).{'' if side(found) else ' The difference is not decided.'}"
     )
 
 
-def table(study: StudyRecord, groups: Sequence[Group]) -> str:
+def table(study: Study, groups: Sequence[Group]) -> str:
     """Final errors of every arm, and how they differ from the baseline's."""
     count = comparisons(groups)
     rows = [_row(study, group, arm, count) for group in groups for arm in group.arms]
-    frozen = study.config["measure"] == "frozen"
+    frozen = study.config.trial.measure == "frozen"
     text = (
-        f"Means over seeds after {study.config['max_epochs']:g} epochs; the training error is"
+        f"Means over seeds after {study.config.trial.max_epochs:g} epochs; the training error is"
         f" {'that of fixed parameters' if frozen else 'that of the trailing epoch, as seen'}, the"
         " gap is the test error minus it. In brackets the 95% interval of the difference from"
-        f" {study.config['compare']['baseline']}, in points, paired by seed (Student's), widened"
+        f" {study.config.study.compare.baseline}, in points, paired by seed (Student's), widened"
         f" for {count} comparison{'s' if count > 1 else ''} in a column (Bonferroni). The last"
         " column is the geometric mean over pairs."
     )
-    goal = f"times the iterations to {study.config['target_train_error']:.0%}"
+    goal = f"times the iterations to {study.config.trial.target_train_error:.0%}"
     header = ["group", "arm", "seeds", *MEASURES, goal]
     return f"{text}\n\n" + wording.table(header, rows)
 
 
-def _row(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> list[str]:
+def _row(study: Study, group: Group, arm: ArmRecord, count: int) -> list[str]:
     cells = []
     for name, measure in MEASURES.items():
         mean = float(np.mean([measure(trial) for trial in arm.fresh])) if arm.fresh else math.nan
@@ -74,10 +74,10 @@ def _row(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> list[s
     return [group.label, arm.value, str(len(arm.fresh)), *cells, _times(study, group, arm, count)]
 
 
-def _times(study: StudyRecord, group: Group, arm: ArmRecord, count: int) -> str:
+def _times(study: Study, group: Group, arm: ArmRecord, count: int) -> str:
     if group.baseline is None or arm is group.baseline:
         return ""
-    target = study.config["target_train_error"]
+    target = study.config.trial.target_train_error
     before = group.baseline.fresh
     found = paired.iterations_ratio(before, arm.fresh, target, comparisons=count)
     return "not reached by all" if math.isnan(found.value) else ratio(found)

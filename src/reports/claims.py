@@ -13,8 +13,8 @@ from src.analysis import comparison, paired
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import Estimate
+from src.analysis.study import Study, load_study
 from src.records.files import RecordError
-from src.records.study import StudyRecord, read_study
 from src.reports import budget, readme
 from src.reports import sentences as wording
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
@@ -47,11 +47,11 @@ def claims_table(experiments: Path, link: str) -> str:
     return f"{text}\n\n{wording.table(_HEADER, rows)}"
 
 
-def _read(folder: Path) -> StudyRecord | None:
-    return read_study(folder) if (folder / "study.json").exists() else None
+def _read(folder: Path) -> Study | None:
+    return load_study(folder) if (folder / "study.json").exists() else None
 
 
-def _rows(claim: Claim, study: StudyRecord | None, link: str) -> list[list[str]]:
+def _rows(claim: Claim, study: Study | None, link: str) -> list[list[str]]:
     """A row per group of the study's arms, such as its recipes."""
     first = [claim.text, claim.section, claim.number]
     if study is None:
@@ -67,7 +67,7 @@ def _rows(claim: Claim, study: StudyRecord | None, link: str) -> list[list[str]]
     ]
 
 
-def _finding(claim: Claim, study: StudyRecord, group: Group, count: int) -> tuple[str, str]:
+def _finding(claim: Claim, study: Study, group: Group, count: int) -> tuple[str, str]:
     """What was found and whether the claim holds."""
     other = next((arm for arm in group.others if arm.value == claim.other), None)
     baseline = group.baseline
@@ -86,9 +86,9 @@ def _finding(claim: Claim, study: StudyRecord, group: Group, count: int) -> tupl
 
 
 def _iterations(
-    claim: Claim, study: StudyRecord, baseline: ArmRecord, other: ArmRecord, count: int
+    claim: Claim, study: Study, baseline: ArmRecord, other: ArmRecord, count: int
 ) -> tuple[str, str]:
-    target = study.config["target_train_error"]
+    target = study.config.trial.target_train_error
     found = paired.iterations_ratio(baseline.fresh, other.fresh, target, comparisons=count)
     if math.isnan(found.value):  # the medians at least bound it
         times = [analysis.times_to_error(arm.fresh, target) for arm in (baseline, other)]
@@ -99,8 +99,8 @@ def _iterations(
     return f"{words} ({_interval(found)}, {_data(study)})", verdict(claim, found, 1.0)
 
 
-def _data(study: StudyRecord) -> str:
-    images = study.config["train_images"]
+def _data(study: Study) -> str:
+    images = study.config.trial.train_images
     return f"{study.header['dataset']}" + (f", {images:,} images" if images else "")
 
 

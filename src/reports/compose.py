@@ -11,8 +11,9 @@ from pathlib import Path
 
 from src.analysis import paper
 from src.analysis.comparison import Group, make_groups, planned_trials, rates_were_chosen
+from src.analysis.study import Study, load_study
 from src.records.files import RecordError, write_atomic
-from src.records.study import StudyRecord, read_study, reconcile_results
+from src.records.study import reconcile_results
 from src.reports import budget, networks, readme, tables, webpage
 from src.reports import sentences as wording
 from src.reports.figures import study as figures
@@ -26,8 +27,8 @@ def write_report(study_dir: Path) -> None:
     Raises:
         RecordError: If a record is damaged or the report cannot be written.
     """
-    study = read_study(study_dir)
-    reconcile_results(study_dir, study)
+    study = load_study(study_dir)
+    reconcile_results(study_dir, study.trials)
     figures.write_figures(study_dir, study)
     write_atomic(study_dir / "report.md", compose(study))
     webpage.write_page(study_dir)
@@ -39,7 +40,7 @@ def summary(study_dir: Path) -> str:
     Raises:
         RecordError: If a record is damaged.
     """
-    lines = _summary_lines(read_study(study_dir))
+    lines = _summary_lines(load_study(study_dir))
     return "\n".join(line.replace("**", "") for line in lines)
 
 
@@ -52,24 +53,24 @@ def fill_readmes(study_dir: Path) -> None:
         RecordError: If a record is damaged or a README cannot be written.
     """
     folder = study_dir.resolve()
-    text = "\n".join(f"- {line}" for line in _summary_lines(read_study(study_dir)))
+    text = "\n".join(f"- {line}" for line in _summary_lines(load_study(study_dir)))
     for place in (folder, *folder.parents[:2]):
         readme.fill(place / "README.md", f"answer: {folder.parent.name}/{folder.name}", text)
 
 
-def _summary_lines(study: StudyRecord) -> list[str]:
+def _summary_lines(study: Study) -> list[str]:
     groups = make_groups(study)
     lines = [_state(study), *_answers(groups, study), _paper_says(study), *_notes(groups, study)]
     return [line for line in lines if line]
 
 
-def compose(study: StudyRecord) -> str:
+def compose(study: Study) -> str:
     """The text of report.md."""
     config, groups = study.config, make_groups(study)
     likeness = tables.likeness(study, groups)
     sections = [
-        f"# Iterations to {config['target_train_error']:.0%} training error by"
-        f" {config['compare']['field']}, relative to {config['compare']['baseline']}",
+        f"# Iterations to {config.trial.target_train_error:.0%} training error by"
+        f" {config.study.compare.field}, relative to {config.study.compare.baseline}",
         _state(study),
         "\n".join(f"- {line}" for line in _answers(groups, study)),
         _paper_says(study),
@@ -95,14 +96,14 @@ def compose(study: StudyRecord) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _networks(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+def _networks(groups: Sequence[Group], study: Study) -> list[str]:
     if not networks.compares_networks(study):
         return []
     figure = "![Loss and errors by iterations and by seconds](curves.png)"
     return [figure, "## Networks", networks.table(study, groups)]
 
 
-def _final_errors(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+def _final_errors(groups: Sequence[Group], study: Study) -> list[str]:
     if not budget.has_budget(study):
         return []
     return [
@@ -113,7 +114,7 @@ def _final_errors(groups: Sequence[Group], study: StudyRecord) -> list[str]:
     ]
 
 
-def _state(study: StudyRecord) -> str:
+def _state(study: Study) -> str:
     done, planned = len(study.trials), planned_trials(study)
     if done >= planned:
         return ""
@@ -121,7 +122,7 @@ def _state(study: StudyRecord) -> str:
     return f"**Not finished: {done} of {planned} trials are done{begun}.**"
 
 
-def _answers(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+def _answers(groups: Sequence[Group], study: Study) -> list[str]:
     ratios = [
         f"**{group.label}**: {wording.answer(study, group, other)}"
         for group in groups
@@ -130,8 +131,8 @@ def _answers(groups: Sequence[Group], study: StudyRecord) -> list[str]:
     return [*networks.claims(groups), *ratios, *budget.answers(study, groups)]
 
 
-def _paper_says(study: StudyRecord) -> str:
-    target = study.config["target_train_error"]
+def _paper_says(study: Study) -> str:
+    target = study.config.trial.target_train_error
     theirs = paper.ratios_beside(study, [target])
     if not theirs:
         return ""
@@ -142,7 +143,7 @@ def _paper_says(study: StudyRecord) -> str:
     )
 
 
-def _notes(groups: Sequence[Group], study: StudyRecord) -> list[str]:
+def _notes(groups: Sequence[Group], study: Study) -> list[str]:
     """What must be known to read the answer rightly."""
     notes = [wording.DATA_NOTES.get(study.header["dataset"], "")]
     notes += [
@@ -153,7 +154,9 @@ def _notes(groups: Sequence[Group], study: StudyRecord) -> list[str]:
         if arm.choice and arm.choice.at_edge and arm.chosen
     ]
     if before := study.header.get("seeds_before"):
-        words = ", then ".join(str(len(seeds)) for seeds in (*before, study.config["fresh_seeds"]))
+        words = ", then ".join(
+            str(len(seeds)) for seeds in (*before, study.config.study.fresh_seeds)
+        )
         notes.append(f"Fresh seeds were added after the study had begun: {words} of them.")
     rows = [trial.row for trial in study.trials]
     if len({row["commit"] for row in rows}) > 1:

@@ -14,7 +14,7 @@ from src.analysis import paired
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import Estimate
-from src.records.study import StudyRecord
+from src.analysis.study import Study
 from src.records.trial import TrialRecord
 from src.reports import budget
 from src.reports import sentences as wording
@@ -23,9 +23,9 @@ from src.reports.sentences import percent
 TIMES = {"iteration": "iterations", "train_seconds": "seconds of training"}  # column -> in words
 
 
-def compares_networks(study: StudyRecord) -> bool:
+def compares_networks(study: Study) -> bool:
     """Whether the arms of a study differ in their network."""
-    return study.config["compare"]["field"] == "model"
+    return study.config.study.compare.field == "model"
 
 
 def claims(groups: Sequence[Group]) -> list[str]:
@@ -116,9 +116,9 @@ def first(trial: TrialRecord, column: str, goal: float, time: str) -> float:
     return float(trial.metrics[time][there[0]]) if there.size else math.inf
 
 
-def table(study: StudyRecord, groups: Sequence[Group]) -> str:
+def table(study: Study, groups: Sequence[Group]) -> str:
     """A table: how large each network is, what an iteration costs, and how far it got."""
-    target = study.config["target_train_error"]
+    target = study.config.trial.target_train_error
     header = ["network", "parameters", "multiply-adds", "rate", "ms/iteration", "training loss"]
     header += ["training error", "test error", f"iterations to {target:.0%}", "n"]
     rows = [
@@ -133,16 +133,10 @@ def table(study: StudyRecord, groups: Sequence[Group]) -> str:
     return f"{text}\n\n{wording.table(header, rows)}"
 
 
-def _sizes(study: StudyRecord, arm: ArmRecord) -> tuple[str, str]:
-    # These start JAX, which reports of other studies do without.
-    from src.models.summary import summarize  # noqa: PLC0415
-    from src.training.program import make_model  # noqa: PLC0415
-
-    relu = arm.settings | {"model": arm.settings["model"] | {"activation": "relu"}}
-    side = arm.settings["augment"]["crop"] or study.header["image_shape"][0]
-    layers = summarize(make_model(relu, study.header["num_classes"]), side)
-    parameters = sum(layer.parameters for layer in layers)
-    return f"{parameters:,}", f"{sum(layer.multiply_adds for layer in layers):,}"
+def _sizes(study: Study, arm: ArmRecord) -> tuple[str, str]:
+    """Parameters and multiply-adds, as they were written when the study began."""
+    size = study.header["networks"][arm.name]
+    return f"{size['parameters']:,}", f"{size['multiply_adds']:,}"
 
 
 def _results(arm: ArmRecord, target: float) -> list[str]:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
+from src.analysis.study import Study
 from src.analysis.times import Ratio, Times
-from src.records.study import StudyRecord
 from src.records.trial import TrialRecord
 
 # The range of n seeds holds the true median with probability 1 - 2 / 2^n: 75% for 3, 94% for 5.
@@ -18,12 +18,12 @@ DATA_NOTES = {
 }
 
 
-def answer(study: StudyRecord, group: Group, other: ArmRecord) -> str:
+def answer(study: Study, group: Group, other: ArmRecord) -> str:
     """One sentence: how many times the baseline's iterations `other` needs, and how sure it is."""
-    target, baseline = study.config["target_train_error"], group.baseline
+    target, baseline = study.config.trial.target_train_error, group.baseline
     found = group.ratios(other, [target]).get(target)
     if baseline is None or found is None:
-        return f"{other.value} against {study.config['compare']['baseline']}: not measured yet."
+        return f"{other.value} against {study.config.study.compare.baseline}: not measured yet."
     times = [analysis.times_to_error(arm.fresh, target) for arm in (other, baseline)]
     medians = " against ".join(median_words(t) for t in times)
     devices = ", ".join(sorted({t.row["device"] for t in (*other.fresh, *baseline.fresh)}))

@@ -9,21 +9,21 @@ import numpy as np
 from src.analysis import paper
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group, rates_were_chosen, was_raced
-from src.records.study import StudyRecord
+from src.analysis.study import Study
 from src.records.trial import Row, TrialRecord
 from src.reports import sentences as wording
 from src.reports.sentences import table
 from src.study.progress import duration
 
 
-def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:
+def learning_rates(study: Study, groups: Sequence[Group]) -> str:
     """Which rate each arm has, and what it was chosen by."""
     rows = [
         [group.label, arm.value, f"{arm.rate:g}" if arm.chosen else "-", *_choice(arm)]
         for group in groups
         for arm in group.arms
     ]
-    seeds = len(study.config["selection_seeds"])
+    seeds = len(study.config.study.selection_seeds)
     header = ["group", "arm", "chosen", "median iterations", "note"]
     if not rates_were_chosen(groups):
         return "None was chosen: each arm has one.\n\n" + table(header, rows)
@@ -36,11 +36,11 @@ def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> str:
     return f"{text}\n\n" + table(header, rows)
 
 
-def _racing(study: StudyRecord) -> str:
-    if not study.config["racing"]:
+def _racing(study: Study) -> str:
+    if not study.config.study.racing:
         return "No trial was stopped early."
     text = "A trial that the best rate so far had beaten to the target was stopped and is censored"
-    slack = study.config["racing_slack"]
+    slack = study.config.study.racing_slack
     if slack < math.inf:
         text += f", and so, by rule of thumb, was one {slack:g} times slower to an easier error"
     return f"{text} (racing)."
@@ -63,9 +63,9 @@ def _median(choice: analysis.Choice, rate: float) -> str:
     return f"not reached, {wording.percent(choice.errors[rate])}"  # the errors decided
 
 
-def thresholds(study: StudyRecord, groups: Sequence[Group]) -> str:
+def thresholds(study: Study, groups: Sequence[Group]) -> str:
     """Ratio of iterations to each training error."""
-    errors = sorted(study.config["thresholds"], reverse=True)
+    errors = sorted(study.config.study.thresholds, reverse=True)
     rows = []
     for group in groups:
         for other in group.others:
@@ -76,7 +76,7 @@ def thresholds(study: StudyRecord, groups: Sequence[Group]) -> str:
     theirs = paper.ratios_beside(study, errors).values()
     if theirs:
         rows.append(["the paper's curves", "tanh", *map(wording.ratio, theirs)])
-    baseline = study.config["compare"]["baseline"]
+    baseline = study.config.study.compare.baseline
     text = (
         f"Median iterations relative to {baseline}, in brackets the 95% bootstrap interval; with so"
         " many intervals some miss the truth."
@@ -84,7 +84,7 @@ def thresholds(study: StudyRecord, groups: Sequence[Group]) -> str:
     return f"{text}\n\n" + table(["group", "arm", *(f"{error:.0%}" for error in errors)], rows)
 
 
-def likeness(study: StudyRecord, groups: Sequence[Group]) -> str:
+def likeness(study: Study, groups: Sequence[Group]) -> str:
     """Distance to the paper's curves; empty where they cannot be compared."""
     curves = paper.curves_beside(study)
     rows = [
@@ -130,7 +130,7 @@ def _likeness_by_rate(arm: ArmRecord, curve: paper.Curve) -> str:
     return "; ".join(f"{rate:g}: {largest:.1f}" for rate, largest in whole.items()) or "-"
 
 
-def trials(study: StudyRecord) -> str:
+def trials(study: Study) -> str:
     """Every trial, and how many did not reach the target."""
     header = ["trial", "purpose", "status", "iterations to target", "epochs", "training error"]
     rows = [_trial_row(study, trial) for trial in study.trials]
@@ -140,14 +140,14 @@ def trials(study: StudyRecord) -> str:
     text = (
         f"Of {len(study.trials)} trials {statuses['reached']} reached the target, {raced} were"
         f" stopped by racing, {statuses['censored'] - raced} had not reached it after"
-        f" {study.config['max_epochs']:g} epochs and {statuses['diverged']} diverged. Those that"
+        f" {study.config.trial.max_epochs:g} epochs and {statuses['diverged']} diverged. Those that"
         f" did not reach it, {sum(missed)} of {len(missed)} on fresh seeds, take part in every"
         " median as infinity."
     )
     return f"{text}\n\n" + table([*header, "test error", "training time"], rows)
 
 
-def _trial_row(study: StudyRecord, trial: TrialRecord) -> list[str]:
+def _trial_row(study: Study, trial: TrialRecord) -> list[str]:
     row = trial.row
     epochs = row["epochs_to_target"]
     return [
@@ -162,7 +162,7 @@ def _trial_row(study: StudyRecord, trial: TrialRecord) -> list[str]:
     ]
 
 
-def provenance(study: StudyRecord) -> str:
+def provenance(study: Study) -> str:
     """How long it took, on what, with which code."""
     header, rows = study.header, [trial.row for trial in study.trials]
     kinds = ("train", "compile", "measure", "save")

@@ -5,11 +5,12 @@ and records.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from src.analysis import times as analysis
-from src.config.arms import Arm, Trial, make_arms, make_trial, race_order
+from src.config.arms import Arm, make_trial, race_order
+from src.config.config import Config
 from src.records.trial import TrialRecord
+from src.training.settings import Limit, Trial
 
 Finished = Mapping[str, TrialRecord]  # by the trial's name
 
@@ -19,10 +20,10 @@ class Task:
     """A trial that may start, and how fast it must be to stay in its race."""
 
     trial: Trial
-    limits: tuple[tuple[float, float], ...] = ()  # (training error, iterations allowed to reach it)
+    limits: tuple[Limit, ...] = ()
 
 
-def ready_tasks(config: Mapping[str, Any], finished: Finished) -> list[Task]:
+def ready_tasks(config: Config, finished: Finished) -> list[Task]:
     """Trials that may start now, in the order of the study.
 
     Within an arm, rates run one after another from the middle of the grid outwards, so that each
@@ -30,16 +31,16 @@ def ready_tasks(config: Mapping[str, Any], finished: Finished) -> list[Task]:
     trial stops depends on the config alone. When all rates are done, the fresh seeds follow at the
     chosen one.
     """
-    return [task for arm in make_arms(config) for task in _ready_in_arm(config, arm, finished)]
+    return [task for arm in config.arms for task in _ready_in_arm(config, arm, finished)]
 
 
-def _ready_in_arm(config: Mapping[str, Any], arm: Arm, finished: Finished) -> list[Task]:
+def _ready_in_arm(config: Config, arm: Arm, finished: Finished) -> list[Task]:
     waiting: list[Task] = []
     before: list[list[TrialRecord]] = []
     for trials in selection_trials(config, arm):
-        limits = race_limits(config, before) if config["racing"] else ()
+        limits = race_limits(config, before) if config.study.racing else ()
         waiting += [Task(trial, limits) for trial in trials if trial.name not in finished]
-        if waiting and config["racing"]:
+        if waiting and config.study.racing:
             return waiting
         before.append([finished[trial.name] for trial in trials if trial.name in finished])
     return waiting or [
@@ -47,28 +48,26 @@ def _ready_in_arm(config: Mapping[str, Any], arm: Arm, finished: Finished) -> li
     ]
 
 
-def selection_trials(config: Mapping[str, Any], arm: Arm) -> list[list[Trial]]:
+def selection_trials(config: Config, arm: Arm) -> list[list[Trial]]:
     """Per rate, in the order of the race; empty where there is nothing to choose."""
     if len(arm.learning_rates) == 1:
         return []
     return [
-        [make_trial(arm, "selection", rate, seed) for seed in config["selection_seeds"]]
+        [make_trial(arm, "selection", rate, seed) for seed in config.study.selection_seeds]
         for rate in race_order(arm.learning_rates)
     ]
 
 
-def fresh_trials(config: Mapping[str, Any], arm: Arm, finished: Finished) -> list[Trial]:
+def fresh_trials(config: Config, arm: Arm, finished: Finished) -> list[Trial]:
     """The trials at the chosen rate; the arm's selection trials must be finished."""
     rate = arm.learning_rates[0]
     if len(arm.learning_rates) > 1:
         trials = [trial for same_rate in selection_trials(config, arm) for trial in same_rate]
         rate = analysis.choose_learning_rate([finished[trial.name].row for trial in trials]).rate
-    return [make_trial(arm, "fresh", rate, seed) for seed in config["fresh_seeds"]]
+    return [make_trial(arm, "fresh", rate, seed) for seed in config.study.fresh_seeds]
 
 
-def race_limits(
-    config: Mapping[str, Any], before: Sequence[Sequence[TrialRecord]]
-) -> tuple[tuple[float, float], ...]:
+def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tuple[Limit, ...]:
     """How fast a trial must reach each training error, by the best of the rates `before` it.
 
     At the target: as fast as the best median, for who is slower cannot win. With an even number of
@@ -77,16 +76,16 @@ def race_limits(
     rates far behind early; infinity switches it off.
     """
     best = min(
-        before, key=lambda trials: _median_to(trials, config["target_train_error"]), default=[]
+        before, key=lambda trials: _median_to(trials, config.trial.target_train_error), default=[]
     )
     limits = []
-    for error in sorted({*config["thresholds"], config["target_train_error"]}, reverse=True):
-        target = error == config["target_train_error"]
+    for error in sorted({*config.study.thresholds, config.trial.target_train_error}, reverse=True):
+        target = error == config.trial.target_train_error
         even = 2.0 if len(best) % 2 == 0 else 1.0
-        slack = even if target else max(even, config["racing_slack"])
-        if error >= config["target_train_error"]:
-            limits.append((error, slack * _median_to(best, error)))
-    return tuple((error, limit) for error, limit in limits if limit < math.inf)
+        slack = even if target else max(even, config.study.racing_slack)
+        if error >= config.trial.target_train_error:
+            limits.append(Limit(error, slack * _median_to(best, error)))
+    return tuple(limit for limit in limits if limit.iterations < math.inf)
 
 
 def _median_to(trials: Sequence[TrialRecord], error: float) -> float:
@@ -98,9 +97,9 @@ def _median_to(trials: Sequence[TrialRecord], error: float) -> float:
     return analysis.median(times) if times else math.inf
 
 
-def planned_trials(config: Mapping[str, Any]) -> list[tuple[Arm, int, int]]:
+def planned_trials(config: Config) -> list[tuple[Arm, int, int]]:
     """Per arm: its selection trials and its fresh ones, counted."""
     return [
-        (arm, sum(map(len, selection_trials(config, arm))), len(config["fresh_seeds"]))
-        for arm in make_arms(config)
+        (arm, sum(map(len, selection_trials(config, arm))), len(config.study.fresh_seeds))
+        for arm in config.arms
     ]

@@ -1,18 +1,15 @@
 """What a study would run and what that would cost at most, told before it is run."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from src.analysis import times as analysis
-from src.config.arms import make_arms
+from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
 from src.study.progress import duration
 
 
-def describe_plan(
-    config: Mapping[str, Any], finished: Sequence[TrialRecord], workers: int
-) -> list[str]:
+def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int) -> list[str]:
     """Lines for a terminal: every trial, their number, the most epochs and, if known, time left.
 
     Args:
@@ -22,9 +19,9 @@ def describe_plan(
     """
     done = {trial.row["trial"]: trial for trial in finished}
     lines, total, left = [], 0, 0
-    for arm in make_arms(config):
+    for arm in config.arms:
         selection = [t.name for trials in study.selection_trials(config, arm) for t in trials]
-        fresh = [f"{arm.name}-lr...-s{seed}" for seed in config["fresh_seeds"]]
+        fresh = [f"{arm.name}-lr...-s{seed}" for seed in config.study.fresh_seeds]
         if all(name in done for name in selection):
             fresh = [trial.name for trial in study.fresh_trials(config, arm, done)]
         if selection:
@@ -41,15 +38,15 @@ def _state(name: str, done: Mapping[str, TrialRecord]) -> str:
     return f" ({done[name].row['status']})" if name in done else ""
 
 
-def _cost(config: Mapping[str, Any], total: int, left: int) -> str:
+def _cost(config: Config, total: int, left: int) -> str:
     done = f", {total - left} of them done" if left < total else ""
-    fewer = ", fewer by racing" if config["racing"] else ""
-    return f"{total} trials{done}: at most {left * config['max_epochs']:g} epochs to train{fewer}"
+    fewer = ", fewer by racing" if config.study.racing else ""
+    return (
+        f"{total} trials{done}: at most {left * config.trial.max_epochs:g} epochs to train{fewer}"
+    )
 
 
-def _time(
-    config: Mapping[str, Any], finished: Sequence[TrialRecord], left: int, workers: int
-) -> list[str]:
+def _time(config: Config, finished: Sequence[TrialRecord], left: int, workers: int) -> list[str]:
     """By the median of the trials done; nothing where none has been."""
     speeds = [
         trial.row["train_seconds"] / trial.metrics["epoch"][-1]
@@ -59,5 +56,5 @@ def _time(
     if not speeds or not left:
         return []
     seconds = analysis.median(speeds)
-    most = duration(left * config["max_epochs"] * seconds / workers)
+    most = duration(left * config.trial.max_epochs * seconds / workers)
     return [f"At most about {most} with {workers} at a time, at {seconds:.3g} s an epoch so far"]

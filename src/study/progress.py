@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from src.analysis import times as analysis
+from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
 from src.study.order import Task
@@ -17,9 +18,7 @@ Position = Mapping[str, Any]  # where a trial stands: see `train.Run.position`
 class Display:
     """Prints one line per trial every few seconds, and one when it ends."""
 
-    def __init__(
-        self, config: Mapping[str, Any], finished: Mapping[str, TrialRecord], workers: int
-    ):
+    def __init__(self, config: Config, finished: Mapping[str, TrialRecord], workers: int):
         """`finished` are the trials done so far, by name: read here, kept by the runner."""
         self.config, self.trials, self.workers = config, finished, workers
         self.planned = study.planned_trials(config)

@@ -1,13 +1,11 @@
 """Runs a study: its trials side by side, its records in order, and whoever watches informed."""
 
 import ctypes
-import json
 import multiprocessing
 import os
 import queue
 import signal
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -23,16 +21,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from src import models
-from src.config.arms import RUNTIME_FIELDS, WHERE_DATA_IS, leaves, make_arms, plain
-from src.errors import LabError
+from src.config.config import Config
+from src.fields import plain
 from src.records import files, locks
 from src.records import study as records
 from src.records import trial as trials
 from src.records.locks import InUseError
 from src.records.trial import TrialRecord
 from src.study import order as study
-from src.study import worker
+from src.study import question, worker
 from src.study.order import Task
 from src.study.progress import Display
 from src.study.worker import Channel, Job, StopFlag
@@ -41,17 +38,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAVE_SECONDS = 60.0
 
 
-class StudyError(LabError):
-    """A study that cannot start or go on. The message is one line."""
-
-
 class Stopped(Exception):
     """The study was told to stop; what was under way is saved."""
 
 
-def run_study(
-    config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any], workers: int
-) -> None:
+def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers: int) -> None:
     """Runs every trial of the study that is not finished yet.
 
     Args:
@@ -68,7 +59,7 @@ def run_study(
     """
     files.make_folder(workdir)
     with locks.locked(workdir):
-        header = open_study(config, workdir, provenance)
+        header = question.open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
         with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
             Runner(config, workdir, provenance, header, workers, executor, channel, finished).run()
@@ -78,7 +69,7 @@ def run_study(
 class Runner:
     """The state of a study while it runs."""
 
-    config: Mapping[str, Any]
+    config: Config
     workdir: Path
     provenance: dict[str, Any]
     header: dict[str, Any]  # of the study
@@ -104,7 +95,7 @@ class Runner:
                     self._finish(future)
         except BrokenProcessPool:
             self._end_workers()
-            raise StudyError(
+            raise question.StudyError(
                 "a worker process died (killed, or out of memory); what was saved stays:"
                 " run the same command again, with fewer --config.workers if memory was short"
             ) from None
@@ -127,7 +118,7 @@ class Runner:
             job = self._job(task)
             files.refuse_link(job.directory.parent)
             files.refuse_link(job.directory)
-            trials.write_config(job.directory, task.trial.arm.settings)
+            trials.write_config(job.directory, plain(task.trial.settings))
             with _signals_blocked():  # a worker process that starts here never hears them
                 future = self.executor.submit(worker.run_job, job, *self._in_process())
             self.running[future] = job
@@ -136,9 +127,9 @@ class Runner:
 
     def _job(self, task: Task) -> Job:
         directory = self.workdir / "trials" / task.trial.name
-        data_dir, parallel = self.config["data"]["dir"], self.config["parallel"]
-        tensorboard = self.config["tensorboard"]
+        runtime, data_dir = self.config.runtime, self.config.trial.data.dir
         of = records.identity_of(self.header, task.trial.name, directory)
+        parallel, tensorboard = runtime.parallel, runtime.tensorboard
         return Job(task, directory, of, data_dir, parallel, tensorboard, self.provenance)
 
     def _in_process(self) -> tuple[Channel, ...]:
@@ -216,63 +207,3 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def open_study(
-    config: Mapping[str, Any], workdir: Path, provenance: dict[str, Any]
-) -> dict[str, Any]:
-    """Writes study.json, or checks that the one there asks the same question of the same data.
-
-    Fresh seeds may be added to those of a study: `seeds_before` keeps what they were, for who adds
-    seeds until an answer pleases should be seen to.
-
-    Returns:
-        The header.
-
-    Raises:
-        StudyError: Listing the fields that differ.
-        RecordError: If study.json was lost or is damaged.
-    """
-    asked = json.loads(json.dumps(question(config, provenance)))
-    if records.holds_study(workdir):
-        header = records.read_study_header(workdir)
-        before = header["config"]["fresh_seeds"]
-        if _adds_seeds(before, asked["fresh_seeds"]):
-            header["config"]["fresh_seeds"] = asked["fresh_seeds"]
-            header["seeds_before"] = [*header.get("seeds_before", []), before]
-        differing = _differences(header["config"], asked)
-        if differing:
-            raise StudyError(
-                f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
-            )
-    else:
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        arms = {arm.name: (arm.settings, arm.learning_rates) for arm in make_arms(config)}
-        header = records.new_header(asked, arms, {**provenance, "started": started})
-    records.write_study_header(workdir, header)
-    return header
-
-
-def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
-    return len(asked) > len(before) and asked[: len(before)] == before
-
-
-def question(config: Mapping[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a config that decide its numbers, and the digests of its data and of functions
-    that its file defines.
-    """
-    kept = {key: value for key, value in plain(config).items() if key not in RUNTIME_FIELDS}
-    data = {key: value for key, value in kept["data"].items() if key not in WHERE_DATA_IS}
-    kept["data"] = {**data, "name": provenance["dataset"], "digest": provenance["digest"]}
-    names = sorted({arm.settings["model"]["activation"] for arm in make_arms(config)})
-    own = {name: digest for name in names if (digest := models.own_source(name))}
-    return {**kept, "own_functions": own} if own else kept
-
-
-def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    old, new = ({".".join(path): value for path, value in leaves(tree)} for tree in (there, asked))
-    return [
-        f"{name} was {old.get(name, 'not set')!r}, is {new.get(name, 'not set')!r}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]

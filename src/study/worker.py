@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import json
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from src.records import locks
 from src.records.event_files import EventFile
 from src.records.trial import Identity
 from src.study.order import Task
+from src.training.settings import TrialSettings
 
 MADE_BY = ("device", "jax_version", "commit")  # of a trial: each may change when it goes on
 TAKE_OVER_SECONDS = 60.0
@@ -94,9 +94,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
 
     channel = channel or _channels[0]
     trial = job.task.trial
-    program = _program(
-        json.dumps(trial.arm.settings), job.data_dir, job.parallel, job.provenance["digest"]
-    )
+    program = _program(trial.settings, job.data_dir, job.parallel, job.provenance["digest"])
     made_by = {key: job.provenance[key] for key in MADE_BY}
     run = train.Run(trial, program.images, job.directory, job.of, job.task.limits, made_by)
 
@@ -127,31 +125,30 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
 
 def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
     """The trial's row of results.csv."""
-    trial, settings = job.task.trial, job.task.trial.arm.settings
+    trial = job.task.trial
     return {
         "trial": trial.name,
         "dataset": job.provenance["dataset"],
-        "activation": settings["model"]["activation"],
-        "model": settings["model"]["name"],
-        "recipe": settings["recipe"]["name"],
+        "activation": trial.settings.model.activation,
+        "model": trial.settings.model.name,
+        "recipe": trial.settings.recipe.name,
         "learning_rate": trial.learning_rate,
         "seed": trial.seed,
         "purpose": trial.purpose,
         **outcome,
-        **trial.arm.swept,
+        **dict(trial.swept),
     }
 
 
 @functools.lru_cache(maxsize=4)  # each holds the data set on the devices
-def _program(settings: str, data_dir: str, parallel: Parallel, digest: str) -> Any:
+def _program(settings: TrialSettings, data_dir: str, parallel: Parallel, digest: str) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process."""
     from src.training.program import Program  # noqa: PLC0415
 
-    decoded = json.loads(settings)
-    dataset = _dataset(decoded["data"]["name"], data_dir, decoded["data"]["stream_size"])
+    dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
         raise DataError(f"data set {dataset.name} has changed since the study was started")
-    return Program(decoded, dataset, parallel)
+    return Program(settings, dataset, parallel)
 
 
 @functools.cache

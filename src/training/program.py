@@ -6,21 +6,20 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from src import models
 from src.data import Dataset, augment
 from src.data.loader import host_share
 from src.data.scaling import ImageSums, colour_components, input_scaling
 from src.data.sources import DrawFn, Resident, Streamed
 from src.data.splits import image_shape, make_splits
 from src.data.stream import Stream
-from src.training import evaluation
+from src.training import evaluation, optimizers
 from src.training import step as train_step
+from src.training.settings import TrialSettings
 from src.training.step import TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
@@ -37,7 +36,7 @@ class Program:
 
     def __init__(
         self,
-        settings: dict[str, Any],
+        settings: TrialSettings,
         dataset: Dataset | Stream,
         parallel: train_step.Parallel = "pmap",
     ):
@@ -50,28 +49,27 @@ class Program:
         """
         self.devices = tuple(jax.devices())
         self.num_classes = dataset.num_classes
-        self.model = make_model(settings, dataset.num_classes)
+        self.model = settings.model.make(settings.recipe.init, dataset.num_classes)
         self.make_optimizer = functools.partial(
-            train_step.make_optimizer,
-            momentum=settings["recipe"]["momentum"],
-            bias_rate=settings["recipe"]["bias_rate"],
-            weight_decay=settings["weight_decay"],
+            optimizers.make_optimizer,
+            recipe=settings.recipe,
+            weight_decay=settings.weight_decay,
         )
-        self.batch_size = settings["batch_size"]
-        crop = settings["augment"]["crop"]
+        self.batch_size = settings.batch_size
+        crop = settings.augment.crop
         height, width, channels = image_shape(dataset)
         self.input_shape = (crop or height, crop or width, channels)
-        splits = make_splits(dataset, settings["validation_images"], settings["train_images"])
+        splits = make_splits(dataset, settings.validation_images, settings.train_images)
         self.source = Streamed(splits) if isinstance(dataset, Stream) else Resident(splits)
-        scaling = input_scaling(self.source.sums, settings["recipe"]["input"])
+        scaling = input_scaling(self.source.sums, settings.recipe.input)
         self.data = {name: self._place(self.source.images(name, *scaling)) for name in splits}
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        augment_fn = make_augment_fn(settings["augment"], self.source.sums)
+        augment_fn = make_augment_fn(settings.augment, self.source.sums)
         train_steps = train_step.make_train_steps(self._apply, self.make_optimizer, augment_fn)
         self._steps = spread(train_steps, arguments=5, donate_state=True)
-        self.crops = settings["test_crops"]
+        self.crops = settings.test_crops
         scores = evaluation.make_scores(self._logits, *self.input_shape[:2], self.crops)
         self._count_misses = spread(
             train_step.make_count_misses(scores), arguments=3, donate_state=False
@@ -156,18 +154,7 @@ class Program:
         return train_step.split_batches(batches, self.devices)
 
 
-def make_model(settings: dict[str, Any], num_classes: int) -> nn.Module:
-    """The network that an arm's settings name."""
-    options = {key: value for key, value in settings["model"].items() if key != "name"}
-    return models.make_model(
-        settings["model"]["name"],
-        init=settings["recipe"]["init"],
-        num_classes=num_classes,
-        **options,
-    )
-
-
-def make_augment_fn(options: dict[str, Any], sums: ImageSums) -> augment.AugmentFn | None:
-    """What `config.augment` asks for; the colours' components are those of the training images."""
-    components = colour_components(sums) if options["pca"] else np.zeros((0, 0), np.float32)
-    return augment.make_augment_fn(**options, components=components)
+def make_augment_fn(options: augment.Augment, sums: ImageSums) -> augment.AugmentFn | None:
+    """What `options` ask for; the colours' components are those of the training images."""
+    components = colour_components(sums) if options.pca else np.zeros((0, 0), np.float32)
+    return augment.make_augment_fn(options, components)

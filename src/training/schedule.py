@@ -1,38 +1,49 @@
 """How the learning rate falls: a function of the epochs done and the validation errors so far."""
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated
 
-Name = Literal["constant", "steps", "plateau"]
-NAMES: tuple[Name, ...] = ("constant", "steps", "plateau")
+from src.fields import AtLeast, OneOf, Rule
+
+EPOCHS = Rule(lambda epochs: epochs > 0, "a tuple of epochs above 0")
 
 
-def rate_factor(
-    epochs: float,
-    validation_errors: Sequence[float],
-    *,
-    name: Name,
-    factor: float,
-    boundaries: Sequence[float | int],
-    patience: int,
-    drops: int,
-) -> float:
-    """What the learning rate is multiplied by from here on.
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate falls during a trial."""
 
-    Args:
-        epochs: Done so far.
-        validation_errors: One per epoch that is over, oldest first.
-        name: "constant"; "steps", by the clock; "plateau", by the validation error.
-        factor: Of each drop; the paper divides by ten.
-        boundaries: In epochs, where "steps" drops.
-        patience: Epochs without a new best error after which "plateau" drops.
-        drops: How often "plateau" drops at most; three times in the paper.
-    """
-    if name == "steps":
-        return factor ** sum(epochs >= boundary for boundary in boundaries)
-    if name == "plateau":
-        return factor ** min(drops, plateaus(validation_errors, patience))
-    return 1.0
+    name: Annotated[
+        str,
+        OneOf("constant", "steps", "plateau"),
+        "when the rate falls: never; at epochs known before; when validation stops improving",
+    ] = "constant"
+    factor: Annotated[
+        float,
+        Rule(lambda x: 0 < x <= 1, "above 0, at most 1"),
+        "what each drop multiplies the rate by",
+    ] = 0.1
+    boundaries: Annotated[
+        tuple[float, ...], EPOCHS, "steps: the epochs at which the rate drops"
+    ] = ()
+    patience: Annotated[
+        int, AtLeast(1, "at least 1 epoch"), "plateau: epochs without a new best validation error"
+    ] = 5
+    drops: Annotated[int, AtLeast(0), "plateau: drops at most, 3 in the paper"] = 3
+
+    def factor_at(self, epochs: float, validation_errors: Sequence[float]) -> float:
+        """What the learning rate is multiplied by from here on.
+
+        Args:
+            epochs: Passes over the training set done so far.
+            validation_errors: Fractions, one per epoch that is over, oldest first.
+        """
+        if self.name == "steps":
+            return float(self.factor ** sum(epochs >= boundary for boundary in self.boundaries))
+        if self.name == "plateau":
+            done = plateaus(validation_errors, self.patience)
+            return float(self.factor ** min(self.drops, done))
+        return 1.0
 
 
 def plateaus(validation_errors: Sequence[float], patience: int) -> int:

@@ -64,40 +64,6 @@ class StepErrors(NamedTuple):
     loss: Float[Array, " steps"]
 
 
-def make_optimizer(
-    learning_rate: Float[Array, ""] | float, momentum: float, bias_rate: float, weight_decay: float
-) -> optax.GradientTransformation:
-    """SGD with momentum as in the paper's update rule and cuda-convnet's: v <- m v - rate (wd w +
-    g); w <- w + v.
-
-    The rate multiplies the gradient before the momentum sums it, so that a drop of the rate
-    leaves the velocity as it is (section 5). Biases learn at `bias_rate` times the rate and do
-    not decay.
-
-    Args:
-        learning_rate: May be traced: one compiled step then serves every rate.
-        momentum: Fraction of the velocity kept, 0.9 in the paper.
-        bias_rate: Factor on the rate of every parameter named `bias`; 2 in cuda-convnet's layer
-            files.
-        weight_decay: Coefficient wd on the weights, 5e-4 in the paper.
-    """
-    return optax.chain(
-        optax.masked(
-            optax.add_decayed_weights(weight_decay),
-            lambda params: _where_bias(params, is_bias=False),
-        ),
-        optax.masked(optax.scale(bias_rate), lambda params: _where_bias(params, is_bias=True)),
-        optax.scale(-learning_rate),
-        optax.trace(decay=momentum),
-    )
-
-
-def _where_bias(params: PyTree, *, is_bias: bool) -> PyTree:
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: (path[-1].key == "bias") == is_bias, params
-    )
-
-
 def make_train_steps(
     apply_fn: ApplyFn,
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],

@@ -11,18 +11,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from src.config.arms import Trial
 from src.data import batches
 from src.records import trial as records
 from src.records.trial import Identity
-from src.training import checkpoints, schedule
+from src.training import checkpoints
 from src.training.evaluation import TOP
 from src.training.program import Program
+from src.training.settings import Limit, Trial
 from src.training.step import TrainState
 
 Status = Literal["running", "reached", "censored", "diverged"]
 Row = dict[str, float | int]
-Limits = tuple[tuple[float, float], ...]
+Limits = tuple[Limit, ...]
 
 
 class Interrupted(Exception):
@@ -69,28 +69,28 @@ class Run:
             made_by: What trains it: device, versions, commit. A trial that went on with others
                 names them all in its row.
         """
-        settings = trial.arm.settings
+        settings = trial.settings
         self.trial, self.settings, self.directory, self.of = trial, settings, directory, of
-        self.per_epoch = images / settings["batch_size"]
-        self.per_point = max(1, int(self.per_epoch / settings["points_per_epoch"]))
+        self.per_epoch = images / settings.batch_size
+        self.per_point = max(1, int(self.per_epoch / settings.points_per_epoch))
         self.limits = limits
-        self.last = settings["max_epochs"] * self.per_epoch
+        self.last = settings.max_epochs * self.per_epoch
         self.progress = Progress(np.zeros(0, np.int32), np.zeros(0, np.float32))
         self.made_by = dict(made_by or {})
         self._sign()
         self.diverged = False
         self.draw = functools.partial(
             batches.batch_indices,
-            batch_size=settings["batch_size"],
+            batch_size=settings.batch_size,
             num_images=images,
             seed=trial.seed,
-            order="shuffled" if settings["recipe"]["shuffle"] else "file",
+            order="shuffled" if settings.recipe.shuffle else "file",
         )
 
     @property
     def iterations_to_target(self) -> float:
         """First recorded iteration at or below the target; infinity while there is none."""
-        target = self.settings["target_train_error"]
+        target = self.settings.target_train_error
         reached = (row["iteration"] for row in self.progress.rows if row["train_error"] <= target)
         return float(next(reached, math.inf))
 
@@ -100,7 +100,7 @@ class Run:
         ended = self.progress.iteration >= self.last or self.lost
         if self.diverged:
             return "diverged"
-        if self.iterations_to_target < math.inf and (ended or self.settings["stop_at_target"]):
+        if self.iterations_to_target < math.inf and (ended or self.settings.stop_at_target):
             return "reached"
         return "censored" if ended else "running"
 
@@ -111,10 +111,9 @@ class Run:
         A function of the rows alone, so a trial that goes on has the rate it would have had.
         """
         errors = [row.get("validation_error", math.nan) for row in self.progress.rows]
-        return schedule.rate_factor(
+        return self.settings.schedule.factor_at(
             self.progress.iteration / self.per_epoch,
             [error for error in errors if not math.isnan(error)],
-            **self.settings["schedule"],
         )
 
     @property
@@ -134,7 +133,7 @@ class Run:
         """Takes the errors [points] of the newest batches and adds a row, unless the loss is no
         longer a number.
         """
-        progress, batch_size = self.progress, self.settings["batch_size"]
+        progress, batch_size = self.progress, self.settings.batch_size
         progress.seconds["train"] += seconds
         broken = np.flatnonzero(~np.isfinite(loss))
         if broken.size:
@@ -155,7 +154,7 @@ class Run:
             "test_error": math.nan,
             "train_seconds": progress.seconds["train"],
         }
-        if self.settings["schedule"]["name"] != "constant":
+        if self.settings.schedule.name != "constant":
             row["rate_factor"] = factor
         progress.rows.append(row)
 
@@ -273,7 +272,7 @@ def train_trial(
             _measure(run, program, state)
         on_point(run)
         stopping = should_stop() and run.status == "running"
-        if stopping or run.status != "running" or run.due(run.settings["checkpoint_every_epochs"]):
+        if stopping or run.status != "running" or run.due(run.settings.checkpoint_every_epochs):
             with run.timed("save"):
                 run.save(state)
         if stopping:
@@ -286,13 +285,13 @@ def _measure(run: Run, program: Program, state: TrainState) -> None:
     if run.diverged:
         return
     row = run.progress.rows[-1]
-    if run.settings["measure"] == "frozen":
+    if run.settings.measure == "frozen":
         row["train_error"] = program.error(state.params, "train")
-    if run.settings["validation_images"]:
+    if run.settings.validation_images:
         row["validation_error"] = math.nan
         if run.due(1.0):
             row["validation_error"] = program.error(state.params, "validation")
-    if run.status != "running" or run.due(run.settings["test_every_epochs"]):
+    if run.status != "running" or run.due(run.settings.test_every_epochs):
         row["test_error"] = program.error(state.params, "test")
     if run.status != "running" and program.num_classes > TOP:
         row["test_top5_error"] = program.error(state.params, "test", TOP)

@@ -297,7 +297,11 @@ def _shapes(layout: Layout, num_classes: int, channels_last: bool) -> dict[str, 
 def _model(layout: Layout, num_classes: int) -> nn.Module:
     """Dropout of the scheme `modern` is inverted, as Caffe's and PyTorch's is."""
     return models.make_model(
-        layout.model, activation="relu", init="modern", num_classes=num_classes, **layout.options
+        layout.model,
+        activation="relu",
+        init_scheme="modern",
+        num_classes=num_classes,
+        **layout.options,
     )
 
 

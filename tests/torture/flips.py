@@ -11,12 +11,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from src import data
-from src.config.checks import check_config
+from src.analysis.study import load_study
+from src.config.config import Config
 from src.records import provenance
-from src.records import study as studies
 from src.records import trial as records
 from src.reports import compose as report
 from src.study import runner
@@ -38,17 +37,18 @@ class Laboratory:
     def __init__(self, study: Subject):
         config = study_config.get_config()
         config.data.dir = str(study.data_dir)
-        self.config: dict[str, Any] = config.to_dict()
-        check_config(self.config)
+        self.config = Config.read(config.to_dict())
         dataset = data.load("tiny", str(study.data_dir))
         self.facts = {"dataset": dataset.name, "digest": dataset.digest, **provenance.provenance()}
+        shape = data.image_shape(dataset)
+        self.facts |= {"image_shape": shape, "num_classes": dataset.num_classes}
 
     def go_on(self, workdir: Path) -> str:
         """Runs the study to its end and reads it; what it said on the way."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             runner.run_study(self.config, workdir, self.facts, 1)
-            report.compose(studies.read_study(workdir))
+            report.compose(load_study(workdir))
         return said.getvalue()
 
     def run_half(self, workdir: Path) -> None:

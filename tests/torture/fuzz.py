@@ -10,21 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from absl import app
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from configs import base
-from src import data, main
+from src import data, laboratory
 from src.config import checks as config  # noqa: F401  (before the forks)
-from src.config.arms import leaves
 from src.records import provenance  # noqa: F401  (before the forks)
 from src.reports import compose as report  # noqa: F401  (before the forks)
 from src.study import (
     plan,  # noqa: F401  (before the forks)
     runner,
 )
+from src.trees import leaves
 from tests import tiny
 from tests.torture import study_config
 from tests.torture.subject import Subject
@@ -205,7 +204,7 @@ def _child(arguments: list[str], cwd: Path, output: Path) -> None:
         sys.argv = ["src.main", *arguments]
         runner.run_study = lambda *_: os._exit(0)
         data.load = _load
-        app.run(main.main, flags_parser=main._parse_flags)
+        os._exit(laboratory.main(sys.argv, ""))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException as error:

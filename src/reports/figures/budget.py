@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import MEASURES
-from src.records.study import StudyRecord
+from src.analysis.study import Study
 from src.reports import budget
 from src.reports.figures import canvas
 from src.reports.figures.canvas import DARK, GREY, key, look
@@ -23,7 +23,7 @@ BARS = ("training error", "test error")
 WIDTH = 0.36  # of a bar, where arms are 1 apart
 
 
-def final_errors(study: StudyRecord, groups: Sequence[Group], caption: str) -> Figure:
+def final_errors(study: Study, groups: Sequence[Group], caption: str) -> Figure:
     """Bars of the final errors, a dot per seed, the interval of the test errors' difference."""
     count = budget.comparisons(groups)
     colors = (GREY, look(0)[0])
@@ -32,7 +32,7 @@ def final_errors(study: StudyRecord, groups: Sequence[Group], caption: str) -> F
     handles.append(key("95% interval of the difference from the baseline", color=DARK, lw=1.2))
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
-        title=f"Errors after {study.config['max_epochs']:g} epochs",
+        title=f"Errors after {study.config.trial.max_epochs:g} epochs",
         ylabel="error",
         caption=f"{caption}; paired by seed, for {count} comparisons at once",
         handles=handles,
@@ -68,7 +68,7 @@ def _draw_interval(axes: Axes, at: float, group: Group, arm: ArmRecord, count: i
     axes.plot([at, at], ends, color=DARK, lw=1.2, marker="_", ms=6, zorder=4)
 
 
-def overfitting(study: StudyRecord, groups: Sequence[Group], caption: str) -> Figure:
+def overfitting(study: Study, groups: Sequence[Group], caption: str) -> Figure:
     """Mean training error (line) and test error (dashes, where tested) of each arm by epoch."""
     handles = [
         key("training error", color=DARK),

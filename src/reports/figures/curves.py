@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from src.analysis.comparison import ArmRecord, Group
-from src.records.study import StudyRecord
+from src.analysis.study import Study
 from src.reports.figures import canvas
 from src.reports.figures.canvas import key, look
 from src.reports.networks import TIMES
@@ -20,7 +20,7 @@ COLUMNS = {  # of metrics.csv -> in words
 }
 
 
-def curves(study: StudyRecord, groups: Sequence[Group]) -> Figure:
+def curves(study: Study, groups: Sequence[Group]) -> Figure:
     """A row per column, each by iterations and by seconds: every fresh seed at its arm's rate."""
     arms = [(group, arm) for group in groups for arm in group.arms if arm.fresh]
     named = len(groups) > 1

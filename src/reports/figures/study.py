@@ -21,8 +21,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from src.analysis import paper
 from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group, make_groups, rates_were_chosen
+from src.analysis.study import Study
 from src.analysis.times import Ratio
-from src.records.study import StudyRecord
 from src.reports import budget, networks
 from src.reports.figures import budget as budget_figures
 from src.reports.figures import canvas, curves
@@ -34,7 +34,7 @@ _MEASURES = {
 }
 
 
-def write_figures(study_dir: Path, study: StudyRecord) -> None:
+def write_figures(study_dir: Path, study: Study) -> None:
     """Draws every figure that the study has data for into its folder."""
     groups = make_groups(study)
     figures: dict[str, Callable[..., Figure]] = {"training_error": training_error, "ratios": ratios}
@@ -55,9 +55,9 @@ def write_figures(study_dir: Path, study: StudyRecord) -> None:
 # --- Fig. 1. ---
 
 
-def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
+def training_error(study: Study, groups: Sequence[Group]) -> Figure:
     """Training error against epochs: every fresh seed at its arm's chosen rate."""
-    target = study.config["target_train_error"]
+    target = study.config.trial.target_train_error
     curves = paper.curves_beside(study)
     tuned = rates_were_chosen(groups)
     note = "thin lines: seeds; thick: their median"
@@ -71,7 +71,7 @@ def training_error(study: StudyRecord, groups: Sequence[Group]) -> Figure:
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
         title=f"Training error by epoch{', each at its own learning rate' if tuned else ''}",
-        ylabel=_MEASURES[study.config["measure"]],
+        ylabel=_MEASURES[study.config.trial.measure],
         caption=_caption(study, note),
         handles=handles,
         sharex="all",
@@ -116,7 +116,7 @@ def _draw_seeds(axes: Axes, arm: ArmRecord, index: int, with_points: bool) -> An
 # --- Choice of the learning rate. ---
 
 
-def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> Figure:
+def learning_rates(study: Study, groups: Sequence[Group]) -> Figure:
     """Iterations to the target against learning rate, in the trials the rates were chosen by."""
     arms = max((group.arms for group in groups), key=len, default=())
     ring = {"marker": "o", "ls": "", "ms": 10, "mfc": "none"}
@@ -129,9 +129,9 @@ def learning_rates(study: StudyRecord, groups: Sequence[Group]) -> Figure:
         handles.append(key("diverged", color=DARK, marker="x", ls="", ms=5))
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
-        title=f"Iterations to {study.config['target_train_error']:.0%} training error",
+        title=f"Iterations to {study.config.trial.target_train_error:.0%} training error",
         ylabel="iterations",
-        caption=_caption(study, f"selection seeds: {len(study.config['selection_seeds'])}"),
+        caption=_caption(study, f"selection seeds: {len(study.config.study.selection_seeds)}"),
         handles=handles,
     )
     for axes, group in zip(panels, groups, strict=True):
@@ -176,10 +176,10 @@ def _draw_rates(axes: Axes, arm: ArmRecord, index: int, *, nudge: float) -> None
 # --- Ratio by threshold. ---
 
 
-def ratios(study: StudyRecord, groups: Sequence[Group]) -> Figure:
+def ratios(study: Study, groups: Sequence[Group]) -> Figure:
     """Ratio of median iterations to each training error, with intervals."""
-    thresholds = sorted(study.config["thresholds"], reverse=True)
-    baseline = study.config["compare"]["baseline"]
+    thresholds = sorted(study.config.study.thresholds, reverse=True)
+    baseline = study.config.study.compare.baseline
     lines = [(g.label, arm.value, g.ratios(arm, thresholds)) for g in groups for arm in g.others]
     single = len({value for _, value, _ in lines}) == 1  # then a line per group, else per value
     names = list(dict.fromkeys(group if single else value for group, value, _ in lines))
@@ -261,7 +261,7 @@ def _paper_dash(name: str) -> Any:
     return look(("relu", "tanh").index(name))[1]
 
 
-def _caption(study: StudyRecord, note: str) -> str:
+def _caption(study: Study, note: str) -> str:
     """What a figure says of its data and machine."""
     dataset = study.header["dataset"]
     devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))

@@ -1,0 +1,38 @@
+"""A study as it is analysed: its records, and its question read into typed settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.config.config import Config
+from src.records.study import read_study
+from src.records.trial import TrialRecord
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's records, as far as it has got.
+
+    Attributes:
+        config: What it asks.
+        header: study.json: data, versions, machine, sizes of the networks.
+        trials: The finished ones, in the order of results.csv.
+        unfinished: Names of trials begun and not finished.
+    """
+
+    config: Config
+    header: dict[str, Any]
+    trials: tuple[TrialRecord, ...]
+    unfinished: tuple[str, ...] = ()
+
+
+def load_study(study_dir: Path) -> Study:
+    """Reads and verifies all records of a study.
+
+    Raises:
+        RecordError: If one is damaged.
+        ConfigError: If its question is not one that this code can read.
+    """
+    record = read_study(study_dir)
+    config = Config.read(record.header["config"])
+    return Study(config, record.header, record.trials, record.unfinished)

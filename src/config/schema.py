@@ -1,0 +1,212 @@
+"""A study as it was asked: every field with its type, composed of what each room declares."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from src.fields import (
+    AtLeast,
+    ConfigError,
+    Field,
+    Fraction,
+    Named,
+    OneOf,
+    Rule,
+    Value,
+    Within,
+    declared,
+    nearest,
+    read,
+    require,
+    require_group,
+)
+from src.models.registry import options_of
+from src.training.optimizers import RATES, Recipe, check_optimizer
+from src.training.settings import TrialSettings
+from src.trees import Tree, plain
+
+SEEDS = Rule(lambda seed: 0 <= seed < 2**31, "whole numbers from 0 to 2^31 - 1")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which arms are held against which, and by what."""
+
+    field: Annotated[str, "arms that differ in this alone are compared"] = "activation"
+    baseline: Annotated[Value, "each with the arm that has this value"] = "relu"
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Which trials there are, and how arms are compared."""
+
+    learning_rates: Annotated[
+        tuple[float, ...], RATES, "grid of every arm; empty: the recipe's; one rate: no choice"
+    ] = ()
+    selection_seeds: Annotated[tuple[int, ...], SEEDS, "every rate is tried with these"] = (0,)
+    fresh_seeds: Annotated[tuple[int, ...], SEEDS, "the chosen rate is measured with these"] = (
+        100,
+    )
+    racing: Annotated[bool, "stop a selection trial once it can no longer win"] = True
+    racing_slack: Annotated[
+        float,
+        AtLeast(1, "a number of at least 1, or inf"),
+        "and once so much slower than the best to one of the thresholds; inf: never",
+    ] = 1.5
+    thresholds: Annotated[
+        tuple[float, ...], Fraction(), "training errors at which arms are compared"
+    ] = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25)
+    compare: Compare = field(default_factory=Compare)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a study is run; these change no number."""
+
+    parallel: Annotated[
+        Literal["pmap", "shard_map"],
+        OneOf("pmap", "shard_map"),
+        "how a step is spread over devices",
+    ] = "pmap"
+    workers: Annotated[
+        int,
+        Within(0, 1024, "0 (one per core) or a number of processes"),
+        "trials side by side; 0: one per core without an accelerator, else one",
+    ] = 0
+    tensorboard: Annotated[bool, "event files beside metrics.csv, to look at while it runs"] = True
+
+
+# Groups whose names the user chooses, with the sentence of `--help`.
+GROUPS: dict[str, str] = {
+    "recipes": "name -> a recipe",
+    "model_options": "name of a network -> its options, where networks are swept",
+    "sweep": "same shape as the config, a tuple where it has a value: each combination is an arm",
+    "variants": "a further axis: name -> the fields it sets, same shape as the config",
+    "arm_learning_rates": "name of an arm -> its own grid; --dry_run names the arms",
+}
+
+
+def trial_settings(tree: Mapping[str, Any]) -> TrialSettings:
+    """What a trial of this config does.
+
+    Raises:
+        ConfigError: Naming the field, its value and what would be valid.
+    """
+    recipes = {name: _recipe(tree, name) for name in tree["recipes"]}
+    name = tree.get("recipe", "modern")
+    require("recipe", name, lambda x: type(x) is str, "a string")
+    if name not in recipes:
+        listed = f"is not one of {', '.join(recipes)}{nearest(name, recipes)}"
+        raise ConfigError(f"config.recipe = {name!r} {listed}")
+    part = part_of(TrialSettings, tree)
+    part.pop("recipe", None)
+    model = part.get("model", {})
+    require_group(("model",), model)
+    network = model.get("name", "conv3")
+    part["model"] = {**tree["model_options"].get(network, {}), **model}
+    found = read(TrialSettings, part, (), recipe=recipes[name])
+    _check_together(found)
+    return found
+
+
+def _recipe(tree: Mapping[str, Any], name: str) -> Recipe:
+    group = ("recipes", name)
+    found = read(Recipe, tree["recipes"][name], group, name=name)
+    check_optimizer(found.optimizer, f"recipes.{name}.optimizer")
+    check_rates(f"recipes.{name}.learning_rates", found.learning_rates)
+    return found
+
+
+def check_rates(name: str, rates: tuple[float, ...]) -> None:
+    """Refuses an empty grid, or one that holds a rate twice.
+
+    Raises:
+        ConfigError: Naming the field.
+    """
+    if not rates:
+        raise ConfigError(f"config.{name} = {rates!r} should be a tuple of at least one value")
+    if len({f"{rate:g}" for rate in rates}) < len(rates):
+        raise ConfigError(f"config.{name} = {tuple(rates)} holds a rate twice")
+
+
+def _check_together(trial: TrialSettings) -> None:
+    """Refuses fields that are valid by themselves and not together."""
+    if trial.schedule.name == "plateau" and not trial.validation_images:
+        raise ConfigError(
+            "config.schedule.name = 'plateau' watches the validation error;"
+            " config.validation_images says how many training images to hold out, for example 5000"
+        )
+    if trial.test_crops == 10 and not trial.augment.crop:
+        raise ConfigError("config.test_crops = 10 needs the size of a crop, config.augment.crop")
+
+
+def part_of(cls: type, tree: Mapping[str, Any]) -> Tree:
+    """What a config has under the names of the fields of a settings dataclass."""
+    names = {each.name for each in dataclasses.fields(cls)}
+    return {name: value for name, value in tree.items() if name in names}
+
+
+def check_names(tree: Mapping[str, Any]) -> None:
+    """Refuses a name at the top of a config that no room has declared.
+
+    Raises:
+        ConfigError: With the nearest name.
+    """
+    known = [*GROUPS, *(each.name for part in PARTS for each in dataclasses.fields(part))]
+    for name in tree:
+        if name not in known:
+            raise ConfigError(f"config.{name}: no such field{nearest(name, known)}")
+
+
+PARTS = (TrialSettings, StudySettings, Runtime)
+
+
+def all_fields() -> Iterator[Field]:
+    """Every declared field of a config but the options of networks, as `--help` lists them."""
+    for part in PARTS:
+        for each in declared(part):
+            if each.path[0] == "recipe":
+                continue
+            yield each
+    yield Field(("recipe",), str, (), "name of one of the recipes", "modern")
+    for name, sentence in GROUPS.items():
+        yield Field((name,), dict, (), sentence, {})
+
+
+def recipe_fields() -> tuple[Field, ...]:
+    """The fields of a recipe, as they stand under `recipes.NAME`."""
+    return declared(Recipe)
+
+
+def field_at(path: tuple[str, ...], tree: Mapping[str, Any]) -> Field | None:
+    """The declaration of a field by its path in a config; None where there is none.
+
+    Args:
+        path: Such as ("schedule", "factor") or ("recipes", "modern", "momentum").
+        tree: The config, which says what network it is and which recipes there are.
+    """
+    if path[0] == "recipes" and len(path) >= 3:
+        return _first(recipe_fields(), path[2:])
+    if path[0] == "model" and len(path) == 2 and path[1] not in ("name", "activation"):
+        try:
+            return _first(options_of(plain(tree)["model"]["name"]), path[1:])
+        except (KeyError, ValueError, TypeError):
+            return None
+    return _first(all_fields(), path)
+
+
+def _first(fields: Iterable[Field], path: tuple[str, ...]) -> Field | None:
+    return next((each for each in fields if each.path == path), None)
+
+
+def default_tree() -> Tree:
+    """Every field with its default, in the shape of a config file."""
+    tree: Tree = {}
+    for each in all_fields():
+        node = tree
+        for name in each.path[:-1]:
+            node = node.setdefault(name, {})
+        value = each.default
+        node[each.path[-1]] = dict(value) if isinstance(value, Named) else plain(value)
+    return tree

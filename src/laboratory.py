@@ -1,0 +1,95 @@
+"""From a command line to a finished study: checks all that can be checked, runs, reports."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from src import data, doors, environment
+from src.config import checks, flags
+from src.config.config import Config
+from src.records import provenance
+from src.records import study as records
+from src.study import plan, runner
+
+HELP = ("--help", "-h", "--helpfull", "--helpshort")
+
+
+def main(argv: Sequence[str], usage: str) -> int:
+    """Does what the command line asks for.
+
+    Args:
+        argv: The command line, without the name of the program.
+        usage: First lines of `--help`.
+
+    Returns:
+        Exit code: 0; 130 if it was stopped and can go on.
+    """
+    if any(argument in HELP for argument in argv):
+        return _help(argv, usage)
+    request = flags.parse(argv)
+    studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
+    work = _list_trials if request.dry_run else _run
+    try:
+        for config, workdir in studies:
+            work(config, workdir)
+    except runner.Stopped:
+        print(f"Stopped and saved. To go on: {flags.command(argv)}")
+        return doors.STOPPED
+    return 0
+
+
+def _help(argv: Sequence[str], usage: str) -> int:
+    """Every flag and field; of the config file that is named, else the defaults."""
+    rest = [argument for argument in argv if argument not in HELP]
+    named = any(argument.startswith("--config") for argument in rest)
+    tree = flags.parse(rest).studies()[0][0] if named else None
+    print(usage)
+    print("\n".join(flags.help_text(tree)))
+    return 0
+
+
+def _run(config: Config, workdir: Path) -> None:
+    checks.check_devices(config.trial.batch_size, jax.device_count())
+    about = config.trial.data
+    dataset = data.load(
+        about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size
+    )
+    shape, images = data.image_shape(dataset), data.count(dataset.train)
+    checks.check_data(config.arms, shape, images, dataset.num_classes)
+    trial = config.trial
+    for line in data.remarks(
+        dataset,
+        trial.validation_images,
+        trial.train_images,
+        in_file_order=not trial.recipe.shuffle,
+    ):
+        print(f"note: {line}", flush=True)
+    if dataset.name == "procedural":
+        config = config.with_data(dataset.name)
+    facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}
+    facts |= {"image_shape": shape, "num_classes": dataset.num_classes}
+    facts |= provenance.provenance()
+    print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
+    runner.run_study(config, workdir, facts, _workers(config))
+    from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
+
+    compose.write_report(workdir)
+    print(compose.summary(workdir))
+    print(f"Report: {workdir / 'report.md'}")
+
+
+def _workers(config: Config) -> int:
+    """Without an accelerator one single-threaded trial per core does more than one on all."""
+    if config.runtime.workers:
+        return config.runtime.workers
+    alone = jax.default_backend() != "cpu" or jax.device_count() > 1
+    return 1 if alone else environment.usable_cores()
+
+
+def _list_trials(config: Config, workdir: Path) -> None:
+    finished = records.read_finished(workdir) if records.holds_study(workdir) else ()
+    print(f"{workdir}:")
+    for line in plan.describe_plan(config, finished, _workers(config) if finished else 1):
+        print(line)

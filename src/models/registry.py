@@ -1,0 +1,265 @@
+"""The networks, one row each, and what a network of one's own must be.
+
+A network is a flax module `images [B, H, W, C] -> logits [B, num_classes]` whose `__call__` takes
+`keys`, one random key per image while training and None while testing. Of the fields `activation`,
+`scheme` and `num_classes` it is given those that it has; every other field with a default is an
+option, `config.model.OPTION`. A config file's own network is named by where it is, such as
+`configs.mine.Net`. Any flax layer may be used: what it keeps beside its parameters (the running
+means of BatchNorm) is averaged over devices and kept in checkpoints. Dropout of flax finds its key
+under the name "dropout".
+"""
+
+import dataclasses
+import difflib
+import functools
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from src import own
+from src.fields import (
+    ConfigError,
+    Field,
+    NamedValues,
+    OneOf,
+    Rule,
+    Value,
+    checked,
+    nearest,
+    one_of,
+    require,
+    require_group,
+)
+from src.models.activations import get_activation
+from src.models.alexnet import AlexNet, AlexNet2012
+from src.models.four_layer import Conv2Local2, Conv3
+from src.models.googlenet import GoogLeNet
+from src.models.lenet import LeNet5, LeNet5Modern
+from src.models.vgg import VGG
+from src.trees import dotted
+
+
+class Network(NamedTuple):
+    """A row of the registry.
+
+    Attributes:
+        module: The flax module.
+        fixed: Fields that the name stands for; they are no options.
+        image_size: Height and width in pixels of the images it is made for.
+    """
+
+    module: type[nn.Module]
+    fixed: Mapping[str, Value] = {}
+    image_size: int = 32
+
+
+NETWORKS: dict[str, Network] = {
+    "conv3": Network(Conv3, {"hidden": 0, "linear": False}),
+    "conv3_fc64": Network(Conv3, {"hidden": 64, "linear": False}),
+    "quick": Network(Conv3, {"hidden": 64, "linear": True}),
+    "conv2_local2": Network(Conv2Local2),
+    "lenet5": Network(LeNet5),
+    "lenet5_modern": Network(LeNet5Modern),
+    "alexnet": Network(AlexNet, {"small": False}, 227),
+    "alexnet_2012": Network(AlexNet2012, {"small": False}, 224),
+    "alexnet_cifar": Network(AlexNet, {"small": True}),
+    "vgg11": Network(VGG, {"layers": 11, "small": False}, 224),
+    "vgg11_cifar": Network(VGG, {"layers": 11, "small": True}),
+    "vgg16": Network(VGG, {"layers": 16, "small": False}, 224),
+    "vgg16_cifar": Network(VGG, {"layers": 16, "small": True}),
+    "googlenet": Network(GoogLeNet, {"small": False}, 224),
+    "googlenet_cifar": Network(GoogLeNet, {"small": True}),
+}
+MODEL_NAMES = tuple(NETWORKS)
+GIVEN = ("activation", "scheme", "num_classes")  # Set by the trial, not by an option.
+OF_FLAX = ("parent", "name")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The network of a trial; in a config its options stand beside name and activation."""
+
+    name: Annotated[str, "network; python -m src.networks lists them"] = "conv3"
+    activation: Annotated[str, "function behind every hidden layer"] = "relu"
+    options: NamedValues = dataclasses.field(default_factory=NamedValues)
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any], group: Sequence[str]) -> "ModelSettings":
+        """Name, activation and options, each option checked as its network declares it.
+
+        Raises:
+            ConfigError: Naming the field, its value and what would be valid.
+        """
+        tree = {"name": "conv3", "activation": "relu", **tree}
+        for key in ("name", "activation"):
+            require(dotted((*group, key)), tree[key], lambda x: type(x) is str, "a string")
+        check_names(tree["name"], tree["activation"], group)
+        fields = {field.path[0]: field for field in options_of(tree["name"])}
+        options = {}
+        for key, value in tree.items():
+            if key in ("name", "activation"):
+                continue
+            if key not in fields:
+                text = f"{tree['name']} has no such option{nearest(key, fields)}"
+                raise ConfigError(f"config.{dotted((*group, key))}: {text}")
+            options[key] = checked(fields[key], (*group, key), value)
+        found = cls(tree["name"], tree["activation"], NamedValues(options))
+        try:
+            found.make("modern", 10)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"config.{dotted(group)}: {error}") from None
+        return found
+
+    def as_tree(self) -> dict[str, Value]:
+        """As it stands in a config."""
+        return {"name": self.name, "activation": self.activation, **dict(self.options)}
+
+    def make(self, init_scheme: str, num_classes: int) -> nn.Module:
+        """The network."""
+        return make_model(
+            self.name,
+            activation=self.activation,
+            init_scheme=init_scheme,
+            num_classes=num_classes,
+            **dict(self.options),
+        )
+
+
+def check_names(name: str, activation: str, group: Sequence[str]) -> None:
+    """Refuses a network or an activation that there is not.
+
+    Raises:
+        ConfigError: With the nearest name that there is.
+    """
+    if own.is_own(name):
+        try:
+            get_network(name)
+        except ValueError as error:
+            raise ConfigError(f"config.{dotted((*group, 'name'))} = {name!r}: {error}") from None
+    else:
+        one_of(dotted((*group, "name")), name, MODEL_NAMES)
+    try:
+        get_activation(activation)
+    except ValueError as error:
+        where = f"config.{dotted((*group, 'activation'))}"
+        raise ConfigError(f"{where} = {activation!r}: {error}") from None
+
+
+def get_network(name: str) -> Network:
+    """The row of a network, or one made of a config file's own module.
+
+    Raises:
+        ValueError: If there is no such network, with the nearest name.
+    """
+    if own.is_own(name):
+        found = own.find(name)
+        if not (isinstance(found, type) and issubclass(found, nn.Module)):
+            raise ValueError(f"{name.rpartition('.')[2]} is not a flax.linen.Module")
+        return Network(found)
+    if name not in NETWORKS:
+        near = difflib.get_close_matches(name, MODEL_NAMES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown model {name!r}; {hint}")
+    return NETWORKS[name]
+
+
+def make_model(
+    name: str, *, activation: str, init_scheme: str, num_classes: int, **options: Value
+) -> nn.Module:
+    """A network: images [B, H, W, C] -> logits [B, num_classes].
+
+    Args:
+        name: One of `MODEL_NAMES`, or a config file's own.
+        activation: Name of the function behind every hidden layer, see `get_activation`.
+        init_scheme: "paper" or "modern", see `kernel_init`.
+        num_classes: Width of the last layer.
+        **options: Of that network, see `options_of`.
+
+    Raises:
+        ValueError: If there is no such model, activation or option.
+    """
+    network = get_network(name)
+    get_activation(activation)
+    known = [field.path[0] for field in options_of(name)]
+    if unknown := sorted(options.keys() - set(known)):
+        raise ValueError(f"{name} has no option {unknown[0]!r}")
+    given = {"activation": activation, "scheme": init_scheme, "num_classes": num_classes}
+    has = {field.name for field in dataclasses.fields(network.module)}
+    taken = {key: value for key, value in given.items() if key in has}
+    return network.module(**taken, **network.fixed, **options)
+
+
+@functools.cache
+def options_of(name: str) -> tuple[Field, ...]:
+    """The options of a network as they are declared: type, rules, sentence, default."""
+    network = get_network(name)
+    hints = typing.get_type_hints(network.module, include_extras=True)
+    return tuple(
+        _option(field.name, hints[field.name], field.default)
+        for field in dataclasses.fields(network.module)
+        if field.name not in (*GIVEN, *OF_FLAX, *network.fixed)
+        and field.default is not dataclasses.MISSING
+    )
+
+
+def _option(name: str, hint: Any, default: Any) -> Field:
+    extras: Sequence[Any] = ()
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+    rules = tuple(extra for extra in extras if isinstance(extra, Rule | OneOf))
+    sentence = next((extra for extra in extras if isinstance(extra, str)), "")
+    return Field((name,), type(default), rules, sentence, default)
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """Options of a network with their defaults."""
+    return {field.path[0]: field.default for field in options_of(name)}
+
+
+def check_model_options(networks: Mapping[str, Any]) -> None:
+    """Refuses `config.model_options` where it names no network or none of its options."""
+    for name, options in networks.items():
+        if not own.is_own(name):
+            one_of("model_options", name, MODEL_NAMES)
+        require_group(("model_options", name), options)
+        for key in options:
+            one_of(f"model_options.{name}", key, tuple(model_options(name)))
+
+
+def image_size(name: str) -> int:
+    """Height and width in pixels of the images that a network is made for."""
+    return get_network(name).image_size
+
+
+def fault(model: nn.Module, shape: tuple[int, int, int], num_classes: int) -> str:
+    """What is wrong with a network for images of that shape, "" if nothing; nothing is computed.
+
+    Args:
+        model: From `make_model`.
+        shape: Height, width and channels.
+        num_classes: What its last layer must be as wide as.
+    """
+    images = jnp.zeros((2, *shape))
+    try:
+        made = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], images)
+    except Exception as error:
+        return f"{type(error).__name__}: {own.one_line(error)}"
+    logits = made[0] if isinstance(made, tuple) else made
+    if getattr(logits, "shape", None) != (2, num_classes):
+        found = getattr(logits, "shape", type(logits).__name__)
+        return f"of 2 images it makes {found}; [2, {num_classes}] logits are needed"
+    return ""
+
+
+def takes(model: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Whether images of that height, width and channels are large enough for every layer."""
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *shape)))
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):  # A layer without a pixel.
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""Things of one's own: functions and classes of a config file, named by where they are.
+
+`configs.mine.squared_relu` is the function `squared_relu` of configs/mine.py. Names are all that
+processes and records exchange; whoever needs the thing imports that file.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+PREFIX = "configs."
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of something that a config file defines."""
+    return name.startswith(PREFIX)
+
+
+def find(name: str) -> Any:
+    """What a config file defines under a name.
+
+    Raises:
+        ValueError: If the file cannot be run or defines no such thing. The message is one line.
+    """
+    module, _, last = name.rpartition(".")
+    hint = "a function of configs/NAME.py is configs.NAME.FUNCTION"
+    try:
+        found = getattr(importlib.import_module(module), last)
+    except AttributeError as error:
+        raise ValueError(f"{error}; {hint}") from None
+    except SyntaxError as error:
+        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from None
+    except (Exception, SystemExit) as error:  # a config file is code: anything may come
+        raise ValueError(f"{module}: {type(error).__name__}: {one_line(error)}; {hint}") from None
+    if getattr(found, "__module__", module) != module:
+        raise ValueError(f"{last} is not something that {module} defines; {hint}")
+    return found
+
+
+def digest(name: str) -> str | None:
+    """SHA-256 of all that decides what a thing of one's own does; None for any other name.
+
+    That is the code of its file and of the config files that it imports, without comments,
+    docstrings and `get_config`: what a study asks is compared by itself.
+    """
+    if not is_own(name):
+        return None
+    parts = {module: _code(path) for module, path in _files(name.rpartition(".")[0]).items()}
+    return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks, not too long."""
+    return " ".join(str(error).split())[:300]
+
+
+def _files(module: str) -> dict[str, Path]:
+    """A config file and those that it imports, by the names of their modules."""
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        spec = None if name in found else importlib.util.find_spec(name)
+        if spec is None or not spec.origin:
+            continue
+        found[name] = Path(spec.origin)
+        for node in ast.walk(ast.parse(found[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if is_own(alias.name)]
+            elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(PREFIX):
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+                waiting += [node.module or ""] if node.module != PREFIX[:-1] else []
+    return {name: path for name, path in found.items() if path.suffix == ".py"}
+
+
+def _code(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if getattr(node, "name", "") != "get_config"]
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        text = first.value if isinstance(first, ast.Expr) else None
+        if isinstance(text, ast.Constant) and isinstance(text.value, str):
+            text.value = ""
+    return ast.dump(tree)

@@ -1,0 +1,108 @@
+"""What a study asks, and whether the folder it is to work in holds the same question."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from src import own
+from src.config.config import Config
+from src.config.schema import Runtime, part_of
+from src.errors import LabError
+from src.fields import plain as plain_settings
+from src.models.registry import ModelSettings
+from src.models.summary import size_of
+from src.records import study as records
+from src.trees import Tree, dotted, leaves, plain
+
+
+class StudyError(LabError):
+    """A study that cannot start or go on. The message is one line."""
+
+
+def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Writes study.json, or checks that the one there asks the same question of the same data.
+
+    Fresh seeds may be added to those of a study. `seeds_before` keeps what they were, so that
+    adding seeds until the answer pleases stays visible.
+
+    Returns:
+        The header.
+
+    Raises:
+        StudyError: Listing the fields that differ.
+        RecordError: If study.json was lost or is damaged.
+    """
+    provenance = {**provenance, "own_code": own_code(config)}
+    asked = json.loads(json.dumps(question(config, provenance)))
+    if records.holds_study(workdir):
+        header = records.read_study_header(workdir)
+        before = header["config"]["fresh_seeds"]
+        if _adds_seeds(before, asked["fresh_seeds"]):
+            header["config"]["fresh_seeds"] = asked["fresh_seeds"]
+            header["seeds_before"] = [*header.get("seeds_before", []), before]
+        differing = _differences(identity(header["config"], header), identity(asked, provenance))
+        if differing:
+            raise StudyError(
+                f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
+            )
+    else:
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        networks = network_sizes(config, provenance)
+        arms = {arm.name: (plain_settings(arm.settings), arm.learning_rates) for arm in config.arms}
+        facts = {**provenance, "networks": networks, "started": started}
+        header = records.new_header(asked, arms, facts)
+    records.write_study_header(workdir, header)
+    return header
+
+
+def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
+    return len(asked) > len(before) and asked[: len(before)] == before
+
+
+def question(config: Config, provenance: dict[str, Any]) -> Tree:
+    """The fields of a config that decide its numbers, in the shape of a config file."""
+    runtime = part_of(Runtime, config.tree)
+    kept = {name: value for name, value in plain(config.tree).items() if name not in runtime}
+    data = {"name": provenance["dataset"], "stream_size": config.trial.data.stream_size}
+    return {**kept, "data": data}
+
+
+def identity(tree: Tree, header: dict[str, Any]) -> Tree:
+    """A question with the digests of its data and of the code that its config file defines."""
+    return {**tree, "data.digest": header["digest"], "own_code": header.get("own_code", {})}
+
+
+def own_code(config: Config) -> dict[str, str]:
+    """Digests of the functions and networks that config files define, by their names."""
+    named: set[str] = set()
+    for arm in config.arms:
+        settings = arm.settings
+        named |= {settings.model.activation, settings.model.name, settings.recipe.optimizer}
+    found = {name: own.digest(name) for name in sorted(named)}
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def network_sizes(config: Config, provenance: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Parameters and multiply-adds for one image of the network of each arm, by the arm's name."""
+    found = {}
+    sizes: dict[tuple[ModelSettings, int], dict[str, int]] = {}
+    for arm in config.arms:
+        height, _, channels = provenance["image_shape"]
+        side = arm.settings.augment.crop or height
+        key = (arm.settings.model, side)
+        if key not in sizes:
+            model = arm.settings.model.make(arm.settings.recipe.init, provenance["num_classes"])
+            sizes[key] = size_of(model, side, channels)
+        found[arm.name] = sizes[key]
+    return found
+
+
+def _differences(there: Tree, asked: Tree) -> list[str]:
+    old, new = ({dotted(path): value for path, value in leaves(tree)} for tree in (there, asked))
+    return [
+        f"{name} was {old.get(name, 'not set')!r}, is {new.get(name, 'not set')!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]

@@ -1,0 +1,143 @@
+"""How gradients become updates: the recipes and the optimizers, one row each.
+
+An optimizer of one's own is a function of a config file, named by where it is, such as
+`configs.mine.lion`: (learning_rate, recipe) -> `optax.GradientTransformation`. The learning rate is
+a traced number, so that one compiled step serves every rate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import jax
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from src import own
+from src.fields import ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
+
+Rate = Float[Array, ""] | float
+RATES = Rule(lambda rate: 1e-12 <= rate <= 1e6, "positive numbers, 1e-12 to 1e6")
+FACTORS = Within(0, 10**6, "a factor of at least 0")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an era took for granted: input, first weights, optimizer, order of the images."""
+
+    name: str = ""
+    input: Annotated[
+        Literal["centered", "standardized"],
+        OneOf("centered", "standardized"),
+        "centered: grey levels minus the mean image; standardized: per channel, mean 0, variance 1",
+    ] = "standardized"
+    init: Annotated[
+        str,
+        OneOf("paper", "modern"),
+        "paper: normal, with the deviations of the net's source; modern: He or Glorot",
+    ] = "modern"
+    optimizer: Annotated[str, "sgd, nesterov, adam, or configs.X.FUNCTION"] = "sgd"
+    momentum: Annotated[
+        float, Rule(lambda x: 0 <= x < 1, "a fraction in [0, 1)"), "share of the velocity kept"
+    ] = 0.9
+    bias_rate: Annotated[
+        float, Within(0, 1000, "a factor of at least 0"), "factor on the learning rate of biases"
+    ] = 1.0
+    layer_rates: Annotated[
+        NamedNumbers, FACTORS, "layer -> factor on its learning rate; 0 freezes it"
+    ] = field(default_factory=NamedNumbers)
+    shuffle: Annotated[bool, "draw the order of the images anew every epoch"] = True
+    learning_rates: Annotated[tuple[float, ...], RATES, "grid of learning rates"] = (0.01,)
+
+
+def sgd(learning_rate: Rate, recipe: Recipe) -> optax.GradientTransformation:
+    """v <- m v - rate g; w <- w + v (paper, section 5).
+
+    The rate multiplies the gradient before the momentum sums it, so that a drop of the rate
+    leaves the velocity as it is.
+    """
+    return optax.chain(optax.scale(-learning_rate), optax.trace(decay=recipe.momentum))
+
+
+def nesterov(learning_rate: Rate, recipe: Recipe) -> optax.GradientTransformation:
+    """The same with the gradient's own part of the next step added (Sutskever et al. 2013)."""
+    return optax.chain(
+        optax.scale(-learning_rate), optax.trace(decay=recipe.momentum, nesterov=True)
+    )
+
+
+def adam(learning_rate: Rate, recipe: Recipe) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2015); `recipe.momentum` is its beta 1, beta 2 is 0.999."""
+    return optax.chain(optax.scale_by_adam(b1=recipe.momentum), optax.scale(-learning_rate))
+
+
+OPTIMIZERS: dict[str, Callable[[Rate, Recipe], optax.GradientTransformation]] = {
+    "sgd": sgd,
+    "nesterov": nesterov,
+    "adam": adam,
+}
+
+
+def check_optimizer(name: str, path: str) -> None:
+    """Refuses an optimizer that there is not.
+
+    Raises:
+        ConfigError: Naming the field at `path`.
+    """
+    if not own.is_own(name):
+        one_of(path, name, tuple(OPTIMIZERS))
+        return
+    try:
+        made = own.find(name)(0.1, Recipe())
+    except Exception as error:
+        reason = f"it fails on (0.1, Recipe()): {type(error).__name__}: {own.one_line(error)}"
+        raise ConfigError(f"config.{path} = {name!r}: {reason}") from None
+    if not isinstance(made, optax.GradientTransformation):
+        reason = f"it returns {type(made).__name__}, not an optax.GradientTransformation"
+        raise ConfigError(f"config.{path} = {name!r}: {reason}")
+
+
+def make_optimizer(
+    learning_rate: Rate, recipe: Recipe, weight_decay: float
+) -> optax.GradientTransformation:
+    """The optimizer of a recipe, with weight decay on the weights and a rate factor on the biases.
+
+    With `sgd` it is the paper's update rule (section 5) and cuda-convnet's: v <- m v - rate (wd w +
+    g); w <- w + v. Decay and factors act on the gradient, before the optimizer; with optimizers
+    that divide by the gradient's size, such as Adam, they act on the update instead.
+
+    Args:
+        learning_rate: May be traced: one compiled step then serves every rate.
+        recipe: Optimizer, momentum, factors of biases and layers.
+        weight_decay: Coefficient on the weights, 5e-4 in the paper; biases do not decay.
+    """
+    build = OPTIMIZERS.get(recipe.optimizer) or own.find(recipe.optimizer)
+    decay = optax.masked(
+        optax.add_decayed_weights(weight_decay), lambda params: _where_bias(params, is_bias=False)
+    )
+    biases = optax.masked(
+        optax.scale(recipe.bias_rate), lambda params: _where_bias(params, is_bias=True)
+    )
+    layers = [_layer_rate(name, factor) for name, factor in recipe.layer_rates.items()]
+    if recipe.optimizer in ("sgd", "nesterov"):
+        return optax.chain(decay, biases, *layers, build(learning_rate, recipe))
+    decoupled = optax.masked(
+        optax.add_decayed_weights(-weight_decay * learning_rate),
+        lambda params: _where_bias(params, is_bias=False),
+    )
+    return optax.chain(build(learning_rate, recipe), decoupled, biases, *layers)
+
+
+def _layer_rate(layer: str, factor: float) -> optax.GradientTransformation:
+    return optax.masked(
+        optax.scale(factor),
+        lambda params: jax.tree_util.tree_map_with_path(
+            lambda path, _: layer in [part.key for part in path], params
+        ),
+    )
+
+
+def _where_bias(params: PyTree, *, is_bias: bool) -> PyTree:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: (path[-1].key == "bias") == is_bias, params
+    )

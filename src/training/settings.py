@@ -1,0 +1,95 @@
+"""What one trial does: everything that decides its numbers, in one frozen dataclass."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, NamedTuple
+
+from src.data.augment import Augment
+from src.data.settings import Data
+from src.fields import Above, AtLeast, Fraction, NamedValues, OneOf, Rule
+from src.models import ModelSettings
+from src.training.optimizers import Recipe
+from src.training.schedule import Schedule
+
+MANY = 10**6
+COUNT = AtLeast(1, "a whole number of at least 1", most=MANY)
+EPOCHS = Above(0, "a positive number of epochs", most=10**5)
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What a trial of an arm does, but for its learning rate and seed."""
+
+    data: Data = field(default_factory=Data)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    recipe: Recipe = field(default_factory=Recipe)
+    augment: Augment = field(default_factory=Augment)
+    schedule: Schedule = field(default_factory=Schedule)
+    batch_size: Annotated[int, COUNT, "images per update, summed over all devices"] = 128
+    weight_decay: Annotated[
+        float,
+        Rule(lambda x: 0 <= x < 1, "a fraction in [0, 1), 0.0005 in the paper"),
+        "coefficient on the weights; biases do not decay",
+    ] = 0.0
+    train_images: Annotated[int, AtLeast(0), "train on so many images; 0: all"] = 0
+    validation_images: Annotated[
+        int, AtLeast(0), "hold out so many of the end of the training set; tested every epoch"
+    ] = 0
+    max_epochs: Annotated[
+        float, EPOCHS, "a trial that has not reached the target by then is censored"
+    ] = 60.0
+    target_train_error: Annotated[float, Fraction(), "training error to reach"] = 0.25
+    measure: Annotated[
+        str,
+        OneOf("online", "frozen"),
+        "training error as the images are seen, or of the whole set with parameters fixed",
+    ] = "online"
+    stop_at_target: Annotated[bool, "False: train for max_epochs all the same"] = True
+    points_per_epoch: Annotated[int, COUNT, "how often the training error is recorded"] = 10
+    test_crops: Annotated[
+        int, OneOf(1, 10), "10: softmax averaged over corners, centre and mirrors (section 4.1)"
+    ] = 1
+    test_every_epochs: Annotated[
+        float, EPOCHS, "how often the test set is tested, and at the end"
+    ] = 5.0
+    checkpoint_every_epochs: Annotated[float, EPOCHS, "how often a trial saves itself"] = 1.0
+
+    @property
+    def question(self) -> "TrialSettings":
+        """Without what changes no number: where the data lies, and the grid of the recipe."""
+        data = replace(self.data, dir="", fallback="none")
+        return replace(self, data=data, recipe=replace(self.recipe, learning_rates=()))
+
+
+class Limit(NamedTuple):
+    """How fast a trial of a race must be: it is stopped once it cannot win any more.
+
+    Attributes:
+        error: A training error, fraction.
+        iterations: Allowed to reach it.
+    """
+
+    error: float
+    iterations: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training.
+
+    Attributes:
+        name: Of its folder; says all that tells it from the study's others.
+        arm: Name of its arm.
+        purpose: "selection" of a learning rate, or "fresh".
+        learning_rate: Before the schedule.
+        seed: Of first weights, order of images and every random number of training.
+        settings: What it does.
+        swept: Column of results.csv -> value that its arm has there.
+    """
+
+    name: str
+    arm: str
+    purpose: str
+    learning_rate: float
+    seed: int
+    settings: TrialSettings
+    swept: NamedValues = field(default_factory=NamedValues)

@@ -1,0 +1,47 @@
+"""Nested dicts: the shape in which configs and records are written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Tree = dict[str, Any]
+Path = tuple[str, ...]
+
+
+def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value of a nested mapping with the path of names that leads to it."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def replaced(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> Tree:
+    """A plain copy of a nested mapping with one value changed; missing groups are made."""
+    copy = plain(tree)
+    node = copy
+    for key in path[:-1]:
+        if not isinstance(node.get(key), dict):
+            node[key] = {}
+        node = node[key]
+    node[path[-1]] = plain(value)
+    return copy
+
+
+def laid_over(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
+    """A plain copy of a nested mapping with some of its values changed."""
+    result = plain(tree)
+    for name, value in changes.items():
+        both = isinstance(result.get(name), Mapping) and isinstance(value, Mapping)
+        result[name] = laid_over(result[name], value) if both else plain(value)
+    return result
+
+
+def plain(tree: Any) -> Any:
+    """A copy in which every mapping is a dict of its own."""
+    return {k: plain(v) for k, v in tree.items()} if isinstance(tree, Mapping) else tree
+
+
+def dotted(path: Sequence[Any]) -> str:
+    """The path of a field as it stands on the command line."""
+    return ".".join(map(str, path))
