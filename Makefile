@@ -33,9 +33,9 @@ figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their
 	$(RUN) -m src.report --index experiments $(dir $(STUDIES))
 	$(RUN) -m src.claims experiments
 
-bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes
+bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes; NET=conv3: its step alone
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"
-	$(RUN) -m experiments.speed.bench
+	$(RUN) -m experiments.speed.bench $(NET)
 
 torture: $(VENV)/ready  ## kill it, flip its bytes, fill its disk, feed it nonsense; prints what survived
 	$(RUN) -m tests.torture

@@ -1,10 +1,13 @@
 """The benchmark's tables, and its PyTorch networks."""
 
 import io
+from collections import Counter
 
 import pytest
 
-from experiments.speed import measure, tables
+from experiments.speed import bench, measure, tables
+from src import models
+from src.models.summary import summarize
 
 FOUND = {
     "milliseconds": {"scan": [50.0, 60.0, 90.0], "loop": [64.0] * 3, "torch": [100.0, 80.0, 90.0]},
@@ -74,17 +77,54 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
     assert [len(times) for times in found.values()] == [2, 2]
 
 
-def test_pytorchs_nets_have_the_parameters_of_ours():
+@pytest.mark.parametrize("name", sorted({net.partition("@")[0] for net in bench.NETWORKS}))
+def test_pytorchs_nets_have_the_parameters_of_ours(name):
+    """Layer by layer; the largest nets an eighth as wide, for their shapes are the same."""
     pytest.importorskip("torch")
     from experiments.speed import torch_nets  # noqa: PLC0415
 
-    counts = {
-        name: sum(p.numel() for p in torch_nets.NETS[name]().parameters())
-        for name in ("conv3", "conv3_fc64", "alexnet")
+    net = measure.Net.parse(name)
+    wide = net.name.startswith(("alexnet", "vgg", "googlenet"))
+    net = net._replace(width=0.125 if wide else 1.0)
+    theirs = torch_nets.make_net(net.name, net.width, net.size).parameters()
+    model = models.make_model(
+        net.name, activation="relu", init_scheme="modern", num_classes=10, **net.options()
+    )
+    layers = (layer.parameters for layer in summarize(model, net.size))
+    ours = Counter(count for count in layers if count)
+    weights = [p.numel() for p in theirs]
+    pairs = Counter(w + b for w, b in zip(weights[::2], weights[1::2], strict=True))
+    assert pairs == ours
+
+
+def test_the_arithmetic_of_a_step_by_hand():
+    # conv3: 32 x 32 places x 75 x 32, 16 x 16 x 800 x 32, 8 x 8 x 800 x 64, 1024 x 10; the images
+    # take no gradient.
+    first = 32 * 32 * 75 * 32
+    others = 16 * 16 * 800 * 32 + 8 * 8 * 800 * 64 + 1024 * 10
+    expected = 2 * 128 * (2 * first + 3 * others) / 1e9
+    assert measure.Net.parse("conv3").gflop() == pytest.approx(expected)
+
+
+def test_a_network_stands_beside_pytorchs_and_the_machines_peak():
+    way = {
+        "milliseconds": {"scan": [50.0, 60.0, 90.0], "torch": [100.0, 80.0, 90.0]},
+        "gflop": 6.0,
+        "peak_gflops": 200.0,
+        "load": [0.5, 1.25],
     }
-    # AlexNet's last layer has 10 classes, where the paper's has 1000 with 4096 weights and a bias.
-    alexnet = 60_965_224 - 990 * 4097
-    assert counts == {"conv3": 89_578, "conv3_fc64": 145_578, "alexnet": alexnet}
+    alone = {**way, "milliseconds": {"scan": [40.0]}, "load": [1.0, 3.0]}
+    memory = {"ours": {"peak_mb": 301.6}, "torch": {}}
+    _, row = tables.networks({"vgg11_cifar@0.125": {"one": way, "all": alone, "memory": memory}}, 2)
+    assert row[0] == "`vgg11_cifar`, 0.125 as wide"
+    assert row[1:5] == ("60.0", "90.0", "0.75 (0.50 to 1.00)", "50%")  # 6 / 0.06 s = 100 of 200
+    assert row[5:9] == ("40.0", "not measured", "", "38%")  # 150 of twice 200
+    assert row[9:] == ("302", "", "0.5 to 3.0")
+
+
+def test_an_unknown_network_is_refused_in_one_line():
+    with pytest.raises(SystemExit, match="NET = vgg12 is not timed; known: conv3"):
+        bench.main(["vgg12"])
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """Times training steps against PyTorch, and where the time of a study goes.
 
-    python -m experiments.speed.bench [--quick]
+    python -m experiments.speed.bench [--quick | NET ...]
 
 Writes record.json beside this file and the tables of README.md.
-`--quick` measures everything once and prints only.
+`--quick` measures everything once and prints only. With names of networks it measures and prints
+those alone, in all their widths.
 """
 
 import csv
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ from src.records import provenance
 HERE = Path(__file__).parent
 STUDY = HERE.parent / "relu_vs_tanh"
 NETS = ("conv3", "conv3_fc64", "alexnet")
+NETWORKS = (
+    *("conv3", "conv3_fc64", "conv2_local2", "lenet5", "lenet5_modern"),
+    *("alexnet_cifar", "alexnet_cifar@0.125", "vgg11_cifar", "vgg11_cifar@0.125"),
+    *("vgg16_cifar", "vgg16_cifar@0.125", "googlenet_cifar", "googlenet_cifar@0.125", "alexnet"),
+)
 PARTS_OF = ("conv3", "lenet5_modern", "alexnet_cifar")
 PARTS = ("train", "compile", "measure", "save")
 SMALL_RUN = (
@@ -40,10 +47,19 @@ FIRST_STEP = (
 )
 
 
-def main(quick: bool) -> None:
+def main(arguments: list[str]) -> None:
     """Measures, writes, prints."""
     environment.configure_jax()
-    record = {"quick": quick, "cores": environment.usable_cores(), **measure_all(quick)}
+    quick, chosen = "--quick" in arguments, [name for name in arguments if name != "--quick"]
+    unknown = set(chosen) - {net.partition("@")[0] for net in NETWORKS}
+    if unknown:
+        sys.exit(f"NET = {min(unknown)} is not timed; known: {', '.join(NETWORKS)}")
+    cores = environment.usable_cores()
+    if chosen:
+        nets = [net for net in NETWORKS if net.partition("@")[0] in chosen]
+        print(tables.table(tables.networks(measure_networks(nets, cores, 7), cores)))
+        return
+    record = {"quick": quick, "cores": cores, **measure_all(quick)}
     text = tables.render(record)
     print(text)
     if not quick:
@@ -52,11 +68,28 @@ def main(quick: bool) -> None:
         readme.write_text(tables.insert(readme.read_text(), text))
 
 
+def measure_networks(nets: Sequence[str], cores: int, rounds: int) -> dict[str, Any]:
+    """Each network's step on one core, on all, and the memory it takes; beside PyTorch's."""
+    found: dict[str, Any] = {}
+    for net in nets:
+        print(f"{net} ...", file=sys.stderr, flush=True)
+        found[net] = {
+            "one": measure("compare_eager", net, 1, rounds),
+            "all": measure("compare_eager", net, cores, rounds, "devices"),
+            "memory": {
+                framework: measure("memory", f"{framework}:{net}", 1, 2)
+                for framework in ("ours", "torch")
+            },
+        }
+    return found
+
+
 def measure_all(quick: bool) -> dict[str, Any]:
     """Every measurement, each in processes of its own."""
     cores, rounds = environment.usable_cores(), 1 if quick else 5
     nets = NETS[:1] if quick else NETS
     found: dict[str, Any] = {"compare": {}, "devices": {}, "memory": {}}
+    found["networks"] = measure_networks(NETWORKS[: 1 if quick else None], cores, rounds)
     for net in nets:
         print(f"{net}: steps ...", flush=True)
         turns = 3 if net == "alexnet" else rounds
@@ -173,4 +206,4 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main("--quick" in sys.argv[1:])
+    main(sys.argv[1:])

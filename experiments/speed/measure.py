@@ -11,12 +11,53 @@ import time
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from src import environment
 
 BATCHES = {"alexnet": 32}  # 128 for all others
-AT_ONCE = {"alexnet": 2}  # steps in a scan; 10 for all others
+LONG_STEP = 30.0  # GFLOP from which two steps are as good as ten
+MATRIX = 2048  # rows and columns of those whose product shows what the machine can multiply
+
+
+class Net(NamedTuple):
+    """What is timed: `vgg11_cifar` as defined, or `vgg11_cifar@0.125` an eighth as wide."""
+
+    name: str
+    width: float
+    batch: int
+    size: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Net":
+        """From a command line."""
+        from src import models  # noqa: PLC0415
+
+        name, _, width = text.partition("@")
+        return cls(name, float(width or 1), BATCHES.get(name, 128), models.image_size(name))
+
+    def options(self) -> dict[str, Any]:
+        """For `models.make_model`; most nets have no width."""
+        return {} if self.width == 1 else {"width": self.width}
+
+    def gflop(self) -> float:
+        """Of a training step: every product once forward and twice backward, the first one once.
+
+        Activations, pooling, normalization and the update are not counted.
+        """
+        from src import models  # noqa: PLC0415
+        from src.models.summary import summarize  # noqa: PLC0415
+
+        model = models.make_model(
+            self.name, activation="relu", init_scheme="modern", num_classes=10, **self.options()
+        )
+        layers = [layer.multiply_adds for layer in summarize(model, self.size)]
+        first = next(count for count in layers if count)
+        return 2e-9 * self.batch * (3 * sum(layers) - first)
+
+    def at_once(self) -> int:
+        """Steps in a scan."""
+        return 2 if self.gflop() > LONG_STEP else 10
 
 
 def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
@@ -33,7 +74,7 @@ def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
 
 def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per training step in turn: ours in a scan and one by one, PyTorch's two ways."""
-    count = AT_ONCE.get(name, 10)
+    count = Net.parse(name).at_once()
     ours, facts = make_ours(name, count)
     steps = {"scan": ours, "loop": make_ours(name, 1)[0]}
     if util.find_spec("torch"):
@@ -46,13 +87,30 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def compare_eager(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Ours in a scan and PyTorch's eager step alone."""
-    count = AT_ONCE.get(name, 10)
+    """Ours in a scan and PyTorch's eager step alone, and what the machine does meanwhile."""
+    net, before = Net.parse(name), os.getloadavg()[0]
+    count = net.at_once()
     ours, facts = make_ours(name, count)
     steps = {"scan": ours}
     if util.find_spec("torch"):
         steps["torch"] = make_torch(name, threads, compiled=False)
-    return {"milliseconds": interleave(steps, rounds, count), **facts}
+    facts |= {"gflop": net.gflop(), "peak_gflops": matmul_gflops()}
+    found = interleave(steps, rounds, count)
+    return {"milliseconds": found, **facts, "load": [before, os.getloadavg()[0]]}
+
+
+def matmul_gflops() -> float:
+    """GFLOP a second of a float32 matrix product on one device, the best of ten."""
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
+
+    matrix, product = jnp.ones((MATRIX, MATRIX)), jax.jit(jnp.matmul)
+    seconds = []
+    for _ in range(11):
+        start = time.perf_counter()
+        jax.block_until_ready(product(matrix, matrix))
+        seconds.append(time.perf_counter() - start)
+    return 2e-9 * MATRIX**3 / min(seconds[1:])
 
 
 def alone(name: str, threads: int, rounds: int) -> dict[str, Any]:
@@ -183,22 +241,22 @@ MEASUREMENTS = {
 }
 
 
-def make_program(name: str, images: int = 1000) -> Any:
+def make_program(text: str, images: int = 1000) -> Any:
     """The trainer's own compiled functions for this net, on random images."""
     import numpy as np  # noqa: PLC0415
 
     from configs import base  # noqa: PLC0415
-    from src import models  # noqa: PLC0415
     from src.config.config import Config  # noqa: PLC0415
     from src.data import Dataset, Split  # noqa: PLC0415
     from src.training.program import Program  # noqa: PLC0415
 
-    config = base.get_config()
-    config.model.name, config.batch_size = name, BATCHES.get(name, 128)
-    rng, size = np.random.default_rng(0), models.image_size(name)
-    if name in BATCHES:
-        images = 2 * BATCHES[name]
-    shape = (images, size, size, 3)
+    net, config = Net.parse(text), base.get_config()
+    config.batch_size = net.batch
+    config.model.update(name=net.name, **net.options())
+    rng = np.random.default_rng(0)
+    if net.name in BATCHES:
+        images = 2 * net.batch
+    shape = (images, net.size, net.size, 3)
     split = Split(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, images, np.int32))
     dataset = Dataset("random", split, split, 10, tuple("abcdefghij"), "")
     return Program(Config.read(config.to_dict()).arms[0].settings, dataset)
@@ -227,10 +285,8 @@ def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, A
 def make_torch(name: str, threads: int, *, compiled: bool) -> Callable[[int], None]:
     """`step(n)` trains n steps with PyTorch; compiled here if at all."""
     from experiments.speed import torch_nets  # noqa: PLC0415
-    from src import models  # noqa: PLC0415
 
-    batch, size = BATCHES.get(name, 128), models.image_size(name)
-    torch_step = torch_nets.make_step(name, batch, size, threads, compiled=compiled)
+    torch_step = torch_nets.make_step(*Net.parse(name), threads, compiled=compiled)
     torch_step()
 
     def step(count: int) -> None:

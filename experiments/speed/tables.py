@@ -6,6 +6,12 @@ from typing import Any
 import numpy as np
 
 BEGIN, END = "<!-- tables: written by bench.py -->", "<!-- end of tables -->"
+NETWORKS_NOTE = (
+    "Medians of interleaved rounds; ratio: of the times of one round, the median and the range."
+    " Peak: of a float32 matrix product of 2048 rows in the same process, times the cores. Memory:"
+    " the most that a process held that does nothing but train on one core. Load: of the machine,"
+    " from before the first to after the last round; these measurements themselves add one."
+)
 NAMES = {
     "scan": "ours, many steps in one scan",
     "loop": "ours, one by one",
@@ -28,6 +34,10 @@ def render(record: dict[str, Any]) -> str:
         f" Python {facts['python']}, commit {facts['commit']}."
     )
     sections = [where, f"### Best against best, medians\n\n{table(best_against_best(record))}"]
+    sections.append(
+        "### Every network, one core and all\n\n"
+        f"{table(networks(record['networks'], record['cores']))}\n\n{NETWORKS_NOTE}"
+    )
     for net, found in record["compare"].items():
         title = f"Training step of `{net}`, {record['cores']} threads"
         sections.append(steps(title, found, record["memory"], net))
@@ -54,6 +64,40 @@ def best_against_best(record: dict[str, Any]) -> list[tuple[str, ...]]:
             beside = (f"{theirs:.1f}", f"{ours / theirs:.2f}")
         rows.append((f"`{net}`", f"{ours:.1f}", *beside))
     return rows
+
+
+def networks(record: dict[str, Any], cores: int) -> list[tuple[str, ...]]:
+    """A row for each: step, ratio to PyTorch's, share of the peak, memory of the process."""
+    header = ("network", "one core: ours, ms", "PyTorch, ms", "ratio (range)", "of the peak")
+    several = (f"{cores} cores: ours, ms", "PyTorch, ms", "ratio (range)", "of the peak")
+    rows = [(*header, *several, "ours, MB", "PyTorch, MB", "load")]
+    for net, found in record.items():
+        name, _, width = net.partition("@")
+        loads = [load for way in ("one", "all") for load in found[way]["load"]]
+        rows.append(
+            (
+                f"`{name}`" + (f", {width} as wide" if width else ""),
+                *beside_torch(found["one"], 1),
+                *beside_torch(found["all"], cores),
+                *(peak_memory(found["memory"][framework]) for framework in ("ours", "torch")),
+                f"{min(loads):.1f} to {max(loads):.1f}",
+            )
+        )
+    return rows
+
+
+def beside_torch(found: dict[str, Any], cores: int) -> tuple[str, str, str, str]:
+    """Median step of ours and of PyTorch's, their ratio, and ours as a share of the peak."""
+    times = found["milliseconds"]
+    ours = float(np.median(times["scan"]))
+    theirs = f"{np.median(times['torch']):.1f}" if "torch" in times else "not measured"
+    share = 1000 * found["gflop"] / ours / (cores * found["peak_gflops"])
+    return f"{ours:.1f}", theirs, ratio(times, "scan"), f"{share:.0%}"
+
+
+def peak_memory(found: dict[str, float]) -> str:
+    """In MB, or nothing."""
+    return f"{found['peak_mb']:.0f}" if "peak_mb" in found else ""
 
 
 def steps(title: str, found: dict[str, Any], memory: dict[str, Any], net: str) -> str:
