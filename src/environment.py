@@ -11,11 +11,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, MutableMapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
+from src import compilations, processor
 from src.errors import LabError
 from src.paths import cache_folder
 
@@ -38,6 +40,7 @@ JAX_KEPT = (
 XLA_KEPT = ("xla_force_host_platform_device_count", "xla_dump_", "xla_gpu_", "xla_tpu_")
 # Threads of XLA's CPU backend, and TensorFloat-32 where nobody asked for it.
 OTHERS_LEFT_OUT = ("NPROC", "PJRT_NPROC", "NVIDIA_TF32_OVERRIDE")
+THREADS = "PJRT_NPROC"
 
 # XLA's default convolutions use one thread, whatever there are; with this it takes Eigen's, whose
 # last bits differ.
@@ -51,6 +54,8 @@ class MachineError(LabError):
 
 def configure_jax() -> None:
     """Sets the environment of this process and of those it starts, before JAX is imported."""
+    if ours := os.environ.get(THREADS) == "1":
+        del os.environ[THREADS]
     for name in left_out(os.environ):
         print(f"note: {name} of the environment is left out: it changes numbers", file=sys.stderr)
     os.environ["MPLBACKEND"] = (
@@ -59,6 +64,8 @@ def configure_jax() -> None:
     if cache := cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    if ours or not _may_have_accelerator():
+        use_one_thread()
 
 
 def left_out(variables: MutableMapping[str, str]) -> Iterator[str]:
@@ -91,7 +98,13 @@ def start_jax() -> None:
     try:
         import jax  # noqa: PLC0415
 
+        if jax.default_backend() == "cpu" and threads() > 1:
+            from jax.extend import backend  # noqa: PLC0415
+
+            use_one_thread()
+            backend.clear_backends()
         jax.devices()
+        seal_compilations()
     except (RuntimeError, ValueError, AssertionError, KeyError) as error:
         asked = {k: v for k, v in os.environ.items() if k.startswith("JAX_PLATFORM") and v}
         said = " ".join(str(error).split()).split(" (")[0] or "no such device"
@@ -101,8 +114,33 @@ def start_jax() -> None:
 
 
 def use_one_thread() -> None:
-    """For a process that shares its machine with others like it; before JAX starts in it."""
-    os.environ["PJRT_NPROC"] = "1"
+    """Has each CPU device compute with one thread; before JAX starts.
+
+    XLA compiles sums over a batch otherwise for one thread than for several, to other last bits: so
+    that a trial's numbers do not depend on what runs beside it, all have one. More cores are used
+    by more trials at a time, or by more devices (JAX_NUM_CPU_DEVICES).
+    """
+    os.environ[THREADS] = "1"
+
+
+def seal_compilations() -> None:
+    """Has JAX notice a damaged compilation, and take none of another processor's."""
+    info = processor.read_info()
+    kind = f"{processor.model(info)}, {info.get('flags', '')}, {threads()} threads"
+    compilations.seal_cache(kind)
+
+
+def threads() -> int:
+    """With how many threads a CPU device computes."""
+    return int(os.environ.get(THREADS) or usable_cores())
+
+
+def _may_have_accelerator() -> bool:
+    """Whether JAX may find one: its host then needs its threads."""
+    if os.environ.get("JAX_PLATFORMS", "").lower() == "cpu":
+        return False
+    plugins = metadata.entry_points(group="jax_plugins")
+    return bool(plugins) or importlib.util.find_spec("libtpu") is not None
 
 
 def convolve_on_all_threads() -> None:
@@ -110,6 +148,7 @@ def convolve_on_all_threads() -> None:
 
     Not for studies: one may go on with another number of workers, and must give the same numbers.
     """
+    os.environ.pop(THREADS, None)
     flags = os.environ.get("XLA_FLAGS", "")
     if _FUSION_FLAG not in flags and _xla_knows(_FUSION_FLAG):
         os.environ["XLA_FLAGS"] = f"{flags} {_THREADED}".strip()

@@ -38,7 +38,8 @@ def test_what_changes_numbers_is_left_out_and_said(capsys):
     os.environ.update(kept | pinned)
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_enable_fast_math=true --xla_gpu_no_such=1"
     environment.configure_jax()
-    assert {k: v for k, v in os.environ.items() if k in kept | pinned} == kept
+    left = {k: v for k, v in os.environ.items() if k in kept | pinned and k != "PJRT_NPROC"}
+    assert left == kept
     assert os.environ["XLA_FLAGS"].split(" ", 1)[0] == flags.split(" ", 1)[0]
     assert "fast_math" not in os.environ["XLA_FLAGS"]
     assert "no_such" not in os.environ["XLA_FLAGS"]
@@ -56,11 +57,15 @@ def test_flags_that_are_none_do_not_end_the_process(flags):
     assert not os.environ.get("XLA_FLAGS")
 
 
-def test_a_study_computes_the_same_in_one_process_or_several(monkeypatch):
-    """Whatever the workers: a study may go on with another number of them."""
+def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
+    """Whatever the workers, and whatever the shell says: their number changes last bits."""
+    monkeypatch.setattr(environment, "_may_have_accelerator", lambda: False)
+    os.environ["PJRT_NPROC"] = "4"
     environment.configure_jax()
+    assert "PJRT_NPROC=4 of the environment is left out" in capsys.readouterr().err
+    assert os.environ["PJRT_NPROC"] == "1" and environment.threads() == 1
     alone = os.environ.get("XLA_FLAGS")
-    environment.use_one_thread()
+    environment.use_one_thread()  # as a worker does
     assert os.environ.get("XLA_FLAGS") == alone
     assert os.environ["PJRT_NPROC"] == "1"
 

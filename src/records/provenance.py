@@ -1,55 +1,98 @@
 """What the records say of code, libraries and machine."""
 
+import dataclasses
+import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from src import environment, processor
+
 ROOT = Path(__file__).parents[2]
 
 
-def provenance() -> dict[str, Any]:
-    """Device, versions and commit of this process; starts JAX's backend."""
+@dataclass(frozen=True)
+class Machine:
+    """What trains a trial, as far as its last bits depend on it: columns of results.csv.
+
+    The same question gives the same bits where all of these are the same.
+    """
+
+    device: str  # such as `1 x cpu (AMD EPYC 7B13)` or `8 x NVIDIA H100 80GB HBM3`
+    jax_version: str
+    commit: str  # of the code
+    jaxlib_version: str
+    processor: str  # with family, model and stepping: a name stands for many
+    vectors: str  # the widest instructions it has
+    threads: str  # of each CPU device
+    xla_flags: str  # those that stand, see `src.environment`; "none" without any
+
+
+def machine() -> Machine:
+    """The machine and the code of this process; starts JAX's backend."""
     import jax  # noqa: PLC0415
 
+    info = processor.read_info()
+    return Machine(
+        device=describe_devices(jax.devices()),
+        jax_version=jax.__version__,
+        commit=commit(),
+        jaxlib_version=metadata.version("jaxlib"),
+        processor=processor.model(info),
+        vectors=processor.vectors(info),
+        threads=str(environment.threads()),
+        xla_flags=os.environ.get("XLA_FLAGS", "").strip() or "none",
+    )
+
+
+def provenance() -> dict[str, Any]:
+    """Machine, code and versions of this process; starts JAX's backend."""
     return {
-        "device": describe_devices(jax.devices()),
-        "jax_version": jax.__version__,
+        **dataclasses.asdict(machine()),
         "versions": {name: metadata.version(name) for name in ("flax", "jaxlib", "numpy", "optax")},
         "python": platform.python_version(),
-        "commit": commit(),
     }
 
 
 def describe_devices(devices: Any) -> str:
     """Such as `1 x cpu (AMD EPYC)` or `8 x NVIDIA H100 80GB HBM3`."""
     kind = devices[0].device_kind
-    return f"{len(devices)} x {kind}" + (f" ({_processor()})" if kind == "cpu" else "")
+    named = f" ({processor.brand(processor.read_info())})" if kind == "cpu" else ""
+    return f"{len(devices)} x {kind}{named}"
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+def commit(root: Path = ROOT) -> str:
+    """Short hash of the commit of this repository, `-dirty` where src/ or configs/ differ from it.
 
-
-def commit() -> str:
-    """Short hash of the code's commit, `-dirty` where src/ or configs/ differ from it, `unknown`
-    without git.
+    `unknown` without git, and where the code lies in another repository, whose commit says nothing
+    of it.
     """
     try:
-        short = _git("rev-parse", "--short=10", "HEAD")
-        return short + ("-dirty" if _git("status", "--porcelain", "--", "src", "configs") else "")
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return "unknown"
+        short = _git(root, "rev-parse", "--short=10", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", "src", "configs")
+        return short + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True
+def _git(root: Path, *arguments: str) -> str:
+    """Asks git of `root`: hooks and `rebase --exec` set GIT_DIR to theirs; containers, other users
+    own the folder.
+    """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    settings = (
+        f"safe.directory={root}",
+        "core.fsmonitor=false",
+        "status.showUntrackedFiles=normal",
     )
+    options = [part for setting in settings for part in ("-c", setting)]
+    done = subprocess.run(
+        ["git", "-C", str(root), *options, *arguments],
+        check=True, capture_output=True, text=True, encoding="utf-8", env=variables,
+    )  # fmt: skip
     return done.stdout.strip()

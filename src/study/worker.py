@@ -5,7 +5,7 @@ import functools
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +13,12 @@ from src import environment
 from src.data import DataError
 from src.records import locks
 from src.records.event_files import EventFile
+from src.records.provenance import Machine
 from src.records.trial import Identity
 from src.study.order import Task
 from src.training.settings import TrialSettings
 
-MADE_BY = ("device", "jax_version", "commit")  # of a trial: each may change when it goes on
+MADE_BY = tuple(field.name for field in fields(Machine))  # each may change when a trial goes on
 TAKE_OVER_SECONDS = 60.0
 Parallel = Literal["pmap", "shard_map"]
 
@@ -69,6 +70,7 @@ def join(channel: Channel) -> None:
     """
     _channels[:] = [channel]
     environment.use_one_thread()
+    environment.seal_compilations()
     environment.silence_orbax()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -95,7 +97,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
     channel = channel or _channels[0]
     trial = job.task.trial
     program = _program(trial.settings, job.data_dir, job.parallel, job.provenance["digest"])
-    made_by = {key: job.provenance[key] for key in MADE_BY}
+    made_by = {key: job.provenance[key] for key in MADE_BY if key in job.provenance}
     run = train.Run(trial, program.images, job.directory, job.of, job.task.limits, made_by)
 
     events = EventFile(job.directory) if job.tensorboard else None
