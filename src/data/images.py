@@ -14,13 +14,17 @@ class ImageError(Exception):
     """An image that cannot be used. The message is part of a line."""
 
 
-def decode(content: bytes, size: int, channels: int = 3) -> UInt8[np.ndarray, "H W C"]:
+def decode(
+    content: bytes, size: int, channels: int = 3, *, warped: bool = False
+) -> UInt8[np.ndarray, "H W C"]:
     """An image of `channels`, 1 or 3: whole where `size` is 0, else its central square.
 
     The square is the paper's (section 2): the shorter side brought to `size` pixels, then the
     middle cut out. A JPEG that is at least twice too large is decoded at a half, a quarter or an
     eighth of its size, which costs a fraction; the rest is done by a bilinear filter over all
     pixels concerned.
+
+    `warped` takes all of the image instead, both its sides brought to `size`.
 
     Grey becomes RGB, RGB grey, and transparency is left out, as `channels` demands.
 
@@ -37,9 +41,9 @@ def decode(content: bytes, size: int, channels: int = 3) -> UInt8[np.ndarray, "H
         if not size:
             return _array(image.convert(MODES[channels]))
         image.draft(MODES[channels], (size, size))
-        side = min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
+        width, height = image.size if warped else (min(image.size),) * 2
+        left, top = (image.width - width) / 2, (image.height - height) / 2
+        box = (left, top, left + width, top + height)
         square = image.convert(MODES[channels]).resize((size, size), Image.Resampling.BILINEAR, box)
         return _array(square)
 

@@ -33,6 +33,7 @@ class Rows:
         size: Side of the decoded images in pixels; 0: as they are.
         channels: Of the decoded images, 1 or 3.
         digest: Of the data set.
+        warped: Whether images lose their proportions, as those of Caffe's networks did.
     """
 
     files: SplitFiles
@@ -41,6 +42,7 @@ class Rows:
     size: int
     channels: int
     digest: str
+    warped: bool = False
 
     def __len__(self) -> int:
         return len(self.records)
@@ -78,7 +80,7 @@ class Rows:
         for number, payload in zip(numbers, payloads, strict=True):
             content = records.parse(number, payload).image
             try:
-                yield decode(content, self.size, self.channels)
+                yield decode(content, self.size, self.channels, warped=self.warped)
             except Exception as error:  # whatever Pillow makes of damaged files
                 reason = " ".join(f"{error}".split())[:200]
                 raise DataError(

@@ -1,0 +1,252 @@
+"""Networks that can be tested: of finished trials, and of files of published weights."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from src import data, environment
+from src.data import batches
+from src.data.loader import read_batches
+from src.data.scaling import in_chunks, input_scaling, sum_images
+from src.trained.network import load_trained
+from src.weights.caffe import read_binaryproto
+from src.weights.classes import outputs_of_classes
+from src.weights.layouts import Imported, find_layout, import_weights
+from src.weights.read import read_weights
+from src.weights.tensors import WeightsError, read_bytes
+
+DATA_SETS = {"cifar10": "cifar10", "imagenet": "imagenet2012"}  # classes -> their data set
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network, what it must be given, and the images to test it on.
+
+    Attributes:
+        name: Trial or file, for reports.
+        model: The network.
+        params: Its parameters.
+        shift: What is taken off the pixels, grey levels.
+        scale: What they are then divided by.
+        size: Height and width of a view.
+        test: The images to test on.
+        dataset: Their data set.
+        outputs: The network's output for each class of the data set.
+        facts: What a record says of it: where it comes from, what it is given, what is published.
+    """
+
+    name: str
+    model: nn.Module = field(repr=False)
+    params: PyTree = field(repr=False)
+    shift: Float[np.ndarray, "1 _ _ C"]
+    scale: Float[np.ndarray, "1 _ _ #C"]
+    size: tuple[int, int]
+    test: Any = field(repr=False)  # a Split in memory, or Rows on disk
+    dataset: data.Dataset | data.Stream = field(repr=False)
+    outputs: Int[np.ndarray, " classes"]
+    facts: dict[str, str]
+
+    @property
+    def views(self) -> tuple[int, int]:
+        """How many views of an image can be averaged: image and mirror, or ten crops."""
+        height, width, _ = data.image_shape(self.dataset)
+        return (1, 2) if (height, width) == self.size else (1, 10)
+
+    def batches(self, size: int, most: int) -> Iterator[data.Split]:
+        """The first `most` test images, or all for 0, some at a time."""
+        total = self.count(most)
+        if isinstance(self.test, data.Split):
+            for at in range(0, total, size):
+                end = min(at + size, total)
+                yield data.Split(self.test.images[at:end], self.test.labels[at:end])
+            return
+        rows = batches.evaluation_rows(total, size)
+        threads = environment.usable_cores()
+        for split in read_batches(
+            self.test, lambda n: rows[n], 0, len(rows), processes=0, threads=threads
+        ):
+            there = split.labels >= 0
+            yield data.Split(split.images[there], split.labels[there])
+
+    def count(self, most: int) -> int:
+        """How many images that is."""
+        images = data.count(self.test)
+        return min(most or images, images)
+
+
+def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
+    """The network of a trial's newest checkpoint.
+
+    Args:
+        trial_dir: `STUDY/trials/TRIAL`.
+        data_dir: TFDS data directory.
+        name: Of a data set with the same classes; "" for the trial's own.
+
+    Raises:
+        RecordError: If there is no such trial or no sound checkpoint.
+        DataError: If the data cannot be had, or has other classes or another size.
+    """
+    trained = load_trained(trial_dir, data_dir)
+    dataset = trained.dataset
+    if name not in ("", dataset.name):
+        stream_size = dataset.test.size if isinstance(dataset, data.Stream) else 0
+        dataset = data.load(name, data_dir, stream_size=stream_size)
+        _check_same_classes(dataset, trained.dataset)
+    given = trained.program.data["train"]
+    return Candidate(
+        trial_dir.name,
+        trained.program.model,
+        trained.params,
+        np.asarray(given.shift),
+        np.asarray(given.scale),
+        (trained.program.input_shape[0], trained.program.input_shape[1]),
+        dataset.test,
+        dataset,
+        np.arange(dataset.num_classes),
+        {
+            "kind": "trial",
+            "of": f"{trial_dir}, {trained.iteration:,} iterations on {trained.dataset.name}",
+            "given": _trial_input(trained.program.input_shape, np.asarray(given.scale)),
+            "parameters": _count(trained.params),
+        },
+    )
+
+
+def of_weights(
+    path: Path, data_dir: str, name: str, *, layout: str = "", mean: Path | None = None
+) -> Candidate:
+    """The network of a file of published weights.
+
+    Args:
+        path: The file.
+        data_dir: TFDS data directory.
+        name: Of the data set; "" for the one that its classes are of.
+        layout: Name of the network, where the file does not tell; "" otherwise.
+        mean: A mean image to take off, `.binaryproto` or `.npy`, in place of a mean colour.
+
+    Raises:
+        WeightsError: If the file cannot be read or fits no known network, or the classes of the
+            data set are not known to be its.
+        DataError: If the data cannot be had.
+    """
+    imported = import_weights(read_weights(path), find_layout(layout) if layout else None)
+    about = imported.layout.input
+    name = name or DATA_SETS[imported.layout.classes]
+    dataset = data.load(name, data_dir, stream_size=0 if about.resize == "none" else about.side)
+    outputs = outputs_of_classes(imported, dataset.name, dataset.label_names)
+    test: Any = dataset.test
+    if isinstance(dataset, data.Stream):
+        test = replace(dataset.test, warped=about.resize == "warped")
+    shift, scale = _input(imported, dataset, mean)
+    side = about.crop or about.side
+    return Candidate(
+        path.name,
+        imported.make_model(),
+        imported.params,
+        shift,
+        scale,
+        (side, side),
+        test,
+        dataset,
+        outputs,
+        {
+            "kind": "weights",
+            "of": f"{path.name}: {imported.layout.title}",
+            "given": describe_input(imported, mean),
+            "parameters": _count(imported.params),
+            "published": imported.layout.published,
+            "sha256": hashlib.sha256(read_bytes(path)).hexdigest(),
+            **({"unused": ", ".join(imported.unused)} if imported.unused else {}),
+            **({"guessed": GUESSED} if imported.guessed else {}),
+        },
+    )
+
+
+GUESSED = (
+    "the file does not say whether pooling or normalization comes first: taken for AlexNet;"
+    " if it is CaffeNet, --layout=caffenet"
+)
+
+
+def describe_input(imported: Imported, mean: Path | None) -> str:
+    """What the network is given, in words."""
+    about = imported.layout.input
+    whole = f"whole images of {about.side} x {about.side} pixels"
+    resized = {
+        "none": whole,
+        "shorter": f"the shorter side resized to {about.side} pixels, views of {about.crop}",
+        "warped": f"both sides resized to {about.side} pixels, views of {about.crop}",
+    }[about.resize]
+    if mean or about.mean is None:
+        taken = f"the mean image in {mean.name}" if mean else "the mean image of the training set"
+    else:
+        taken = "the mean colour " + ", ".join(f"{level:.2f}" for level in about.mean)
+    divided = (
+        ""
+        if set(about.deviation) == {1.0}
+        else ", divided by " + ", ".join(f"{level:.2f}" for level in about.deviation)
+    )
+    order = " (kernels turned from blue, green, red)" if imported.layout.blue_first else ""
+    return f"{resized}; red, green, blue{order}; grey levels minus {taken}{divided}"
+
+
+def _trial_input(shape: tuple[int, ...], scale: np.ndarray) -> str:
+    """What a trial trained on: its shift comes from its own training set."""
+    scaled = "minus the mean image" if scale.size == 1 else "standardized by channel"
+    return f"views of {shape[0]} x {shape[1]} pixels, {scaled}, as in its training"
+
+
+def _input(
+    imported: Imported, dataset: data.Dataset | data.Stream, mean: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale."""
+    about = imported.layout.input
+    scale = np.asarray(about.deviation, np.float32).reshape(1, 1, 1, -1)
+    if mean is not None:
+        return _mean_image(mean, imported, data.image_shape(dataset)), scale
+    if about.mean is not None:
+        return np.asarray(about.mean, np.float32).reshape(1, 1, 1, -1), scale
+    if isinstance(dataset, data.Stream):
+        raise WeightsError(f"{imported.path} needs the mean of images held in memory")
+    return input_scaling(sum_images(in_chunks(dataset.train.images)), "centered")[0], scale
+
+
+def _mean_image(
+    path: Path, imported: Imported, shape: tuple[int, int, int]
+) -> Float[np.ndarray, "1 H W 3"]:
+    """A mean image [C, H, W] as [1, H, W, C], red first."""
+    if path.suffix == ".npy":
+        try:
+            image = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    else:
+        image = read_binaryproto(path)
+    if image.shape != (shape[2], *shape[:2]):
+        raise WeightsError(f"{path} is a mean image {image.shape}; the images are {shape}")
+    turned = image[::-1] if imported.layout.blue_first else image
+    return turned.transpose(1, 2, 0)[None].astype(np.float32)
+
+
+def _check_same_classes(
+    dataset: data.Dataset | data.Stream, trained_on: data.Dataset | data.Stream
+) -> None:
+    if not dataset.label_names or dataset.label_names != trained_on.label_names:
+        raise data.DataError(
+            f"the classes of {dataset.name} are not known to be those of {trained_on.name}, which"
+            " the trial was trained on: its outputs would mean nothing"
+        )
+    shapes = data.image_shape(dataset), data.image_shape(trained_on)
+    if shapes[0] != shapes[1]:
+        raise data.DataError(f"images of {dataset.name} are {shapes[0]}, not {shapes[1]}")
+
+
+def _count(params: PyTree) -> str:
+    return f"{sum(np.size(p) for p in jax.tree.leaves(params)):,}"

@@ -1,0 +1,260 @@
+"""Tests finished trials and published weights, alone and averaged.
+
+    python -m src.evaluate STUDY/trials/TRIAL [...] [--weights=FILE ...] [--data=NAME]
+        [--data_dir=DIR] [--views=1,2] [--images=N] [--features=LAYER] [--out=DIR]
+        [--layout=NAME] [--mean=FILE]
+
+Writes evaluation.json (sealed), report.md, report.html and, with --features, features.npz into DIR,
+runs/evaluate/NAME if it is not given. Several networks are tested alone and by their averaged
+softmax, as the paper's "5 CNNs".
+"""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.analysis.shares import Share
+from src.paths import local_path
+from src.records import files
+from src.records.provenance import provenance
+from src.reports import webpage
+from src.trained.candidates import Candidate, of_trial, of_weights
+from src.trained.testing import Errors, Tested, features, measure
+from src.weights.layouts import NAMES
+from src.weights.tensors import WeightsError
+from src.wording import table
+
+VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
+WHOLE_CONFUSION = 12  # classes up to which it is printed in full
+WORST = 20  # pairs of classes that are printed otherwise
+
+Record = dict[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Tests what the command line names."""
+    given = _parse(arguments)
+    data_dir = given.data_dir and str(local_path(given.data_dir, "--data_dir"))
+    mean = local_path(given.mean, "--mean") if given.mean else None
+    candidates = [of_trial(local_path(t, "TRIAL"), data_dir, given.data) for t in given.trials] + [
+        of_weights(
+            local_path(path, "--weights"), data_dir, given.data, layout=given.layout, mean=mean
+        )
+        for path in given.weights
+    ]
+    views = given.views or _views_of_all(candidates)
+    _check_views(candidates, views)
+    tested = measure(candidates, views, given.images)
+    record = make_record(candidates, tested)
+    out = local_path(given.out or f"runs/evaluate/{_folder(candidates)}", "--out")
+    if given.features:
+        record["features"] = write_features(candidates[0], given.features, given.images, out)
+    files.write_sealed(out / "evaluation.json", record)
+    files.write_atomic(out / "report.md", compose(record))
+    webpage.write_page(out)
+    print("\n".join([*describe(record), f"{out}/report.html"]).replace("**", ""))
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m src.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("trials", nargs="*", metavar="TRIAL", help="folder of a trial, STUDY/trials/TRIAL")
+    add("--weights", action="append", default=[], metavar="FILE", help="may be given again")
+    add("--data", default="", metavar="NAME", help="default: what the network was trained on")
+    add("--data_dir", default="", metavar="DIR", help="TFDS data directory")
+    add("--views", type=_numbers, default=(), help="1, 2 (image and mirror) or 10 (crops)")
+    add("--images", type=_count, default=0, help="the first so many test images; 0: all")
+    add("--features", default="", metavar="LAYER", help="of the first network, as features.npz")
+    add("--out", default="", metavar="DIR", help="folder of the report")
+    add("--layout", default="", help=f"where a file does not tell: {', '.join(NAMES)}")
+    add("--mean", default="", metavar="FILE", help="mean image, in place of a mean colour")
+    given = parser.parse_args(arguments)
+    if not given.trials and not given.weights:
+        parser.error("nothing to test: give the folder of a trial, or --weights=FILE")
+    return given
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(sorted({int(part) for part in text.split(",")}))
+    if not set(numbers) <= VIEWS.keys():
+        raise argparse.ArgumentTypeError(f"{text!r} should be 1, 2, 10, or 1,10")
+    return numbers
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of images, 0 for all")
+    return int(text)
+
+
+def _views_of_all(candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    shared = set.intersection(*(set(candidate.views) for candidate in candidates))
+    return tuple(sorted(shared))
+
+
+def _check_views(candidates: Sequence[Candidate], views: Sequence[int]) -> None:
+    for candidate in candidates:
+        for number in views:
+            if number == 10 and 10 not in candidate.views:
+                raise WeightsError(
+                    f"{candidate.name} sees whole images, of which there are no crops: --views=1,2"
+                )
+
+
+def _folder(candidates: Sequence[Candidate]) -> str:
+    first = candidates[0].name.rsplit(".", 1)[0] if candidates[0].name else "network"
+    more = f"+{len(candidates) - 1}" if len(candidates) > 1 else ""
+    return f"{first}{more}-{candidates[0].dataset.name}"
+
+
+# --- The record. ---
+
+
+def make_record(candidates: Sequence[Candidate], tested: Tested) -> Record:
+    """All numbers of the report."""
+    dataset = candidates[0].dataset
+    names = list(dataset.label_names) or [str(label) for label in range(len(tested.confusion))]
+    return {
+        "dataset": dataset.name,
+        "digest": dataset.digest,
+        "images": len(tested.labels),
+        "networks": [
+            {
+                "name": candidate.name,
+                **candidate.facts,
+                "errors": {str(n): _errors(each[i]) for n, each in tested.alone.items()},
+            }
+            for i, candidate in enumerate(candidates)
+        ],
+        "together": {str(number): _errors(found) for number, found in tested.together.items()},
+        "outputs": int(candidates[0].outputs.max()) + 1,
+        "class_names": names,
+        "confusion": tested.confusion.tolist(),
+        "made_by": provenance(),
+    }
+
+
+def _errors(errors: Errors) -> Record:
+    return {"top1": errors.top1._asdict(), "top5": errors.top5._asdict()}
+
+
+def write_features(candidate: Candidate, layer: str, most: int, out: Path) -> Record:
+    """Writes features.npz: `features` [N, ...], `labels` [N], `class_names`."""
+    found, labels = features(candidate, layer, most)
+    content = BytesIO()
+    names = np.array(candidate.dataset.label_names, dtype=str)
+    np.savez(content, features=found, labels=labels, class_names=names)
+    files.write_atomic(out / "features.npz", content.getvalue())
+    return {"layer": layer, "network": candidate.name, "shape": list(found.shape)}
+
+
+# --- The report. ---
+
+
+def compose(record: Mapping[str, Any]) -> str:
+    """The text of report.md."""
+    names = " and ".join(network["name"] for network in record["networks"])
+    rows = [
+        [name, VIEWS[int(number)], _cell(errors["top1"]), _cell(errors["top5"])]
+        for name, found in _tested(record)
+        for number, errors in found.items()
+    ]
+    sections = [
+        f"# {names} on {record['dataset']}",
+        "\n".join(f"- {line}" for line in describe(record)),
+        "## Errors",
+        table(["network", "views averaged", "top-1 error", "top-5 error"], rows),
+        "Intervals are Wilson's at 95%: they cover the choice of the test images, not the seed of"
+        " a training.",
+        "## What the networks were given",
+        "\n".join(_given(network) for network in record["networks"]),
+        "## What was taken for what",
+        _confusions(record),
+        *_features(record),
+        "## Made by",
+        ", ".join(f"{key} {record['made_by'][key]}" for key in ("device", "jax_version", "commit"))
+        + f"; data digest {record['digest'][:12]}.",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def describe(record: Mapping[str, Any]) -> list[str]:
+    """The answer in a line for each network, and one for all of them."""
+    lines = []
+    for name, found in _tested(record):
+        said = [f"{VIEWS[int(number)]}: {_words(errors)}" for number, errors in found.items()]
+        lines.append(f"**{name}**, {record['images']:,} images: {'; '.join(said)}.")
+    for network in record["networks"]:
+        if "published" in network:
+            lines.append(f"Published for {network['of']}: {network['published']}.")
+    return lines
+
+
+def _tested(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each network's errors, and those of several by their averaged softmax."""
+    found = [(network["name"], network["errors"]) for network in record["networks"]]
+    if len(found) > 1:
+        found.append((f"softmax of these {len(found)} averaged", record["together"]))
+    return found
+
+
+def _words(errors: Mapping[str, Any]) -> str:
+    first = errors["top1"]
+    return (
+        f"{first['wrong']:,} wrong, {first['value']:.2%} ({first['low']:.2%} to"
+        f" {first['high']:.2%}); among five {errors['top5']['value']:.2%}"
+    )
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    share = Share(**found)
+    return f"{share.value:.2%} ({share.low:.2%} to {share.high:.2%}); {share.wrong:,}"
+
+
+def _given(network: Mapping[str, Any]) -> str:
+    lines = [f"- {network['of']}; {network['parameters']} parameters.", f"  {network['given']}."]
+    if "sha256" in network:
+        lines.append(f"  SHA-256 {network['sha256']}.")
+    lines += [f"  Not used: {network['unused']}."] if "unused" in network else []
+    lines += [f"  **{network['guessed']}**"] if "guessed" in network else []
+    return "\n".join(lines)
+
+
+def _confusions(record: Mapping[str, Any]) -> str:
+    """Counts of the average in the most views: all of them for few classes, else the largest."""
+    names, counts = record["class_names"], np.array(record["confusion"])
+    answers = [*names, "another"] if counts[:, -1].any() else names
+    if len(names) <= WHOLE_CONFUSION:
+        rows = [
+            [name, *(str(n) for n in row[: len(answers)])]
+            for name, row in zip(names, counts.tolist(), strict=True)
+        ]
+        return table(["class \\ taken for", *answers], rows)
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:WORST]
+    pairs = [divmod(int(place), counts.shape[1]) for place in largest]
+    rows = [[names[a], [*names, "another"][b], str(wrong[a, b])] for a, b in pairs if wrong[a, b]]
+    return table(["class", "taken for", "images"], rows)
+
+
+def _features(record: Mapping[str, Any]) -> list[str]:
+    if "features" not in record:
+        return []
+    found = record["features"]
+    shape = " x ".join(map(str, found["shape"]))
+    return [
+        "## Features",
+        f"`features.npz`: {shape} outputs of `{found['layer']}` of {found['network']}, before the"
+        " activation behind it; `labels`, `class_names`.",
+    ]

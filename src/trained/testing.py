@@ -1,0 +1,193 @@
+"""Errors of networks, alone and averaged, on the images of a test set."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from src.analysis.shares import Share, share
+from src.data import DataError
+from src.trained.candidates import Candidate
+from src.training import evaluation
+from src.training.program import EVAL_IMAGES, EVAL_PIXELS
+from src.weights.tensors import WeightsError
+
+MOST_FEATURES = 2**30  # numbers: 4 GiB
+
+
+class Errors(NamedTuple):
+    """What is wrong of a test set."""
+
+    top1: Share
+    top5: Share
+
+
+class Tested(NamedTuple):
+    """What networks make of a test set.
+
+    Attributes:
+        labels: Of the images.
+        alone: Number of views -> errors of each network by itself.
+        together: Number of views -> errors of their averaged softmax.
+        confusion: Images of each class (rows) by what they were taken for, a last column for what
+            is no class of the data set; of the average, in the most views.
+    """
+
+    labels: Int[np.ndarray, " N"]
+    alone: dict[int, list[Errors]]
+    together: dict[int, Errors]
+    confusion: Int[np.ndarray, "classes answers"]
+
+
+def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0) -> Tested:
+    """Errors of each network and of all together.
+
+    Args:
+        candidates: Tested on the same images.
+        views: Numbers of views to average, at least one: 1, 2 (image and mirror) or 10 (crops).
+        most: The first so many images; 0: all.
+
+    Raises:
+        DataError: If their labels differ.
+        WeightsError: If they cannot be averaged.
+    """
+    outputs = candidates[0].outputs
+    for other in candidates[1:]:
+        if not np.array_equal(other.outputs, outputs):
+            raise WeightsError(f"{other.name} and {candidates[0].name} have other outputs")
+    alone: dict[int, list[Errors]] = {}
+    together: dict[int, Errors] = {}
+    for number in views:
+        found = [probabilities(candidate, number, most) for candidate in candidates]
+        labels = found[0][1]
+        for candidate, (_, others) in zip(candidates, found, strict=True):
+            if not np.array_equal(others, labels):
+                raise DataError(f"{candidate.name} is tested on other images than the first")
+        alone[number] = [errors(scores, outputs[labels]) for scores, _ in found]
+        mean = np.mean([scores for scores, _ in found], axis=0)
+        together[number] = errors(mean, outputs[labels])
+    return Tested(labels, alone, together, confusion(mean, labels, outputs))
+
+
+def probabilities(
+    candidate: Candidate, views: int, most: int = 0
+) -> tuple[Float[np.ndarray, "N outputs"], Int[np.ndarray, " N"]]:
+    """Softmax averaged over the views of each image, and the images' labels."""
+
+    def mean_softmax(params: PyTree, pixels: Array) -> Array:
+        shown = view(pixels, *candidate.size, views)
+        logits: Any = candidate.model.apply({"params": params}, shown.reshape(-1, *shown.shape[2:]))
+        return jax.nn.softmax(logits).reshape(views, len(pixels), -1).mean(axis=0)
+
+    return _over_images(candidate, mean_softmax, views, most)
+
+
+def view(
+    images: Float[Array, "B H W C"], height: int, width: int, number: int
+) -> Float[Array, "views B h w C"]:
+    """The central crop; with its mirror; or the ten of the paper's section 4.1."""
+    if number == 10:
+        return evaluation.ten_crops(images, height, width)
+    centre = evaluation.central_crop(images, height, width)
+    return jnp.stack([centre, centre[:, :, ::-1]][:number])
+
+
+def features(
+    candidate: Candidate, layer: str, most: int = 0
+) -> tuple[Float[np.ndarray, "N ..."], Int[np.ndarray, " N"]]:
+    """What a layer makes of the central view of each image, before the activation behind it.
+
+    Args:
+        candidate: The network.
+        layer: As `python -m src.networks` names it; `drop7` is fc7 behind its activation.
+        most: The first so many images; 0: all.
+
+    Raises:
+        WeightsError: If there is no such layer, or its numbers are too many.
+    """
+    height, width = candidate.size
+    channels = candidate.shift.shape[-1]
+    image = jnp.zeros((1, height, width, channels))
+    shapes: dict[str, tuple[int, ...]] = {}  # in the order of the layers, as JAX's trees are not
+
+    def note(params: PyTree, image: Array) -> None:
+        shapes.update({k: v.shape for k, v in _layers(candidate, params, image).items()})
+
+    jax.eval_shape(note, candidate.params, image)
+    if layer not in shapes:
+        raise WeightsError(f"{candidate.name} has no layer {layer!r}; it has {', '.join(shapes)}")
+    numbers = candidate.count(most) * int(np.prod(shapes[layer][1:]))
+    if numbers > MOST_FEATURES:
+        raise WeightsError(
+            f"features of {layer} are {numbers:,} numbers; a later layer has fewer, or give a"
+            " number of --images"
+        )
+
+    def of_layer(params: PyTree, pixels: Array) -> Array:
+        return _layers(candidate, params, evaluation.central_crop(pixels, height, width))[layer]
+
+    return _over_images(candidate, of_layer, 1, most)
+
+
+def _layers(candidate: Candidate, params: PyTree, pixels: Array) -> dict[str, Array]:
+    """The output of every layer by its name."""
+    _, state = candidate.model.apply(
+        {"params": params}, pixels, capture_intermediates=True, mutable=["intermediates"]
+    )
+    outputs: dict[str, Array] = {}
+
+    def walk(tree: Any, path: tuple[str, ...]) -> None:
+        for name, value in tree.items():
+            if name == "__call__":
+                outputs["/".join(path)] = value[0]
+            else:
+                walk(value, (*path, name))
+
+    walk(state["intermediates"], ())
+    outputs.pop("", None)  # the network itself
+    return outputs
+
+
+def _over_images(
+    candidate: Candidate, fn: Callable[[PyTree, Array], Array], views: int, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`fn` of the parameters and of scaled pixels, batch by batch; and the labels."""
+    at_once = max(1, min(EVAL_IMAGES, EVAL_PIXELS // (views * candidate.size[0] ** 2)))
+
+    @jax.jit
+    def on_batch(params: PyTree, images: Array) -> Array:
+        return fn(params, (images.astype(jnp.float32) - candidate.shift) / candidate.scale)
+
+    results, labels = [], []
+    for images, of_images in candidate.batches(at_once, most):
+        missing = ((0, at_once - len(images)), (0, 0), (0, 0), (0, 0))  # one shape, one compilation
+        results.append(
+            np.asarray(on_batch(candidate.params, np.pad(images, missing)))[: len(images)]
+        )
+        labels.append(of_images)
+    return np.concatenate(results), np.concatenate(labels)
+
+
+def errors(scores: Float[np.ndarray, "N outputs"], wanted: Int[np.ndarray, " N"]) -> Errors:
+    """How many images' own output is not the first, and not among the first five."""
+    missed = [
+        int(evaluation.misses(jnp.asarray(scores), jnp.asarray(wanted), k).sum())
+        for k in (1, evaluation.TOP)
+    ]
+    return Errors(*(share(count, len(wanted)) for count in missed))
+
+
+def confusion(
+    scores: Float[np.ndarray, "N outputs"],
+    labels: Int[np.ndarray, " N"],
+    outputs: Int[np.ndarray, " classes"],
+) -> Int[np.ndarray, "classes answers"]:
+    """Images of each class by what they were taken for."""
+    answers = np.full(scores.shape[1], len(outputs))
+    answers[outputs] = np.arange(len(outputs))
+    counts = np.zeros((len(outputs), len(outputs) + 1), np.int64)
+    np.add.at(counts, (labels, answers[scores.argmax(axis=1)]), 1)
+    return counts

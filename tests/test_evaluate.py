@@ -1,0 +1,318 @@
+"""Evaluation: errors and intervals by arithmetic, views, averages, features, faults in one line."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.streaming import photos
+from src import data, doors
+from src.analysis.shares import share
+from src.config.checks import check_config
+from src.data.cifar10.facts import CLASSES
+from src.records import files, trial
+from src.study import runner
+from src.trained import candidates, evaluation_report, testing
+from src.trained.candidates import of_trial, of_weights
+from src.weights import classes, layouts
+from src.weights.tensors import WeightsError
+from tests import tiny, weight_files
+from tests.test_weights_layouts import CAFFE_NAMES, FULL, QUICK, random_layer
+
+RNG = np.random.default_rng(0)
+
+
+# --- Shares and errors by arithmetic. ---
+
+
+@pytest.mark.parametrize(("wrong", "images"), [(0, 10), (1689, 10_000), (10, 10), (3, 7)])
+def test_wilsons_interval_is_scipys(wrong, images):
+    found = share(wrong, images)
+    expected = stats.binomtest(wrong, images).proportion_ci(0.95, method="wilson")
+    assert found.value == wrong / images
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_published_error_and_its_interval():
+    """1,689 of 10,000; by the normal approximation 16.89% within 1.96 sqrt(.1689 .8311 / 10000)."""
+    found = share(1689, 10_000)
+    assert found.high - found.low == pytest.approx(2 * 0.00734, abs=1e-4)
+
+
+@pytest.mark.parametrize(("wrong", "images"), [(1, 0), (3, 2), (-1, 2)])
+def test_no_share(wrong, images):
+    with pytest.raises(ValueError, match="is no share"):
+        share(wrong, images)
+
+
+def test_errors_and_confusion_by_hand():
+    """Seven outputs, three of which are classes of the data set: 4, 0 and 2."""
+    outputs = np.array([4, 0, 2])
+    labels = np.array([0, 0, 1, 2])
+    scores = np.zeros((4, 7))
+    scores[0, 4] = 1  # right
+    scores[1, 0] = 1  # class 0 taken for class 1; output 4 is fifth of equal ones: among the five
+    scores[2, 6] = 1  # taken for what is no class; output 0 is second
+    scores[3] = [6, 5, 0, 4, 3, 2, 1]  # its own output, 2, is last
+    found = testing.errors(scores, outputs[labels])
+    assert (found.top1.wrong, found.top5.wrong, found.top1.images) == (3, 1, 4)
+    np.testing.assert_array_equal(
+        testing.confusion(scores, labels, outputs), [[1, 1, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]]
+    )
+
+
+def test_views_are_the_crop_its_mirror_and_the_ten():
+    images = jnp.asarray(RNG.normal(size=(2, 6, 6, 3)).astype(np.float32))
+    centre = images[:, 1:5, 1:5]
+    np.testing.assert_array_equal(testing.view(images, 4, 4, 1), centre[None])
+    np.testing.assert_array_equal(
+        testing.view(images, 4, 4, 2), np.stack([centre, centre[:, :, ::-1]])
+    )
+    assert testing.view(images, 4, 4, 10).shape == (10, 2, 4, 4, 3)
+
+
+# --- Files of weights, on a small set with CIFAR-10's classes. ---
+
+
+def small_cifar(classes: tuple[str, ...] = CLASSES) -> data.Dataset:
+    made = tiny.make_dataset(64, 30, name="cifar10", size=32)
+    return made._replace(label_names=classes)
+
+
+@pytest.fixture
+def cifar(monkeypatch) -> data.Dataset:
+    dataset = small_cifar()
+    monkeypatch.setattr(data, "load", lambda *_, **options: dataset)
+    return dataset
+
+
+def written(folder: Path, name: str, arrays: layouts.Tensors) -> Path:
+    return weight_files.caffemodel(folder / f"{name}.caffemodel", arrays, older=True)
+
+
+def by_hand(path: Path, dataset: data.Dataset, mirrored: bool) -> np.ndarray:
+    """Softmax of the imported network, minus the mean of the training images."""
+    candidate = of_weights(path, "", "")
+    mean = dataset.train.images.astype(np.float64).mean(axis=0)
+    pixels = (dataset.test.images - mean).astype(np.float32)[:, :, :: -1 if mirrored else 1]
+    logits = jax.jit(candidate.model.apply)({"params": candidate.params}, pixels)
+    return np.asarray(jax.nn.softmax(logits))
+
+
+@pytest.mark.slow
+def test_two_views_and_two_networks_are_averaged_by_their_softmax(cifar, tmp_path):
+    paths = [written(tmp_path, name, arrays) for name, arrays in (("a", FULL), ("b", QUICK))]
+    tested = testing.measure([of_weights(path, "", "") for path in paths], (1, 2))
+    one = [by_hand(path, cifar, False) for path in paths]
+    two = [(o + by_hand(p, cifar, True)) / 2 for o, p in zip(one, paths, strict=True)]
+    labels = cifar.test.labels
+    for views, scores in ((1, one), (2, two)):
+        for found, expected in zip(tested.alone[views], scores, strict=True):
+            assert found.top1.wrong == np.sum(expected.argmax(axis=1) != labels)
+        together = sum(scores).argmax(axis=1)
+        assert tested.together[views].top1.wrong == np.sum(together != labels)
+    assert tested.confusion.sum() == len(labels)
+    assert np.trace(tested.confusion) == len(labels) - tested.together[2].top1.wrong
+    found, _ = testing.probabilities(of_weights(paths[0], "", ""), 2)
+    np.testing.assert_allclose(found, two[0], atol=1e-5)
+
+
+def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
+    path, out = written(tmp_path, "a", FULL), tmp_path / "out"
+    arguments = [f"--weights={path}", f"--out={out}", "--features=pool3", "--images=20"]
+    assert doors.run(evaluation_report.main, arguments) == 0
+    record = files.read_sealed(out / "evaluation.json", "")
+    assert record["images"] == 20
+    assert record["networks"][0]["errors"].keys() == {"1", "2"}
+    wrong = record["networks"][0]["errors"]["2"]["top1"]["wrong"]
+    said = f"{wrong:,} wrong, {wrong / 20:.2%}"
+    assert said in capsys.readouterr().out
+    text = (out / "report.md").read_text()
+    for words in (said, "red, green, blue; grey levels minus the mean image", "16.89% wrong"):
+        assert words in text
+    assert said in (out / "report.html").read_text()
+    kept = np.load(out / "features.npz")
+    assert kept["features"].shape == (20, 4, 4, 64)
+    np.testing.assert_array_equal(kept["labels"], cifar.test.labels[:20])
+    assert tuple(kept["class_names"]) == CLASSES
+
+
+def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
+    candidate = of_weights(written(tmp_path, "a", QUICK), "", "")
+    hidden, _ = testing.features(candidate, "fc64")
+    logits, _ = testing.features(candidate, "fc10")
+    last = candidate.params["fc10"]
+    np.testing.assert_allclose(logits, hidden @ last["kernel"] + last["bias"], rtol=1e-4, atol=1e-3)
+    with pytest.raises(WeightsError, match="has no layer 'fc7'; it has conv1, pool1, conv2"):
+        testing.features(candidate, "fc7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights=nowhere.pth"], "cannot read nowhere.pth: No such file or directory"),
+        (["--weights={path}", "--views=10"], "sees whole images, of which there are no crops"),
+        (["--weights={path}", "--layout=vgg"], "no layout 'vgg'; there are cifar10_full"),
+        (["--weights={path}", "--layout=caffenet"], "no tensor conv4/weight for CaffeNet"),
+        (["nowhere/trials/a"], "there is no folder nowhere/trials/a"),
+        (["--weights={path}", "--mean=nothing.npy"], "cannot read nothing.npy"),
+    ],
+)
+def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, "a", FULL)
+    given = [argument.format(path=path) for argument in arguments]
+    assert doors.run(evaluation_report.main, given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--views=3", "--weights=a"], ["--images=-1", "--weights=a"], ["--nothing"]]
+)
+def test_a_command_line_that_says_nothing_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        evaluation_report.main(arguments)
+    assert ended.value.code == 2
+    assert "python -m src.evaluate: error" in capsys.readouterr().err
+
+
+# --- The order of classes. ---
+
+
+def imported(num_classes: int, known: str = "imagenet") -> layouts.Imported:
+    name = {"imagenet": "caffe_alexnet", "cifar10": "cifar10_full"}[known]
+    return layouts.Imported(Path("a.npy"), layouts.find_layout(name), {}, num_classes, (), False)
+
+
+WNIDS = [f"n{10_000_000 + 7 * number}" for number in range(1000)]
+
+
+def test_the_classes_of_imagenet_are_sorted_wnids():
+    np.testing.assert_array_equal(
+        classes.outputs_of_classes(imported(1000), "imagenet2012", WNIDS), np.arange(1000)
+    )
+    some = ["n03888257", "n01440764"]  # parachute, tench
+    found = classes.outputs_of_classes(imported(1000), "imagenette", some)
+    np.testing.assert_array_equal(found, [701, 0])
+
+
+@pytest.mark.parametrize(
+    ("network", "names", "message"),
+    [
+        (
+            imported(1000),
+            WNIDS[::-1],
+            "order of other's classes .*n10006993.* is not that of a.npy",
+        ),
+        (imported(1000), WNIDS[:-1], "is not that of a.npy"),
+        (imported(1000), [str(n) for n in range(1000)], "is not that of a.npy"),
+        (imported(1000), [], "classes .unnamed, .* would mean nothing"),
+        (imported(1000), list(CLASSES), "is not that of a.npy"),
+        (imported(10, "cifar10"), list(CLASSES)[::-1], "is not that of a.npy .cifar10"),
+        (imported(20), WNIDS[:20], "has 20 outputs, and nobody says what they are; start a"),
+    ],
+)
+def test_classes_of_another_order_are_refused(network, names, message):
+    with pytest.raises(WeightsError, match=message):
+        classes.outputs_of_classes(network, "other", names)
+
+
+# --- Large images, streamed. ---
+
+
+@pytest.fixture(scope="module")
+def photo_dir(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("tfds")
+    photos.write_photos(path, train=4, test=6, classes=3, sides=(240, 300))
+    return path
+
+
+@pytest.mark.slow
+def test_alexnet_on_streamed_images_is_given_caffes_pixels(photo_dir, tmp_path, monkeypatch):
+    """An eighth as wide: both sides warped to 256, the central 227, minus the mean colour."""
+    layout = layouts.find_layout("caffe_alexnet")
+    narrow = dataclasses.replace(layout, options={**layout.options, "width": 1 / 8})
+    monkeypatch.setattr(layouts, "LAYOUTS", (dataclasses.replace(narrow, flattened=(6, 6, 32)),))
+    outputs = np.array([7, 3, 5])
+    monkeypatch.setattr(candidates, "outputs_of_classes", lambda *_: outputs)
+    shapes = {"conv1": (12, 3, 11, 11), "conv2": (32, 6, 5, 5), "conv3": (48, 32, 3, 3)}
+    shapes |= {"conv4": (48, 24, 3, 3), "conv5": (32, 24, 3, 3), "fc6": (512, 1152)}
+    shapes |= {"fc7": (512, 512), "fc8": (10, 512)}
+    layers = [random_layer(name, *shapes[name]) for name in CAFFE_NAMES]
+    arrays = {name: array for layer in layers for name, array in layer.items()}
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", arrays, layers=("LRN", "Pooling"))
+    candidate = of_weights(path, str(photo_dir), photos.NAME)
+    assert candidate.views == (1, 10)
+    found, labels = testing.probabilities(candidate, 1)
+    rows = candidate.dataset.test
+    plain, warped = (
+        dataclasses.replace(rows, warped=way).load(np.arange(6)).images.astype(np.float32)
+        for way in (False, True)
+    )
+    assert np.abs(plain - warped).max() > 20
+    pixels = warped[:, 14:241, 14:241] - np.array([122.67891, 116.66877, 104.00699], np.float32)
+    expected = jax.nn.softmax(jax.jit(candidate.model.apply)({"params": candidate.params}, pixels))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    tested = testing.measure([candidate], (1,), most=5)
+    wrong = np.sum(np.asarray(expected)[:5].argmax(axis=1) != outputs[labels[:5]])
+    assert (tested.together[1].top1.wrong, tested.together[1].top1.images) == (wrong, 5)
+
+
+# --- Trials. ---
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory):
+    dataset, folder = tiny.make_dataset(64, 24), tmp_path_factory.mktemp("study")
+    facts = {"dataset": "tiny", "digest": dataset.digest, "device": "1 x cpu"}
+    config = tiny.make_config(data__name="tiny", max_epochs=1.0, workers=1)
+    config |= {"learning_rates": (0.02,), "fresh_seeds": (100, 101)}
+    check_config(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *_, **options: dataset)
+        runner.run_study(config, folder, facts | {"jax_version": "0", "commit": "abc"}, 1)
+    return folder
+
+
+@pytest.mark.slow
+def test_trials_are_tested_as_their_training_did_and_averaged(study_dir, tmp_path, monkeypatch):
+    dataset = tiny.make_dataset(64, 24)
+    monkeypatch.setattr(data, "load", lambda *_, **options: dataset)
+    trials = sorted((study_dir / "trials").iterdir())
+    arguments = [*map(str, trials), f"--out={tmp_path}", "--data_dir="]
+    assert doors.run(evaluation_report.main, arguments) == 0
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    for folder, network in zip(trials, record["networks"], strict=True):
+        tested = json.loads((folder / trial.RESULT).read_text())["result"]["final_test_error"]
+        assert network["errors"]["1"]["top1"]["value"] == pytest.approx(tested)
+    assert f"softmax of these {len(trials)} averaged" in (tmp_path / "report.md").read_text()
+
+
+def test_a_trial_is_not_tested_on_other_classes(study_dir, monkeypatch):
+    trained_on = tiny.make_dataset(64, 24)
+    other = trained_on._replace(name="other", label_names=trained_on.label_names[::-1])
+    loaded = {"tiny": trained_on, "other": other}
+    monkeypatch.setattr(data, "load", lambda name, *_, **options: loaded[name])
+    first = next((study_dir / "trials").iterdir())
+    with pytest.raises(data.DataError, match="classes of other are not known to be those of tiny"):
+        of_trial(first, "", "other")
+
+
+def test_help_and_a_fault_without_a_traceback():
+    command = [sys.executable, "-m", "src.evaluate"]
+    done = subprocess.run(
+        [*command, "--weights=nothing.onnx"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: cannot read nothing.onnx")
+    assert "Traceback" not in done.stderr
