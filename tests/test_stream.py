@@ -55,6 +55,14 @@ def test_the_central_square_of_a_wide_and_of_a_tall_image():
     np.testing.assert_array_equal(decode(encoded(tall, "PNG"), 16), tall[7:23])
 
 
+def test_warped_images_keep_their_borders_and_lose_their_proportions():
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 200  # the left half stays the left half
+    warped = decode(encoded(pixels, "PNG"), 16, warped=True)
+    np.testing.assert_array_equal(warped[:, :7], 200)
+    np.testing.assert_array_equal(warped[:, 9:], 0)
+
+
 def test_a_smaller_image_is_a_mean_over_the_pixels_concerned():
     """Halved by a triangle two pixels wide on either side: weights 1, 3, 3, 1 of 8."""
     ramp = np.broadcast_to(np.arange(0, 128, 2).reshape(64, 1, 1), (64, 64, 3)).astype(np.uint8)
