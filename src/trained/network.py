@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import data
-from src.fields import read
 from src.records import locks, study, trial
 from src.records.files import RecordError
 from src.trained.kernels import Kernels
 from src.training import checkpoints, evaluation
 from src.training.program import EVAL_IMAGES, Program
-from src.training.settings import TrialSettings
+from src.training.settings import TrialSettings, read_settings
 
 
 class Outputs(NamedTuple):
@@ -114,7 +113,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         raise RecordError(f"there is no folder {trial_dir}; give one as STUDY/trials/TRIAL")
     header = study.read_study_header(trial_dir.parent.parent)
     of = study.identity_of(header, trial_dir.name, trial_dir)
-    settings = read(TrialSettings, trial.read_config(trial_dir, of))
+    settings = read_settings(trial.read_config(trial_dir, of))
     about = settings.data
     dataset = data.load(about.name, data_dir, stream_size=about.stream_size)
     if dataset.digest != header["digest"]:

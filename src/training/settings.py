@@ -1,11 +1,12 @@
 """What one trial does: everything that decides its numbers, in one frozen dataclass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from src.data.augment import Augment
 from src.data.settings import Data
-from src.fields import Above, AtLeast, Fraction, NamedValues, OneOf, Rule
+from src.fields import Above, AtLeast, Fraction, NamedValues, OneOf, Rule, read
 from src.models import ModelSettings
 from src.training.optimizers import Recipe
 from src.training.schedule import Schedule
@@ -58,6 +59,19 @@ class TrialSettings:
         """Without what changes no number: where the data lies, and the grid of the recipe."""
         data = replace(self.data, dir="", fallback="none")
         return replace(self, data=data, recipe=replace(self.recipe, learning_rates=()))
+
+
+def read_settings(tree: Mapping[str, Any]) -> TrialSettings:
+    """What a trial's config.json says: there its recipe has a name beside its fields.
+
+    Raises:
+        ConfigError: If it is not what this code writes.
+    """
+    recipe = dict(tree["recipe"])
+    name = recipe.pop("name")
+    found = read(Recipe, recipe, ("recipe",), name=name)
+    rest = {name: value for name, value in tree.items() if name != "recipe"}
+    return read(TrialSettings, rest, recipe=found)
 
 
 class Limit(NamedTuple):
