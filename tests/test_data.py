@@ -1,8 +1,11 @@
 """Data sets by name: prepared folders, download, cache, fallback, the built-in set, refusals."""
 
+import contextlib
 import http.server
 import io
 import json
+import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from src import data
+from src.data import workplace
 from src.data import write_tfds as prepare
 from src.data.cifar10 import load as cifar10
 from src.data.cifar10.facts import is_original
@@ -247,6 +251,76 @@ def test_silent_server_is_given_up_with_ways_out(tmp_path, server, published):
         assert way in message
     assert "\n" not in message
     assert not (tmp_path / "d").exists()
+
+
+def raw_server(answers):
+    """Answers each request with these pieces, one after the other; its address."""
+    site = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with site, site.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            for piece in answers():
+                connection.sendall(piece)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{site.getsockname()[1]}/"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def endless():
+    yield HEAD + b"\r\n"
+    while True:
+        yield bytes(1 << 16)
+
+
+def dripping():
+    yield HEAD + b"Content-Length: 1000000\r\n\r\n"
+    for _ in range(200):
+        yield b"x"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (endless, "sends more than the 10000000 bytes published"),
+        (dripping, "sends only [0-9]+ bytes a second"),
+        (lambda: [HEAD + b"Transfer-Encoding: chunked\r\n\r\nff\r\nabc"], "broke off"),
+        (lambda: [HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], "broke off"),
+        (lambda: [HEAD + b"Content-Length: abc\r\n\r\nabc"], "not what is published"),
+        (lambda: [HEAD + b"Content-Length: -5\r\n\r\nabc"], "not what is published"),
+        (lambda: [HEAD + b"Content-Length: 99999\r\n\r\nabc"], "not what is published|broke off"),
+        (lambda: [b"nonsense\r\n\r\n"], "cannot be had"),
+        (lambda: [], "cannot be had"),
+        (lambda: [b"HTTP/1.1 503 Busy\r\n\r\n"], "HTTP Error 503"),
+        (lambda: [b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n"], "cannot be had"),
+        (lambda: [HEAD + b"X: " + b"y" * 99_999 + b"\r\n\r\n"], "cannot be had"),
+    ],
+)
+def test_servers_that_misbehave_end_in_one_line(tmp_path, published, answers, message, monkeypatch):
+    monkeypatch.setattr("src.data.cifar10.download.STALL_SECONDS", 0.3)
+    bad = published._replace(url=raw_server(answers))
+    with pytest.raises(data.DataError, match=message) as error:
+        cifar10.load_cifar10(tmp_path / "d", bad, connect_seconds=20.0)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "d").exists()
+
+
+def test_what_is_prepared_is_on_the_disk_before_it_gets_its_name(tmp_path, published, monkeypatch):
+    flushed, rename = set(), os.rename
+    sync = workplace.sync
+    monkeypatch.setattr(workplace, "sync", lambda path: (sync(path), flushed.add(path.name)))
+
+    def renamed(source, target):
+        assert {path.name for path in Path(source).iterdir()} <= flushed
+        assert len(flushed) >= 6  # two record files, three descriptions, the folder
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    assert cifar10.load_cifar10(tmp_path / "d", published).name == "cifar10"
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path, published):

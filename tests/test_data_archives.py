@@ -189,6 +189,67 @@ def test_pickle_of_another_content_is_refused(content, message):
         cifar10_archives.PYTHON.decode(pickle.dumps(content), "batch")
 
 
+class Reduced:
+    """Pickled as a call of NumPy's with arguments and a state of somebody's choice."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def object_pointers() -> Reduced:
+    """Raw bytes whose type is then said to be that of objects: NumPy followed them as pointers."""
+    kind = Reduced(np.dtype, ("O8", False, True), (3, "|", None, None, None, -1, -1, 63))
+    state = (1, (1, 8), kind, False, b"A" * 64)
+    return Reduced(np.empty(0).__reduce__()[0], (np.ndarray, (0,), b"b"), state)
+
+
+def uninitialized() -> Reduced:
+    return Reduced(np.ndarray, ((10_000, 3072), np.dtype("u1")))
+
+
+def of_shape(shape: object, content: object, by_columns: bool = False) -> Reduced:
+    kind = Reduced(np.dtype, ("u1", False, True), (3, "|", None, None, None, -1, -1, 0))
+    state = (1, shape, kind, by_columns, content)
+    return Reduced(np.empty(0).__reduce__()[0], (np.ndarray, (0,), b"b"), state)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        object_pointers,
+        uninitialized,
+        lambda: of_shape((2, 3072), b"too few"),
+        lambda: of_shape((2, -3072), b"x" * 6144),
+        lambda: of_shape((2.0, 3072), b"x" * 6144),
+        lambda: of_shape((2**40, 2**40), b""),
+        lambda: of_shape(6144, b"x" * 6144),
+        lambda: of_shape((2, 3072), ["x"] * 6144),
+        lambda: of_shape((2, 3072), "\u20ac" * 6144),
+        lambda: Reduced(np.dtype, ("O",)),
+        lambda: Reduced(np.ndarray, ()),
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_arrays_that_are_not_plain_bytes_are_refused(make, protocol):
+    content = pickle.dumps({"data": make(), "labels": [0, 1]}, protocol)
+    with pytest.raises(DataError, match=r"batch (has no array 'data' of bytes|is damaged|asks to)"):
+        cifar10_archives.PYTHON.decode(content, "batch")
+
+
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_arrays_of_bytes_are_read_however_they_lie(by_columns, protocol):
+    planes = np.random.default_rng(0).integers(0, 256, (2, 3072), np.uint8)
+    array = np.asfortranarray(planes) if by_columns else planes
+    content = pickle.dumps({"data": array, "labels": [3, 4]}, protocol)
+    images, labels = cifar10_archives.PYTHON.decode(content, "batch")
+    np.testing.assert_array_equal(images[1, :, :, 2], planes[1, 2048:].reshape(32, 32))
+    assert labels.tolist() == [3, 4]
+
+
 def test_damaged_pickle_is_refused():
     whole = pickle.dumps({"data": PIXELS, "labels": [0, 1]})
     with pytest.raises(DataError, match="batch is damaged"):

@@ -591,6 +591,70 @@ def test_any_images_in_a_folder_called_cifar10_are_refused(tmp_path, way):
         load(tmp_path, way, "cifar10")
 
 
+# --- What other sets have besides. ---
+
+
+@each_way
+def test_other_features_are_passed_over(tmp_path, way):
+    """Boxes and masks, which TFDS' own reader would decode."""
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "mask": tfds.features.LabeledImage(labels=2, shape=(None, None, 1)),
+            "objects": tfds.features.Sequence({"bbox": tfds.features.BBoxFeature()}),
+            "kind": tfds.features.ClassLabel(names=NAMES),
+        }
+    )
+    folder = tmp_path / "rich" / "1.0.0"
+    folder.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tfds.features, "FeaturesDict", lambda given: features)
+        splits = {"train": rich_examples(IMAGES), "test": rich_examples(IMAGES[:3])}
+        write_folder(folder, Description("rich", "1.0.0", "", "", (None, None, 3), NAMES), splits)
+    change(folder / "dataset_info.json", lambda info: info.pop("supervisedKeys"))
+    (folder / "metadata.json").write_text("{}")
+    train, _ = splits_of(load(tmp_path, way, "rich"))
+    np.testing.assert_array_equal(train.images, IMAGES)
+    np.testing.assert_array_equal(train.labels, np.arange(12) % 3)
+
+
+class Rich(Example):
+    """An example with more than an image and a class."""
+
+    def _asdict(self) -> dict[str, Any]:
+        return {
+            "image": self.image,
+            "mask": png(np.zeros((SIDE, SIDE, 1), np.uint8)),
+            "objects": {"bbox": [tfds.features.BBox(0.0, 0.0, 0.5, 0.5)] * self.label},
+            "kind": self.label,
+        }
+
+
+def rich_examples(images: np.ndarray) -> list[Example]:
+    return [Rich("", png(image), n % 3) for n, image in enumerate(images)]
+
+
+@each_way
+@pytest.mark.parametrize("sizes", [(1, 11), (4, 4, 4), (12, 0), (5, 0, 7)])
+def test_records_in_several_files_are_one_split(tmp_path, way, sizes):
+    folder = write(tmp_path)
+    (whole,) = folder.glob("*-train*")
+    stem = whole.name.rpartition("-00000-of-")[0]
+    whole.unlink()
+    at = 0
+    for number, size in enumerate(sizes):
+        part = examples()[at : at + size]
+        other = write(tmp_path, f"part{number}", train=part, test=part)
+        (theirs,) = other.glob("*-train*")
+        theirs.rename(folder / f"{stem}-{number:05d}-of-{len(sizes):05d}")
+        at += size
+    change(
+        folder / "dataset_info.json",
+        lambda info: info["splits"][0].update(shardLengths=[str(size) for size in sizes]),
+    )
+    np.testing.assert_array_equal(splits_of(load(tmp_path, way))[0].images, IMAGES)
+
+
 # --- TFDS itself reads what is written here. ---
 
 

@@ -77,6 +77,9 @@ def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None =
         DataError: If a split is empty, short or long, an array has the wrong shape or type, or a
             label is out of range.
     """
+    names = len(dataset.label_names)
+    if names not in (0, dataset.num_classes):
+        raise DataError(f"{source}: there are {names} names for {dataset.num_classes} classes")
     _check_split(dataset.train, "train", dataset.num_classes, source, sizes and sizes[0])
     _check_split(dataset.test, "test", dataset.num_classes, source, sizes and sizes[1])
     shapes = [split.images.shape[1:] for split in (dataset.train, dataset.test)]

@@ -115,8 +115,8 @@ def _check_format(folder: Path) -> None:
     if FORMAT not in (found, *(others if isinstance(others, list) else ())):
         remedy = f"tfds convert_format --dataset_dir={folder} --out_file_format={FORMAT}"
         raise DataError(
-            f"{folder} is prepared as {found}, which needs TensorFlow; once, where that is"
-            f" installed: {remedy}"
+            f"{folder} is prepared as {found}, and read is {FORMAT}, which needs no TensorFlow;"
+            f" once, where that is installed: {remedy}"
         )
 
 

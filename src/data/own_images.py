@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from src.data.dataset import DataError
-from src.data.images import decode
+from src.data.images import turned, upright
 from src.data.write_tfds import Description, Example, png, put_dataset, record_id
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -197,8 +197,7 @@ def _images(folder: Path) -> list[Path]:
 def _shape(path: Path) -> tuple[int, int, int]:
     """Height, width and channels; a grey image has one."""
     try:
-        content = path.read_bytes()
-        pixels = decode(content, 0)
+        pixels = upright(path.read_bytes())
     except Exception as error:  # whatever Pillow makes of damaged files
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} cannot be used as an image ({reason})") from error
@@ -213,8 +212,10 @@ def _common(shapes: set[tuple[int, int, int]]) -> tuple[int | None, int | None, 
 
 
 def _encoded(paths: Sequence[Path], number: int) -> bytes:
+    """The file as it is; as PNG if it is of another format, or a camera's to be turned upright."""
     content = paths[number].read_bytes()
-    return content if content.startswith(AS_THEY_ARE) else png(decode(content, 0))
+    kept = content.startswith(AS_THEY_ARE) and not turned(content)
+    return content if kept else png(upright(content))
 
 
 def _from_array(images: np.ndarray, number: int) -> bytes:

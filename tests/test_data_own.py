@@ -1,0 +1,267 @@
+"""Data sets of one's own: a folder of images, arrays, a function of a config file."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src import data, doors, write_tfds
+from tests.test_data_archives import own_cache
+
+__all__ = ["own_cache"]  # a fixture, for this file as well
+RNG = np.random.default_rng(0)
+
+
+def save(path: Path, shape: tuple[int, ...] = (8, 8, 3), seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def prepare(*arguments: object) -> int:
+    return doors.run(write_tfds.main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def pets(tmp_path) -> Path:
+    for split, count in (("train", 5), ("test", 2)):
+        for label, name in enumerate(("cat", "dog")):
+            for n in range(count):
+                save(tmp_path / "pets" / split / name / f"{n}.png", seed=100 * label + n)
+    (tmp_path / "pets" / "train" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "pets" / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "pets" / "train" / "cat" / "._0.png").write_bytes(b"x")
+    return tmp_path / "pets"
+
+
+def test_a_folder_of_images_becomes_a_data_set(pets, tmp_path, capsys):
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 0
+    assert "10 images to train on, 4 to test on, 2 classes" in capsys.readouterr().out
+    dataset = data.load("pets", str(tmp_path / "tfds"))
+    assert dataset.label_names == ("cat", "dog")
+    assert np.bincount(dataset.train.labels).tolist() == [5, 5]
+    assert sorted(dataset.train.labels.tolist()) != dataset.train.labels.tolist()  # mixed
+    files = {
+        np.asarray(Image.open(path)).tobytes(): path.parent.name
+        for path in (pets / "train").rglob("[0-9].png")
+    }
+    for image, label in zip(*dataset.train, strict=True):
+        assert files[image.tobytes()] == dataset.label_names[label]
+    assert [path.name for path in (tmp_path / "tfds" / "pets").iterdir()] == ["1.0.0"]
+
+
+def test_without_a_test_folder_a_share_of_each_class_is_tested_on(tmp_path):
+    for name, count in (("1", 10), ("2", 20), ("10", 3)):
+        for n in range(count):
+            save(tmp_path / "all" / name / f"{n}.jpg", seed=n)
+    assert prepare("all", tmp_path / "all", f"--data_dir={tmp_path}", "--test_fraction=0.2") == 0
+    dataset = data.load("all", str(tmp_path))
+    assert dataset.label_names == ("1", "2", "10")
+    assert np.bincount(dataset.test.labels).tolist() == [2, 4, 1]
+    assert np.bincount(dataset.train.labels).tolist() == [8, 16, 2]
+
+
+def test_images_of_many_sizes_and_forms_are_streamed(tmp_path, capsys):
+    for n, (form, shape) in enumerate(
+        [("png", (9, 12, 3)), ("bmp", (30, 8, 3)), ("JPG", (9, 9)), ("gif", (11, 9))]
+    ):
+        for label in "ab":
+            save(tmp_path / "mixed" / label / f"{n}.{form}", shape)
+    assert prepare("mixed", tmp_path / "mixed", f"--data_dir={tmp_path}") == 0
+    with pytest.raises(data.DataError, match="stream_size"):
+        data.load("mixed", str(tmp_path))
+    stream = data.load("mixed", str(tmp_path), stream_size=8)
+    assert stream.train.load(np.arange(6)).images.shape == (6, 8, 8, 3)
+
+
+@pytest.mark.parametrize("names", [("train_images", "train_labels", "test_images", "test_labels"),
+                                   ("x_train", "y_train", "x_test", "y_test")])  # fmt: skip
+@pytest.mark.parametrize("form", ["colour", "grey", "column of labels"])
+def test_arrays_become_a_data_set(tmp_path, names, form):
+    shape = (30, 6, 5) if form == "grey" else (30, 6, 5, 3)
+    images = RNG.integers(0, 256, shape).astype(np.uint8)
+    labels = np.arange(30) % 3
+    column = labels[:, None] if form == "column of labels" else labels
+    np.savez(
+        tmp_path / "a.npz",
+        **dict(zip(names, (images, column, images[:9], column[:9]), strict=True)),
+    )
+    assert prepare("arrays", tmp_path / "a.npz", f"--data_dir={tmp_path}") == 0
+    dataset = data.load("arrays", str(tmp_path))
+    expected = images[..., None] if form == "grey" else images
+    found = {image.tobytes(): label for image, label in zip(*dataset.train, strict=True)}
+    assert found == {i.tobytes(): label for i, label in zip(expected, labels, strict=True)}
+    assert dataset.num_classes == 3
+
+
+BAD_ARRAYS = {
+    "floats": ({"images": np.zeros((4, 2, 2, 3)), "labels": np.arange(4)}, "uint8"),
+    "channels first": (
+        {"images": np.zeros((4, 3, 8, 8), np.uint8), "labels": np.arange(4)},
+        r"\(4, 3, 8, 8\)",
+    ),
+    "labels to predict": (
+        {"images": np.zeros((4, 2, 2), np.uint8), "labels": np.linspace(0, 1, 4)},
+        "labels are whole numbers",
+    ),
+    "too few labels": (
+        {"images": np.zeros((4, 2, 2), np.uint8), "labels": np.zeros(3, int)},
+        "4 images and 3 labels",
+    ),
+    "other names": ({"X": np.zeros(3)}, "has arrays X; wanted are train_images"),
+    "objects": (
+        {"images": np.array([None]), "labels": np.zeros(1, int)},
+        "neither a folder nor a .npz file",
+    ),
+    "none": ({"images": np.zeros((0, 2, 2), np.uint8), "labels": np.zeros(0, int)}, "is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_arrays_of_another_kind_are_refused(tmp_path, kind, capsys):
+    arrays, message = BAD_ARRAYS[kind]
+    np.savez(tmp_path / "a.npz", **arrays)
+    refused(capsys, message, tmp_path, "a", tmp_path / "a.npz")
+
+
+def refused(capsys: pytest.CaptureFixture[str], message: str, tmp_path: Path, *given: object):
+    """One line, and nothing left behind."""
+    assert prepare(*given, f"--data_dir={tmp_path / 'tfds'}") == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert not (tmp_path / "tfds").exists()
+
+
+def one_class(pets: Path) -> None:
+    for path in (pets / "train" / "dog").iterdir():
+        path.unlink()
+
+
+def strange_class(pets: Path) -> None:
+    (pets / "test" / "dog").rename(pets / "test" / "wolf")
+
+
+def cut_image(pets: Path) -> None:
+    path = pets / "train" / "dog" / "3.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def deep_image(pets: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(pets / "train" / "dog" / "3.png")
+
+
+def page(pets: Path) -> None:
+    (pets / "test" / "cat" / "1.png").write_text("<html>404</html>")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (one_class, "1 folders with images; there must be one for each class"),
+        (strange_class, "class 'wolf' that is not among those of train"),
+        (cut_image, r"dog/3\.png cannot be used as an image"),
+        (deep_image, r"dog/3\.png cannot be used as an image.*8 bits"),
+        (page, r"cat/1\.png cannot be used as an image"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_refused(pets, tmp_path, spoil, message, capsys):
+    spoil(pets)
+    refused(capsys, message, tmp_path, "pets", pets)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("../x", "PETS"), "NAME = '../x'"),
+        (("cifar10", "PETS"), "NAME = 'cifar10'"),
+        (("pets", "PETS", "--version=1"), "--version=1 must be three numbers"),
+        (("pets", "PETS", "--test_fraction=20"), "must lie between 0 and 1"),
+        (("pets", "gs://x"), "URL"),
+        (("pets", "nowhere"), "neither a folder nor a .npz file"),
+    ],
+)
+def test_commands_that_cannot_be_meant_are_refused(pets, tmp_path, given, message, capsys):
+    refused(capsys, message, tmp_path, *(pets if each == "PETS" else each for each in given))
+
+
+def test_what_is_there_is_not_written_over(pets, tmp_path, capsys):
+    arguments = ("pets", pets, f"--data_dir={tmp_path}")
+    (tmp_path / "pets" / "1.0.0").mkdir()
+    assert prepare(*arguments) == 2
+    assert "is there already; choose another --version" in capsys.readouterr().err
+    assert prepare(*arguments, "--version=1.0.1") == 0
+
+
+# --- A function of a config file. ---
+
+GOOD = """
+import numpy as np
+from src.data import Split, make_dataset
+def load():
+    images = np.zeros((6, 4, 4, 3), np.uint8)
+    labels = np.arange(6, dtype=np.int32) % 2
+    return make_dataset("cifar10", Split(images, labels), Split(images, labels), 2, ("a", "b"))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Writes configs/mine.py of a project of its own."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [each for each in sys.modules if each.split(".")[0] == "configs"]:
+        monkeypatch.delitem(sys.modules, name)
+    yield (tmp_path / "configs" / "mine.py").write_text
+    for name in [each for each in sys.modules if each.split(".")[0] == "configs"]:
+        del sys.modules[name]
+
+
+def test_a_function_of_a_config_file_gives_the_data_set(mine):
+    mine(GOOD)
+    dataset = data.load("configs.mine.load")
+    assert dataset.name == "configs.mine.load"  # it may not call itself cifar10
+    assert dataset.train.labels.tolist() == [0, 1] * 3
+    assert data.load("configs.mine.load").digest == dataset.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def other(): pass", "has no attribute 'load'"),
+        ("def load(:", "SyntaxError"),
+        ("import sys; sys.exit(7)", "SystemExit: 7"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("load = 3", "no function without arguments"),
+        ("def load(path): pass", "no function without arguments"),
+        ("def load(): return 1 / 0", "failed: ZeroDivisionError"),
+        ("def load(): import sys; sys.exit(0)", "failed: SystemExit"),
+        ("def load(): return None", "returned a NoneType, not a Dataset"),
+        ("def load(): return (1, 2)", "returned a tuple, not a Dataset"),
+        (
+            "from src.data import Dataset\ndef load(): return Dataset('x', 1, 2, 3, (), '')",
+            "other things than arrays",
+        ),
+        (GOOD.replace("np.uint8", "np.float32"), "images must be uint8"),
+        (GOOD.replace("% 2", "% 3"), "label 2, outside 0 to 1"),
+        (GOOD.replace("np.int32", "np.int64"), "labels must be int32"),
+        (GOOD.replace('("a", "b")', '("a", "b", "c")'), "3 names for 2 classes"),
+    ],
+)
+def test_mistakes_in_it_are_one_line_each(mine, text, message):
+    mine(text)
+    with pytest.raises(data.DataError, match=message) as error:
+        data.load("configs.mine.load")
+    assert "\n" not in str(error.value)
+    assert "configs.mine.load" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["configs.", "configs.mine", "configs..x.y", "configs.a b.load"])
+def test_names_of_no_function_are_refused(name):
+    with pytest.raises(data.DataError, match=r"configs\.NAME\.load"):
+        data.load(name)

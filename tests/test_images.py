@@ -1,0 +1,78 @@
+"""Image files as they are met: colour spaces, bits, what cameras add."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import images
+from src.data.images import ImageError, decode, turned, upright
+
+RNG = np.random.default_rng(0)
+SOFT = np.asarray(
+    Image.fromarray(RNG.integers(0, 256, (3, 4, 3)).astype(np.uint8)).resize((24, 16))
+)
+
+
+def saved(image: Image.Image, form: str, **options: object) -> bytes:
+    content = io.BytesIO()
+    image.save(content, form, **options)
+    return content.getvalue()
+
+
+def test_cmyk_jpegs_become_the_colours_they_show():
+    """ImageNet has 22 of them; read as four channels they look like nothing."""
+    content = saved(Image.fromarray(SOFT).convert("CMYK"), "JPEG", quality=95)
+    assert Image.open(io.BytesIO(content)).mode == "CMYK"
+    for size, expected in ((0, SOFT), (16, SOFT[:, 4:20])):
+        assert np.abs(decode(content, size).astype(float) - expected).mean() < 4  # of 255
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA"])
+def test_modes_of_eight_bits_become_rgb_or_grey(mode):
+    image = Image.fromarray(SOFT).convert(mode) if mode != "PA" else None
+    if image is None:
+        image = Image.fromarray(SOFT).convert("P")
+        content = saved(image, "PNG", transparency=0)
+    else:
+        content = saved(image, "PNG")
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode(content, 0), expected)
+    assert decode(content, 0, 1).shape == (16, 24, 1)
+    assert decode(content, 8, 1).shape == (8, 8, 1)
+
+
+def test_more_than_eight_bits_are_refused():
+    image = Image.fromarray(RNG.integers(0, 60_000, (6, 6)).astype(np.uint16))
+    with pytest.raises(ImageError, match="more than 8 bits"):
+        decode(saved(image, "PNG"), 0)
+
+
+def test_photographs_with_damaged_exif_data_are_read_without_a_word():
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x03\0\x12\x01\x03\0\xff\xff\xff\x7f\x99\x99\x99\x99"
+    content = saved(Image.fromarray(SOFT), "JPEG", exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images._quieten_pillow.cache_clear()
+        assert decode(content, 16).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda x: x),
+        (3, lambda x: x[::-1, ::-1]),
+        (6, lambda x: np.rot90(x, -1)),
+        (8, np.rot90),
+        (2, lambda x: x[:, ::-1]),
+    ],
+)
+def test_images_of_a_turned_camera_are_turned_upright(orientation, turn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(Image.fromarray(SOFT), "PNG", exif=exif)
+    assert turned(content) == (orientation != 1)
+    np.testing.assert_array_equal(upright(content), turn(SOFT))
+    np.testing.assert_array_equal(decode(content, 0), SOFT)  # as TFDS and TensorFlow read it
