@@ -5,30 +5,48 @@ differs (experiments/networks/README.md has both side by side). Numbers such as 
 layer files in the author's program of 2012 (computerhistory/AlexNet-Source-Code, layers/).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from src.fields import OneOf, Within
 from src.models.activations import get_activation
 from src.models.init import kernel_init
 from src.models.layers import Conv
 from src.models.layers.dropout import Dropout
 from src.models.layers.lrn import LocalResponseNorm
 from src.models.layers.pooling import MaxPool
-from src.models.options import LRN_NAMES, check_choice, check_dropout, scaled
+from src.models.options import DROPOUT, LRN, WIDTH, check_choice, check_options, scaled
 
 # Features of conv1 to conv5, by the number of towers. One: Krizhevsky (2014), "One weird trick for
 # parallelizing convolutional neural networks", with its layer file layers-imagenet-1gpu.cfg.
 FEATURES = {2: (96, 256, 384, 384, 256), 1: (64, 192, 384, 256, 256)}
 ONE_GPU = (48, 128, 192, 192, 256)  # section 3.2; layers-145-half.cfg
 NO_CROSSING = (96, 320, 384, 384, 256)  # layers-150.cfg
+# Options with one default in the text and another in the program.
+Lrn = Annotated[str, LRN, "response normalization behind conv1 and conv2"]
+LrnPerTower = Annotated[bool, "keep the other tower's channels out of its sum"]
+WithinMap = Annotated[
+    bool, "normalize behind conv2 once more, over 5 x 5 places; gone where lrn is none (148)"
+]
+Order = Annotated[
+    str,
+    OneOf("norm_pool", "pool_norm", "as_run"),
+    "normalization before pooling (section 3.5); after it (CaffeNet); in conv1 normalization,"
+    " pooling, activation (145)",
+]
+Border = Annotated[
+    str,
+    OneOf("none", "overhang", "padded"),
+    "where conv1's kernels do not fit: leave pixels out; let the last hang over the right and"
+    " lower border; put two zeros around the image",
+]
+DeepStd = Annotated[
+    float, Within(0, 10), "deviation of conv3's to conv5's first weights; 0.03 in 145"
+]
 REMOVABLE = ("conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
-ORDERS = ("norm_pool", "pool_norm", "as_run")
-BORDERS = ("none", "overhang", "padded")
-POOLINGS = ("overlapping", "2x2", "2x2_as_run")
-DROPOUT_SCALES = ("by_init", "testing", "training")
 
 
 class AlexNet(nn.Module):
@@ -55,58 +73,46 @@ class AlexNet(nn.Module):
             5), dropout as there. `modern`: He or Glorot weights, biases 0, inverted dropout.
         num_classes: Width of fc8.
         small: Whether for 32 by 32 images.
-        towers: 2 or 1.
-        one_gpu: The paper's net on one GPU (145-half): one of the towers, conv5 whole.
-        crossing: Whether conv3, fc6 and fc7 see both towers. Without, conv2 has 160 features a
-            tower and fc6 4096, "to keep size" (150).
-        lrn: Convention of the response normalization behind conv1 and conv2, or `none`.
-        lrn_per_tower: Whether channels of the other tower stay out of the sum.
-        within_map: A second normalization behind conv2's, over 5 by 5 places of each map; gone
-            where `lrn` is `none`, as in 148.
-        order: `norm_pool`: activation, normalization, pooling (section 3.5). `pool_norm`: pooling
-            first (CaffeNet). `as_run`: in conv1 normalization, pooling, activation (145).
-        border: What conv1 does where its kernels do not fit: `none` leaves pixels out, `overhang`
-            lets the last kernel hang over the right and lower border, `padded` puts two zeros
-            around the image.
-        pooling: `overlapping` (3x3, section 3.4) or `2x2`, both at a stride of 2. `2x2_as_run`:
-            the last window hanging over, conv2 padded by 1 and conv5 by 0 (147).
-        deep_std: Deviation of the first weights in conv3, conv4 and conv5; 0.03 in 145.
-        dropout: Rate behind fc6 and fc7.
-        dropout_scale: When activities are scaled: in `testing` (section 4.2), in `training`
-            (inverted: Caffe, PyTorch), or `by_init`, see `scheme`.
-        without: Hidden layers left out, such as `conv3+conv4`; section 7 removes "any of the
-            middle layers".
-        width: Factor on the features of every hidden layer.
     """
 
     activation: str
     scheme: Literal["paper", "modern"]
     num_classes: int
     small: bool = False
-    towers: int = 2
-    one_gpu: bool = False
-    crossing: bool = True
-    lrn: str = "paper"
-    lrn_per_tower: bool = False
-    within_map: bool = False
-    order: str = "norm_pool"
-    border: str = "none"
-    pooling: str = "overlapping"
-    deep_std: float = 0.01
-    dropout: float = 0.5
-    dropout_scale: str = "by_init"
-    without: str = ""
-    width: float = 1.0
+    towers: Annotated[int, OneOf(1, 2), "the paper's GPUs; 1: the net of 'One weird trick'"] = 2
+    one_gpu: Annotated[
+        bool, "with towers = 1 the paper's net on one GPU (145-half): one tower, conv5 whole"
+    ] = False
+    crossing: Annotated[
+        bool,
+        "whether conv3, fc6 and fc7 see both towers; without, conv2 has 160 features a tower and"
+        " fc6 4096 (150)",
+    ] = True
+    lrn: Lrn = "paper"
+    lrn_per_tower: LrnPerTower = False
+    within_map: WithinMap = False
+    order: Order = "norm_pool"
+    border: Border = "none"
+    pooling: Annotated[
+        str,
+        OneOf("overlapping", "2x2", "2x2_as_run"),
+        "3x3 (section 3.4) or 2x2 at a stride of 2; as run: the last window hanging over, conv2"
+        " padded by 1, conv5 by 0 (147)",
+    ] = "overlapping"
+    deep_std: DeepStd = 0.01
+    dropout: Annotated[float, DROPOUT, "rate behind fc6 and fc7"] = 0.5
+    dropout_scale: Annotated[
+        str,
+        OneOf("by_init", "testing", "training"),
+        "scale activities in testing (section 4.2), in training (Caffe, PyTorch), or by the"
+        " recipe's init: paper, modern",
+    ] = "by_init"
+    without: Annotated[str, "hidden layers left out, as conv3+conv4 (section 7)"] = ""
+    width: Annotated[float, WIDTH, "factor on the features of every hidden layer"] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("towers", self.towers, (1, 2))
-        check_choice("lrn", self.lrn, LRN_NAMES)
-        check_choice("order", self.order, ORDERS)
-        check_choice("border", self.border, BORDERS)
-        check_choice("pooling", self.pooling, POOLINGS)
-        check_choice("dropout_scale", self.dropout_scale, DROPOUT_SCALES)
-        check_dropout(self.dropout)
+        check_options(self)
         for name in self.without.split("+") if self.without else ():
             check_choice("without", name, REMOVABLE)
         if self.one_gpu and self.towers != 1:
@@ -238,9 +244,9 @@ class AlexNet2012(AlexNet):
     224 by 224 pixels, 55 places in conv1, 60,965,224 parameters.
     """
 
-    lrn: str = "paper_net"
-    lrn_per_tower: bool = True
-    within_map: bool = True
-    order: str = "as_run"
-    border: str = "overhang"
-    deep_std: float = 0.03
+    lrn: Lrn = "paper_net"
+    lrn_per_tower: LrnPerTower = True
+    within_map: WithinMap = True
+    order: Order = "as_run"
+    border: Border = "overhang"
+    deep_std: DeepStd = 0.03

@@ -7,7 +7,7 @@ activation follow its layer files: `conv3` is "19pct", `conv3_fc64` is "80sec", 
 cifar10_quick.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
@@ -17,7 +17,7 @@ from src.models.init import kernel_init
 from src.models.layers import Conv, LocallyConnected
 from src.models.layers.lrn import LocalResponseNorm
 from src.models.layers.pooling import AvgPool, MaxPool
-from src.models.options import LRN_NAMES, check_choice
+from src.models.options import LRN, check_options
 
 
 class Conv3(nn.Module):
@@ -34,11 +34,11 @@ class Conv3(nn.Module):
     num_classes: int
     hidden: int = 0
     linear: bool = False
-    lrn: str = "none"
+    lrn: Annotated[str, LRN, "response normalization behind pool1 and pool2"] = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("lrn", self.lrn, LRN_NAMES)
+        check_options(self)
 
     @nn.compact
     def __call__(
@@ -84,11 +84,11 @@ class Conv2Local2(nn.Module):
     activation: str
     scheme: Literal["paper", "modern"]
     num_classes: int
-    lrn: str = "none"
+    lrn: Annotated[str, LRN, "response normalization behind pool1 and conv2"] = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("lrn", self.lrn, LRN_NAMES)
+        check_options(self)
 
     @nn.compact
     def __call__(

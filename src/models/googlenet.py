@@ -1,6 +1,6 @@
 """GoogLeNet (Szegedy et al. 2015, table 1 and Fig. 3)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from src.models.layers import Conv
 from src.models.layers.dropout import Dropout
 from src.models.layers.lrn import LocalResponseNorm
 from src.models.layers.pooling import AvgPool, MaxPool
-from src.models.options import LRN_NAMES, check_choice, check_dropout, scaled
+from src.models.options import DROPOUT, LRN, WIDTH, check_options, scaled
 
 # Features of table 1: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection.
 INCEPTION = {
@@ -47,25 +47,24 @@ class GoogLeNet(nn.Module):
             variance 1 / inputs, biases 0.2. `modern`: He or Glorot, biases 0.
         num_classes: Width of the classifiers.
         small: Whether for 32 by 32 images.
-        auxiliary: Whether to train two more classifiers, behind blocks 4a and 4d (section 5).
-        lrn: Convention of the response normalization around conv2, or `none`.
-        dropout: Rate before the classifier; before the auxiliary ones it is 0.7.
-        width: Factor on the features of every layer.
     """
 
     activation: str
     scheme: Literal["paper", "modern"]
     num_classes: int
     small: bool = False
-    auxiliary: bool = False
-    lrn: str = "caffe"
-    dropout: float = 0.4
-    width: float = 1.0
+    auxiliary: Annotated[
+        bool, "train two more classifiers, behind blocks 4a and 4d (section 5)"
+    ] = False
+    lrn: Annotated[str, LRN, "response normalization around conv2"] = "caffe"
+    dropout: Annotated[
+        float, DROPOUT, "rate before the classifier; before the auxiliary ones it is 0.7"
+    ] = 0.4
+    width: Annotated[float, WIDTH, "factor on the features of every layer"] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("lrn", self.lrn, LRN_NAMES)
-        check_dropout(self.dropout)
+        check_options(self)
 
     @nn.compact
     def __call__(

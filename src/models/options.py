@@ -1,20 +1,38 @@
-"""Options that several networks have, checked alike."""
+"""Options that several networks have, declared and checked alike."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from src.fields import AtLeast, OneOf, Rule, declared
 
 LRN_NAMES = ("paper", "caffe", "within", "paper_net", "constant", "none")
+LRN = OneOf(*LRN_NAMES)
+DROPOUT = Rule(lambda rate: 0 <= rate < 1, "a fraction in [0, 1)")
+WIDTH = AtLeast(0, "a factor of at least 0", most=1000)
+
+
+def check_options(module: nn.Module) -> None:
+    """Raises ValueError unless every option of a network is as its class declares it.
+
+    A config says the same by the name of its field; this is for who makes a network in Python.
+    """
+    network: Any = type(module)
+    for field in declared(network):
+        (name,) = field.path
+        value = getattr(module, name)
+        for rule in field.rules:
+            if isinstance(rule, OneOf):
+                check_choice(name, value, rule.names)
+            elif not rule.holds(value):
+                raise ValueError(f"{name} = {value!r} should be {rule.words}")
 
 
 def check_choice(name: str, value: object, known: Sequence[object]) -> None:
     """Raises ValueError unless `value` is one of `known`."""
     if value not in known:
         raise ValueError(f"{name} = {value!r} is not one of {', '.join(map(repr, known))}")
-
-
-def check_dropout(rate: float) -> None:
-    """Raises ValueError unless `rate` is a fraction: the share of activities set to zero."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout = {rate} should be a fraction in [0, 1)")
 
 
 def scaled(features: int, width: float, multiple: int = 1) -> int:

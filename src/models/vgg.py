@@ -1,6 +1,6 @@
 """VGG (Simonyan & Zisserman 2015, table 1): configuration A with 11 layers and D with 16."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Key
@@ -10,7 +10,7 @@ from src.models.init import kernel_init
 from src.models.layers import Conv
 from src.models.layers.dropout import Dropout
 from src.models.layers.pooling import MaxPool
-from src.models.options import check_dropout, scaled
+from src.models.options import DROPOUT, WIDTH, check_options, scaled
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # between two pools
 FEATURES = (64, 128, 256, 512, 512)
@@ -29,8 +29,6 @@ class VGG(nn.Module):
         num_classes: Width of fc8.
         layers: 11 or 16.
         small: Whether for 32 by 32 images.
-        dropout: Rate behind fc6 and fc7.
-        width: Factor on the features of every hidden layer.
     """
 
     activation: str
@@ -38,12 +36,12 @@ class VGG(nn.Module):
     num_classes: int
     layers: int = 11
     small: bool = False
-    dropout: float = 0.5
-    width: float = 1.0
+    dropout: Annotated[float, DROPOUT, "rate behind fc6 and fc7"] = 0.5
+    width: Annotated[float, WIDTH, "factor on the features of every hidden layer"] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_dropout(self.dropout)
+        check_options(self)
 
     @nn.compact
     def __call__(
