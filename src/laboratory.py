@@ -11,7 +11,8 @@ from src.config import checks, flags
 from src.config.config import Config
 from src.records import provenance
 from src.records import study as records
-from src.study import plan, runner
+from src.records.trial import TrialRecord
+from src.study import plan, question, runner
 
 HELP = ("--help", "-h", "--helpfull", "--helpshort")
 
@@ -51,6 +52,7 @@ def _help(argv: Sequence[str], usage: str) -> int:
 
 
 def _run(config: Config, workdir: Path) -> None:
+    environment.start_jax()
     checks.check_devices(config.trial.batch_size, jax.device_count())
     about = config.trial.data
     dataset = data.load(
@@ -89,7 +91,11 @@ def _workers(config: Config) -> int:
 
 
 def _list_trials(config: Config, workdir: Path) -> None:
-    finished = records.read_finished(workdir) if records.holds_study(workdir) else ()
+    finished: tuple[TrialRecord, ...] = ()
+    if records.holds_study(workdir):
+        environment.start_jax()
+        question.check_same(config, records.read_study_header(workdir), workdir)
+        finished = records.read_finished(workdir)
     print(f"{workdir}:")
     for line in plan.describe_plan(config, finished, _workers(config) if finished else 1):
         print(line)

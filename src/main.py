@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from src import doors
@@ -23,13 +24,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """SIGTERM and Ctrl-C before or after the trials: nothing is under way that must be saved."""
+    """A signal before or after the trials: nothing is under way that must be saved."""
     del frame
-    os.write(2, b"\nStopped. To go on, give the same command again.\n")
+    with suppress(OSError):  # a terminal that is gone
+        os.write(2, b"\nStopped. To go on, give the same command again.\n")
     os._exit(128 + number)
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _leave)
     sys.exit(doors.run(main, sys.argv[1:]))

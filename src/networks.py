@@ -1,111 +1,17 @@
-"""Prints networks as tables, layer by layer.
+"""Prints networks as tables, layer by layer: `python -m src.networks [NAME ...] [--draw DIR]`."""
 
-    python -m src.networks [NAME ...] [--draw DIR]
-
-For one image: output shape, parameters, multiply-adds of the weights, and the height in pixels of
-what an output sees of the image. Without a name, the totals of every network. With --draw, an
-AlexNet also as in Fig. 2 of its paper.
-"""
-
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from src import models
-from src.models.summary import Layer, summarize
-from src.records.files import RecordError, make_folder
-from src.reports.figures import canvas
-from src.reports.figures import network as drawing
-
-HEADER = ("layer", "kind", "output", "parameters", "multiply-adds", "sees")
+from src import doors
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints what the command line asks for; 2 if it names no network."""
-    parser = argparse.ArgumentParser(
-        prog="python -m src.networks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(models.MODEL_NAMES))
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="where DIR/NAME.png and .svg go")
-    given = parser.parse_args(arguments)
-    names = given.names
-    try:
-        for name in names if given.draw else ():
-            _draw(name, given.draw)
-        print("\n\n".join(map(describe, names)) if names else _totals())
-    except (ValueError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Imports the networks only now, when the environment is set."""
+    from src.reports import network_tables  # noqa: PLC0415
 
-
-def describe(name: str) -> str:
-    """The table of one network, with its totals."""
-    size, classes, layers = _layers(name)
-    rows = [
-        (
-            layer.name,
-            layer.kind,
-            " x ".join(map(str, layer.output)),
-            f"{layer.parameters:,}",
-            f"{layer.multiply_adds:,}",
-            f"{layer.receptive_field}",
-        )
-        for layer in layers
-    ]
-    total = ("total", "", "", *_sums(layers), "")
-    title = f"{name}: {size} x {size} x 3 pixels, {classes} classes"
-    return f"{title}\n\n{_table([HEADER, *rows, total])}"
-
-
-def _draw(name: str, folder: Path) -> None:
-    size, classes, layers = _layers(name)
-    towers = models.model_options(name).get("towers")
-    if towers is None:
-        raise ValueError(f"{name} cannot be drawn as in Fig. 2: only an AlexNet can")
-    boxes = drawing.make_boxes(layers, size, towers)
-    make_folder(folder)
-    with canvas.style():
-        canvas.save(drawing.draw(f"{name}, {classes:,} classes", boxes, towers), folder / name)
-
-
-def _totals() -> str:
-    header = ("network", "pixels", "classes", "parameters", "multiply-adds")
-    rows = []
-    for name in models.MODEL_NAMES:
-        size, classes, layers = _layers(name)
-        rows.append((name, f"{size} x {size}", str(classes), *_sums(layers)))
-    return _table([header, *rows])
-
-
-def _layers(name: str) -> tuple[int, int, list[Layer]]:
-    """Image size, classes and layers: of ImageNet, or of CIFAR-10 for small images."""
-    size = models.image_size(name)
-    classes = 1000 if size > 32 else 10
-    model = models.make_model(name, activation="relu", init_scheme="paper", num_classes=classes)
-    return size, classes, summarize(model, size)
-
-
-def _sums(layers: list[Layer]) -> tuple[str, str]:
-    parameters = sum(layer.parameters for layer in layers)
-    return f"{parameters:,}", f"{sum(layer.multiply_adds for layer in layers):,}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    """Columns side by side, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if cell[:1].isdigit() and " x " not in cell else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+    return network_tables.main(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(doors.run(main, sys.argv[1:]))

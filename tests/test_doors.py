@@ -13,7 +13,7 @@ from src.data import DataError
 from src.errors import LabError
 from src.records.files import RecordError
 from src.records.locks import InUseError
-from src.study.runner import StudyError
+from src.study.question import StudyError
 
 ROOT = Path(__file__).parent.parent
 DOORS = {

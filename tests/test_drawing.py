@@ -4,6 +4,7 @@ import pytest
 
 from src import models
 from src import networks as command
+from src.errors import LabError
 from src.models.summary import summarize
 from src.reports.figures import network as drawing
 from src.reports.figures.network import Box
@@ -59,5 +60,5 @@ def test_the_command_writes_the_figure_and_refuses_other_networks(tmp_path, caps
         "alexnet_cifar.png",
         "alexnet_cifar.svg",
     ]
-    assert command.main(["vgg11", "--draw", str(tmp_path)]) == 2
-    assert "vgg11 cannot be drawn as in Fig. 2: only an AlexNet can" in capsys.readouterr().err
+    with pytest.raises(LabError, match=r"vgg11 cannot be drawn as in Fig\. 2: only an AlexNet can"):
+        command.main(["vgg11", "--draw", str(tmp_path)])

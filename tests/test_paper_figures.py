@@ -10,6 +10,7 @@ import pytest
 
 from src import data, models
 from src.records import locks
+from src.records.files import RecordError
 from src.reports.figures import trained as trained_figures
 from src.study import runner
 from src.trained import report as paper_figures
@@ -138,14 +139,13 @@ def test_smooth_kernels_correlate_and_random_ones_do_not():
 
 
 @pytest.mark.slow
-def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, capsys, monkeypatch):
-    assert paper_figures.main([str(tmp_path / "trials" / "none")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, monkeypatch):
+    with pytest.raises(RecordError, match=r"there is no folder .*none"):
+        paper_figures.main([str(tmp_path / "trials" / "none")])
     trial = trial_of(study_dir)
-    with locks.locked(trial):
-        assert paper_figures.main([str(trial)]) == 2
-    assert "is in use by" in capsys.readouterr().err
+    with locks.locked(trial), pytest.raises(locks.InUseError, match="is in use by"):
+        paper_figures.main([str(trial)])
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET._replace(digest="other"))
-    assert paper_figures.main([str(trial)]) == 2
-    assert "is not the data set that" in capsys.readouterr().err
+    with pytest.raises(data.DataError, match="is not the data set that"):
+        paper_figures.main([str(trial)])
     assert not (study_dir / "paper_figures").exists()

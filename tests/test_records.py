@@ -251,6 +251,7 @@ def test_a_selection_trial_does_not_pass_for_a_fresh_one(study_dir):
     synthetic.write_trial(study_dir, rows, seed=0, purpose="fresh")
     header = studies.read_study_header(study_dir)
     header["config"]["fresh_seeds"].remove(0)
+    header["config"]["selection_seeds"] = [0]
     studies.write_study_header(study_dir, header)
     refused(study_dir, "purpose is 'fresh', which is none of this study's")
 

@@ -217,7 +217,7 @@ def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):
     write_pair(tmp_path, [10], [20])
     path = tmp_path / "trials" / "conv3-modern-relu-lr0.02-s0" / "metrics.csv"
     path.write_bytes(path.read_bytes()[:-40])
-    assert report.main([str(tmp_path)]) == 1
+    assert report.main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert f"error: {path} is not as it was written" in error
     assert error.count("\n") == 1
@@ -225,7 +225,7 @@ def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):
 
 
 def test_the_command_refuses_what_is_not_there(tmp_path, capsys):
-    assert report.main([str(tmp_path / "nowhere")]) == 1
+    assert report.main([str(tmp_path / "nowhere")]) == 2
     assert "holds no study.json" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         report.main([])

@@ -83,7 +83,7 @@ def test_the_same_study_twice_has_the_same_records(tmp_path):
     assert untimed(tmp_path / "one") == untimed(tmp_path / "two")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypatch, capfd, number):
     changes = {"max_epochs": 6.0, "target_train_error": 0.01, "checkpoint_every_epochs": 100.0}
     run(tmp_path / "whole", **changes)
@@ -100,6 +100,17 @@ def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypa
     assert stopped.pop("commit") == "abc + def"  # both codes made it
     assert whole.pop("commit") == "abc"
     assert whole == stopped
+
+
+def test_what_nohup_ignores_stays_ignored():
+    stop = StopFlag(ctypes.c_bool())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with runner.stopping_on_signals(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_signal_leaves_at_once(monkeypatch, capfd):

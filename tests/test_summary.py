@@ -3,6 +3,7 @@
 import pytest
 
 from src import models
+from src.errors import LabError
 from src.models.summary import size_of, summarize
 from src.networks import main
 
@@ -95,8 +96,8 @@ def test_the_table_ends_with_the_totals(capsys):
 
 
 def test_a_name_that_is_none_is_refused(capsys):
-    assert main(["alexnt"]) == 2
-    assert "unknown model 'alexnt'; did you mean 'alexnet'?" in capsys.readouterr().err
+    with pytest.raises(LabError, match=r"unknown model 'alexnt'; did you mean 'alexnet'\?"):
+        main(["alexnt"])
 
 
 def test_help_names_the_networks(capsys):

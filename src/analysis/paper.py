@@ -25,7 +25,7 @@ Curve = tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]  # epo
 
 def read_curves(path: Path = PATH) -> dict[str, Curve]:
     """The curves of the figure, `relu` and `tanh`, read out of its vector paths."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
         name: (

@@ -127,6 +127,18 @@ def read_bytes(path: Path) -> bytes:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def read_text(path: Path) -> str:
+    """All of a text file, which is UTF-8 whatever the locale.
+
+    Raises:
+        RecordError: If it is missing, cannot be read or is no UTF-8.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is no UTF-8 ({error.reason}); save it as UTF-8") from error
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file."""
     return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -5,7 +5,6 @@ It is written into DIR/README.md and into README.md beside DIR, between `<!-- cl
 """
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from src.analysis import times as analysis
 from src.analysis.comparison import ArmRecord, Group
 from src.analysis.paired import Estimate
 from src.analysis.study import Study, load_study
-from src.records.files import RecordError
+from src.errors import LabError
+from src.paths import local_path
 from src.reports import budget, readme
 from src.reports import sentences as wording
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
@@ -124,19 +124,17 @@ def verdict(claim: Claim, found: Estimate, equal: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fills the two READMEs; 1 if a record is damaged."""
+    """Fills the two READMEs.
+
+    Raises:
+        LabError: If there is no such folder, or a record is damaged.
+    """
     if len(arguments) != 1:
-        print("usage: python -m src.claims DIR", file=sys.stderr)
-        return 2
-    folder = Path(arguments[0])
+        raise LabError("usage: python -m src.claims DIR, the folder that holds the studies")
+    folder = local_path(arguments[0], "DIR")
     if not folder.is_dir():
-        print(f"error: {folder} is no folder; give the one that holds the studies", file=sys.stderr)
-        return 2
-    try:
-        readme.fill(folder / "README.md", "claims", claims_table(folder, ""))
-        top = claims_table(folder, f"{folder.name}/")
-        readme.fill(folder.resolve().parent / "README.md", "claims", top)
-    except RecordError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        raise LabError(f"{folder} is no folder; give the one that holds the studies")
+    readme.fill(folder / "README.md", "claims", claims_table(folder, ""))
+    top = claims_table(folder, f"{folder.name}/")
+    readme.fill(folder.resolve().parent / "README.md", "claims", top)
     return 0

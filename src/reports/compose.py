@@ -5,6 +5,7 @@ nothing is trained, and the same records give the same bytes.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,20 @@ from pathlib import Path
 from src.analysis import paper
 from src.analysis.comparison import Group, make_groups, planned_trials, rates_were_chosen
 from src.analysis.study import Study, load_study
-from src.records.files import RecordError, write_atomic
+from src.errors import LabError
+from src.paths import local_path
+from src.records.files import write_atomic
 from src.records.study import reconcile_results
 from src.reports import budget, networks, readme, tables, webpage
 from src.reports import sentences as wording
 from src.reports.figures import study as figures
 
+MIXED = {  # column of results.csv: what changes no question, but last bits
+    "device": "on different devices",
+    "processor": "on different processors",
+    "threads": "with different numbers of threads",
+    "xla_flags": "with different flags of XLA",
+}
 TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
 
 
@@ -163,31 +172,48 @@ def _notes(groups: Sequence[Group], study: Study) -> list[str]:
         notes.append(f"Trials were run by different code: {tables.counted(rows, 'commit')}.")
     if any("-dirty" in row["commit"] for row in rows):
         notes.append("Trials marked -dirty were run by code that differed from its commit.")
-    if len({row["device"] for row in rows}) > 1:
-        notes.append(f"Trials were run on different devices: {tables.counted(rows, 'device')}.")
+    notes += [
+        f"Trials were run {words}: {tables.counted(rows, column)}."
+        for column, words in MIXED.items()
+        if len({row.get(column, "unknown") for row in rows}) > 1
+    ]
     return [note for note in notes if note]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Redraws the report of each folder that holds a study; 1 if one cannot be."""
+    """Redraws the report of each folder that holds a study; 2 if one cannot be.
+
+    Raises:
+        LabError: If none of the folders holds a study.
+    """
     parser = argparse.ArgumentParser(prog="python -m src.report", description=__doc__)
-    parser.add_argument("studies", nargs="+", metavar="DIR", type=Path)
-    parser.add_argument("--index", type=Path, help="folder above, where index.html is to list them")
+    parser.add_argument("studies", nargs="+", metavar="DIR", type=local_path)
+    parser.add_argument(
+        "--index", type=local_path, help="folder above, where index.html is to list them"
+    )
     given = parser.parse_args(arguments)
-    failed = [not _redraw(path) for path in given.studies]
+    studies = [path for path in given.studies if not path.exists() or _is_study(path)]
+    for path in given.studies:
+        if path not in studies:
+            print(f"note: {path} holds no study", file=sys.stderr)
+    if not studies:
+        raise LabError("there is no study to report of; give folders that hold a study.json")
+    failed = [not _redraw(path) for path in studies]
     if given.index:
         webpage.write_index(given.index)
-    return int(any(failed))
+    return 2 if any(failed) else 0
+
+
+def _is_study(path: Path) -> bool:
+    return any(os.path.lexists(path / name) for name in TRACES)
 
 
 def _redraw(path: Path) -> bool:
-    if path.exists() and not any((path / name).exists() for name in TRACES):
-        return True  # what else lies in experiments/
     try:
         write_report(path)
         fill_readmes(path)
         print(f"{path}\n{summary(path)}\n")
-    except RecordError as error:
+    except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return False
     return True

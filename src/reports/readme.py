@@ -19,7 +19,7 @@ def fill(readme: Path, name: str, text: str) -> None:
     """
     if not readme.exists():
         return
-    old = readme.read_text()
+    old = files.read_text(readme)
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if old.count(begin) != old.count(end):
         raise files.RecordError(f"{readme} has {begin} without {end}, or the other way round")

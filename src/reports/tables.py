@@ -181,7 +181,7 @@ def provenance(study: Study) -> str:
 
 def counted(rows: Sequence[Row], column: str) -> str:
     """The values of a column; where there are several, each with its number of trials."""
-    found = collections.Counter(row[column] for row in rows)
+    found = collections.Counter(row.get(column, "unknown") for row in rows)
     if len(found) <= 1:
         return next(iter(found), "none yet")
     return ", ".join(f"{value} ({n} trials)" for value, n in sorted(found.items()))

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from src.records.files import read_bytes, write_atomic
 
-TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text())
+TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 DEPTHS = ("*/report.md", "*/*/report.md")  # of the studies below the folder of an index
 ALL = "All studies"
 UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # what a data URI in double quotes may hold as it is

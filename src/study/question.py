@@ -42,11 +42,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
         if _adds_seeds(before, asked["fresh_seeds"]):
             header["config"]["fresh_seeds"] = asked["fresh_seeds"]
             header["seeds_before"] = [*header.get("seeds_before", []), before]
-        differing = _differences(identity(header["config"], header), identity(asked, provenance))
-        if differing:
-            raise StudyError(
-                f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
-            )
+        _refuse_other(identity(header["config"], header), identity(asked, provenance), workdir)
     else:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         networks = network_sizes(config, provenance)
@@ -55,6 +51,27 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
         header = records.new_header(asked, arms, facts)
     records.write_study_header(workdir, header)
     return header
+
+
+def check_same(config: Config, header: dict[str, Any], workdir: Path) -> None:
+    """Refuses to speak of a study that asks another question; its data are not looked at.
+
+    Raises:
+        StudyError: Listing the fields that differ.
+    """
+    facts = {**header, "own_code": own_code(config)}
+    asked = json.loads(json.dumps(question(config, facts)))
+    there = header["config"]
+    if _adds_seeds(there["fresh_seeds"], asked["fresh_seeds"]):
+        there = {**there, "fresh_seeds": asked["fresh_seeds"]}
+    _refuse_other(identity(there, header), identity(asked, facts), workdir)
+
+
+def _refuse_other(there: Tree, asked: Tree, workdir: Path) -> None:
+    if differing := _differences(there, asked):
+        raise StudyError(
+            f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
+        )
 
 
 def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:

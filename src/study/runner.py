@@ -34,7 +34,7 @@ from src.study.order import Task
 from src.study.progress import Display
 from src.study.worker import Channel, Job, StopFlag
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal that is closed
 SAVE_SECONDS = 60.0
 
 
@@ -181,17 +181,22 @@ def _executor(workers: int) -> Iterator[tuple[Executor, Channel]]:
 
 @contextmanager
 def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
-    """SIGTERM and Ctrl-C ask the trials to save themselves; a second one leaves at once."""
+    """SIGTERM, SIGHUP and Ctrl-C ask the trials to save themselves; a second one leaves at once.
+
+    What was ignored stays ignored, as SIGHUP is under nohup.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nStopping: saving the trials under way (again to leave at once) ...\n")
+        with suppress(OSError):  # a terminal that is gone
+            # not print: the signal may have come in the middle of one
+            os.write(2, b"\nStopping: saving the trials under way (again to leave at once) ...\n")
 
-    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     finally:

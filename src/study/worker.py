@@ -13,6 +13,7 @@ from src import environment
 from src.data import DataError
 from src.records import locks
 from src.records.event_files import EventFile
+from src.records.files import RecordError
 from src.records.provenance import Machine
 from src.records.trial import Identity
 from src.study.order import Task
@@ -128,7 +129,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
 def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
     """The trial's row of results.csv."""
     trial = job.task.trial
-    return {
+    found = {
         "trial": trial.name,
         "dataset": job.provenance["dataset"],
         "activation": trial.settings.model.activation,
@@ -138,8 +139,10 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
         "seed": trial.seed,
         "purpose": trial.purpose,
         **outcome,
-        **dict(trial.swept),
     }
+    if taken := [name for name in trial.swept if name in outcome]:
+        raise RecordError(f"column {taken[0]} of results.csv is taken: vary another field")
+    return found | dict(trial.swept)
 
 
 @functools.lru_cache(maxsize=4)  # each holds the data set on the devices

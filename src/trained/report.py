@@ -9,7 +9,6 @@ is STUDY/paper_figures if it is not given.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from src.data import DataError, Split
+from src.data import Split
 from src.paths import local_path
-from src.records import files, locks
+from src.records import files
 from src.records import trial as records
 from src.reports import readme, webpage
 from src.reports import sentences as wording
@@ -184,7 +183,11 @@ def first_of_each_class(labels: Int[np.ndarray, " N"]) -> Int[np.ndarray, " clas
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draws what the command line asks for; 2 if it cannot be."""
+    """Draws what the command line asks for.
+
+    Raises:
+        LabError: If it cannot be drawn.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m src.paper_figures",
         description=__doc__,
@@ -194,12 +197,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=local_path, default=None, help="default: STUDY/paper_figures")
     parser.add_argument("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
-    try:
-        trial_dir = given.trial.absolute()  # the name of a folder alone has none above it
-        out = given.out or trial_dir.parents[1] / NAME
-        record = write_figures(trial_dir, out, given.data_dir)
-    except (files.RecordError, DataError, locks.InUseError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    trial_dir = given.trial.absolute()  # the name of a folder alone has none above it
+    out = given.out or trial_dir.parent.parent / NAME
+    record = write_figures(trial_dir, out, given.data_dir)
     print("\n".join(describe(record)))
     return 0
