@@ -362,7 +362,7 @@ def test_cache_is_used_checked_and_replaced(prepared, batches, tmp_path, monkeyp
     records.touch()
     cifar10.load_cifar10(prepared, original)
     assert len(reads) == 7
-    assert len(list(kept.parent.iterdir())) == 2  # images, and what the records said
+    assert len(list(kept.parent.iterdir())) == 3  # images, what the records and the folder said
 
 
 def test_cache_that_cannot_be_written_costs_only_time(prepared, batches, tmp_path, capsys):

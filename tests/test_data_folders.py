@@ -446,7 +446,7 @@ def test_a_user_without_home_or_cache_still_reads(tmp_path, monkeypatch):
         ["payload.Label"],
     ],
 )
-@pytest.mark.parametrize("form", ["today's", "older", "nested"])
+@pytest.mark.parametrize("form", ["today's", "older", "nested", "in the other file"])
 def test_features_that_are_not_tfds_own_are_refused_unread(tmp_path, way, name, form, monkeypatch):
     folder = write(tmp_path)
     (tmp_path / "payload.py").write_text("raise SystemExit('it ran')")
@@ -458,7 +458,10 @@ def test_features_that_are_not_tfds_own_are_refused_unread(tmp_path, way, name, 
         feature = {"pythonClassName": kind, "sequence": inner}
     if form == "older":
         feature = {"type": name, "content": {"num_classes": 3}}
-    change(folder / "features.json", label_as(feature))
+    if form == "in the other file":
+        change(folder / "dataset_info.json", lambda info: info.update(features=feature))
+    else:
+        change(folder / "features.json", label_as(feature))
     with pytest.raises(data.DataError, match=r"(no feature of TFDS itself|cannot be read)"):
         load(tmp_path, way)
     assert "payload" not in sys.modules
@@ -669,3 +672,26 @@ def test_splits_of_a_stream_are_those_of_memory(tmp_path):
     ours, theirs = (make_splits(load(tmp_path, way), 3, 6) for way in WAYS)
     for name in ("train", "validation", "test"):
         np.testing.assert_array_equal(ours[name].labels, theirs[name].labels)
+
+
+@each_way
+@pytest.mark.parametrize("place", [".", "..", "sub/..", "./", "link"])
+def test_folders_may_be_said_in_any_way(tmp_path, way, place, monkeypatch):
+    write(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path / "sub" if place == ".." else tmp_path)
+    dataset = data.load("small", place, stream_size=WAYS[way])
+    np.testing.assert_array_equal(splits_of(dataset)[0].images, IMAGES)
+
+
+@each_way
+def test_a_description_that_is_kept_follows_its_folder(tmp_path, way):
+    write(tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    load(tmp_path / "link", way)
+    (tmp_path / "link").unlink()
+    np.testing.assert_array_equal(splits_of(load(tmp_path / "a", way))[0].images, IMAGES)
+    next((tmp_path / "a" / "small" / "1.0.0").glob("*-train*")).unlink()
+    with pytest.raises(data.DataError, match="No such file"):
+        load(tmp_path / "a", way)

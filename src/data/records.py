@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Int
 
 from src.data.dataset import DataError, say
-from src.data.describe import AGAIN, SplitFiles
+from src.data.describe import SplitFiles
+from src.data.features import AGAIN
 
 CHUNK = 256  # records read at a time
 LOSSY_STARTS = (b"\xff\xd8",)  # JPEG

@@ -1,21 +1,19 @@
 """CIFAR-10 as published: either archive or the unpacked folder of either, in file order.
 
-The Python version holds pickles, and a pickle can run any code: these are read by an unpickler
-that knows NumPy arrays and nothing else.
+The Python version holds pickles, see `pickles`.
 """
 
 import hashlib
-import io
-import pickle
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from src.data.cifar10.facts import Original
+from src.data.cifar10.pickles import PickledArray, load_pickle
 from src.data.dataset import DataError, Split
 
 SHAPE = (3, 32, 32)
@@ -129,13 +127,13 @@ def _decode_binary(content: bytes, source: str) -> Split:
 
 def _decode_python(content: bytes, source: str) -> Split:
     try:
-        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        batch = load_pickle(content)
     except DataError as error:
         raise DataError(f"{source} {error}") from error
     except Exception as error:  # damaged pickles raise almost anything
         raise DataError(f"{source} is damaged ({type(error).__name__}); unpack it again") from error
     pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in _KEYS)
-    array = pixels.as_bytes() if isinstance(pixels, _Array) else None
+    array = pixels.as_bytes() if isinstance(pixels, PickledArray) else None
     if array is None:
         raise DataError(f"{source} has no array 'data' of bytes; unpack it again")
     if array.shape[1] != PIXELS or not isinstance(labels, list) or len(labels) != len(array):
@@ -144,59 +142,6 @@ def _decode_python(content: bytes, source: str) -> Split:
     if not all(type(label) is int and 0 <= label < 10 for label in labels):
         raise DataError(f"{source} has labels outside 0 to 9")
     return Split(_to_images(array), np.array(labels, np.int32))
-
-
-class _Type:
-    """Stands for numpy.dtype in a pickle: it holds the name that was given, and does nothing."""
-
-    def __init__(self, name: Any = "", *others: Any):
-        self.name = name
-
-    def __setstate__(self, state: Any) -> None:
-        """Byte order and the like: a byte has none."""
-
-
-class _Array:
-    """Stands for numpy.ndarray in a pickle: it holds what was given, and does nothing with it."""
-
-    def __init__(self, *shape_and_type: Any):
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def as_bytes(self) -> np.ndarray | None:
-        """The array of bytes [N, M] that was pickled; None if it was anything else."""
-        if not isinstance(self.state, tuple) or len(self.state) != 5:
-            return None
-        _, shape, kind, by_columns, content = self.state
-        if isinstance(content, str):  # Python 2's bytes, which Latin-1 keeps as they are
-            try:
-                content = content.encode("latin1")
-            except UnicodeError:
-                return None
-        if not isinstance(kind, _Type) or kind.name not in ("u1", "uint8", "|u1"):
-            return None
-        if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(content, bytes):
-            return None
-        if not all(type(n) is int and n >= 0 for n in shape) or shape[0] * shape[1] != len(content):
-            return None
-        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if by_columns else "C")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds lists, dicts, strings, numbers and stand-ins for arrays; anything else is refused.
-
-    NumPy's own classes are not among them: a pickle may tell a dtype that raw bytes are objects,
-    and NumPy would follow them as pointers.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {"_reconstruct": _Array, "ndarray": _Array, "dtype": _Type}
-        modules = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-        if module in modules and name in known:
-            return known[name]
-        raise DataError(f"asks to run {module}.{name}, which CIFAR-10 never does: refused")
 
 
 def _to_images(planes: np.ndarray) -> np.ndarray:
