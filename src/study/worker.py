@@ -93,7 +93,9 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
         DataError: If the data set is no longer the study's.
         InUseError: If another process is still at this trial.
     """
-    from src.training import train  # noqa: PLC0415  (jax starts here, after the threads are set)
+    # jax starts here, after the threads are set
+    from src.training import train  # noqa: PLC0415
+    from src.weights.start import begin  # noqa: PLC0415
 
     channel = channel or _channels[0]
     trial = job.task.trial
@@ -109,21 +111,28 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
             events.update(run.progress.rows)
         channel.points.put((trial.name, "point", run.position()))
 
+    def on_complaint(line: str) -> None:
+        channel.points.put((trial.name, "complaint", line))
+
     try:
         with locks.locked(job.directory, TAKE_OVER_SECONDS):  # one that was killed may still end
+            state, origin, remarks = begin(program, trial)
+            for remark in remarks:
+                on_complaint(remark)
             outcome = train.train_trial(
                 run,
                 program,
+                state=state,
                 on_point=on_point,
                 should_stop=channel.stop.is_set,
-                on_complaint=lambda line: channel.points.put((trial.name, "complaint", line)),
+                on_complaint=on_complaint,
             )
     except train.Interrupted:
         return None
     finally:
         if events:
             events.close()
-    return row(job, outcome)
+    return row(job, outcome | origin)
 
 
 def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import PyTree
 
 from src.data import Dataset, augment
@@ -85,9 +86,7 @@ class Program:
 
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
-        key = jax.random.fold_in(jax.random.key(seed), INIT_STREAM)
-        params = self._init(key, jnp.zeros((1, *self.input_shape)))["params"]
-        return TrainState(jnp.int32(0), params, self.make_optimizer(0.0).init(params))
+        return first_state(self._init, self.make_optimizer(0.0), self.input_shape, seed)
 
     def batches(self, draw: DrawFn, first: int, steps: int) -> Iterator[Any]:
         """Batches from iteration `first` on, for a step function of so many `steps`.
@@ -152,6 +151,25 @@ class Program:
 
     def _split(self, batches: PyTree) -> PyTree:
         return train_step.split_batches(batches, self.devices)
+
+
+def first_state(
+    init_fn: Callable[..., Any],
+    optimizer: optax.GradientTransformation,
+    input_shape: tuple[int, int, int],
+    seed: int,
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        init_fn: (key, images) -> variables of the network.
+        optimizer: Whose state begins with zeros.
+        input_shape: Height, width and channels.
+        seed: The trial's.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), INIT_STREAM)
+    params = init_fn(key, jnp.zeros((1, *input_shape)))["params"]
+    return TrainState(jnp.int32(0), params, optimizer.init(params))
 
 
 def make_augment_fn(options: augment.Augment, sums: ImageSums) -> augment.AugmentFn | None:

@@ -10,6 +10,7 @@ from src.fields import Above, AtLeast, Fraction, NamedValues, OneOf, Rule, read
 from src.models import ModelSettings
 from src.training.optimizers import Recipe
 from src.training.schedule import Schedule
+from src.weights.settings import StartFrom
 
 MANY = 10**6
 COUNT = AtLeast(1, "a whole number of at least 1", most=MANY)
@@ -25,6 +26,7 @@ class TrialSettings:
     recipe: Recipe = field(default_factory=Recipe)
     augment: Augment = field(default_factory=Augment)
     schedule: Schedule = field(default_factory=Schedule)
+    start_from: StartFrom = field(default_factory=StartFrom)
     batch_size: Annotated[int, COUNT, "images per update, summed over all devices"] = 128
     weight_decay: Annotated[
         float,

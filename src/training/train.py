@@ -239,6 +239,7 @@ def train_trial(
     run: Run,
     program: Program,
     *,
+    state: TrainState | None = None,
     on_point: Callable[[Run], None] = lambda run: None,
     should_stop: Callable[[], bool] = lambda: False,
     on_complaint: Callable[[str], None] = lambda line: None,
@@ -248,6 +249,7 @@ def train_trial(
     Args:
         run: What to train.
         program: From `make_program` with the settings of the trial's arm.
+        state: Before the first step; None: the seed's.
         on_point: Called after every recorded point.
         should_stop: Asked after every recorded point; if it says so, the trial saves itself.
         on_complaint: Called with a line about every damaged checkpoint that was set aside.
@@ -258,7 +260,7 @@ def train_trial(
     Raises:
         Interrupted: If `should_stop` said so.
     """
-    state, complaints = run.restore(program.start(run.trial.seed))
+    state, complaints = run.restore(state or program.start(run.trial.seed))
     for complaint in complaints:
         on_complaint(complaint)
     with run.timed("compile"):

@@ -1,0 +1,61 @@
+"""The parameters of a finished trial, read back without its data."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from src.records import locks, study, trial
+from src.records.files import RecordError
+from src.training import checkpoints, optimizers
+from src.training.program import first_state
+from src.training.settings import TrialSettings, read_settings
+
+
+class Finished(NamedTuple):
+    """A trial that has ended.
+
+    Attributes:
+        settings: What it did.
+        params: After its last step.
+        iteration: Optimizer updates done.
+    """
+
+    settings: TrialSettings
+    params: PyTree
+    iteration: int
+
+
+def read_finished(trial_dir: Path) -> Finished:
+    """A finished trial's newest checkpoint.
+
+    Args:
+        trial_dir: `STUDY/trials/TRIAL`.
+
+    Raises:
+        RecordError: If there is no such trial, it is not finished, or no checkpoint is sound.
+        InUseError: If it is being trained.
+    """
+    header = study.read_study_header(trial_dir.parent.parent)
+    of = study.identity_of(header, trial_dir.name, trial_dir)
+    settings = read_settings(trial.read_config(trial_dir, of))
+    with locks.unchanging(trial_dir):
+        if trial.read_result(trial_dir, of) is None:
+            raise RecordError(f"{trial_dir} is not finished; run its study again to finish it")
+        found = checkpoints.read_newest(trial_dir / "checkpoints", _like(settings, header), of)
+    if found.arrays is None:
+        raise RecordError("; ".join(found.complaints) or f"{trial_dir} holds no checkpoint")
+    return Finished(settings, found.arrays["state"].params, found.progress["iteration"])
+
+
+def _like(settings: TrialSettings, header: dict) -> PyTree:
+    """Shapes and types of what a checkpoint holds."""
+    height, width, channels = header["image_shape"]
+    crop = settings.augment.crop
+    model = settings.model.make(settings.recipe.init, header["num_classes"])
+    optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay)
+    shape = (crop or height, crop or width, channels)
+    state = jax.eval_shape(lambda: first_state(model.init, optimizer, shape, 0))
+    return {"state": state, "wrong": np.zeros(0, np.int32), "loss": np.zeros(0, np.float32)}

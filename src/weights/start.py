@@ -1,0 +1,197 @@
+"""First weights of a trial from a file or from a finished trial, in place of its seed's.
+
+As the paper's nets that were trained on another ImageNet first (section 6): the layers are taken
+over, and the last one, whose classes are others, begins anew.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from src.models import model_options
+from src.paths import local_path
+from src.training.finished import read_finished
+from src.training.program import Program
+from src.training.settings import Trial
+from src.training.step import TrainState
+from src.weights.layouts import Imported, find_layout, import_weights
+from src.weights.read import read_weights
+from src.weights.settings import StartFrom
+from src.weights.tensors import WeightsError, read_bytes
+
+# Options that change what weights mean without changing their shapes.
+MEANINGS = ("lrn", "order", "border", "dropout_scale")
+
+
+class Origin(NamedTuple):
+    """Weights to start from.
+
+    Attributes:
+        params: Layer -> its parameters, in our order of axes.
+        sha256: Of the file, or of the checkpoint's parameters.
+        options: Of the network they were trained in, as far as they are known.
+        input: `centered` or `standardized`, what they were trained on.
+    """
+
+    params: PyTree
+    sha256: str
+    options: Mapping[str, Any]
+    input: str
+
+
+class Started(NamedTuple):
+    """The parameters of a network that starts from others.
+
+    Attributes:
+        params: All of them.
+        taken: Layers that were taken over.
+        new: Layers that begin with the seed's weights.
+    """
+
+    params: PyTree
+    taken: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], list[str]]:
+    """A trial's state before its first step, with the weights that its settings name.
+
+    Returns:
+        The state; columns of the trial's row, none where it begins with its seed's weights; remarks
+        for whoever watches.
+
+    Raises:
+        WeightsError: If the weights cannot be read or do not fit.
+        RecordError: If they are of a trial that is not finished or not sound.
+    """
+    state, start = program.start(trial.seed), trial.settings.start_from
+    if not start.path:
+        return state, {}, []
+    origin = read_origin(start)
+    last = last_layer(program.model, program.input_shape)
+    found = take(state.params, origin.params, start.layers, last, start.path)
+    model = trial.settings.model
+    options = {**model_options(model.name), **dict(model.options)}
+    columns = {"start_layers": "+".join(found.taken), "start_sha256": origin.sha256}
+    said = remarks(origin, options, trial.settings.recipe.input)
+    return state._replace(params=found.params), columns, said
+
+
+def read_origin(start: StartFrom) -> Origin:
+    """The weights that a trial is to start from.
+
+    Raises:
+        WeightsError: If the file cannot be read or is of no known network.
+        RecordError: If the trial is not finished, or its checkpoint is not sound.
+    """
+    path = local_path(start.path, "config.start_from.path")
+    if path.is_dir():
+        finished = read_finished(path)
+        options = {name: value for name, value in finished.settings.model.options.items()}
+        sha256 = _digest(finished.params)
+        return Origin(finished.params, sha256, options, finished.settings.recipe.input)
+    imported = import_weights(
+        read_weights(path), find_layout(start.layout) if start.layout else None
+    )
+    sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
+    return Origin(imported.params, sha256, imported.layout.options, _input(imported))
+
+
+def take(params: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path: str) -> Started:
+    """A network's parameters with those of others in their place.
+
+    Args:
+        params: As the seed has them: layer -> its parameters.
+        origin: Layer -> parameters to take.
+        layers: To take; empty: all that both have but the last.
+        last: The network's last layer.
+        path: Where they come from, for messages.
+
+    Raises:
+        WeightsError: If a layer is not there, or its shapes are others.
+    """
+    chosen = layers or tuple(name for name in params if name in origin and name != last)
+    if not chosen:
+        raise WeightsError(
+            f"{path} shares no layer with the network: it has {', '.join(origin)},"
+            f" the network {', '.join(params)}"
+        )
+    for name in chosen:
+        for where, tree in ((f"in {path}", origin), ("in the network", params)):
+            if name not in tree:
+                raise WeightsError(
+                    f"config.start_from.layers: no layer {name!r} {where}; there are"
+                    f" {', '.join(tree)}"
+                )
+        _check_shapes(name, params[name], origin[name], path)
+    taken = {name: jax.tree.map(jnp.asarray, origin[name]) for name in chosen}
+    new = tuple(name for name in params if name not in taken)
+    return Started({**params, **taken}, tuple(chosen), new)
+
+
+def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """The layer with weights that a network calls last, for images of that shape."""
+    names: list[str] = []
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
+            names.append(context.module.path[0])
+        return output
+
+    with nn.intercept_methods(note):  # a new function: JAX would not call a known one again
+        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape))))
+    return names[-1]
+
+
+def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]:
+    """What is different from the network that the weights were trained in.
+
+    Args:
+        origin: The weights.
+        options: Every option of the network, with its value.
+        given: `centered` or `standardized`, its input.
+    """
+    found = [
+        f"start_from: the weights were trained with {name} = {origin.options[name]},"
+        f" this network has {options[name]}"
+        for name in MEANINGS
+        if name in origin.options and name in options and origin.options[name] != options[name]
+    ]
+    if origin.input != given:
+        found.append(
+            f"start_from: the weights were trained on {origin.input} images, this network is given"
+            f" {given} ones"
+        )
+    return found
+
+
+def _check_shapes(name: str, ours: PyTree, theirs: PyTree, path: str) -> None:
+    wanted, found = ({k: np.shape(v) for k, v in tree.items()} for tree in (ours, theirs))
+    if wanted != found:
+        differs = next(k for k in {**wanted, **found} if wanted.get(k) != found.get(k))
+        raise WeightsError(
+            f"{name}/{differs} in {path} is {found.get(differs, 'not there')}, the network's is"
+            f" {wanted.get(differs, 'not there')}; leave {name} out of config.start_from.layers,"
+            " or give the network that layer's shape"
+        )
+
+
+def _input(imported: Imported) -> str:
+    about = imported.layout.input
+    return "centered" if set(about.deviation) == {1.0} else "standardized"
+
+
+def _digest(params: PyTree) -> str:
+    """SHA-256 over all parameters, by the names of their layers."""
+    sums = hashlib.sha256()
+    for path, value in sorted(jax.tree_util.tree_leaves_with_path(params), key=lambda x: str(x[0])):
+        sums.update(str(path).encode())
+        sums.update(np.ascontiguousarray(value).tobytes())
+    return sums.hexdigest()

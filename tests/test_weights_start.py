@@ -1,0 +1,167 @@
+"""Training from weights: which layers are taken, what is refused, what the records say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from src import data, models
+from src.records import study as studies
+from src.study import runner
+from src.training.finished import read_finished
+from src.training.program import Program
+from src.training.settings import Trial
+from src.weights import start
+from src.weights.settings import StartFrom
+from src.weights.tensors import WeightsError
+from tests import tiny, weight_files
+from tests.test_weights_layouts import FULL
+
+SIZES = {"conv1": (5, 5, 3, 4), "conv2": (5, 5, 4, 6), "fc10": (24, 10)}
+
+
+def tree(seed: int, **sizes: tuple[int, ...]) -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    return {
+        name: {"kernel": rng.normal(size=shape), "bias": rng.normal(size=shape[-1])}
+        for name, shape in (SIZES | sizes).items()
+    }
+
+
+def same(a: dict, b: dict) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+def test_all_layers_but_the_last_are_taken():
+    ours, theirs = tree(0), tree(1, fc10=(24, 7))
+    found = start.take(ours, theirs, (), "fc10", "a.npy")
+    assert (found.taken, found.new) == (("conv1", "conv2"), ("fc10",))
+    assert same(found.params["fc10"], ours["fc10"])
+    np.testing.assert_allclose(found.params["conv2"]["kernel"], theirs["conv2"]["kernel"])
+    assert list(found.params) == list(ours)
+
+
+def test_any_layers_may_be_named_the_last_one_too():
+    ours, theirs = tree(0), tree(1)
+    found = start.take(ours, theirs, ("conv1", "fc10"), "fc10", "a.npy")
+    assert (found.taken, found.new) == (("conv1", "fc10"), ("conv2",))
+    assert same(found.params["conv2"], ours["conv2"])
+    np.testing.assert_allclose(found.params["fc10"]["bias"], theirs["fc10"]["bias"])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "layers", "message"),
+    [
+        (tree(1), ("conv9",), "no layer 'conv9' in a.npy; there are conv1, conv2, fc10"),
+        (tree(1, fc7=(2, 2)), ("fc7",), "no layer 'fc7' in the network; there are conv1"),
+        (
+            tree(1, conv2=(5, 5, 2, 6)),
+            (),
+            r"conv2/kernel in a.npy is \(5, 5, 2, 6\), the network's is \(5, 5, 4, 6\); leave",
+        ),
+        ({"conv1": {"kernel": np.zeros((5, 5, 3, 4))}}, (), r"conv1/bias in a.npy is not there"),
+        ({"block": tree(1)["conv1"]}, (), "shares no layer with the network: it has block, the"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(theirs, layers, message):
+    with pytest.raises(WeightsError, match=message) as caught:
+        start.take(tree(0), theirs, layers, "fc10", "a.npy")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "last"),
+    [("conv3", 32, "fc10"), ("lenet5", 32, "output"), ("googlenet_cifar", 32, "classifier")],
+)
+def test_the_last_layer_of_a_network(name, size, last):
+    model = models.make_model(name, activation="relu", init_scheme="modern", num_classes=10)
+    assert start.last_layer(model, (size, size, 3)) == last
+
+
+def test_what_weights_were_trained_in_is_compared():
+    origin = start.Origin({}, "", {"lrn": "caffe", "order": "pool_norm", "width": 2.0}, "centered")
+    options = {"lrn": "paper", "order": "pool_norm", "width": 1.0}
+    found = start.remarks(origin, options, "standardized")
+    assert found == [
+        "start_from: the weights were trained with lrn = caffe, this network has paper",
+        "start_from: the weights were trained on centered images, this network is given"
+        " standardized ones",
+    ]
+    assert not start.remarks(origin, {"lrn": "caffe", "order": "pool_norm"}, "centered")
+
+
+# --- Whole trials. ---
+
+
+@pytest.fixture
+def cifar(monkeypatch) -> data.Dataset:
+    dataset = tiny.make_dataset(64, 30, name="tiny", size=32)
+    monkeypatch.setattr(data, "load", lambda *_, **options: dataset)
+    return dataset
+
+
+def trial_of(**changes: object) -> Trial:
+    settings = tiny.make_config(data__name="tiny", **changes).trial
+    return Trial("a-lr0.01-s5", "a", "fresh", 0.01, 5, settings)
+
+
+def test_a_trial_starts_from_a_file_as_that_file_is(cifar, tmp_path):
+    """With its last layer too, it is the file's network before the first step."""
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", FULL)
+    layers = ("conv1", "conv2", "conv3", "fc10")
+    trial = trial_of(
+        start_from__path=str(path),
+        start_from__layers=layers,
+        recipe="cuda_convnet",
+        model__lrn="within",
+    )
+    program = Program(trial.settings, cifar)
+    state, columns, remarks = start.begin(program, trial)
+    assert columns["start_layers"] == "conv1+conv2+conv3+fc10"
+    assert len(columns["start_sha256"]) == 64
+    assert remarks == []
+    expected = FULL["ip1/weight"].reshape(10, 64, 4, 4).transpose(2, 3, 1, 0).reshape(1024, 10)
+    np.testing.assert_array_equal(state.params["fc10"]["kernel"], expected)
+    images = jnp.asarray(cifar.test.images - program.data["test"].shift)
+    logits = jax.jit(program.model.apply)({"params": state.params}, images)
+    wrong = float(np.mean(np.asarray(logits).argmax(axis=1) != cifar.test.labels))
+    assert program.error(state.params, "test") == pytest.approx(wrong)
+
+
+@pytest.mark.slow
+def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_path):
+    facts = {"dataset": "tiny", "digest": cifar.digest, "device": "1 x cpu", "jax_version": "0"}
+    facts |= {"image_shape": (32, 32, 3), "num_classes": 10, "commit": "abc"}
+    small = {"data__name": "tiny", "max_epochs": 1.0, "workers": 1, "learning_rates": (0.02,)}
+    runner.run_study(tiny.make_config(**small), tmp_path / "first", facts, 1)
+    first = next((tmp_path / "first" / "trials").iterdir())
+    finished = read_finished(first)
+    trial = trial_of(start_from__path=str(first))
+    program = Program(trial.settings, cifar)
+    state, columns, _ = start.begin(program, trial)
+    assert columns["start_layers"] == "conv1+conv2+conv3"
+    plain = program.start(trial.seed)
+    assert same(state.params["fc10"], plain.params["fc10"])
+    for name in ("conv1", "conv2", "conv3"):
+        assert same(state.params[name], finished.params[name])
+        assert not same(state.params[name], plain.params[name])
+    assert same(state.opt_state, plain.opt_state)
+    config = tiny.make_config(**small, start_from__path=str(first), recipe="cuda_convnet")
+    runner.run_study(config, tmp_path / "second", facts, 1)
+    (record,) = studies.read_study(tmp_path / "second").trials
+    assert record.row["start_layers"] == "conv1+conv2+conv3"
+    assert record.row["start_sha256"] == columns["start_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nothing.pth", "cannot read nothing.pth"),
+        ("weights.h5", "is of no known kind"),
+        ("s3://bucket/a.pth", "config.start_from.path = 's3://bucket/a.pth' is a URL"),
+    ],
+)
+def test_a_start_that_there_is_not_is_refused(path, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exception, match=message):
+        start.read_origin(StartFrom(path))
