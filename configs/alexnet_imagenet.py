@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
             "init": "paper",  # N(0, 0.01), some biases 1
             "momentum": 0.9,
             "bias_rate": 1.0,  # "an equal learning rate for all layers"
-            "shuffle": True,
+            "order": "shuffled",
             "learning_rates": (0.01,),
         }
     )

@@ -24,7 +24,8 @@ def get_config() -> ConfigDict:
     config.recipes.cuda_convnet.init = "paper"  # normal, with the layer files' deviations
     config.recipes.cuda_convnet.momentum = 0.9
     config.recipes.cuda_convnet.bias_rate = 2.0  # biases learn at twice the rate
-    config.recipes.cuda_convnet.shuffle = False  # file order, every epoch
+    config.recipes.cuda_convnet.order = "permuted"  # one order, every epoch; a seed draws it
+    config.recipes.cuda_convnet.file_images = 10_000  # 79 batches a file, 395 an epoch
     config.recipes.cuda_convnet.learning_rates = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 
     config.recipes.modern = ConfigDict(type_safe=False)
@@ -32,6 +33,7 @@ def get_config() -> ConfigDict:
     config.recipes.modern.init = "modern"  # He for ReLU and its kin, Glorot for tanh and sigmoid
     config.recipes.modern.momentum = 0.9
     config.recipes.modern.bias_rate = 1.0
-    config.recipes.modern.shuffle = True
+    config.recipes.modern.order = "shuffled"
+    config.recipes.modern.file_images = 0
     config.recipes.modern.learning_rates = (0.005, 0.01, 0.02, 0.04, 0.08)
     return config

@@ -65,7 +65,7 @@ def _run(config: Config, workdir: Path) -> None:
         dataset,
         trial.validation_images,
         trial.train_images,
-        in_file_order=not trial.recipe.shuffle,
+        in_file_order=trial.recipe.order == "file",
     ):
         print(f"note: {line}", flush=True)
     if dataset.name == "procedural":

@@ -207,6 +207,6 @@ def test_a_crop_decides_the_size_of_the_network():
     assert params["fc10"]["kernel"].shape == (3 * 3 * 64, 10)
     data = jax.device_get(cropped.data["train"])
     pixels = (split.images - data.shift) / data.scale
-    logits = cropped._apply(params, jnp.asarray(pixels[:, 4:28, 4:28]), None)
+    logits = cropped._logits({"params": params}, jnp.asarray(pixels[:, 4:28, 4:28]))
     expected = np.mean(np.argmax(logits, axis=1) != 0)
-    assert cropped.error(params, "test") == expected
+    assert cropped.error({"params": params}, "test") == expected

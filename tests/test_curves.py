@@ -56,7 +56,6 @@ class TestOnline:
             "train_error": np.array([0.2, 0.3, 0.4]),
         }
         np.testing.assert_array_equal(curves.online(metrics).values, [NAN, 0.3, 0.4])
-        np.testing.assert_array_equal(curves.online(metrics, 0.5).values, [0.2, 0.3, 0.4])
         assert curves.time_to(curves.online(metrics), 0.3) == (10, 20)
 
 

@@ -9,7 +9,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src import data
-from src.config.checks import check_config
 from src.records import event_files
 from src.records.event_files import EventFile
 from src.study import runner
@@ -111,7 +110,6 @@ def test_a_study_writes_them_or_not_and_counts_the_same(tmp_path, monkeypatch, t
         data__name="tiny", max_epochs=1.0, learning_rates=(0.02,), workers=1,
         tensorboard=tensorboard,
     )  # fmt: skip
-    check_config(config)
     runner.run_study(config, tmp_path, FACTS, 1)
     (trial_dir,) = (tmp_path / "trials").iterdir()
     with (trial_dir / "metrics.csv").open() as file:

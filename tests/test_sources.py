@@ -14,6 +14,7 @@ from src.data.sources import Streamed
 from src.data.stream import open_stream
 from src.training import checkpoints, train
 from src.training.program import Program
+from src.training.trial import Run
 from tests import tiny
 
 SIZE, CROP, TRAIN, TEST, CLASSES = 20, 16, 48, 19, 7
@@ -42,15 +43,15 @@ def in_memory(stream) -> Dataset:
     return Dataset("photos", train, test, CLASSES, stream.label_names, stream.digest)
 
 
-def begin(directory: Path, dataset: Dataset | Stream) -> tuple[train.Run, Program]:
+def begin(directory: Path, dataset: Dataset | Stream) -> tuple[Run, Program]:
     (arm,) = tiny.make_config(**CHANGES).arms
     program = Program(arm.settings, dataset)
     trial = make_trial(arm, "fresh", 0.02, 3)
-    return train.Run(trial, program.images, directory, tiny.identity(trial.name)), program
+    return Run(trial, program.images, directory, tiny.identity(trial.name)), program
 
 
-def final_arrays(run: train.Run, program: Program) -> list[np.ndarray]:
-    like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
+def final_arrays(run: Run, program: Program) -> list[np.ndarray]:
+    like = {"state": program.start(0), **run.points.window}
     arrays, *_ = checkpoints.restore(run.directory / "checkpoints", like, run.of)
     return jax.tree.leaves(arrays)
 
@@ -61,13 +62,13 @@ def test_a_stream_trains_as_memory_does_and_goes_on_at_the_same_image(tmp_path, 
     run, program = begin(tmp_path / "streamed", stream)
     streamed = train.train_trial(run, program)
     assert tiny.without_times(streamed) == tiny.without_times(resident)
-    for ours, theirs in zip(run.progress.rows, other.progress.rows, strict=True):
+    for ours, theirs in zip(run.points.rows, other.points.rows, strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
         assert ours["validation_error"] == pytest.approx(theirs["validation_error"], nan_ok=True)
 
     stopped, _ = begin(tmp_path / "stopped", stream)
     with pytest.raises(train.Interrupted):
-        train.train_trial(stopped, program, should_stop=lambda: stopped.progress.iteration == 6)
+        train.train_trial(stopped, program, should_stop=lambda: stopped.points.iteration == 6)
     resumed, _ = begin(tmp_path / "stopped", stream)
     assert tiny.without_times(train.train_trial(resumed, program)) == tiny.without_times(streamed)
     for ours, theirs in zip(
@@ -96,7 +97,7 @@ def test_every_test_image_comes_once(stream, in_memory):
 
 def test_errors_of_a_stream_are_those_of_memory(stream, in_memory):
     (_, streamed), (_, resident) = (begin(Path("unused"), data) for data in (stream, in_memory))
-    params = resident.start(1).params
+    variables = resident.start(1).variables
     for part in ("train", "validation", "test"):
         for top in (1, 5):
-            assert streamed.error(params, part, top) == resident.error(params, part, top)
+            assert streamed.error(variables, part, top) == resident.error(variables, part, top)

@@ -1,8 +1,7 @@
 import contextlib
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,26 @@ import numpy as np
 import pytest
 
 from src.config.arms import make_trial
+from src.data.sources import Resident, TakeFn
 from src.records import trial as records
 from src.training import checkpoints, program, train
 from src.training.optimizers import Recipe, make_optimizer
 from src.training.program import Program
 from src.training.settings import Limit
-from src.training.step import TrainState
+from src.training.step import StepErrors, TrainState
+from src.training.trial import Run
 from tests import tiny
 
+NAN = math.nan
+same = functools.partial(pytest.approx, nan_ok=True)
 IMAGES = 40  # in batches of 16: 2.5 iterations an epoch
 
 
-def make_run(
-    directory: Path, limits: Sequence[tuple[float, float]] = (), **changes: Any
-) -> train.Run:
+def make_run(directory: Path, limits: Sequence[tuple[float, float]] = (), **changes: Any) -> Run:
     (arm,) = tiny.make_config(**({"max_epochs": 4.0} | changes)).arms
     trial = make_trial(arm, "selection", 0.02, 0)
     allowed = tuple(Limit(*each) for each in limits)
-    return train.Run(trial, IMAGES, directory, tiny.identity(trial.name), allowed)
+    return Run(trial, IMAGES, directory, tiny.identity(trial.name), allowed)
 
 
 class FakeProgram(Program):
@@ -52,30 +53,37 @@ class FakeProgram(Program):
         return TrainState(jnp.int32(0), params, make_optimizer(0.0, Recipe(), 0.0).init({}))
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> Callable[..., Any]:
-        def step_fn(state: TrainState, batches: Iterator[np.ndarray], factor: float) -> tuple:
-            assert next(batches).shape == (steps, 16)
+        def step_fn(state: TrainState, batches: TakeFn, factor: float) -> tuple:
+            assert [batch.shape for batch in batches(steps)] == [(steps, 16)]
             self.factors.append(factor)
             first = int(state.step)
             wrong = np.asarray(self.wrong[first : first + steps], np.float32)
             loss = np.where(np.isfinite(wrong), 2.0, wrong).astype(np.float32)
             state = state._replace(step=state.step + steps)
-            return state, np.nan_to_num(wrong, posinf=0.0).astype(np.int32), loss
+            return state, errors(np.nan_to_num(wrong, posinf=0.0).astype(np.int32), loss)
 
         return step_fn
 
-    def batches(self, draw: Any, first: int, steps: int) -> Iterator[np.ndarray]:
-        return (draw(iteration, steps) for iteration in itertools.count(first, steps))
+    def batches(self, draw: Any, first: int) -> TakeFn:
+        return Resident.training(None, draw, first)
 
     def error(self, params: Any, part: str, top: int = 1) -> float:
         return 0.875 / top if part == "test" else self.errors[part].pop(0)
 
 
-def train_fake(run: train.Run, wrong: Sequence[float], **options: Any) -> dict[str, Any]:
+def errors(wrong: Sequence[int], loss: Sequence[float] | None = None) -> StepErrors:
+    """What batches of 16 images got wrong."""
+    losses = np.ones(len(wrong)) if loss is None else loss
+    seen = np.full(len(wrong), 16, np.int32)
+    return StepErrors(np.array(wrong, np.int32), np.array(losses, np.float32), seen)
+
+
+def train_fake(run: Run, wrong: Sequence[float], **options: Any) -> dict[str, Any]:
     return train.train_trial(run, FakeProgram(list(wrong)), **options)
 
 
-def column(run: train.Run, name: str) -> list[float]:
-    return [row[name] for row in run.progress.rows]
+def column(run: Run, name: str) -> list[float]:
+    return [row[name] for row in run.points.rows]
 
 
 # --- What is recorded. ---
@@ -85,10 +93,9 @@ def test_the_online_error_is_over_the_batches_of_the_trailing_epoch(tmp_path):
     run = make_run(tmp_path, points_per_epoch=2)  # a point per iteration: 2.5 / 2, rounded down
     losses = [2.0, 1.0, 0.5, 0.25]
     for wrong, loss in zip([16, 12, 8, 1], losses, strict=True):
-        run.record(np.array([wrong]), np.array([loss], np.float32), 0.5)
-    # An epoch of 2.5 batches: the last three. Before the first epoch is over, those since the
-    # start.
-    assert column(run, "train_error") == [16 / 16, 28 / 32, 36 / 48, 21 / 48]
+        run.record(errors([wrong], [loss]), 0.5)
+    # An epoch of 2.5 batches: the last three, once there are three.
+    assert column(run, "train_error") == same([NAN, NAN, 36 / 48, 21 / 48])
     assert column(run, "train_loss") == [2, 1.5, 3.5 / 3, 1.75 / 3]
     assert column(run, "interval_error") == [1, 12 / 16, 8 / 16, 1 / 16]
     assert column(run, "iteration") == [1, 2, 3, 4]
@@ -100,19 +107,34 @@ def test_the_online_error_is_over_the_batches_of_the_trailing_epoch(tmp_path):
 def test_a_point_holds_the_batches_since_the_one_before(tmp_path):
     run = make_run(tmp_path, points_per_epoch=1)  # every second iteration: 2.5, rounded down
     for wrong in ([16, 8], [4, 0]):
-        run.record(np.array(wrong), np.ones(2, np.float32), 0.0)
+        run.record(errors(wrong), 0.0)
     assert column(run, "interval_error") == [24 / 32, 4 / 32]
-    assert column(run, "train_error") == [24 / 32, (8 + 4 + 0) / 48]
+    assert column(run, "train_error") == same([NAN, (8 + 4 + 0) / 48])
     assert column(run, "iteration") == [2, 4]
+
+
+def test_the_error_as_in_the_figure_is_of_the_first_fifth_of_an_epoch(tmp_path):
+    """Of 40 images the first 8: half of batch 0, the second half of batch 2, half of batch 5."""
+    run = make_run(tmp_path, points_per_epoch=2)
+    for wrong in (4, 16, 6, 16, 16, 2):
+        run.record(errors([wrong]), 0.0)
+    assert column(run, "figure_error") == same([4 / 16, NAN, 6 / 16, NAN, NAN, 2 / 16])
+
+
+def test_the_window_is_as_long_as_the_config_says(tmp_path):
+    run = make_run(tmp_path, points_per_epoch=2, window_epochs=0.8)  # two of 2.5 batches
+    for wrong in (16, 8, 0, 0):
+        run.record(errors([wrong]), 0.0)
+    assert column(run, "train_error") == same([NAN, 24 / 32, 8 / 32, 0])
 
 
 def test_due_at_the_first_point_past_every_so_many_epochs(tmp_path):
     def points(every_epochs: float, points_per_epoch: int) -> list[int]:
         run = make_run(tmp_path, points_per_epoch=points_per_epoch)
         found = []
-        for iteration in range(run.per_point, 11, run.per_point):
-            run.progress.iteration = iteration
-            found += [iteration] * run.due(every_epochs)
+        for _ in range(run.grid.per_point, 11, run.grid.per_point):
+            run.record(errors([0] * run.grid.per_point), 0.0)
+            found += [run.points.iteration] * run.due(every_epochs)
         return found
 
     assert points(1.0, 2) == [3, 5, 8, 10]  # at 2.5, 5, 7.5 and 10 iterations
@@ -122,11 +144,23 @@ def test_due_at_the_first_point_past_every_so_many_epochs(tmp_path):
     assert points(1000.0, 2) == []
 
 
+def test_an_end_and_a_drop_of_the_rate_fall_on_their_iteration(tmp_path):
+    """Ten points an epoch of 2.5 batches are one each; one point an epoch is every second."""
+    steps = {"schedule__name": "steps", "schedule__boundaries": (0.4, 2.5)}
+    run = make_run(tmp_path, points_per_epoch=1, max_epochs=3.5, stop_at_target=False, **steps)
+    fake = FakeProgram([16] * 20)
+    outcome = train.train_trial(run, fake)
+    # Drops after iterations 1 and 7 (2.5 x 2.5 = 6.25), the end after 9 (3.5 x 2.5 = 8.75).
+    assert column(run, "iteration") == [1, 2, 4, 6, 7, 8, 9]
+    assert fake.factors == pytest.approx([1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
+    assert outcome["iterations"] == 9
+
+
 # --- When it stops. ---
 
 
 def test_target_met_at_the_first_point(tmp_path):
-    outcome = train_fake(make_run(tmp_path, target_train_error=0.25), [4] * 10)
+    outcome = train_fake(make_run(tmp_path, target_train_error=0.25, window_epochs=0.4), [4] * 10)
     assert outcome["status"] == "reached"
     assert outcome["iterations_to_target"] == outcome["iterations"] == 1
     assert outcome["epochs_to_target"] == 0.4
@@ -155,7 +189,7 @@ def test_target_never_met(tmp_path):
     assert metrics["test_error"][-1] == 0.875
 
 
-def test_the_last_point_is_the_first_at_or_past_the_last_epoch(tmp_path):
+def test_the_last_point_is_the_first_iteration_past_the_last_epoch(tmp_path):
     outcome = train_fake(make_run(tmp_path, max_epochs=1.0), [5] * 20)
     assert outcome["iterations"] == 3  # 2.5 iterations are no whole number
 
@@ -189,7 +223,7 @@ def test_diverged_before_the_first_point(tmp_path):
 
 
 def test_an_interval_of_one_iteration_is_the_shortest(tmp_path):
-    assert make_run(tmp_path, points_per_epoch=1000).per_point == 1
+    assert make_run(tmp_path, points_per_epoch=1000).grid.per_point == 1
 
 
 @pytest.mark.parametrize(
@@ -206,18 +240,26 @@ def test_an_interval_of_one_iteration_is_the_shortest(tmp_path):
 def test_a_race_is_lost_when_an_error_was_not_reached_in_time(tmp_path, limits, iterations, status):
     run = make_run(tmp_path, limits)
     outcome = train_fake(run, [16, 16, 8, 8, 0, 4, 4, 4, 4, 4])
-    errors = [16 / 16, 32 / 32, 40 / 48, 32 / 48, 16 / 48, 12 / 48]  # over the trailing three
-    assert column(run, "train_error") == errors[:iterations]
+    expected = [NAN, NAN, 40 / 48, 32 / 48, 16 / 48, 12 / 48]  # over the trailing three
+    assert column(run, "train_error") == same(expected[:iterations])
     assert outcome["status"] == status
     assert outcome["iterations"] == iterations
 
 
 def test_the_frozen_measure_is_of_the_whole_training_set(tmp_path):
-    run = make_run(tmp_path, measure="frozen")
+    run = make_run(tmp_path, readings=("frozen",))
     outcome = train.train_trial(run, FakeProgram([16] * 10, frozen=[0.5, 0.26, 0.25]))
-    assert column(run, "train_error") == [0.5, 0.26, 0.25]
+    assert column(run, "frozen_error") == [0.5, 0.26, 0.25]
     assert column(run, "interval_error") == [1, 1, 1]
     assert outcome["iterations_to_target"] == 3
+
+
+def test_a_trial_stops_when_all_its_readings_are_at_the_target(tmp_path):
+    run = make_run(tmp_path, readings=("online", "figure"), points_per_epoch=2)
+    outcome = train_fake(run, [16, 4, 5, 3, 16, 4, 0, 2, 9, 9])
+    assert outcome["iterations_to_target"] == 4  # of the trailing three batches
+    assert outcome["iterations"] == 6  # half of batch 5: 4 of 16
+    assert outcome["status"] == "reached"
 
 
 def test_top_5_is_recorded_at_the_end(tmp_path):
@@ -232,7 +274,7 @@ PLATEAU = {"schedule__name": "plateau", "schedule__patience": 2, "validation_ima
 VALIDATION = [0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.3, 0.2]
 
 
-def make_plateau(directory: Path) -> train.Run:
+def make_plateau(directory: Path) -> Run:
     return make_run(directory, max_epochs=8.0, stop_at_target=False, **PLATEAU)
 
 
@@ -256,14 +298,18 @@ def test_a_resumed_trial_knows_how_long_it_has_waited(tmp_path):
         run = make_plateau(tmp_path)
         with contextlib.suppress(train.Interrupted):
             train.train_trial(
-                run, fake, should_stop=lambda r=run, at=stop_at: r.progress.iteration >= at
+                run, fake, should_stop=lambda r=run, at=stop_at: r.points.iteration >= at
             )
     assert fake.factors == pytest.approx([1.0] * 8 + [0.1] * 7 + [0.01] * 5)
 
 
 def test_a_constant_rate_adds_no_columns(tmp_path):
     train_fake(make_run(tmp_path), [16] * 10)
-    columns = (*records.METRIC_COLUMNS, "test_top5_error")  # of more than five classes
+    columns = (
+        *records.METRIC_COLUMNS,
+        "figure_error",
+        "test_top5_error",
+    )  # of more than five classes
     assert tuple(records.read_metrics(tmp_path)) == columns
 
 
@@ -296,17 +342,17 @@ def test_a_stopped_trial_saves_itself_and_goes_on(tmp_path):
         train_fake(
             run,
             wrong,
-            on_point=lambda run: seen.append(run.progress.iteration),
+            on_point=lambda run: seen.append(run.points.iteration),
             should_stop=lambda: len(seen) == 4,
         )
     assert seen == [1, 2, 3, 4]
     resumed = make_run(tmp_path / "stopped")
-    outcome = train_fake(resumed, wrong, on_point=lambda run: seen.append(run.progress.iteration))
+    outcome = train_fake(resumed, wrong, on_point=lambda run: seen.append(run.points.iteration))
     assert seen == list(range(1, 11))
     assert tiny.without_times(outcome) == tiny.without_times(expected)
-    for row, wanted in zip(resumed.progress.rows, whole.progress.rows, strict=True):
+    for row, wanted in zip(resumed.points.rows, whole.points.rows, strict=True):
         assert tiny.without_times(row) == tiny.without_times(wanted)
-    assert resumed.progress.seconds["train"] > run.progress.seconds["train"]
+    assert resumed.seconds["train"] > run.seconds["train"]
 
 
 def test_a_stop_asked_for_at_the_last_point_is_no_interruption(tmp_path):
@@ -335,7 +381,7 @@ def test_first_parameters_are_those_of_the_initializer_bit_for_bit(tiny_program)
 
 def final_state(directory: Path, program: Program) -> Any:
     run = make_run(directory)
-    like = {"state": program.start(0), "wrong": run.progress.wrong, "loss": run.progress.loss}
+    like = {"state": program.start(0), **run.points.window}
     arrays, progress, _ = checkpoints.restore(directory / "checkpoints", like, run.of)
     return arrays, progress
 
@@ -402,7 +448,7 @@ def test_the_error_of_a_split_counts_every_image_once(tiny_program):
     pixels = jnp.asarray((images - mean) / std, jnp.float32)
     logits = tiny_program.model.apply({"params": params}, pixels)
     wrong = np.sum(np.argmax(np.asarray(logits), axis=1) != data.test.labels)
-    assert tiny_program.error(params, "test") == wrong / 24
+    assert tiny_program.error({"params": params}, "test") == wrong / 24
 
 
 def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):

@@ -29,6 +29,11 @@ def apply_fn(params: Any, pixels: jax.Array, keys: jax.Array | None) -> jax.Arra
     return x @ params["fc2"]["kernel"] + params["fc2"]["bias"].reshape(1, -1)
 
 
+def stateless(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """A network that keeps nothing beside its parameters."""
+    return lambda params, model_state, pixels, keys: (apply(params, pixels, keys), {})
+
+
 def make_params() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     sizes = {"fc1": (SIZE * SIZE * 3, 7), "fc2": (7, CLASSES)}
@@ -70,11 +75,12 @@ def run(
     steps: int = STEPS,
     apply: Callable[..., jax.Array] = apply_fn,
     data: Images | None = None,
+    rows: np.ndarray | None = None,
     **options: Any,
 ) -> tuple[TrainState, np.ndarray, np.ndarray]:
     """State, wrong and loss after `calls` dispatches of `steps` steps."""
     fn = train_step.across_devices(
-        train_step.make_train_steps(apply, make_optimizer, **options),
+        train_step.make_train_steps(stateless(apply), make_optimizer, **options),
         parallel,
         5,
         donate_state=True,
@@ -85,7 +91,7 @@ def run(
     state = place(TrainState(jnp.int32(0), params, make_optimizer(0.0).init(params)))
     rate, key, data = place((jnp.float32(RATE), jax.random.key(3), data or make_images()))
     wrong, loss = [], []
-    for indices in np.split(make_indices(calls * steps), calls):
+    for indices in np.split(make_indices(calls * steps) if rows is None else rows, calls):
         state, errors = fn(state, train_step.split_batches(indices, devices), rate, key, data)
         wrong.append(np.asarray(errors.wrong))
         loss.append(np.asarray(errors.loss))
@@ -93,6 +99,21 @@ def run(
 
 
 # --- The update rule. ---
+
+
+def test_absent_images_of_a_ragged_batch_count_for_nothing():
+    """Ten images and six rows of -1 are a batch of ten."""
+    indices = make_indices(3)
+    ragged = np.where(np.arange(BATCH) < 10, indices, -1)
+    ours = run("pmap", jax.devices()[:2], rows=ragged, ragged=True)
+    theirs = run("pmap", jax.devices()[:1], rows=indices[:, :10])
+    np.testing.assert_array_equal(ours[1], theirs[1])
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6),
+        ours[0].params,
+        theirs[0].params,
+    )
 
 
 def velocities(params: dict, gradients: list[dict], rates: list[float], recipe: Options) -> dict:
@@ -334,7 +355,7 @@ def test_trials_together_are_each_as_alone(devices):
     across = functools.partial(
         train_step.across_devices, parallel="pmap", arguments=5, donate_state=False, devices=found
     )
-    train_steps = train_step.make_train_steps(apply_fn, make_optimizer)
+    train_steps = train_step.make_train_steps(stateless(apply_fn), make_optimizer)
     params = [jax.tree.map(lambda x, k=k: x * k, make_params()) for k in (1.0, 0.5)]
     states = [TrainState(jnp.int32(0), p, make_optimizer(0.0).init(p)) for p in params]
     rates, keys = jnp.asarray([RATE, RATE / 4]), jax.random.split(jax.random.key(3), 2)

@@ -7,7 +7,7 @@ import pytest
 from src import models
 from src.training.program import Program
 from src.training.settings import TrialSettings
-from src.training.step import TrainState
+from src.training.step import StepErrors, TrainState
 from tests import tiny
 
 STEPS, BATCH = 2, 16
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("compiled_fast")
 FAST = ("conv3", "lenet5_modern", "alexnet_cifar")  # to compile
 
 
-def train(program: Program, state: TrainState) -> tuple[TrainState, np.ndarray, np.ndarray]:
+def train(program: Program, state: TrainState) -> tuple[TrainState, StepErrors]:
     program.start = lambda seed: state  # not compiled again
     step_fn = program.prepare(0, 0.02, STEPS)
-    return step_fn(state, iter([np.tile(np.arange(BATCH), (STEPS, 1))]))
+    return step_fn(state, lambda steps: iter([np.tile(np.arange(BATCH), (steps, 1))]))
 
 
 def settings_of(name: str) -> TrialSettings:
@@ -44,11 +44,11 @@ def test_a_network_trains_on_eight_devices_as_on_one(monkeypatch, name):
     program, devices = Program(settings_of(name), dataset), jax.devices()
     assert len(program.devices) == 8
     begun = jax.device_get(program.start(0))
-    many, wrong, loss = jax.device_get(train(program, begun))
+    many, errors = jax.device_get(train(program, begun))
     monkeypatch.setattr(jax, "devices", lambda: devices[:1])
-    one, wrong_too, loss_too = jax.device_get(train(Program(settings_of(name), dataset), begun))
-    np.testing.assert_array_equal(wrong, wrong_too)
-    np.testing.assert_allclose(loss, loss_too, rtol=1e-4)
+    one, others = jax.device_get(train(Program(settings_of(name), dataset), begun))
+    np.testing.assert_array_equal(errors.wrong, others.wrong)
+    np.testing.assert_allclose(errors.loss, others.loss, rtol=1e-4)
     leaves = zip(*(jax.tree.leaves(s.params) for s in (begun, many, one)), strict=True)
     for before, ours, theirs in leaves:
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)

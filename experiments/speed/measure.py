@@ -151,7 +151,7 @@ def evaluate(name: str, threads: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         arrays = {"state": state, "wrong": np.zeros(391, np.int32), "loss": np.zeros(391)}
         calls = {
-            "evaluate": lambda: program.error(state.params, "test"),
+            "evaluate": lambda: program.error(state.variables, "test"),
             "save": lambda: checkpoints.save(Path(folder), 1, arrays, {}, of),
         }
         found = interleave({key: lambda n, fn=fn: fn() for key, fn in calls.items()}, rounds, 1)
@@ -277,7 +277,7 @@ def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, A
     def step(count: int) -> None:
         nonlocal state
         for _ in range(max(1, count // steps)):
-            state, _, _ = step_fn(state, iter([batch]))
+            state, _ = step_fn(state, lambda _: iter([batch]))
 
     return step, facts
 

@@ -74,12 +74,12 @@ def measure_steps(stream: Stream, width: float) -> dict[str, Any]:
     program = Program(Config.read(config.to_dict()).arms[0].settings, stream)
     step_fn, state = program.prepare(0, 0.01, STEPS), program.start(0)
     waits: list[float] = []
-    batches = timed(program.batches(lambda first, count: rows(first)[None], 0, STEPS), waits)
+    take = program.batches(lambda first, count: rows(first)[None], 0)
     seconds, waited = [], []
     for _ in range(ROUNDS + 1):
         waits.clear()
         start = time.perf_counter()
-        state, *_ = step_fn(state, batches)
+        state, _ = step_fn(state, lambda steps: timed(take(steps), waits))
         seconds.append(time.perf_counter() - start)
         waited.append(sum(waits))
     return {"width": width, "steps": STEPS, "seconds": seconds[1:], "waited": waited[1:]}
@@ -92,11 +92,11 @@ def rows(number: int) -> np.ndarray:
 
 def timed(batches: Iterator[Any], waits: list[float]) -> Iterator[Any]:
     """The same batches; how long each was waited for is added to `waits`."""
-    while True:
-        start = time.perf_counter()
-        batch = next(batches)
+    start = time.perf_counter()
+    for batch in batches:
         waits.append(time.perf_counter() - start)
         yield batch
+        start = time.perf_counter()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import numpy as np
 
 from src.analysis import paired
 from src.analysis import times as analysis
+from src.analysis.choice import Choice, choose_rate
 from src.analysis.paired import Estimate
 from src.analysis.study import Study
-from src.analysis.times import Choice, Ratio
+from src.analysis.times import Ratio
 from src.config.arms import Arm
 from src.config.config import Config
 from src.records.trial import TrialRecord
@@ -122,7 +123,7 @@ def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], st
 def _arm_record(study: Study, arm: Arm, value: str) -> ArmRecord:
     mine = [t for t in study.trials if t.row["trial"].rsplit("-lr", 1)[0] == arm.name]
     selection = tuple(t for t in mine if t.row["purpose"] == "selection")
-    choice = analysis.choose_learning_rate([t.row for t in selection]) if selection else None
+    choice = choose_rate(study.config, selection) if selection else None
     wanted = len(arm.learning_rates) * len(study.config.study.selection_seeds)
     chosen = len(arm.learning_rates) == 1 or len(selection) == wanted
     rate = choice.rate if choice else arm.learning_rates[0]

@@ -32,10 +32,9 @@ class Series(NamedTuple):
     values: Float[np.ndarray, " points"]
 
 
-def online(metrics: Columns, window_epochs: float = 1.0) -> Series:
+def online(metrics: Columns) -> Series:
     """Training error of the trailing window, nan until a whole window has been seen."""
-    full = metrics["epoch"] >= window_epochs - ROUNDING
-    return Series(metrics["iteration"], np.where(full, metrics["train_error"], math.nan))
+    return Series(metrics["iteration"], metrics["train_error"])
 
 
 def frozen(metrics: Columns) -> Series:

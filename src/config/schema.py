@@ -35,6 +35,10 @@ class Compare:
 
     field: Annotated[str, "arms that differ in this alone are compared"] = "activation"
     baseline: Annotated[Value, "each with the arm that has this value"] = "relu"
+    measure: Annotated[
+        str, "what is compared, and rates are chosen by; see src/analysis/measures.py"
+    ] = "iterations"
+    further: Annotated[tuple[str, ...], "further measures that the report shows"] = ()
 
 
 @dataclass(frozen=True)

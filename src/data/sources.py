@@ -20,6 +20,8 @@ from src.training.step import Images, Pixels
 
 # (first iteration, iterations) -> the rows of each batch that this host trains on.
 DrawFn = Callable[[int, int], Int[np.ndarray, "iterations batch"]]
+# Number of the next iterations -> their batches, some or all of them together.
+TakeFn = Callable[[int], Iterator[Any]]
 
 DECODED_AT_ONCE = 64  # images of a stream, when all of them are summed
 MANY_CORES = 8  # from here on, threads wait for the interpreter and processes decode faster
@@ -51,10 +53,17 @@ class Resident:
         """A batch of the right shape and type, to compile with."""
         return np.zeros((steps, batch), np.int32)
 
-    def training(self, draw: DrawFn, first: int, steps: int) -> Iterator[np.ndarray]:
-        """From iteration `first` on, `steps` batches at a time, without end."""
-        for iteration in itertools.count(first, steps):
-            yield draw(iteration, steps)
+    def training(self, draw: DrawFn, first: int) -> TakeFn:
+        """Batches from iteration `first` on: as many as are asked for, together."""
+        done = first
+
+        def take(steps: int) -> Iterator[np.ndarray]:
+            nonlocal done
+            rows = draw(done, steps)
+            done += steps
+            yield rows
+
+        return take
 
     def testing(self, split: str, batch: int) -> Iterator[np.ndarray]:
         """Every image once."""
@@ -101,9 +110,10 @@ class Streamed:
         shape = (steps, batch, *self.shape)
         return Pixels(np.zeros(shape, np.uint8), np.zeros((steps, batch), np.int32))
 
-    def training(self, draw: DrawFn, first: int, steps: int) -> Iterator[Pixels]:
-        """From iteration `first` on, one batch at a time, without end."""
-        yield from _read(self.splits["train"], lambda number: draw(number, 1)[0], first, 2**62)
+    def training(self, draw: DrawFn, first: int) -> TakeFn:
+        """Batches from iteration `first` on: as many as are asked for, one by one."""
+        endless = _read(self.splits["train"], lambda number: draw(number, 1)[0], first, 2**62)
+        return lambda steps: itertools.islice(endless, steps)
 
     def testing(self, split: str, batch: int) -> Iterator[Pixels]:
         """Every image once."""

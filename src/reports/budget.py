@@ -50,7 +50,7 @@ def table(study: Study, groups: Sequence[Group]) -> str:
     """Final errors of every arm, and how they differ from the baseline's."""
     count = comparisons(groups)
     rows = [_row(study, group, arm, count) for group in groups for arm in group.arms]
-    frozen = study.config.trial.measure == "frozen"
+    frozen = "frozen" in study.config.trial.readings
     text = (
         f"Means over seeds after {study.config.trial.max_epochs:g} epochs; the training error is"
         f" {'that of fixed parameters' if frozen else 'that of the trailing epoch, as seen'}, the"

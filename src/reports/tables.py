@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.analysis import paper
-from src.analysis import times as analysis
+from src.analysis.choice import Choice
 from src.analysis.comparison import ArmRecord, Group, rates_were_chosen, was_raced
 from src.analysis.study import Study
 from src.records.trial import Row, TrialRecord
@@ -55,7 +55,7 @@ def _choice(arm: ArmRecord) -> tuple[str, str]:
     return medians, "**on the edge: extend the grid**" if arm.choice.at_edge else "inside the grid"
 
 
-def _median(choice: analysis.Choice, rate: float) -> str:
+def _median(choice: Choice, rate: float) -> str:
     if choice.medians[rate] < math.inf:
         return wording.count(choice.medians[rate])
     if choice.medians[choice.rate] < math.inf:

@@ -3,13 +3,17 @@ and records.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from src.analysis import times as analysis
+from src.analysis.choice import choose_rate
+from src.analysis.measures import get_measure
 from src.config.arms import Arm, make_trial, race_order
 from src.config.config import Config
 from src.records.trial import TrialRecord
+from src.training.points import COLUMNS
 from src.training.settings import Limit, Trial
 
 Finished = Mapping[str, TrialRecord]  # by the trial's name
@@ -38,14 +42,19 @@ def _ready_in_arm(config: Config, arm: Arm, finished: Finished) -> list[Task]:
     waiting: list[Task] = []
     before: list[list[TrialRecord]] = []
     for trials in selection_trials(config, arm):
-        limits = race_limits(config, before) if config.study.racing else ()
+        limits = race_limits(config, before) if is_racing(config) else ()
         waiting += [Task(trial, limits) for trial in trials if trial.name not in finished]
-        if waiting and config.study.racing:
+        if waiting and is_racing(config):
             return waiting
         before.append([finished[trial.name] for trial in trials if trial.name in finished])
     return waiting or [
         Task(trial) for trial in fresh_trials(config, arm, finished) if trial.name not in finished
     ]
+
+
+def is_racing(config: Config) -> bool:
+    """Whether selection trials are stopped once they cannot win: only times can be raced for."""
+    return config.study.racing and get_measure(config.study.compare.measure).allows_racing
 
 
 def selection_trials(config: Config, arm: Arm) -> list[list[Trial]]:
@@ -63,7 +72,7 @@ def fresh_trials(config: Config, arm: Arm, finished: Finished) -> list[Trial]:
     rate = arm.learning_rates[0]
     if len(arm.learning_rates) > 1:
         trials = [trial for same_rate in selection_trials(config, arm) for trial in same_rate]
-        rate = analysis.choose_learning_rate([finished[trial.name].row for trial in trials]).rate
+        rate = choose_rate(config, [finished[trial.name] for trial in trials]).rate
     return [make_trial(arm, "fresh", rate, seed) for seed in config.study.fresh_seeds]
 
 
@@ -75,8 +84,11 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
     there: `racing_slack` times the median iterations of the best rate, a rule of thumb that drops
     rates far behind early; infinity switches it off.
     """
+    reading = config.trial.readings[0]
     best = min(
-        before, key=lambda trials: _median_to(trials, config.trial.target_train_error), default=[]
+        before,
+        key=lambda trials: _median_to(trials, config.trial.target_train_error, reading),
+        default=[],
     )
     limits = []
     for error in sorted({*config.study.thresholds, config.trial.target_train_error}, reverse=True):
@@ -84,17 +96,18 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
         even = 2.0 if len(best) % 2 == 0 else 1.0
         slack = even if target else max(even, config.study.racing_slack)
         if error >= config.trial.target_train_error:
-            limits.append(Limit(error, slack * _median_to(best, error)))
+            limits.append(Limit(error, slack * _median_to(best, error, reading)))
     return tuple(limit for limit in limits if limit.iterations < math.inf)
 
 
-def _median_to(trials: Sequence[TrialRecord], error: float) -> float:
+def _median_to(trials: Sequence[TrialRecord], error: float, reading: str) -> float:
     """Median iterations to a training error, infinite if there are no trials."""
+    column = COLUMNS[reading]
     times = [
-        analysis.iterations_to_error(t.metrics["train_error"], t.metrics["iteration"], error)
+        analysis.iterations_to_error(t.metrics[column], t.metrics["iteration"], error)
         for t in trials
     ]
-    return analysis.median(times) if times else math.inf
+    return statistics.median(times) if times else math.inf
 
 
 def planned_trials(config: Config) -> list[tuple[Arm, int, int]]:

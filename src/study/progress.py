@@ -1,11 +1,11 @@
 """What a study says while it runs: trial k of n, iteration, training error, time left."""
 
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from src.analysis import times as analysis
 from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
@@ -93,7 +93,7 @@ class Display:
                 if mine in ("", _arm_of(name))
             ]
             if done:
-                return analysis.median(done)
+                return float(statistics.median(done))
         return max((position["last"] for position in self.positions.values()), default=0.0)
 
     def _line(self, name: str, text: str) -> None:

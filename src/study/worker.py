@@ -93,22 +93,23 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
         DataError: If the data set is no longer the study's.
         InUseError: If another process is still at this trial.
     """
-    # jax starts here, after the threads are set
+    # These start JAX, after the threads are set.
     from src.training import train  # noqa: PLC0415
+    from src.training.trial import Run  # noqa: PLC0415
     from src.weights.start import begin  # noqa: PLC0415
 
     channel = channel or _channels[0]
     trial = job.task.trial
     program = _program(trial.settings, job.data_dir, job.parallel, job.provenance["digest"])
     made_by = {key: job.provenance[key] for key in MADE_BY if key in job.provenance}
-    run = train.Run(trial, program.images, job.directory, job.of, job.task.limits, made_by)
+    run = Run(trial, program.images, job.directory, job.of, job.task.limits, made_by)
 
     events = EventFile(job.directory) if job.tensorboard else None
 
-    def on_point(run: train.Run) -> None:
+    def on_point(run: Run) -> None:
         _end_with_study(channel)  # where the kernel does not see to it
         if events:
-            events.update(run.progress.rows)
+            events.update(run.points.rows)
         channel.points.put((trial.name, "point", run.position()))
 
     def on_complaint(line: str) -> None:

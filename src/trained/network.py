@@ -15,6 +15,7 @@ from src.records import locks, study, trial
 from src.records.files import RecordError
 from src.trained.kernels import Kernels
 from src.training import checkpoints, evaluation
+from src.training.points import Points
 from src.training.program import EVAL_IMAGES, Program
 from src.training.settings import TrialSettings, read_settings
 
@@ -122,12 +123,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
             f" set that {trial_dir} was trained on"
         )
     program = Program(settings, dataset)
-    none = np.zeros(0)
-    like = {
-        "state": program.start(0),
-        "wrong": none.astype(np.int32),
-        "loss": none.astype(np.float32),
-    }
+    like = {"state": program.start(0), **Points().window}
     with locks.unchanging(trial_dir):
         arrays, rest, complaints = checkpoints.read_newest(trial_dir / "checkpoints", like, of)
     if arrays is None:

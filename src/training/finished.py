@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from src.records import locks, study, trial
 from src.records.files import RecordError
 from src.training import checkpoints, optimizers
+from src.training.points import Points
 from src.training.program import first_state
 from src.training.settings import TrialSettings, read_settings
 
@@ -58,4 +58,4 @@ def _like(settings: TrialSettings, header: dict) -> PyTree:
     optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay)
     shape = (crop or height, crop or width, channels)
     state = jax.eval_shape(lambda: first_state(model.init, optimizer, shape, 0))
-    return {"state": state, "wrong": np.zeros(0, np.int32), "loss": np.zeros(0, np.float32)}
+    return {"state": state, **Points().window}

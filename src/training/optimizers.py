@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from src import own
-from src.fields import ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
+from src.fields import AtLeast, ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
 
 Rate = Float[Array, ""] | float
 RATES = Rule(lambda rate: 1e-12 <= rate <= 1e6, "positive numbers, 1e-12 to 1e6")
@@ -46,7 +46,16 @@ class Recipe:
     layer_rates: Annotated[
         NamedNumbers, FACTORS, "layer -> factor on its learning rate; 0 freezes it"
     ] = field(default_factory=NamedNumbers)
-    shuffle: Annotated[bool, "draw the order of the images anew every epoch"] = True
+    order: Annotated[
+        Literal["shuffled", "permuted", "file"],
+        OneOf("shuffled", "permuted", "file"),
+        "of the images: drawn anew every epoch; drawn once by the seed; as in the file",
+    ] = "shuffled"
+    file_images: Annotated[
+        int,
+        AtLeast(0),
+        "images per file, each with batches of its own, the last one smaller; 0: batches run on",
+    ] = 0
     learning_rates: Annotated[tuple[float, ...], RATES, "grid of learning rates"] = (0.01,)
 
 

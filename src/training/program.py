@@ -1,9 +1,8 @@
 """What the trials of one arm share: the compiled functions and the data on the devices."""
 
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,24 +11,24 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from src.data import Dataset, augment
+from src.data import Dataset, Split, augment
 from src.data.loader import host_share
 from src.data.scaling import ImageSums, colour_components, input_scaling
-from src.data.sources import DrawFn, Resident, Streamed
+from src.data.sources import DrawFn, Resident, Streamed, TakeFn
 from src.data.splits import image_shape, make_splits
 from src.data.stream import Stream
 from src.training import evaluation, optimizers
 from src.training import step as train_step
+from src.training.layers import make_layer_statistics
 from src.training.settings import TrialSettings
-from src.training.step import TrainState
+from src.training.step import StepErrors, TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
 EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23  # tested at once, at most
 # A program that runs once: compiled with less effort, to the same bits.
 INIT_OPTIONS = {"xla_backend_optimization_level": 1}
 AHEAD = 2  # batches of a stream that wait on the devices
-Errors = tuple[TrainState, np.ndarray, np.ndarray]
-StepFn = Callable[..., Errors]
+StepFn = Callable[..., tuple[TrainState, StepErrors]]
 
 
 class Program:
@@ -68,7 +67,12 @@ class Program:
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
         augment_fn = make_augment_fn(settings.augment, self.source.sums)
-        train_steps = train_step.make_train_steps(self._apply, self.make_optimizer, augment_fn)
+        train_steps = train_step.make_train_steps(
+            self._apply,
+            self.make_optimizer,
+            augment_fn,
+            ragged=settings.recipe.file_images > 0,
+        )
         self._steps = spread(train_steps, arguments=5, donate_state=True)
         self.crops = settings.test_crops
         scores = evaluation.make_scores(self._logits, *self.input_shape[:2], self.crops)
@@ -76,6 +80,8 @@ class Program:
             train_step.make_count_misses(scores), arguments=3, donate_state=False
         )
         self._compiled: dict[int, Any] = {}
+        self._layers: Callable[[TrainState], Any] | None = None
+        self.layer_images, self.activation = settings.layer_images, settings.model.activation
         options = INIT_OPTIONS if jax.default_backend() == "cpu" else {}
         self._init = jax.jit(self.model.init, compiler_options=options)
 
@@ -88,24 +94,26 @@ class Program:
         """The state before the first step; parameters derive from the seed alone."""
         return first_state(self._init, self.make_optimizer(0.0), self.input_shape, seed)
 
-    def batches(self, draw: DrawFn, first: int, steps: int) -> Iterator[Any]:
-        """Batches from iteration `first` on, for a step function of so many `steps`.
+    def batches(self, draw: DrawFn, first: int) -> TakeFn:
+        """Batches from iteration `first` on.
 
         Args:
             draw: (first iteration, iterations) -> rows of each global batch.
             first: Where to begin.
-            steps: Iterations between two records.
+
+        Returns:
+            A function: number of the next iterations -> their batches, for `prepare`'s function.
         """
         host, hosts = jax.process_index(), jax.process_count()
         return self.source.training(
-            lambda first, count: host_share(draw(first, count), host, hosts), first, steps
+            lambda first, count: host_share(draw(first, count), host, hosts), first
         )
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> StepFn:
         """Compiles `steps` training steps, once.
 
         Returns:
-            (state, batches, factor of the learning rate) -> (state, wrong [steps], loss [steps]).
+            (state, batches, factor of the learning rate) -> (state, StepErrors of [steps] arrays).
         """
         key = self._place(jax.random.fold_in(jax.random.key(seed), STEP_STREAM))
         data, at_once = self.data["train"], self.source.steps_at_once(steps)
@@ -115,36 +123,69 @@ class Program:
             arguments = (self._place(self.start(seed)), nothing, rate, key, data)
             self._compiled[at_once] = self._steps.lower(*arguments).compile()
 
-        def step_fn(state: TrainState, batches: Iterator[Any], factor: float = 1.0) -> Errors:
+        def step_fn(
+            state: TrainState, batches: TakeFn, factor: float = 1.0
+        ) -> tuple[TrainState, StepErrors]:
             rate = self._place(jnp.float32(learning_rate * factor))
             state, errors = self._place(state), []
-            for batch in itertools.islice(batches, steps // at_once):
-                split = self._split(batch)  # on its way while the step before it runs
+            for batch in batches(steps):
+                split = self._split(batch)  # On its way while the step before it runs.
                 state, newest = self._compiled[at_once](state, split, rate, key, data)
                 errors.append(newest)
                 jax.block_until_ready(errors[-1 - AHEAD : -AHEAD])
-            wrong, loss = (np.concatenate(part) for part in zip(*errors, strict=True))
-            return state, wrong, loss
+            columns = zip(*errors, strict=True)
+            return state, StepErrors(*(np.concatenate(column) for column in columns))  # type: ignore[arg-type]
 
         return step_fn
 
-    def error(self, params: PyTree, part: str, top: int = 1) -> float:
-        """Share of "train", "validation" or "test" whose label is not among the `top` 1 or 5."""
+    def error(self, variables: PyTree, split: str, top: int = 1) -> float:
+        """Share of "train", "validation" or "test" whose label is not among the `top` 1 or 5.
+
+        Args:
+            variables: What the network is applied with, `TrainState.variables`.
+            split: Which images.
+            top: 1 or 5.
+        """
         pixels = math.prod(self.input_shape[:2]) * self.crops
         most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels))
         batch = math.ceil(most / len(self.devices)) * len(self.devices)
         counts = [
-            self._count_misses(params, self._split(batches), self.data[part])
-            for batches in self.source.testing(part, batch)
+            self._count_misses(variables, self._split(batches), self.data[split])
+            for batches in self.source.testing(split, batch)
         ]
         missed = np.sum([np.asarray(count) for count in counts], axis=0)
-        return int(missed[0 if top == 1 else 1]) / self.source.sizes[part]
+        return int(missed[0 if top == 1 else 1]) / self.source.sizes[split]
 
-    def _apply(self, params: PyTree, pixels: jax.Array, keys: jax.Array | None) -> Any:
-        return self.model.apply({"params": params}, pixels, keys=keys)
+    def layer_statistics(self, state: TrainState) -> dict[str, float]:
+        """What each layer hands on, on the first training images, see `training.layers`."""
+        if self._layers is None:
+            measure = make_layer_statistics(self.model, self.activation)
+            rows = np.arange(min(self.layer_images, self.images))
+            split = self.source.splits["train"]
+            images = split.images[rows] if isinstance(split, Split) else split.load(rows).images
+            *_, shift, scale = jax.device_get(self.data["train"])
+            centred = images.astype(np.float32) - shift
+            pixels = evaluation.central_crop(jnp.asarray(centred / scale), *self.input_shape[:2])
+            jitted = jax.jit(measure)
+            self._layers = lambda state: jitted(state.variables, state.opt_state, pixels)
+        found = jax.device_get(self._layers(jax.device_get(state)))
+        return {name: float(value) for name, value in found.items()}
 
-    def _logits(self, params: PyTree, pixels: jax.Array) -> Any:
-        return self._apply(params, pixels, None)
+    def _apply(
+        self, params: PyTree, model_state: PyTree, pixels: jax.Array, keys: jax.Array
+    ) -> tuple[Any, PyTree]:
+        """The network in training: outputs, and what its layers keep."""
+        variables = {"params": params, **model_state}
+        rngs = {"dropout": keys[0]}
+        if not model_state:
+            return self.model.apply(variables, pixels, keys=keys, rngs=rngs), {}
+        outputs, kept = self.model.apply(
+            variables, pixels, keys=keys, rngs=rngs, mutable=list(model_state)
+        )
+        return outputs, kept
+
+    def _logits(self, variables: PyTree, pixels: jax.Array) -> Any:
+        return self.model.apply(variables, pixels, keys=None)
 
     def _place(self, tree: PyTree) -> PyTree:
         return train_step.replicate(tree, self.devices)
@@ -168,8 +209,9 @@ def first_state(
         seed: The trial's.
     """
     key = jax.random.fold_in(jax.random.key(seed), INIT_STREAM)
-    params = init_fn(key, jnp.zeros((1, *input_shape)))["params"]
-    return TrainState(jnp.int32(0), params, optimizer.init(params))
+    variables = dict(init_fn(key, jnp.zeros((1, *input_shape))))
+    params = variables.pop("params")
+    return TrainState(jnp.int32(0), params, optimizer.init(params), variables)
 
 
 def make_augment_fn(options: augment.Augment, sums: ImageSums) -> augment.AugmentFn | None:

@@ -41,11 +41,15 @@ class TrialSettings:
         float, EPOCHS, "a trial that has not reached the target by then is censored"
     ] = 60.0
     target_train_error: Annotated[float, Fraction(), "training error to reach"] = 0.25
-    measure: Annotated[
-        str,
-        OneOf("online", "frozen"),
-        "training error as the images are seen, or of the whole set with parameters fixed",
-    ] = "online"
+    readings: Annotated[
+        tuple[str, ...],
+        OneOf("online", "figure", "frozen"),
+        "training errors to bring to the target: of the trailing window; of the first 10,000 images"
+        " of an epoch, as in Fig. 1; of the whole set, parameters fixed",
+    ] = ("online",)
+    window_epochs: Annotated[
+        float, EPOCHS, "the trailing window; the error is defined once it is full"
+    ] = 1.0
     stop_at_target: Annotated[bool, "False: train for max_epochs all the same"] = True
     points_per_epoch: Annotated[int, COUNT, "how often the training error is recorded"] = 10
     test_crops: Annotated[
@@ -54,6 +58,9 @@ class TrialSettings:
     test_every_epochs: Annotated[
         float, EPOCHS, "how often the test set is tested, and at the end"
     ] = 5.0
+    layer_images: Annotated[
+        int, AtLeast(0, most=10**5), "measure each layer's outputs on so many images at every point"
+    ] = 0
     checkpoint_every_epochs: Annotated[float, EPOCHS, "how often a trial saves itself"] = 1.0
 
     @property

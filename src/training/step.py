@@ -21,19 +21,33 @@ from src.training import evaluation
 
 AXIS = "devices"
 Parallel = Literal["pmap", "shard_map"]
-# Logits of a batch: (params, pixels [B, H, W, C] float, example keys [B] or None when testing) ->
-# [B, classes]; in training, where there are auxiliary classifiers, a tuple with theirs after them.
+# A batch in training: (params, model_state, pixels [B, H, W, C] float, example keys [B]) -> logits
+# [B, classes] and the new model_state; with auxiliary classifiers a tuple of logits, theirs last.
 ApplyFn = Callable[..., Any]
 IMAGES_IN_CACHE = 16  # at once, on a CPU; experiments/speed has the numbers
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al. (2015), section 5
 
 
 class TrainState(NamedTuple):
-    """All that one step hands to the next."""
+    """All that one step hands to the next.
+
+    Attributes:
+        step: Optimizer updates done.
+        params: What is trained.
+        opt_state: Of the optimizer.
+        model_state: What layers keep beside their parameters, by collection: the running means of
+            BatchNorm. Empty for the networks of this project.
+    """
 
     step: Int[Array, ""]
     params: PyTree
     opt_state: optax.OptState
+    model_state: PyTree = {}  # noqa: RUF012
+
+    @property
+    def variables(self) -> PyTree:
+        """What the network is applied with."""
+        return {"params": self.params, **self.model_state}
 
 
 class Images(NamedTuple):
@@ -58,23 +72,39 @@ Batch = Int[Array, "*batch"] | Pixels
 
 
 class StepErrors(NamedTuple):
-    """One entry per step, over the global batch."""
+    """One entry per step, over the global batch.
+
+    Attributes:
+        wrong: Misclassified images.
+        loss: Mean over the images.
+        seen: Images; fewer than the batch size where rows of -1 fill up a batch.
+    """
 
     wrong: Int[Array, " steps"]
     loss: Float[Array, " steps"]
+    seen: Int[Array, " steps"]
 
 
 def make_train_steps(
     apply_fn: ApplyFn,
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
     augment_fn: Callable[[Array, Array], Array] | None = None,
+    *,
+    ragged: bool = False,
 ) -> Callable[..., tuple[TrainState, StepErrors]]:
     """Per-device function of many steps: (state, batches, learning_rate, key, data) -> (state,
     StepErrors).
 
     `batches` are this device's images of each step, [steps, 1, b], see `Batch`. Random
     numbers derive from the trial's key, the step and the image's place in the global batch, so
-    they do not depend on the devices. `augment_fn` acts on centred grey levels, see `augment`.
+    they do not depend on the devices.
+
+    Args:
+        apply_fn: The network, see `ApplyFn`.
+        make_optimizer_fn: From a learning rate to the optimizer.
+        augment_fn: Acts on centred grey levels, see `augment`.
+        ragged: Whether rows of -1 may fill up a batch: losses and gradients are then means over
+            the images that are there.
     """
 
     def one_step(
@@ -87,26 +117,39 @@ def make_train_steps(
         count = jax.tree.leaves(batch)[0].shape[0]
         keys = _example_keys(jax.random.fold_in(key, state.step), count)
 
-        def one_part(batch: Batch, keys: Array) -> tuple[PyTree, tuple[Array, Array]]:
+        def one_part(batch: Batch, keys: Array) -> tuple[PyTree, PartErrors, PyTree]:
             images, labels = _fetch(batch, data)
             centred = images.astype(jnp.float32) - data.shift
             if augment_fn is not None:
                 centred = augment_fn(centred, keys)
             pixels = centred / data.scale
 
-            def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array]]:
-                return losses(apply_fn(params, pixels, keys), labels)
+            def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
+                outputs, model_state = apply_fn(params, state.model_state, pixels, keys)
+                total, (loss, logits) = losses(outputs, labels, ragged=ragged)
+                return total, (loss, logits, model_state)
 
-            (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-            return grads, (loss, jnp.sum(jnp.argmax(logits, axis=-1) != labels))
+            found, grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+            _, (loss, logits, model_state) = found
+            wrong = jnp.argmax(logits, axis=-1) != labels
+            seen = jnp.sum(labels >= 0) if ragged else jnp.int32(len(labels))
+            missed = jnp.sum(wrong & (labels >= 0)) if ragged else jnp.sum(wrong)
+            return grads, PartErrors(loss, missed, seen), model_state
 
-        parts = _parts(count)
-        grads, (loss, wrong) = _sum_over_parts(one_part, parts, batch, keys)
-        grads, loss = lax.pmean(jax.tree.map(lambda x: x / parts, (grads, loss)), AXIS)
-        wrong = lax.psum(wrong, AXIS)
+        # What a layer keeps is a statistic of the whole batch, so that is not taken in parts.
+        parts = 1 if jax.tree.leaves(state.model_state) else _parts(count)
+        grads, errors, model_state = _sum_over_parts(one_part, parts, batch, keys)
+        wrong, seen = lax.psum((errors.wrong, errors.seen), AXIS)
+        if ragged:
+            grads, loss = jax.tree.map(lambda x: x / seen, lax.psum((grads, errors.loss), AXIS))
+        else:
+            means = jax.tree.map(lambda x: x / parts, (grads, errors.loss))
+            grads, loss = lax.pmean(means, AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state), StepErrors(wrong, loss)
+        model_state = lax.pmean(model_state, AXIS) if jax.tree.leaves(model_state) else model_state
+        after = TrainState(state.step + 1, params, opt_state, model_state)
+        return after, StepErrors(wrong, loss, seen)
 
     def train_steps(
         state: TrainState,
@@ -120,6 +163,14 @@ def make_train_steps(
         return lax.scan(lambda s, batch: one_step(s, batch, optimizer, key, data), state, mine)
 
     return train_steps
+
+
+class PartErrors(NamedTuple):
+    """Of a micro-batch: mean loss, or its sum where batches are ragged; misclassified; images."""
+
+    loss: Float[Array, ""]
+    wrong: Int[Array, ""]
+    seen: Int[Array, ""]
 
 
 def _parts(images: int) -> int:
@@ -145,14 +196,26 @@ def _sum_over_parts(fn: Callable[..., PyTree], parts: int, *arrays: PyTree) -> P
     return lax.scan(add, zeros, split)[0]
 
 
-def losses(outputs: Any, labels: Int[Array, " b"]) -> tuple[Array, tuple[Array, Array]]:
-    """What is minimized; and what is recorded, loss and logits of the main classifier."""
+def losses(
+    outputs: Any, labels: Int[Array, " b"], *, ragged: bool = False
+) -> tuple[Array, tuple[Array, Array]]:
+    """What is minimized; and what is recorded, loss and logits of the main classifier.
+
+    Args:
+        outputs: Logits [b, classes], or a tuple with those of auxiliary classifiers after them.
+        labels: -1 where there is no image.
+        ragged: Whether to sum over the images that are there instead of averaging over all.
+    """
     logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-    loss, *others = [
-        optax.softmax_cross_entropy_with_integer_labels(x, labels).mean()
-        for x in (logits, *auxiliary)
-    ]
+    loss, *others = [_cross_entropy(each, labels, ragged) for each in (logits, *auxiliary)]
     return loss + AUXILIARY_WEIGHT * sum(others), (loss, logits)
+
+
+def _cross_entropy(logits: Array, labels: Array, ragged: bool) -> Array:
+    if not ragged:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+    return jnp.sum(jnp.where(labels >= 0, each, 0.0))
 
 
 def trials_together(
@@ -188,10 +251,10 @@ def make_count_misses(
     `batches` [batches, 1, b] fill up the last one with images of label -1, which do not count.
     """
 
-    def count_misses(params: PyTree, batches: Batch, data: Images) -> Int[Array, "2"]:
+    def count_misses(variables: PyTree, batches: Batch, data: Images) -> Int[Array, "2"]:
         def one_part(batch: Batch) -> Int[Array, "2"]:
             images, labels = _fetch(batch, data)
-            scores = scores_fn(params, (images.astype(jnp.float32) - data.shift) / data.scale)
+            scores = scores_fn(variables, (images.astype(jnp.float32) - data.shift) / data.scale)
             missed = [evaluation.misses(scores, labels, k) for k in (1, evaluation.TOP)]
             return jnp.stack([jnp.sum(each & (labels >= 0)) for each in missed])
 

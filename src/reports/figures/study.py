@@ -71,7 +71,7 @@ def training_error(study: Study, groups: Sequence[Group]) -> Figure:
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
         title=f"Training error by epoch{', each at its own learning rate' if tuned else ''}",
-        ylabel=_MEASURES[study.config.trial.measure],
+        ylabel=_MEASURES["online"],
         caption=_caption(study, note),
         handles=handles,
         sharex="all",

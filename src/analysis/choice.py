@@ -1,0 +1,76 @@
+"""Which learning rate an arm is measured at: the best of its grid by the study's own measure."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src.analysis.measures import Measure, get_measure
+from src.config.config import Config
+from src.records.trial import TrialRecord
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A learning rate and what it was chosen by.
+
+    Attributes:
+        rate: The chosen one.
+        medians: Rate -> median of the measure over its seeds; infinite where a time was never
+            reached, nan where there is none.
+        errors: Rate -> median final training error, infinite where diverged.
+        at_edge: Whether the best may lie outside the grid.
+    """
+
+    rate: float
+    medians: dict[float, float]
+    errors: dict[float, float]
+    at_edge: bool
+
+
+def choose_rate(config: Config, trials: Sequence[TrialRecord]) -> Choice:
+    """The rate with the best median of the study's measure over its seeds.
+
+    Where several share it, as when none reached the target, the one with the lowest median final
+    training error; where that is shared too, the lowest rate.
+
+    Args:
+        config: Names the measure and the target.
+        trials: The selection trials of one arm, every rate with the same seeds.
+
+    Raises:
+        ValueError: If there are no trials.
+    """
+    if not trials:
+        raise ValueError("no selection trials to choose a learning rate from")
+    measure = get_measure(config.study.compare.measure)
+    target = config.trial.target_train_error
+    rates = sorted({trial.row["learning_rate"] for trial in trials})
+    at = {rate: [t for t in trials if t.row["learning_rate"] == rate] for rate in rates}
+    medians = {rate: _median(measure, at[rate], target) for rate in rates}
+    errors = {rate: statistics.median(map(_final_error, at[rate])) for rate in rates}
+    sign = 1.0 if measure.better == "smaller" else -1.0
+
+    def rank(rate: float) -> tuple[float, float, float]:
+        value = sign * medians[rate]
+        return (math.inf if math.isnan(value) else value, errors[rate], rate)
+
+    best = min(rates, key=rank)
+    return Choice(best, medians, errors, at_edge=len(rates) > 1 and best in (rates[0], rates[-1]))
+
+
+def _median(measure: Measure, trials: Sequence[TrialRecord], target: float) -> float:
+    """Of the upper bounds: a time that was not reached is infinite; nan where one diverged."""
+    highest = [high for _, high in (_ends(measure, trial, target) for trial in trials)]
+    return math.nan if any(map(math.isnan, highest)) else statistics.median(highest)
+
+
+def _ends(measure: Measure, trial: TrialRecord, target: float) -> tuple[float, float]:
+    diverged = trial.row["status"] == "diverged"
+    worst = math.inf if measure.kind == "ratio" else math.nan
+    return (worst, worst) if diverged else measure.of(trial, target)
+
+
+def _final_error(trial: TrialRecord) -> float:
+    error = trial.row["final_train_error"]
+    return math.inf if math.isnan(error) or trial.row["status"] == "diverged" else float(error)

@@ -1,0 +1,86 @@
+"""What the layers of a network hand on while it trains: is a unit saturated, does it still learn?
+
+Of each layer with a kernel that an activation follows, on some training images:
+
+    LAYER_deviation    standard deviation of its outputs, before pooling and activation
+    LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
+                       |tanh| above 0.9; for ReLU the units that are zero
+    LAYER_derivative   mean derivative of the activation there, which gradients are multiplied by
+    LAYER_step         norm of the newest update over the norm of the weights, where the optimizer
+                       keeps its last update (momentum)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from src.models import get_activation
+
+SATURATED = 0.19  # 1 - 0.9^2, the derivative of tanh where tanh is 0.9.
+Statistics = dict[str, Array]
+
+
+def make_layer_statistics(
+    model: nn.Module, activation: str
+) -> Callable[[PyTree, PyTree, Float[Array, "B H W C"]], Statistics]:
+    """(variables, opt_state, pixels [B, H, W, C]) -> statistics by name, see above.
+
+    Args:
+        model: The network.
+        activation: Name of the function behind its hidden layers.
+    """
+    slope = jax.grad(get_activation(activation))
+    largest = jnp.max(jax.vmap(slope)(jnp.linspace(-4.0, 4.0, 801)))
+
+    def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
+        outputs = _outputs(model, variables, pixels)
+        updates = _last_updates(opt_state)
+        found: Statistics = {}
+        for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
+            slopes = jax.vmap(slope)(x.ravel())
+            short = name.replace("/", ".")
+            found[f"{short}_deviation"] = jnp.std(x)
+            found[f"{short}_saturated"] = jnp.mean(slopes < SATURATED * largest)
+            found[f"{short}_derivative"] = jnp.mean(slopes)
+            if updates is not None:
+                path = [*name.split("/"), "kernel"]
+                step, weights = _at(updates, path), _at(variables["params"], path)
+                found[f"{short}_step"] = jnp.linalg.norm(step.ravel()) / jnp.linalg.norm(
+                    weights.ravel()
+                )
+        return found
+
+    return statistics
+
+
+def _outputs(model: nn.Module, variables: PyTree, pixels: Array) -> dict[str, Array]:
+    """What every layer with a kernel computes, by its path, in the order of the calls."""
+    outputs: dict[str, Array] = {}
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
+            outputs["/".join(context.module.path)] = output
+        return output
+
+    with nn.intercept_methods(note):
+        model.apply(variables, pixels, keys=None)
+    return outputs
+
+
+def _last_updates(opt_state: PyTree) -> PyTree | None:
+    """The velocity that momentum has kept, which was the last update; None where there is none."""
+    is_trace = lambda x: isinstance(x, optax.TraceState)  # noqa: E731
+    found = [x for x in jax.tree.leaves(opt_state, is_leaf=is_trace) if is_trace(x)]
+    return found[0].trace if found else None
+
+
+def _at(tree: PyTree, path: list[str]) -> Array:
+    for name in path:
+        tree = tree[name]
+    return tree

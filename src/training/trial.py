@@ -1,0 +1,195 @@
+"""One trial under way: where it stands, what it has recorded, what it saves."""
+
+import functools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data import batches
+from src.records import trial as records
+from src.records.trial import Identity
+from src.training import checkpoints
+from src.training.points import Grid, Points, Row, StopRule
+from src.training.settings import Limit, Trial
+from src.training.step import StepErrors, TrainState
+
+TIMED = ("train", "compile", "measure", "save")
+
+
+class Run:
+    """A trial under way.
+
+    Attributes:
+        grid: When it measures and ends.
+        points: What it has recorded.
+        rule: When it stops.
+        seconds: Spent on each of `TIMED`.
+        made_by: Device, versions, commit and so on: every value it ran with, in order.
+        diverged: Whether its loss is no longer a number.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        num_images: int,
+        directory: Path,
+        of: Identity,
+        limits: Sequence[Limit] = (),
+        made_by: Mapping[str, str] | None = None,
+    ):
+        """Starts from the beginning; `restore` goes on from a checkpoint.
+
+        Args:
+            trial: What is trained.
+            num_images: Size of the training set.
+            directory: The trial's; metrics.csv and checkpoints are kept here.
+            of: The trial, which its checkpoints name.
+            limits: A trial that needs more iterations has lost its race and is censored.
+            made_by: What trains it. A trial that went on elsewhere names all in its row.
+        """
+        settings = trial.settings
+        self.trial, self.settings, self.directory, self.of = trial, settings, directory, of
+        self.grid, self.points = Grid(settings, num_images), Points()
+        self.rule = StopRule(
+            settings.target_train_error,
+            settings.readings,
+            settings.stop_at_target,
+            self.grid.last,
+            tuple(limits),
+        )
+        self.seconds = dict.fromkeys(TIMED, 0.0)
+        self.made_by: dict[str, list[str]] = {}
+        self._now = dict(made_by or {})
+        self._sign()
+        self.diverged = False
+        self.draw = functools.partial(
+            batches.batch_indices,
+            batch_size=settings.batch_size,
+            num_images=num_images,
+            seed=trial.seed,
+            order=settings.recipe.order,
+            file_size=settings.recipe.file_images,
+        )
+
+    @property
+    def status(self) -> str:
+        """`running`, or how the trial ended: `reached`, `censored`, `diverged`."""
+        if self.diverged:
+            return "diverged"
+        return self.rule.status(self.points.rows, self.points.iteration)
+
+    @property
+    def rate_factor(self) -> float:
+        """What the schedule multiplies the learning rate by, from here on.
+
+        A function of the rows alone, so a trial that goes on has the rate it would have had.
+        """
+        schedule, iteration = self.settings.schedule, self.points.iteration
+        errors = [row.get("validation_error", math.nan) for row in self.points.rows]
+        drops = sum(iteration >= drop for drop in self.grid.drops)
+        if schedule.name == "steps":  # A drop falls on its iteration, whatever the last bit says.
+            return float(schedule.factor**drops)
+        known = [error for error in errors if not math.isnan(error)]
+        return schedule.factor_at(iteration / self.grid.per_epoch, known)
+
+    def due(self, every_epochs: float) -> bool:
+        """Whether the newest point is the first one at or past a multiple of `every_epochs`."""
+        period = every_epochs * self.grid.per_epoch
+        rows = self.points.rows
+        before = rows[-2]["iteration"] if len(rows) > 1 else 0
+        return (self.points.iteration + 1e-9) // period > (before + 1e-9) // period
+
+    def record(self, errors: StepErrors, seconds: float) -> None:
+        """Takes the errors [steps] of the newest batches and adds a row, unless the loss is no
+        longer a number.
+        """
+        self.seconds["train"] += seconds
+        broken = np.flatnonzero(~np.isfinite(errors.loss))
+        if broken.size:
+            self.diverged = True
+            self.points.iteration += int(broken[0]) + 1
+            return
+        factor = self.rate_factor  # Read before the iteration advances: these steps' factor.
+        self.points.add(self.grid, self.settings.window_epochs, errors, self.seconds["train"])
+        if self.settings.schedule.name != "constant":
+            self.points.rows[-1]["rate_factor"] = factor
+
+    def save(self, state: TrainState) -> None:
+        """Writes a checkpoint and metrics.csv."""
+        points = self.points
+        arrays = {"state": state, **points.window}
+        rest = {"iteration": points.iteration, "rows": points.rows, "made_by": self.made_by}
+        rest |= {"seconds": self.seconds, "diverged": self.diverged}
+        if points.rows:  # Diverged before the first point: nothing to go on from.
+            folder = self.directory / "checkpoints"
+            checkpoints.save(folder, points.iteration, arrays, rest, self.of)
+        records.write_metrics(self.directory, points.rows)
+
+    def restore(self, state: TrainState) -> tuple[TrainState, list[str]]:
+        """State of the newest sound checkpoint, `state` if there is none, and complaints about
+        damaged ones.
+        """
+        like = {"state": state, **self.points.window}
+        folder = self.directory / "checkpoints"
+        arrays, rest, complaints = checkpoints.restore(folder, like, self.of)
+        if arrays is None:
+            return state, complaints
+        self.diverged, self.seconds = rest["diverged"], rest["seconds"]
+        self.made_by = rest["made_by"]
+        window = {name: arrays[name] for name in self.points.window}
+        self.points = Points(**window, iteration=rest["iteration"], rows=rest["rows"])
+        self._sign()
+        records.write_metrics(self.directory, self.points.rows)  # A kill may have left older ones.
+        return arrays["state"], complaints
+
+    def _sign(self) -> None:
+        """Appends this run's device, versions and commit to those of earlier runs."""
+        for name, value in self._now.items():
+            self.made_by[name] = list(dict.fromkeys([*self.made_by.get(name, []), value]))
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Adds the time spent inside to the seconds of `what`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - start
+
+    def position(self) -> Row:
+        """Where the trial stands, to be shown while it runs."""
+        rows, limits = self.points.rows, self.rule.limits
+        newest = rows[-1] if rows else {"epoch": 0.0, "train_error": math.nan}
+        last = self.grid.last
+        return {
+            "iteration": self.points.iteration,
+            "last": min(last, limits[-1][1]) if limits else last,
+            "epoch": newest["epoch"],
+            "train_error": newest["train_error"],
+            "seconds": sum(self.seconds.values()) - self.seconds["compile"],
+        }
+
+    def outcome(self) -> dict[str, Any]:
+        """The trial's own part of its row in results.csv."""
+        rows = self.points.rows
+        reached = self.rule.reached(rows)
+        at_target = next((row for row in rows if row["iteration"] == reached), {})
+        last = rows[-1] if rows and not self.diverged else {}
+        top5 = (
+            {"final_test_top5_error": last["test_top5_error"]} if "test_top5_error" in last else {}
+        )
+        return {
+            "status": self.status,
+            "iterations_to_target": reached,
+            "epochs_to_target": at_target.get("epoch", math.inf),
+            "seconds_to_target": at_target.get("train_seconds", math.inf),
+            "final_train_error": last.get("train_error", math.nan),
+            "final_test_error": last.get("test_error", math.nan),
+            "iterations": self.points.iteration,
+            **top5,
+            **{f"{what}_seconds": seconds for what, seconds in self.seconds.items()},
+            **{name: " + ".join(values) for name, values in self.made_by.items()},
+        }
