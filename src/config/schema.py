@@ -108,7 +108,8 @@ def trial_settings(tree: Mapping[str, Any]) -> TrialSettings:
     model = part.get("model", {})
     require_group(("model",), model)
     network = model.get("name", "conv3")
-    part["model"] = {**tree["model_options"].get(network, {}), **model}
+    options = tree["model_options"].get(network, {}) if isinstance(network, str) else {}
+    part["model"] = {**options, **model}
     found = read(TrialSettings, part, (), recipe=recipes[name])
     _check_together(found)
     return found
