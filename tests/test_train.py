@@ -356,7 +356,8 @@ def test_a_stopped_trial_saves_itself_and_goes_on(tmp_path):
 
 
 def test_a_stop_asked_for_at_the_last_point_is_no_interruption(tmp_path):
-    outcome = train_fake(make_run(tmp_path), [0] * 10, should_stop=lambda: True)
+    run = make_run(tmp_path, window_epochs=0.4)  # of one batch
+    outcome = train_fake(run, [0] * 10, should_stop=lambda: True)
     assert outcome["status"] == "reached"
 
 
