@@ -397,6 +397,59 @@ def test_a_number_of_its_own_for_each_image_is_no_class(tmp_path, way, monkeypat
         load(tmp_path, way)
 
 
+def list_classes(folder: Path, number: int) -> None:
+    label = {"classLabel": {"numClasses": str(number)}}
+    change(
+        folder / "features.json",
+        lambda content: content["featuresDict"]["features"]["label"].update(label),
+    )
+    (folder / "label.labels.txt").unlink()
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (3_700_001, "lists 3700001 classes for 12 images: these are ids"),
+        (10**12, "lists 1000000000000 classes|cannot be read"),
+        (1, "record 1 has label 1|one class alone"),
+    ],
+)
+def test_lists_of_classes_that_cannot_be_meant_are_refused(tmp_path, way, number, reason):
+    list_classes(write(tmp_path), number)
+    with pytest.raises(data.DataError, match=reason):
+        load(tmp_path, way)
+
+
+@each_way
+@pytest.mark.parametrize("lengths", [["1000000000000"], ["-5"], ["12", "12"], ["0"], []])
+def test_numbers_of_records_that_are_not_there_are_refused(tmp_path, way, lengths):
+    folder = write(tmp_path)
+    change(
+        folder / "dataset_info.json", lambda info: info["splits"][0].update(shardLengths=lengths)
+    )
+    with pytest.raises(data.DataError, match=r"(should hold|No such file|is empty|cannot be read)"):
+        load(tmp_path, way)
+
+
+@each_way
+@pytest.mark.parametrize("instead", ["pointer", "dangling link", "folder", "page"])
+def test_what_stands_in_for_a_record_file_is_refused(tmp_path, way, instead):
+    """Pointers of Git LFS, links of DVC and git-annex, and pages of a server that said no."""
+    path = next(write(tmp_path).glob("*-train*"))
+    path.unlink()
+    if instead == "pointer":
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    if instead == "dangling link":
+        path.symlink_to("/nowhere/at/all")
+    if instead == "folder":
+        path.mkdir()
+    if instead == "page":
+        path.write_text("<html>404</html>" * 9000)
+    with pytest.raises(data.DataError, match=r"small-train.*(damaged|No such file).*prepare it"):
+        load(tmp_path, way)
+
+
 def test_images_of_many_sizes_are_refused_in_memory_with_the_remedy(tmp_path):
     write(tmp_path, train=[*examples(), *examples([IMAGES[0, :5]], [0], "y")], test=examples())
     fault = r"split train, record 12 is 5 x 8, others are 8 x 8; set config\.data\.stream_size"

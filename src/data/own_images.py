@@ -97,6 +97,12 @@ def read_folder(folder: Path) -> Collection:
             f"{parts['train']} has {len(names)} folders with images; there must be one for each"
             " class, two at least, named after it"
         )
+    unfit = [name for name in names if name != name.strip() or not name.isprintable()]
+    if unfit:
+        raise DataError(
+            f"{parts['train']} has a class {unfit[0]!r}, whose name begins or ends with a space or"
+            " has a line break in it; rename the folder"
+        )
     splits, shapes = {}, set()
     for split, part in parts.items():
         strange = set(_class_names(part)) - set(names)

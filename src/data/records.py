@@ -129,8 +129,8 @@ def survey(split: SplitFiles) -> Survey:
         DataError: Naming the first record or file that cannot be read.
     """
     records, sums, lossy = Records(split), hashlib.sha256(), False
-    labels, names = np.empty(len(records), np.int64), []
     records.check_sizes()
+    labels, names = np.empty(len(records), np.int64), []
     for number, payload in enumerate(records.payloads(range(len(records)))):
         record = records.parse(number, payload)
         sums.update(len(payload).to_bytes(8, "little") + payload)

@@ -14,12 +14,11 @@ import numpy as np
 from jaxtyping import Int
 
 from src.data import cache
+from src.data.classes import number_classes
 from src.data.dataset import DataError, Dataset, Split, make_dataset, say
 from src.data.describe import Description, SplitFiles, describe
 from src.data.images import decode
 from src.data.records import Records, Survey, survey
-
-FEW_A_CLASS = 2  # fewer images a class than this, and the label is no class
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +149,7 @@ def look_through(name: str, found: Description, size: int) -> Surveyed:
         DataError: If a record cannot be read, or labels are no classes.
     """
     train, test = _surveys(found)
-    num_classes, names, labels = _number_classes(found, train.labels, test.labels)
+    num_classes, names, labels = number_classes(found, train.labels, test.labels)
     identity = [size, found.shape[2], names, train.digest, test.digest]
     digest = cache.sha256(identity)
     splits = [
@@ -189,36 +188,6 @@ def _surveys(found: Description) -> tuple[Survey, Survey]:
         Survey(arrays[0], arrays[1], lossy[0], digests[0]),
         Survey(arrays[2], arrays[3], lossy[1], digests[1]),
     )
-
-
-def _number_classes(
-    found: Description, train: np.ndarray, test: np.ndarray
-) -> tuple[int, tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-    """Number of classes, their names, and the labels of both splits from 0.
-
-    Where the folder lists no classes, the numbers that occur in training are the classes, in their
-    order; numbers that are not 0, 1, 2 ... are the names of theirs.
-    """
-    ids = np.arange(found.num_classes) if found.num_classes else np.unique(train)
-    if not found.num_classes and len(train) < FEW_A_CLASS * len(ids):
-        raise DataError(
-            f"{found.train.source}: feature {found.train.label_key!r} has {len(ids)} values in"
-            f" {len(train)} images: it is no class; prepare the data set with a ClassLabel"
-        )
-    numbered = []
-    for files, labels in ((found.train, train), (found.test, test)):
-        places = np.searchsorted(ids, labels).clip(max=len(ids) - 1)
-        (strange,) = np.nonzero(ids[places] != labels)
-        if len(strange):
-            known = f"{found.num_classes} classes" if found.num_classes else "training images"
-            raise DataError(
-                f"{files.source}, record {strange[0]} has label {labels[strange[0]]}, which is not"
-                f" among those of the {known}"
-            )
-        numbered.append(places.astype(np.int32))
-    counted = np.array_equal(ids, np.arange(len(ids)))
-    names = found.label_names if counted else tuple(str(number) for number in ids)
-    return len(ids), names, (numbered[0], numbered[1])
 
 
 def _size(shape: tuple[int, ...]) -> str:
