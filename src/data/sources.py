@@ -84,7 +84,7 @@ class Streamed:
     def sums(self) -> ImageSums:
         """Over the training images, all of which are decoded for it, once: the sums are kept."""
         train = self.splits["train"]
-        identity = [train.digest, cache.sha256(train.records.tolist())]
+        identity = [train.digest, cache.sha256([train.records.tolist(), train.warped])]
         head, arrays = cache.kept("sums", identity, self._sum)
         return ImageSums(head["num_images"], *arrays)
 

@@ -1,0 +1,38 @@
+"""Images that were found in a folder or in arrays, before they are written as a data set."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+
+class Found(NamedTuple):
+    """Images with their classes, not read yet.
+
+    Attributes:
+        labels: Class of each, from 0.
+        image: Number of an image -> its file, encoded.
+    """
+
+    labels: Int[np.ndarray, " images"]
+    image: Callable[[int], bytes]
+
+
+class Collection(NamedTuple):
+    """Splits that were found, either `train` and `test` or all images in `train`.
+
+    Attributes:
+        shape: Of the images, None where they differ.
+    """
+
+    splits: dict[str, Found]
+    label_names: tuple[str, ...]
+    shape: tuple[int | None, int | None, int]
+
+
+def common_shape(shapes: set[tuple[int, int, int]]) -> tuple[int | None, int | None, int]:
+    """Height and width, None where they differ, and the channels that hold all."""
+    sizes = {shape[:2] for shape in shapes}
+    height, width = sizes.pop() if len(sizes) == 1 else (None, None)
+    return height, width, max(shape[2] for shape in shapes)
