@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from src import data, doors, environment
+from src.analysis.measures import check_measures
 from src.config import checks, flags
 from src.config.config import Config
 from src.records import provenance
@@ -31,6 +32,8 @@ def main(argv: Sequence[str], usage: str) -> int:
         return _help(argv, usage)
     request = flags.parse(argv)
     studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
+    for config, _ in studies:
+        check_measures(config)
     work = _list_trials if request.dry_run else _run
     try:
         for config, workdir in studies:
@@ -77,8 +80,7 @@ def _run(config: Config, workdir: Path) -> None:
     runner.run_study(config, workdir, facts, _workers(config))
     from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
 
-    compose.write_report(workdir)
-    print(compose.summary(workdir))
+    print(compose.summary(compose.write_report(workdir)))
     print(f"Report: {workdir / 'report.md'}")
 
 

@@ -35,7 +35,7 @@ def find(name: str) -> Any:
         raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from None
     except (Exception, SystemExit) as error:  # a config file is code: anything may come
         raise ValueError(f"{module}: {type(error).__name__}: {one_line(error)}; {hint}") from None
-    if getattr(found, "__module__", module) != module:
+    if callable(found) and getattr(found, "__module__", module) != module:
         raise ValueError(f"{last} is not something that {module} defines; {hint}")
     return found
 

@@ -34,7 +34,7 @@ def make_metrics(
         row = {
             "iteration": iteration,
             "epoch": iteration / PER_EPOCH,
-            "train_error": trailing,
+            "train_error": trailing if len(intervals) >= 10 else math.nan,
             "train_loss": 3 * trailing,
             "interval_error": intervals[-1],
             "test_error": math.nan,
@@ -115,7 +115,6 @@ def write_header(study_dir: Path, **changes: Any) -> None:
         "batch_size": 128,
         "max_epochs": 60,
         "target_train_error": 0.25,
-        "measure": "online",
         "stop_at_target": True,
         "sweep": {"recipe": ["cuda_convnet", "modern"], "model": {"activation": ["relu", "tanh"]}},
         "learning_rates": [],

@@ -1,256 +1,113 @@
+"""From records to groups, chosen rates, effects; and the paper's own curves."""
+
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from src.analysis import comparison, paper
-from src.analysis import times as analysis
+from configs import base
+from src.analysis import curves, groups, paper
+from src.analysis.choice import Choice, choose_rate
+from src.analysis.effects import analyse
+from src.analysis.measures import MEASURES
 from src.analysis.study import load_study
-from src.analysis.times import Times
+from src.config.config import Config
 from src.records import trial as records
 from src.records.trial import TrialRecord
-from tests import synthetic, tiny
+from tests import synthetic
 
 INF = math.inf
+TIMES = MEASURES["iterations"]
 
 
-def observed(*iterations: float) -> Times:
-    return Times(np.array(iterations, float), np.array(iterations, float))
-
-
-def censored(*last: float) -> Times:
-    return Times(np.array(last, float), np.full(len(last), INF))
-
-
-def row(rate: float, iterations: float, error: float = 0.2, status: str = "") -> dict:
-    return {
-        "learning_rate": rate,
-        "iterations_to_target": iterations,
-        "final_train_error": error,
-        "status": status or ("reached" if iterations < INF else "censored"),
+def selected(rate: float, points: float, error: float = 0.2, status: str = "") -> TrialRecord:
+    """A selection trial that is down to 25% after so many points of 10 iterations, or never."""
+    last = 20 if points == INF else int(points)
+    errors = np.full(last, 0.9)
+    errors[-1] = error if points < INF else max(error, 0.3)
+    metrics = {
+        "iteration": 10 * np.arange(1, last + 1),
+        "epoch": np.arange(1, last + 1, dtype=float),
+        "train_error": errors,
+        "test_error": errors + 0.1,
     }
+    status = status or ("reached" if points < INF else "censored")
+    row = {"learning_rate": rate, "status": status, "iterations": 10 * last}
+    row["final_train_error"] = errors[-1]
+    return TrialRecord(row, metrics)
 
 
-def trial(errors: list[float], status: str = "censored") -> TrialRecord:
-    """A point every 10 iterations."""
-    iterations = 10 * np.arange(1, len(errors) + 1)
-    metrics = {"iteration": iterations, "train_error": np.array(errors, float)}
-    return TrialRecord({"status": status, "iterations": 10 * len(errors)}, metrics)
+def chosen(trials: list[TrialRecord], measure: str = "iterations") -> Choice:
+    tree = base.get_config().to_dict()
+    tree["compare"]["measure"] = measure
+    return choose_rate(Config.read(tree), trials)
 
 
-class TestIterationsToError:
-    errors, iterations = np.array([0.6, 0.4, 0.25, 0.3]), np.array([10, 20, 30, 40])
-
-    @pytest.mark.parametrize(
-        ("target", "expected"),
-        [(0.6, 10), (0.7, 10), (0.5, 20), (0.25, 30), (0.2499, INF), (0.0, INF), (1.0, 10)],
-    )
-    def test_is_the_first_point_at_or_below(self, target, expected):
-        found = analysis.iterations_to_error(self.errors, self.iterations, target)
-        assert found == expected
-
-    @pytest.mark.parametrize("target", [25.0, -0.1, 1.1])
-    def test_refuses_what_is_no_fraction(self, target):
-        with pytest.raises(ValueError, match=f"target = {target} .* percentage"):
-            analysis.iterations_to_error(self.errors, self.iterations, target)
-
-    def test_of_a_run_without_points_is_infinite(self):
-        assert analysis.iterations_to_error(np.zeros(0), np.zeros(0, int), 0.25) == INF
-
-
-class TestOnlineError:
-    epochs, error = np.array([0.5, 1.0, 1.5, 2.0]), np.array([0.8, 0.6, 0.4, 0.2])
-
-    @pytest.mark.parametrize(
-        ("start", "end", "expected"),
-        [
-            (0.0, 1.0, 0.7),
-            (1.0, 2.0, 0.3),
-            (0.5, 1.5, 0.5),
-            (0.25, 0.75, 0.7),  # half of the first interval, half of the second
-            (0.4, 1.0, (0.1 * 0.8 + 0.5 * 0.6) / 0.6),
-            (1.5, 2.0, 0.2),
-        ],
-    )
-    def test_weights_intervals_by_their_images_in_the_window(self, start, end, expected):
-        found = analysis.online_error(self.epochs, self.error, start, end)
-        assert found == pytest.approx(expected)
-
-    def test_is_unknown_where_the_run_had_ended(self):
-        assert math.isnan(analysis.online_error(self.epochs, self.error, 1.5, 2.1))
-
-
-class TestMedian:
-    @pytest.mark.parametrize(
-        ("values", "expected"),
-        [
-            ([7], 7),
-            ([3, 1, 2], 2),
-            ([4, 1], 2.5),
-            ([1, 2, INF], 2),
-            ([1, INF], INF),
-            ([1, 2, 3, INF], 2.5),
-            ([1, 2, INF, INF], INF),
-            ([INF, INF], INF),
-        ],
-    )
-    def test_takes_infinity_as_a_number(self, values, expected):
-        assert analysis.median(values) == expected
-
-
-class TestChooseLearningRate:
-    def test_takes_the_lowest_median_over_seeds(self):
-        rows = [row(0.1, n) for n in (10, 1000, 900)] + [row(0.2, n) for n in (500, 400, 600)]
-        rows += [row(0.3, n) for n in (800, INF, 700)]
-        choice = analysis.choose_learning_rate(rows)
+class TestChooseRate:
+    def test_takes_the_best_median_over_seeds(self):
+        trials = [selected(0.1, n) for n in (1, 100, 90)] + [selected(0.2, n) for n in (50, 40, 60)]
+        trials += [selected(0.3, n) for n in (80, INF, 70)]
+        choice = chosen(trials)
         assert choice.rate == 0.2
         assert choice.medians == {0.1: 900, 0.2: 500, 0.3: 800}
         assert not choice.at_edge
 
     @pytest.mark.parametrize(("best", "at_edge"), [(0.1, True), (0.2, False), (0.3, True)])
     def test_says_when_the_best_is_on_the_edge(self, best, at_edge):
-        rows = [row(rate, 100 if rate == best else 200) for rate in (0.1, 0.2, 0.3)]
-        assert analysis.choose_learning_rate(rows).at_edge == at_edge
+        trials = [selected(rate, 10 if rate == best else 20) for rate in (0.1, 0.2, 0.3)]
+        assert chosen(trials).at_edge == at_edge
 
     def test_one_rate_has_no_edge(self):
-        assert not analysis.choose_learning_rate([row(0.1, 100)]).at_edge
+        assert not chosen([selected(0.1, 10)]).at_edge
 
     def test_where_none_reached_takes_the_lowest_error_and_never_a_diverged_one(self):
-        rows = [
-            row(0.1, INF, 0.5),
-            row(0.2, INF, 0.4),
-            row(0.3, INF, 0.3, "diverged"),
-            row(0.4, INF, math.nan, "diverged"),
+        trials = [
+            selected(0.1, INF, 0.5),
+            selected(0.2, INF, 0.4),
+            selected(0.3, INF, 0.3, "diverged"),
         ]
-        assert analysis.choose_learning_rate(rows).rate == 0.2
+        assert chosen(trials).rate == 0.2
 
     def test_a_full_tie_goes_to_the_lowest_rate(self):
-        rows = [row(rate, INF, 0.4) for rate in (0.3, 0.1, 0.2)]
-        assert analysis.choose_learning_rate(rows).rate == 0.1
+        trials = [selected(rate, INF, 0.4) for rate in (0.3, 0.1, 0.2)]
+        assert chosen(trials).rate == 0.1
+
+    def test_goes_by_the_studys_own_measure(self):
+        """The second rate is there later, and has the lower test error at the end."""
+        trials = [selected(0.1, 10, 0.24), selected(0.2, 15, 0.1)]
+        assert chosen(trials).rate == 0.1
+        choice = chosen(trials, "test_error")
+        assert choice.rate == 0.2
+        assert choice.medians == {0.1: pytest.approx(0.34), 0.2: pytest.approx(0.2)}
 
     def test_needs_trials(self):
         with pytest.raises(ValueError, match="no selection trials"):
-            analysis.choose_learning_rate([])
-
-
-class TestTimes:
-    def test_are_bounds_where_the_error_was_not_reached(self):
-        trials = [trial([0.5, 0.3]), trial([0.5, 0.2]), trial([0.5], "diverged")]
-        times = analysis.times_to_error(trials, 0.3)
-        np.testing.assert_array_equal(times.at_least, [20, 20, INF])
-        np.testing.assert_array_equal(times.at_most, [20, 20, INF])
-        times = analysis.times_to_error(trials, 0.2)
-        np.testing.assert_array_equal(times.at_least, [20, 20, INF])
-        np.testing.assert_array_equal(times.at_most, [INF, 20, INF])
-
-
-class TestRatio:
-    def test_is_of_medians(self):
-        found = analysis.bootstrap_ratio(observed(100, 200, 120), observed(600, 700, 480))
-        assert found.value == found.at_least == found.at_most == 5
-        assert found.seeds == (3, 3)
-
-    def test_interval_of_equal_seeds_is_a_point(self):
-        found = analysis.bootstrap_ratio(observed(100, 100), observed(300, 300))
-        assert (found.low, found.value, found.high) == (3, 3, 3)
-
-    def test_interval_has_the_quantiles_of_all_resamples(self):
-        """Two seeds each: medians 1, 1.5, 2 with probability 1/4, 1/2, 1/4, against a constant."""
-        found = analysis.bootstrap_ratio(observed(1, 1), observed(1, 2))
-        assert (found.low, found.high) == (1, 2)
-        medians = np.median(np.random.default_rng(3).integers(0, 9, (20_000, 9)), axis=1)
-        found = analysis.bootstrap_ratio(observed(*np.ones(9)), observed(*np.arange(1, 10)))
-        np.testing.assert_allclose(
-            (found.low, found.high), np.quantile(medians, (0.025, 0.975)) + 1, atol=1
-        )
-
-    def test_covers_the_true_ratio_nearly_as_often_as_it_says(self):
-        rng = np.random.default_rng(0)
-        hits = 0
-        for _ in range(200):
-            sides = [observed(*rng.lognormal(mean, 0.1, 10)) for mean in (0, math.log(6))]
-            found = analysis.bootstrap_ratio(*sides, resamples=500)
-            hits += found.low <= 6 <= found.high
-        assert 0.88 <= hits / 200 <= 1
-
-    @pytest.mark.parametrize("sides", [(1, 3), (3, 1), (1, 1)])
-    def test_a_single_seed_gives_no_interval(self, sides):
-        found = analysis.bootstrap_ratio(*(observed(*[100.0] * n) for n in sides))
-        assert found.value == 1
-        assert math.isnan(found.low)
-        assert math.isnan(found.high)
-
-    def test_never_reached_is_infinite_and_bounded_below(self):
-        found = analysis.bootstrap_ratio(observed(100, 110, 120), censored(660, 660, 660))
-        assert (found.value, found.at_least, found.at_most) == (INF, 6, INF)
-        assert found.low == 660 / 120
-        assert found.high == INF
-
-    def test_one_of_three_censored_leaves_the_median_known(self):
-        other = Times(np.array([300.0, 400, 900]), np.array([300.0, 400, INF]))
-        found = analysis.bootstrap_ratio(observed(100, 100, 100), other)
-        assert (found.value, found.low, found.high) == (4, 3, INF)
-
-    def test_a_baseline_never_reached_gives_zero_bounded_above(self):
-        found = analysis.bootstrap_ratio(censored(500, 500), observed(100, 100))
-        assert (found.value, found.at_least, found.at_most) == (0, 0, 0.2)
-        assert (found.low, found.high) == (0, 0.2)
-
-    @pytest.mark.parametrize("never", [censored(500, 500), observed(INF, INF)])
-    def test_neither_reached_says_nothing(self, never):
-        found = analysis.bootstrap_ratio(never, censored(500, 500))
-        assert math.isnan(found.value)
-        assert (found.at_least, found.at_most, found.low, found.high) == (0, INF, 0, INF)
-
-    def test_a_diverged_other_is_infinitely_slow(self):
-        found = analysis.bootstrap_ratio(observed(100, 100), observed(INF, INF))
-        assert found == (INF, INF, INF, INF, INF, (2, 2))
-
-    def test_is_the_same_twice_and_depends_on_its_seed(self):
-        sides = observed(*range(100, 120)), observed(*range(500, 700, 10))
-        assert analysis.bootstrap_ratio(*sides) == analysis.bootstrap_ratio(*sides)
-        again = analysis.bootstrap_ratio(*sides, seed=1, resamples=99)
-        assert again != analysis.bootstrap_ratio(*sides, resamples=99)
-
-    def test_needs_trials_on_both_sides(self):
-        with pytest.raises(ValueError, match="at least one trial on either side"):
-            analysis.bootstrap_ratio(observed(), observed(1))
-
-    def test_by_threshold_is_read_from_the_points(self):
-        fast, slow = trial([0.5, 0.4, 0.2]), trial([0.6, 0.5, 0.5, 0.4])
-        found = analysis.ratio_by_threshold([fast], [slow], [0.6, 0.5, 0.4, 0.25])
-        assert [found[t].value for t in (0.6, 0.5, 0.4, 0.25)] == [1, 2, 2, INF]
-        assert found[0.25].at_least == 40 / 30
+            chosen([])
 
 
 class TestPaper:
-    curves = paper.read_curves()
+    paper = paper.read_curves()
 
     def test_relu_is_down_to_25_percent_at_epoch_6_and_tanh_ends_above_it(self):
-        epochs, errors = self.curves["relu"]
-        assert (epochs[-1], errors[-1]) == (6, 0.2483)
-        epochs, errors = self.curves["tanh"]
-        assert (epochs[-1], errors[-1]) == (36, 0.2507)
-        assert paper.crossing(self.curves["relu"], 0.25) == pytest.approx(5.89, abs=0.005)
-        assert paper.crossing(self.curves["tanh"], 0.25) == INF
+        relu, tanh = self.paper["relu"], self.paper["tanh"]
+        assert (relu.at[-1], relu.values[-1]) == (6, 0.2483)
+        assert (tanh.at[-1], tanh.values[-1]) == (36, 0.2507)
+        assert curves.crossing(relu, 0.25) == pytest.approx(5.89, abs=0.005)
+        assert curves.crossing(tanh, 0.25) == INF
 
     @pytest.mark.parametrize(
         ("threshold", "expected"), [(0.5, 2.1), (0.4, 4.0), (0.35, 5.0), (0.3, 6.0), (0.25, 6.1)]
     )
     def test_ratio_by_threshold(self, threshold, expected):
-        found = paper.ratio(self.curves, "relu", "tanh", threshold)
-        assert round(found.at_least, 1) == expected
-        assert found.value == (INF if threshold == 0.25 else found.at_least)
-
-    def test_crossing_is_linear_between_points(self):
-        curve = np.array([0.0, 1.0, 2.0]), np.array([0.8, 0.6, 0.2])
-        assert paper.crossing(curve, 0.5) == pytest.approx(1.25)
-        assert paper.crossing(curve, 0.6) == 1.0
-        assert paper.crossing(curve, 0.9) == 0.0
-        assert paper.crossing(curve, 0.1) == INF
+        found = paper.ratio(self.paper, "relu", "tanh", threshold)
+        assert round(found.bounds[0], 1) == expected
+        assert found.value == (INF if threshold == 0.25 else pytest.approx(found.bounds[0]))
+        assert not found.exists  # one run each
 
     def test_a_point_is_the_error_of_the_first_fifth_of_the_next_epoch(self):
         metrics = {
+            "iteration": 39 * np.arange(1, 31),
             "epoch": np.arange(1, 31) / 10,
             "interval_error": np.linspace(0.9, 0.32, 30),  # falls by 0.02 each
         }
@@ -260,46 +117,52 @@ class TestPaper:
 
     def test_differences_are_ours_minus_the_papers_at_points_1_to_5(self):
         ours = np.array([0.5719, 0.3767, 0.2209, np.nan, 0.2636])
-        found = paper.differences(self.curves["relu"], ours)
+        found = paper.differences(self.paper["relu"], ours)
         np.testing.assert_allclose(found, [0.1, 0.0, -0.1, np.nan, 0.0], atol=1e-12)
 
 
-class TestComparison:
-    def test_groups_arms_that_differ_in_the_compared_field_alone(self, tmp_path):
+class TestGroups:
+    def test_are_of_arms_that_differ_in_the_compared_field_alone(self, tmp_path):
         synthetic.write_header(tmp_path)
-        groups = comparison.make_groups(load_study(tmp_path))
-        assert [group.label for group in groups] == ["conv3, cuda_convnet", "conv3, modern"]
-        assert [[arm.value for arm in group.arms] for group in groups] == [["relu", "tanh"]] * 2
-        assert [group.baseline.value for group in groups] == ["relu", "relu"]
-        assert not any(arm.chosen for group in groups for arm in group.arms)
-        assert groups[0].ratios(groups[0].arms[1], [0.25]) == {}
+        found = groups.make_groups(load_study(tmp_path))
+        assert [group.label for group in found] == ["conv3, cuda_convnet", "conv3, modern"]
+        assert [[arm.value for arm in group.arms] for group in found] == [["relu", "tanh"]] * 2
+        assert [group.baseline.value for group in found] == ["relu", "relu"]
+        assert not any(arm.chosen for group in found for arm in group.arms)
 
-    def test_compares_any_field(self, tmp_path):
+    def test_may_be_of_any_field(self, tmp_path):
         sweep = {"weight_decay": [0.0, 0.0005], "model": {"activation": ["relu", "gelu"]}}
         compare = {"field": "weight_decay", "baseline": 0.0005}
         synthetic.write_header(tmp_path, sweep=sweep, compare=compare, weight_decay=0.0)
-        groups = comparison.make_groups(load_study(tmp_path))
-        assert [group.label for group in groups] == [
+        found = groups.make_groups(load_study(tmp_path))
+        assert [group.label for group in found] == [
             "conv3, modern, activation relu",
             "conv3, modern, activation gelu",
         ]
-        assert groups[0].baseline.value == "0.0005"
-        assert [arm.value for arm in groups[0].others] == ["0.0"]
+        assert found[0].baseline.value == "0.0005"
+        assert [arm.value for arm in found[0].others] == ["0.0"]
+
+    def test_the_baseline_comes_first_whatever_ran_first(self, tmp_path):
+        sweep = {"recipe": ["modern"], "model": {"activation": ["tanh", "relu"]}}
+        synthetic.write_header(tmp_path, sweep=sweep)
+        (group,) = groups.make_groups(load_study(tmp_path))
+        assert [arm.value for arm in group.arms] == ["relu", "tanh"]
+        assert group.baseline is group.arms[0]
 
     def test_the_answer_is_measured_on_fresh_seeds_at_the_chosen_rate(self, tmp_path):
         synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu"]}})
-        metrics = synthetic.make_metrics(lambda e: 0.8 / (1 + e), epochs=9, stop_at=0.25)
-        for rate, reached in [(0.01, 900.0), (0.02, 800.0), (0.04, INF)]:
-            fields = {"recipe": "modern", "learning_rate": rate, "iterations_to_target": reached}
+        for rate, speed in [(0.01, 0.9), (0.02, 1.0), (0.04, 0.1)]:
+            metrics = synthetic.make_metrics(lambda e, s=speed: 0.8 / (1 + s * e), epochs=9)
+            fields = {"recipe": "modern", "learning_rate": rate}
             synthetic.write_trial(tmp_path, metrics, seed=0, purpose="selection", **fields)
         for rate, seed in [(0.02, 100), (0.02, 101), (0.04, 102)]:
             synthetic.write_trial(tmp_path, metrics, recipe="modern", learning_rate=rate, seed=seed)
         study = load_study(tmp_path)
-        (arm,) = comparison.make_groups(study)[0].arms
+        (arm,) = groups.make_groups(study)[0].arms
         assert arm.chosen
         assert arm.rate == 0.02
         assert [t.row["seed"] for t in arm.fresh] == [100, 101]
-        assert comparison.planned_trials(study) == 3 + 3
+        assert groups.planned_trials(study.config) == 3 + 3
 
     def test_a_trial_stopped_before_the_last_epoch_was_raced(self, tmp_path):
         def finished(epochs: float, purpose: str) -> TrialRecord:
@@ -307,7 +170,77 @@ class TestComparison:
             row = synthetic.write_trial(tmp_path, rows, purpose=purpose)
             return TrialRecord(row, records.read_metrics(tmp_path / "trials" / row["trial"]))
 
-        config = tiny.make_config(max_epochs=2.0)
-        assert comparison.was_raced(finished(1.0, "selection"), config)
-        assert not comparison.was_raced(finished(2.0, "selection"), config)
-        assert not comparison.was_raced(finished(1.0, "fresh"), config)
+        synthetic.write_header(tmp_path, max_epochs=2)
+        config = load_study(tmp_path).config
+        assert groups.was_raced(finished(1.0, "selection"), config)
+        assert not groups.was_raced(finished(2.0, "selection"), config)
+        assert not groups.was_raced(finished(1.0, "fresh"), config)
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study")
+    synthetic.write_study(path, fresh_seeds=4)
+    return path
+
+
+class TestEffects:
+    def times(self, study_dir, arm: str) -> np.ndarray:
+        """Logarithms of the iterations to 35%, half a step off, from the files themselves."""
+        found = []
+        for path in sorted((study_dir / "trials").glob(f"{arm}-lr*-s10?")):
+            lines = (path / "metrics.csv").read_text().splitlines()
+            names = lines[0].split(",")
+            for line in lines[11:]:  # from the first whole epoch on
+                point = dict(zip(names, line.split(","), strict=True))
+                if float(point["train_error"]) <= 0.35:
+                    found.append(math.log(int(point["iteration"]) - synthetic.PER_POINT / 2))
+                    break
+        return np.array(found)
+
+    def test_are_what_a_few_lines_find_in_the_same_files(self, study_dir):
+        analysis = analyse(load_study(study_dir))
+        for effect, recipe in zip(
+            analysis.effects(TIMES, 0.35), ("cuda_convnet", "modern"), strict=True
+        ):
+            relu, tanh = (self.times(study_dir, f"conv3-{recipe}-{a}") for a in ("relu", "tanh"))
+            assert len(relu) == len(tanh) == 4
+            test = stats.ttest_ind(tanh, relu, equal_var=False)
+            low, high = np.exp(tuple(test.confidence_interval()))
+            assert effect.interval.value == pytest.approx(math.exp(tanh.mean() - relu.mean()))
+            assert (effect.interval.low, effect.interval.high) == pytest.approx((low, high))
+
+    def test_p_values_are_adjusted_for_all_groups_of_the_study(self, study_dir):
+        analysis = analyse(load_study(study_dir))
+        raw = sorted(effect.interval.p for effect in analysis.effects())
+        adjusted = sorted(effect.p for effect in analysis.effects())
+        assert adjusted == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])])
+        assert analysis.adjustment == "Holm"
+
+    def test_an_interaction_is_the_ratio_of_the_groups_ratios(self, tmp_path):
+        synthetic.write_study(tmp_path, fresh_seeds=4, target_train_error=0.35, thresholds=[0.35])
+        analysis = analyse(load_study(tmp_path))
+        one, two = analysis.effects()
+        (found,) = analysis.interactions()
+        assert (found.field, found.first, found.second) == ("recipe", "cuda_convnet", "modern")
+        assert found.interval.value == pytest.approx(one.interval.value / two.interval.value)
+        assert found.interval.how == "Welch"
+        assert found.interval.low < found.interval.value < found.interval.high
+
+    def test_every_comparison_is_made_once(self, study_dir):
+        analysis = analyse(load_study(study_dir))
+        assert analysis.effects() is analysis.effects(TIMES, 0.25)
+
+    def test_as_in_the_figure_is_a_reading_of_its_own(self, study_dir):
+        analysis = analyse(load_study(study_dir))
+        online, figure = (analysis.effects(measure, 0.35) for measure in analysis.readings)
+        assert [m.name for m in analysis.readings] == ["iterations", "iterations_as_in_figure"]
+        assert online[0].interval.value != figure[0].interval.value
+
+    def test_final_errors_are_listed_where_all_train_equally_long(self, tmp_path):
+        synthetic.write_header(tmp_path, stop_at_target=False)
+        assert [m.name for m in analyse(load_study(tmp_path)).measures] == [
+            "iterations", "test_error", "train_error",
+        ]  # fmt: skip
+        synthetic.write_header(tmp_path)
+        assert [m.name for m in analyse(load_study(tmp_path)).measures] == ["iterations"]

@@ -1,26 +1,36 @@
-"""What is said of a claim: holds, does not, is not decided, has no records."""
+"""What is said of a claim, and by which words of one vocabulary."""
 
 import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from configs import ablations, relu_vs_tanh
-from src.analysis.paired import Estimate
+from configs import ablations, architectures, relu_vs_tanh
+from src.analysis.effects import analyse
+from src.analysis.study import load_study
 from src.config.arms import axes
 from src.config.studies import named_trees
-from src.reports import budget, claims
+from src.reports import claims, findings
 from src.reports import compose as report
+from src.reports.findings import Finding, find
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
 from tests import synthetic
 
-SLOWER = Claim("t", "3.1", "6 times", "s", "relu", "tanh", "iterations", "larger", 6.0)
-LOWER = Claim("t", "3.3", "-2 points", "s", "relu", "tanh", "test error", "smaller")
+SLOWER = Claim("t", "3.1", "6 times", "s", "relu", "tanh", ("iterations",), 1, factor=6.0)
+LOWER = Claim("t", "3.3", "-2 points", "s", "relu", "tanh", ("test_error",), -1)
+FITS_LESS = Claim(
+    "t", "4", "-", "s", "relu", "tanh", ("equal_test_error", "test_error"), -1, rule="overfitting"
+)
+DEPENDS = Claim(
+    "t", "3.1", "-", "s", "relu", "tanh", ("iterations",), 1,
+    where=(("recipe", "cuda_convnet"), ("recipe", "modern")), rule="interaction",
+)  # fmt: skip
 
 
-def write_study(study_dir: Path, relu: dict[int, float], tanh: dict[int, float]) -> None:
+def write_study(study_dir: Path, relu: dict[int, float], tanh: dict[int, float], **fields) -> None:
     """Trials of 20 points each, of 39 iterations, by seed with their final test errors."""
     synthetic.write_header(
         study_dir,
@@ -34,123 +44,159 @@ def write_study(study_dir: Path, relu: dict[int, float], tanh: dict[int, float])
         for seed, error in errors.items():
             rows = synthetic.make_metrics(lambda e: 0.8 - 0.4 * e, epochs=1.99)
             rows[-1]["test_error"] = error
-            fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "activation": name}
-            synthetic.write_trial(study_dir, rows, **fields)
+            given = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "activation": name}
+            given |= fields if name == "tanh" else {}
+            synthetic.write_trial(study_dir, rows, **given)
 
 
-def row(folder: Path, claim: Claim, monkeypatch) -> str:
-    monkeypatch.setattr(claims, "CLAIMS", (claim,))
-    return claims.claims_table(folder, "experiments/").splitlines()[4]
+def found(folder: Path, claim: Claim) -> list[Finding]:
+    return find(claim, analyse(load_study(folder)))
 
 
-@pytest.mark.parametrize(
-    ("claim", "found", "words"),
-    [
-        (LOWER, Estimate(-0.02, -0.03, -0.01, 5), "holds"),
-        (LOWER, Estimate(0.02, 0.01, 0.03, 5), "does not hold"),
-        (LOWER, Estimate(-0.02, -0.05, 0.01, 3), "not decided at n = 3"),
-        (LOWER, Estimate(-0.03, -0.06, -0.00004, 5), "not decided at n = 5"),  # shown as +0.0
-        (LOWER, Estimate(-0.02, math.nan, math.nan, 1), "not decided at n = 1"),
-        (SLOWER, Estimate(5.0, 4.0, 7.0, 5), "holds; 6 times is within the interval"),
-        (SLOWER, Estimate(2.0, 1.5, 2.5, 5), "holds; 6 times is outside the interval"),
-        (SLOWER, Estimate(0.5, 0.4, 0.6, 5), "does not hold; 6 times is outside the interval"),
-    ],
-)
-def test_a_verdict_is_said_only_where_the_interval_lies_on_one_side(claim, found, words):
-    assert claims.verdict(claim, found, 1.0 if claim is SLOWER else 0.0) == words
+RELU, TANH = {1: 0.30, 2: 0.32, 3: 0.31}, {1: 0.27, 2: 0.293, 3: 0.279}
 
 
-def test_points_have_no_negative_zero():
-    assert [budget.points(x) for x in (-0.0004, 0.0, -0.0006)] == ["+0.0", "+0.0", "-0.1"]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (0.5, 2.0, "0.50 to 2.00"),
-        (0.001, 2000, "below 0.01 to above 100"),
-        (0.01, 100, "0.01 to 100.00"),
-    ],
-)
-def test_bounds_of_a_ratio_beyond_reason_are_not_given_in_figures(low, high, words):
-    assert budget.ratio_bounds(Estimate(1.0, low, high, 2)) == words
-
-
-def test_a_row_has_number_interval_pairs_data_verdict_and_link(tmp_path, monkeypatch):
-    write_study(tmp_path / "s", {1: 0.30, 2: 0.32, 3: 0.31}, {1: 0.28, 2: 0.301, 3: 0.289})
-    # differences -0.020, -0.019, -0.021: error 0.001 / sqrt(3), times 4.303
-    assert row(tmp_path, LOWER, monkeypatch) == (
-        "| t | 3.3 | -2 points | conv3, modern: test error -2.0 points (95% interval -2.3 to -1.7,"
-        " n = 3 pairs of seeds, cifar10-jpeg) | holds | [s](experiments/s/report.md) |"
+def test_a_row_has_number_interval_data_training_error_and_verdict(tmp_path):
+    write_study(tmp_path, RELU, TANH)
+    (row,) = found(tmp_path, LOWER)
+    test = stats.ttest_ind([*TANH.values()], [*RELU.values()], equal_var=False)
+    low, high = test.confidence_interval()
+    low, high = math.floor(1000 * low) / 10, math.ceil(1000 * high) / 10
+    points = 100 * (np.mean([*TANH.values()]) - np.mean([*RELU.values()]))
+    assert row.ours == (
+        f"test error at the end {points:+.1f} points (95% interval {low:+.1f} to {high:+.1f},"
+        f" n = 3, p = {test.pvalue:.2g}); cifar10-jpeg; one rate for both"
     )
+    assert row.trained == "20.1% and 20.1%"  # 0.8 - 0.4 e over the last epoch, to e = 1.997
+    assert (row.verdict, row.words) == ("shown", "shown")
 
 
-def test_rows_of_one_study_and_measure_share_its_error_probability(tmp_path, monkeypatch):
-    write_study(tmp_path / "s", {1: 0.30, 2: 0.32, 3: 0.31}, {1: 0.28, 2: 0.301, 3: 0.289})
-    monkeypatch.setattr(claims, "CLAIMS", (LOWER, LOWER, SLOWER))
-    half = 0.001 / 3**0.5 * stats.t.ppf(1 - 0.025 / 2, 2)  # as above, for two
-    low, high = math.floor(1000 * (-0.02 - half)) / 10, math.ceil(1000 * (-0.02 + half)) / 10
-    assert f"95% interval {low} to {high}, n = 3" in claims.claims_table(tmp_path, "")
+def test_the_opposite_of_a_claim_is_contradicted(tmp_path):
+    write_study(tmp_path, TANH, RELU)
+    assert found(tmp_path, LOWER)[0].verdict == "contradicted"
 
 
-def test_iterations_that_were_not_reached_are_bounded_and_undecided(tmp_path, monkeypatch):
-    write_study(tmp_path / "s", {1: 0.3, 2: 0.3}, {1: 0.3, 2: 0.3})
-    never = synthetic.make_metrics(lambda e: 0.9, epochs=1.99)
-    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 2, "activation": "tanh"}
-    synthetic.write_trial(tmp_path / "s", never, **fields)
-    found = row(tmp_path, SLOWER, monkeypatch)
-    # relu and one tanh at 741, the other not by 780: (741 + 780) / 2 / 741 = 1.026
-    assert "more than 1.02 times the iterations to 25% training error (no interval" in found
-    assert "| not decided at n = 2 |" in found
+def test_an_equal_effect_is_said_to_be_no_larger_than_the_margin(tmp_path):
+    write_study(tmp_path, RELU, {1: 0.301, 2: 0.321, 3: 0.308})
+    (row,) = found(tmp_path, LOWER)
+    assert row.words == "no effect larger than; 2 points"
 
 
-def test_a_study_without_records_or_of_other_arms_says_so(tmp_path, monkeypatch):
-    assert "| no records yet | - | - |" in row(tmp_path, LOWER, monkeypatch)
-    write_study(tmp_path / "s", {1: 0.3}, {})
-    assert "conv3, modern: not measured yet | - |" in row(tmp_path, LOWER, monkeypatch)
-    assert "not compared | - |" in row(tmp_path, LOWER._replace(other="gelu"), monkeypatch)
+def test_arms_of_different_code_are_confounded(tmp_path):
+    write_study(tmp_path, RELU, TANH, commit="another")
+    (row,) = found(tmp_path, LOWER)
+    assert row.words == "confounded; the arms were trained by different code"
 
 
-def test_final_errors_of_trials_that_stop_at_the_target_are_not_compared(tmp_path, monkeypatch):
-    synthetic.write_study(tmp_path / "s")
-    assert "not trained equally long | - |" in row(tmp_path, LOWER, monkeypatch)
+def test_a_factor_outside_the_interval_is_said_also_where_the_direction_is_open(tmp_path):
+    synthetic.write_study(tmp_path)
+    two_times = Claim("t", "4.2", "2 times", "s", "relu", "tanh", ("iterations",), -1, factor=2.0)
+    of_2012, modern = found(tmp_path, two_times)
+    assert of_2012.words.endswith("contradicted; 2 times is outside the interval")
+    assert modern.remark == "2 times is outside the interval"
+    assert "more than 2.4 times the iterations to 25% training error" in of_2012.ours
 
 
-def test_the_tables_stand_in_both_readmes_and_say_what_was_not_run(tmp_path):
+def test_an_interaction_is_shown_where_its_interval_leaves_out_one(tmp_path):
+    synthetic.write_study(tmp_path, target_train_error=0.35, thresholds=[0.35])
+    (row,) = found(tmp_path, DEPENDS)
+    assert row.group == "cuda_convnet over modern"
+    assert row.verdict == "shown"
+    assert " times the ratio (95% interval " in row.ours
+
+
+@pytest.mark.parametrize(
+    ("equal", "end", "verdict"),
+    [
+        ("shown", "not decided", "shown"),
+        ("not decided", "shown", "shown"),
+        ("shown", "contradicted", "contradicted"),
+        ("contradicted", "shown", "shown"),
+        ("contradicted", "not decided", "contradicted"),
+        ("not decided", "no effect larger than", "not decided"),
+        ("no effect larger than", "no effect larger than", "no effect larger than"),
+    ],
+)
+def test_overfitting_is_judged_by_test_errors_never_by_a_gap(equal, end, verdict):
+    assert findings.judge_overfitting(equal, end) == verdict
+
+
+def test_a_smaller_gap_alone_shows_nothing(tmp_path):
+    """tanh learns less, so its gap is smaller by 20 points; its test error is the same."""
+    write_study(tmp_path, RELU, {})
+    for seed, error in RELU.items():
+        rows = synthetic.make_metrics(lambda e: 0.8 - 0.2 * e, epochs=1.99)
+        rows[-1]["test_error"] = error + 0.001 * seed
+        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "activation": "tanh"}
+        synthetic.write_trial(tmp_path, rows, **fields)
+    (row,) = found(tmp_path, FITS_LESS)
+    assert row.verdict == "not decided"
+    assert not any("gap" in measure for claim in CLAIMS for measure in claim.measures)
+
+
+def test_a_study_without_records_or_of_other_arms_says_so(tmp_path):
+    (missing,) = find(LOWER, None)
+    assert (
+        claims.claims_table([missing], "")
+        .splitlines()[4]
+        .endswith("| - | - | not run: `python -m src.main --config=configs/s.py` | - |")
+    )
+    write_study(tmp_path, {1: 0.3}, {})
+    assert found(tmp_path, LOWER)[0].ours == "not measured yet"
+    other = Claim("t", "3.3", "-", "s", "relu", "gelu", ("test_error",), -1)
+    assert found(tmp_path, other)[0].ours == "not compared"
+
+
+def test_final_errors_of_trials_that_stop_at_the_target_are_not_compared(tmp_path):
+    synthetic.write_study(tmp_path)
+    assert {row.ours for row in found(tmp_path, LOWER)} == {"not trained equally long"}
+
+
+def test_the_command_of_a_study_is_that_of_its_folder():
+    command = "python -m src.main --config=configs/ablations.py --config.study=lrn"
+    assert claims.study_command("ablations/lrn") == command
+
+
+def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_path):
     folder = tmp_path / "experiments"
     folder.mkdir()
     for path in (folder, tmp_path):
         (path / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n")
     synthetic.write_study(folder / "relu_vs_tanh")
     assert claims.main([str(folder)]) == 0
-    assert "[relu_vs_tanh](relu_vs_tanh/report.md)" in (folder / "README.md").read_text()
+    table = (folder / "README.md").read_text()
+    assert "[relu_vs_tanh](relu_vs_tanh/report.md)" in table
+    assert f"not run: `python -m src.main {UNTESTED[0].command}`" in table
+    assert "lab notes" in table
     top = (tmp_path / "README.md").read_text()
-    assert "[relu_vs_tanh](experiments/relu_vs_tanh/report.md)" in top
-    assert f"{UNTESTED[0].reason} | not run |" in top
+    assert "![Every claim with its interval](experiments/claims.png)" in top
+    rows = 2 + 1 + len(CLAIMS) - 2 + len(UNTESTED)  # a row per recipe, one for both, the others
+    assert f"Of {rows} rows: " in top
+    assert (folder / "claims.svg").stat().st_size > 1000
+
+
+def test_a_figure_without_any_finding_can_be_drawn(tmp_path):
+    claims.write_claims(tmp_path)
+    assert (tmp_path / "claims.png").exists()
 
 
 def test_every_claim_is_of_arms_that_its_study_has():
     named = named_trees(ablations.get_config().to_dict(), {})
     studies = {f"ablations/{name}": tree for name, tree in named}
     studies["relu_vs_tanh"] = relu_vs_tanh.get_config().to_dict()
+    studies["architectures"] = architectures.get_config().to_dict()
     for claim, role in itertools.product(CLAIMS, ("baseline", "other")):
-        config = studies[claim.study]
-        values = [str(s.value) for axis in axes(config) for s in axis]
-        assert getattr(claim, role) in values
-        if claim.measure != "iterations":
-            assert config["stop_at_target"] is False
+        if claim.study in studies:
+            values = [str(s.value) for axis in axes(studies[claim.study]) for s in axis]
+            assert getattr(claim, role) in values, claim
 
 
 def test_the_report_has_final_errors_and_their_differences(tmp_path):
-    write_study(tmp_path, {1: 0.30, 2: 0.32, 3: 0.31}, {1: 0.28, 2: 0.301, 3: 0.289})
+    write_study(tmp_path, RELU, TANH)
     report.write_report(tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert (
-        "after 2 epochs the test error of tanh is 2.0 points below that of relu (95% interval -2.3"
-        " to -1.7, n = 3 pairs of seeds)." in text
-    )
-    assert "| conv3, modern | tanh | 3 | 29.0% (-2.0: -2.3 to -1.7) |" in text
-    assert "| 1.00 (no interval) |" in text  # both arms come down alike
+    row = next(line for line in text.splitlines() if line.startswith("| conv3, modern | tanh |"))
+    assert " (1.00: no interval) | 28.1% (-2.9 points: " in row  # both arms come down alike
     assert "None was chosen: each arm has one." in text
     for name in ("final_errors", "overfitting"):
         assert (tmp_path / f"{name}.svg").stat().st_size > 1000

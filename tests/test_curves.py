@@ -28,7 +28,7 @@ class TestFirstAtOrBelow:
     @pytest.mark.parametrize("target", [25.0, -0.1, 1.1])
     def test_refuses_what_is_no_fraction(self, target):
         with pytest.raises(ValueError, match=f"target = {target} .* percentage"):
-            curves.first_at_or_below(self.values, target)
+            curves.time_to(Series(np.arange(4), self.values), target)
 
     def test_of_a_run_without_points_is_none(self):
         assert curves.first_at_or_below(np.zeros(0), 0.25) is None
@@ -46,17 +46,6 @@ class TestTimeTo:
 
     def test_of_a_run_without_points_is_unbounded(self):
         assert curves.time_to(Series(np.zeros(0), np.zeros(0)), 0.25) == (0, INF)
-
-
-class TestOnline:
-    def test_is_defined_from_the_first_full_window_on(self):
-        metrics = {
-            "iteration": np.array([10, 20, 30]),
-            "epoch": np.array([0.5, 1.0, 1.5]),
-            "train_error": np.array([0.2, 0.3, 0.4]),
-        }
-        np.testing.assert_array_equal(curves.online(metrics).values, [NAN, 0.3, 0.4])
-        assert curves.time_to(curves.online(metrics), 0.3) == (10, 20)
 
 
 class TestOnlineError:
@@ -100,6 +89,16 @@ class TestAsInFigure:
         np.testing.assert_array_equal(series.at, [0, 1])
         # the mean of 0.8 - 0.1 e from k to k + 0.2 is 0.79 - 0.1 k
         np.testing.assert_allclose(series.values, [0.79, 0.69], atol=1e-3)
+
+    def test_is_taken_as_it_was_recorded(self):
+        """At the first point that had seen the 10,000 images of the epoch."""
+        metrics = {
+            "epoch": np.array([0.1, 0.3, 0.9, 1.2, 2.5]),
+            "figure_error": np.array([NAN, 0.8, NAN, 0.6, 0.4]),
+        }
+        series = curves.as_in_figure(metrics)
+        np.testing.assert_array_equal(series.at, [0, 1, 2])
+        np.testing.assert_array_equal(series.values, [0.8, 0.6, 0.4])
 
     def test_of_a_run_without_points_is_empty(self):
         empty = {name: np.zeros(0) for name in ("iteration", "epoch", "interval_error")}

@@ -178,7 +178,10 @@ class TestInteraction:
         interval = intervals.interaction("ratio", (reached, reached), (reached, slow))
         assert interval.how == "MOVER"
         assert interval.low < interval.value < interval.high < INF
-        assert not intervals.interaction("ratio", (reached, reached), (reached, never)).exists
+        open_above = intervals.interaction("ratio", (reached, reached), (reached, never))
+        assert open_above.value == open_above.high == INF
+        assert 4 < open_above.low < 2000 / 303  # the second ratio alone is at least 6.6
+        assert not intervals.interaction("ratio", (reached, never), (reached, never)).exists
 
 
 class TestRanks:

@@ -6,8 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from src.analysis import intervals
+import configs
+from configs import base
+from src.analysis import intervals, measures
 from src.analysis.measures import MEASURES, get_measure
+from src.config.config import Config
+from src.fields import ConfigError
 from src.records.trial import TrialRecord
 
 NAN = math.nan
@@ -18,7 +22,8 @@ def trial(status: str = "censored", **columns) -> TrialRecord:
     metrics = {
         "iteration": (100 * EPOCHS).astype(int),
         "epoch": EPOCHS,
-        "train_error": np.linspace(0.8, 0.1, 8),
+        "train_error": np.array([NAN, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        "frozen_error": np.linspace(0.8, 0.1, 8),
         "interval_error": np.linspace(0.8, 0.1, 8),
         "test_error": np.array([NAN, 0.7, NAN, 0.5, 0.35, 0.4, 0.3, 0.42]),
         "test_top5_error": np.array([NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.05]),
@@ -30,7 +35,7 @@ def trial(status: str = "censored", **columns) -> TrialRecord:
     ("name", "target", "bounds"),
     [
         ("iterations", 0.4, (200, 250)),  # the errors fall by 0.1 a point
-        ("iterations", 0.8, (50, 100)),  # from one full epoch on: its first point does not count
+        ("iterations", 0.8, (50, 100)),  # the first point had no full window yet
         ("iterations", 0.05, (400, math.inf)),
         ("iterations_frozen", 0.8, (0, 50)),
         ("test_error", 0.4, (0.42, 0.42)),
@@ -71,8 +76,39 @@ def test_a_trial_without_points_has_no_number_and_no_error(name):
 
 def test_only_times_allow_racing_and_are_compared_by_a_ratio():
     for measure in MEASURES.values():
-        assert measure.allows_racing == (measure.kind == "ratio")
+        assert measure.kind == "ratio" or not measure.allows_racing
         assert measure.words.format(target="25%")
+
+
+def config_of(**changes) -> Config:
+    tree = base.get_config().to_dict()
+    tree["compare"] |= changes.pop("compare")
+    return Config.read(tree | changes)
+
+
+@pytest.mark.parametrize(
+    ("compare", "words"),
+    [
+        ({"measure": "test_error"}, "stop_at_target should be False"),
+        ({"further": ("best_test_error",)}, "stop_at_target should be False"),
+        ({"measure": "iterations_frozen"}, "should begin with 'frozen'"),
+        ({"measure": "iterations_as_in_figure"}, "should begin with 'figure'"),
+        ({"further": ("iterations_frozen",)}, "should begin with 'frozen'"),
+        ({"measure": "tset_error"}, "did you mean 'test_error'"),
+        ({"measure": "configs.nowhere.thing"}, "No module named"),
+        ({"measure": "configs.base.get_config"}, "a Measure is needed"),
+    ],
+)
+def test_what_a_study_cannot_have_is_refused_in_one_line(compare, words):
+    with pytest.raises(ConfigError, match=words) as refusal:
+        measures.check_measures(config_of(compare=compare))
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_it_can_have_is_taken():
+    measures.check_measures(config_of(compare={"measure": "test_error"}, stop_at_target=False))
+    frozen = {"measure": "iterations_frozen"}
+    measures.check_measures(config_of(compare=frozen, readings=("frozen", "online")))
 
 
 OWN = """
@@ -81,29 +117,14 @@ from src.analysis.measures import Measure, exactly
 def _seconds(trial, target):
     return exactly(float(trial.metrics["train_seconds"][-1]))
 
-seconds = Measure("configs.mine.seconds", _seconds, "ratio", "seconds of training")
+seconds = Measure("configs.mine_measures.seconds", _seconds, "ratio", "seconds of training")
 """
 
 
 def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch):
     (tmp_path / "mine_measures.py").write_text(OWN)
-    monkeypatch.syspath_prepend(tmp_path)
-    measure = get_measure("mine_measures.seconds")
+    monkeypatch.setattr(configs, "__path__", [*configs.__path__, str(tmp_path)])
+    measure = get_measure("configs.mine_measures.seconds")
     numbers = measure.sample([trial(train_seconds=np.array([3.0, 9.0]))], 0.4)
     assert (numbers.low[0], numbers.high[0]) == (9, 9)
-    del sys.modules["mine_measures"]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("tset_error", "no measure; there are iterations,"),
-        ("configs.no_such.thing", "cannot be imported"),
-        ("configs.base.nothing", "cannot be imported"),
-        ("src.analysis.measures.LAST_PART", "a float, not a Measure"),
-    ],
-)
-def test_an_unknown_measure_is_refused_in_one_line(name, words):
-    with pytest.raises(ValueError, match=words) as refusal:
-        get_measure(name)
-    assert "\n" not in str(refusal.value)
+    del sys.modules["configs.mine_measures"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from src.analysis.comparison import make_groups
+from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
 from src.records import study as studies
 from src.reports import compose as report
 from src.reports import networks
-from src.reports.figures import curves
+from src.reports.figures.networks import curves
 from tests import synthetic
 
 NETS = ("lenet5_modern", "alexnet_cifar", "vgg11_cifar")
@@ -47,8 +47,12 @@ def write_study(study_dir: Path, speeds: dict[str, tuple[float, ...]], seconds: 
             synthetic.write_trial(study_dir, metrics, model=name, **fields)
 
 
+def analysis_of(study_dir: Path) -> Analysis:
+    return analyse(load_study(study_dir))
+
+
 def claims(study_dir: Path) -> list[str]:
-    return networks.claims(make_groups(load_study(study_dir)))
+    return networks.claims(analysis_of(study_dir).groups)
 
 
 def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path):
@@ -58,10 +62,10 @@ def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path
     ends = [[falling(speed, 1.0)[-1]["test_error"] for speed in each] for each in (slow, fast)]
     points = 100 * (np.mean(ends[1]) - np.mean(ends[0]))
     assert f"test error at the end {points:+.1f} points (95% interval -" in accuracy
-    down = f"holds; down to lenet5_modern's {max(ends[0]):.1%}: "
-    assert f"n = 4 pairs of seeds): {down}" in accuracy
-    assert re.search(r" iterations, 0\.\d\d \(0\.\d\d to 0\.\d\d\) times: holds;", accuracy)
-    assert re.search(r" seconds of training, [\d.]+ \(\S+ to \S+\) times: does not hold", accuracy)
+    down = f"shown; down to lenet5_modern's {max(ends[0]):.1%}: "
+    assert f"n = 4): {down}" in accuracy
+    assert re.search(r" iterations, 0\.\d\d times \(0\.\d\d to 0\.\d\d\): shown;", accuracy)
+    assert re.search(r" seconds of training, [\d.]+ times \(\S+ to \S+\): contradicted", accuracy)
     assert "training loss falls faster than lenet5_modern's**: down to" in loss
     assert vgg.startswith("Claim: **vgg11_cifar is more accurate than alexnet_cifar")
     assert vgg.endswith(": not measured yet.")
@@ -73,9 +77,11 @@ def test_the_goal_is_what_every_seed_of_the_other_gets_to(tmp_path):
     slow, fast = falling(1, 1.0), falling(2, 1.0)
     goal = slow[-1]["test_error"]
     sooner = next(row["iteration"] for row in fast if row["test_error"] <= goal)
-    median = (slow[-1]["iteration"] + sooner) / 2
-    down = f"down to lenet5_modern's {goal:.1%}: {median:,.0f} against {median:,.0f} iterations"
-    assert f"{down}, 1.00 (no interval) times: not decided at n = 2" in accuracy
+    half = synthetic.PER_POINT / 2
+    mean = f"{((slow[-1]['iteration'] - half) * (sooner - half)) ** 0.5:,.0f}"
+    down = f"down to lenet5_modern's {goal:.1%}: {mean} against {mean} iterations, 1.00 times ("
+    assert down in accuracy
+    assert "): not decided; " in accuracy.split(down)[1]
 
 
 def test_a_diverged_trial_never_gets_there(tmp_path):
@@ -84,9 +90,8 @@ def test_a_diverged_trial_never_gets_there(tmp_path):
         fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "model": NETS[1]}
         synthetic.write_trial(tmp_path, [], status="diverged", iterations=3, **fields)
     accuracy = claims(tmp_path)[0]
-    assert "test error at the end diverged (no interval, n = 2 pairs" in accuracy
-    assert ": never against " in accuracy
-    assert "holds" not in accuracy
+    assert accuracy.endswith("**: a trial diverged, not decided.")
+    assert "shown" not in accuracy
 
 
 def test_the_report_of_a_study_of_networks_says_how_large_they_are(tmp_path):
@@ -101,8 +106,7 @@ def test_the_report_of_a_study_of_networks_says_how_large_they_are(tmp_path):
 
 def test_curves_have_each_measure_by_iterations_and_by_seconds(tmp_path):
     write_study(tmp_path, {NETS[0]: (1, 2)}, seconds=1.0)
-    study = load_study(tmp_path)
-    figure = curves.curves(study, make_groups(study))
+    figure = curves(analysis_of(tmp_path))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[:2] == ["training loss by iterations", "training loss by seconds of training"]
     assert titles[4:] == ["test error by iterations", "test error by seconds of training"]

@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.analysis import comparison, paper
+from src.analysis import groups, intervals, paper
+from src.analysis.effects import analyse
+from src.analysis.intervals import Interval
 from src.analysis.study import load_study
-from src.analysis.times import Ratio, Times
 from src.records import trial as records
 from src.reports import compose as report
-from src.reports import sentences as wording
+from src.reports import sentences
 from tests import synthetic
 
 INF, NAN = math.inf, math.nan
@@ -23,7 +24,11 @@ def study_dir(tmp_path_factory) -> Path:
 
 
 def compose(study_dir: Path) -> str:
-    return report.compose(load_study(study_dir))
+    return report.compose(analyse(load_study(study_dir)))
+
+
+def summary(study_dir: Path) -> str:
+    return report.summary(analyse(load_study(study_dir)))
 
 
 def steps(iterations: int, error: float = 0.25) -> list[dict]:
@@ -35,12 +40,12 @@ def steps(iterations: int, error: float = 0.25) -> list[dict]:
 def write_pair(study_dir: Path, relu: list[int], tanh: list[int], **changes) -> None:
     """Fresh trials that reach 25% after so many points each; 0 never does in 100 points."""
     grid = {"learning_rates": [0.02], "sweep": {"model": {"activation": ["relu", "tanh"]}}}
-    grid["fresh_seeds"] = [*range(max(len(relu), len(tanh)))]
+    grid["fresh_seeds"] = [*range(200, 200 + max(len(relu), len(tanh), 1))]
     synthetic.write_header(study_dir, **(grid | changes))
     for activation, reached in (("relu", relu), ("tanh", tanh)):
         for seed, points in enumerate(reached):
             metrics = steps(39 * (points or 100), 0.25 if points else 0.5)
-            fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed}
+            fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 200 + seed}
             synthetic.write_trial(study_dir, metrics, activation=activation, **fields)
 
 
@@ -48,17 +53,22 @@ def test_the_answer_comes_first(study_dir):
     title, *answers = [line for line in compose(study_dir).splitlines() if line][:3]
     assert title == "# Iterations to 25% training error by activation, relative to relu"
     assert answers[0].startswith(
-        "- **conv3, cuda_convnet**: tanh needs more than 2.4 times the iterations of relu to reach"
-        " 25% training error (95% interval at least 2.3, n = 3 and 3 seeds, too few for a firm"
-        " interval; median iterations > 7,839 against 3,198; cifar10-jpeg, 1 x cpu (AMD EPYC))."
+        "- **conv3, cuda_convnet**: With tanh the iterations to 25% training error are more than"
+        " 2.4 times those with relu (95% interval at least 2.3, n = 3, p < 0.001; > 7,839 against"
+        " 3,191; cifar10-jpeg, 1 x cpu (AMD EPYC))."
     )
 
 
-def test_the_ratio_is_of_medians(tmp_path):
-    write_pair(tmp_path, relu=[10, 11, 12, 20, 9], tanh=[66, 60, 70, 71, 61])
-    answer = report.summary(tmp_path).splitlines()[0]
-    assert "tanh needs 6.0 times the iterations of relu" in answer
-    assert "n = 5 and 5 seeds; median iterations 2,574 against 429;" in answer
+def test_the_ratio_is_of_geometric_means_half_a_step_off(tmp_path):
+    write_pair(tmp_path, relu=[11, 13, 20], tanh=[66, 60, 70, 71])  # one relu has not ended yet
+    relu, tanh = (
+        math.exp(np.mean(np.log(39 * (np.array(points) - 0.5))))
+        for points in ([11, 13, 20], [66, 60, 70, 71])
+    )
+    state, answer = summary(tmp_path).splitlines()[:2]
+    assert state == "Not finished: 7 of 8 trials are done."
+    assert f"are {tanh / relu:.1f} times those with relu (95% interval " in answer
+    assert f", n = 4 and 3, p = 0.011; {tanh:,.0f} against {relu:,.0f};" in answer
 
 
 def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
@@ -74,45 +84,50 @@ def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     assert "six times" not in compose(tmp_path)
 
 
-def test_one_seed_gives_no_interval_and_few_a_weak_one(tmp_path):
-    write_pair(tmp_path, [10], [20])
-    assert "(no interval, n = 1 and 1 seeds;" in compose(tmp_path)
-    write_pair(tmp_path, [10, 11], [20, 21])
-    assert "n = 2 and 2 seeds, too few for a firm interval;" in compose(tmp_path)
+def test_one_seed_and_equal_seeds_give_no_interval_and_say_why(tmp_path):
+    write_pair(tmp_path, [11], [21])
+    assert "(no interval, n = 1;" in compose(tmp_path)
+    write_pair(tmp_path, [11, 11], [21, 22])
+    told = "(no interval: an arm's trials fell into one recording step, n = 2;"
+    assert told in compose(tmp_path)
 
 
-def test_an_interval_around_one_shows_no_difference(tmp_path):
-    write_pair(tmp_path, [10, 12, 14, 16, 18], [11, 12, 15, 16, 17])
-    assert "The interval holds 1: no difference is shown." in compose(tmp_path)
+def test_an_interval_around_one_shows_no_difference_or_that_none_is_large(tmp_path):
+    write_pair(tmp_path, [12, 30, 60], [15, 34, 50])
+    assert "). No difference is shown." in compose(tmp_path)
+    write_pair(tmp_path, [40, 41, 42, 43], [40, 42, 42, 43])
+    assert "). No effect larger than x1.5." in compose(tmp_path)
 
 
 def test_neither_reached(tmp_path):
     write_pair(tmp_path, [0, 0], [0, 0])
     text = compose(tmp_path)
-    assert "neither tanh nor relu reached 25% training error: nothing can be said" in text
-    assert "median iterations > 3,900 against > 3,900" in text
-    assert "4 of 4 on fresh seeds" in text
+    told = "Neither tanh nor relu got to iterations to 25% training error: nothing can be said."
+    assert told in text
+    assert "| relu | 2 | > 3,900 |" in text
+    assert "On fresh seeds 4 of 4 did not reach it" in text
 
 
 def test_a_diverged_arm_is_said(tmp_path):
-    write_pair(tmp_path, [10, 10], [0])
-    for seed in (0, 1):
+    write_pair(tmp_path, [11, 12], [])
+    for seed in (200, 201):
         fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "iterations": 7}
         synthetic.write_trial(tmp_path, [], activation="tanh", status="diverged", **fields)
     text = compose(tmp_path)
-    assert "tanh diverges and never reaches 25% training error; relu does" in text
+    told = "tanh against relu: iterations to 25% training error not known, 2 of 2 trials of tanh"
+    assert f"{told} diverged." in text
     assert "| diverged | never, diverged at 7 |" in text
     assert "2 diverged" in text
 
 
 def test_a_rate_on_the_edge_is_said_at_the_top_and_in_the_table(tmp_path):
     synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu"]}})
-    for rate, points in [(0.01, 12), (0.02, 11), (0.04, 10)]:
+    for rate, points in [(0.01, 13), (0.02, 12), (0.04, 11)]:
         fields = {"recipe": "modern", "learning_rate": rate, "purpose": "selection", "seed": 0}
         synthetic.write_trial(tmp_path, steps(39 * points), **fields)
     text = compose(tmp_path)
     assert "relu: the chosen rate 0.04 is on the edge of its grid" in text.split("## ")[0]
-    assert "| 0.01: 468; 0.02: 429; 0.04: 390 | **on the edge: extend the grid** |" in text
+    assert "| 0.01: 507; 0.02: 468; 0.04: 429 | **on the edge: extend the grid** |" in text
 
 
 def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
@@ -124,7 +139,7 @@ def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
     text = compose(tmp_path)
     assert "lr0.01-s0 | selection | censored | > 429 |" in text
     assert "lr0.04-s0 | selection | censored by racing | > 195 |" in text
-    assert "1 were stopped by racing, 1 had not reached it after 1 epochs" in text
+    assert "1 were stopped by racing, 1 had not reached it when their epochs were over" in text
 
 
 def test_racing_is_said_as_it_was(study_dir, tmp_path):
@@ -156,7 +171,7 @@ def test_the_distance_to_the_papers_points(tmp_path):
     for activation, errors in (("relu", relu), ("tanh", tanh)):
         metrics = synthetic.make_metrics(lambda e, t=errors: t[int(e + 0.05)], epochs=5.5)
         fields = {"recipe": "modern", "activation": activation, "learning_rate": 0.02}
-        synthetic.write_trial(tmp_path, metrics, **fields)
+        synthetic.write_trial(tmp_path, metrics, seed=200, **fields)
     text = compose(tmp_path)
     assert "| relu | +0.0 | +0.0 | +2.0 | +0.0 | +0.0 | 2.0 | yes |" in text
     assert "| tanh | +4.7 | +1.0 | -6.3 | -13.3 | -22.4 | 22.4 | no |" in text
@@ -187,7 +202,7 @@ def test_versions_commits_and_time_are_listed(study_dir, tmp_path):
     assert "compile 48 s" in text  # 24 trials of 2 s
     assert "jax 0.10.2, flax 0.12.0" in text
     write_pair(tmp_path, [10], [20])
-    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 5, "commit": "abc-dirty"}
+    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 205, "commit": "abc-dirty"}
     synthetic.write_trial(tmp_path, steps(390), **fields)
     text = compose(tmp_path)
     assert "Trials were run by different code: 0123456789 (2 trials), abc-dirty (1 trials)." in text
@@ -205,17 +220,18 @@ def test_the_command_redraws_the_same_bytes_from_records(tmp_path, capsys):
         written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
     assert [path.name for path in files] == [
-        "ratios.png", "ratios.svg", "report.html", "report.md", "results.csv", "study.json",
+        "effects.png", "effects.svg", "ratios.png", "ratios.svg", "report.html", "report.md",
+        "results.csv", "study.json",
         "training_error.png", "training_error.svg",
     ]  # fmt: skip
     for name in ("training_error", "ratios"):
         assert f"]({name}.png)" in (study_dir / "report.md").read_text()
-    assert "tanh needs" in capsys.readouterr().out
+    assert "With tanh the iterations" in capsys.readouterr().out
 
 
 def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):
     write_pair(tmp_path, [10], [20])
-    path = tmp_path / "trials" / "conv3-modern-relu-lr0.02-s0" / "metrics.csv"
+    path = tmp_path / "trials" / "conv3-modern-relu-lr0.02-s200" / "metrics.csv"
     path.write_bytes(path.read_bytes()[:-40])
     assert report.main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
@@ -239,36 +255,29 @@ def test_the_command_refuses_what_is_not_there(tmp_path, capsys):
         ((1.5, 1.2345, 1.75, 1.5, 1.5), "1.50 [1.23 to 1.75]"),
         ((INF, 7.19, INF, 7.59, INF), "more than 7.5 [at least 7.1]"),
         ((0.0, 0.0, 0.301, 0.0, 0.251), "less than 0.26 [at most 0.31]"),
-        ((NAN, 0.0, INF, 0.0, INF), "unknown [no interval]"),
+        ((NAN, NAN, NAN, 0.0, INF), "unknown [no interval]"),
         ((4.0, 3.0, INF, 4.0, 4.0), "4.0 [at least 3.0]"),
         ((4.0, NAN, NAN, 4.0, 4.0), "4.0 [no interval]"),
-        ((INF, INF, INF, INF, INF), "infinitely many [no interval]"),
     ],
 )
 def test_ratios_in_words_never_say_more_than_is_known(bounds, words):
-    found = Ratio(*bounds, (3, 3))
-    assert f"{wording.ratio(found)} [{wording.bounds(found)}]" == words
+    value, low, high, *known = bounds
+    found = Interval(value, low, high, (3, 3), "ratio", bounds=(known[0], known[1]))
+    assert f"{sentences.value_words(found)} [{sentences.ends(found)}]" == words
 
 
 @pytest.mark.parametrize(
-    ("at_least", "at_most", "words"),
+    ("bounds", "words"),
     [
-        ([3237.0], [3237.0], "3,237"),
-        ([1.0, 2.0], [1.0, 2.0], "1.5"),
-        ([100.0, 7839.0, 7839.0], [100.0, INF, INF], "> 7,839"),
-        ([INF], [INF], "never (diverged)"),
+        ([(3217.0, 3257.0)], "3,237"),
+        ([(100.0, 100.0), (400.0, 400.0)], "200"),
+        ([(100.0, 100.0), (400.0, INF)], "> 200"),
+        ([(100.0, 100.0), (NAN, NAN)], "-"),
+        ([], "-"),
     ],
 )
-def test_medians_in_words(at_least, at_most, words):
-    assert wording.median_words(Times(np.array(at_least), np.array(at_most))) == words
-
-
-def test_the_baseline_comes_first_in_its_group_whatever_ran_first(tmp_path):
-    sweep = {"recipe": ["modern"], "model": {"activation": ["tanh", "relu"]}}
-    synthetic.write_study(tmp_path, sweep=sweep)
-    (group,) = comparison.make_groups(load_study(tmp_path))
-    assert [arm.value for arm in group.arms] == ["relu", "tanh"]
-    assert group.baseline is group.arms[0]
+def test_mean_times_in_words(bounds, words):
+    assert sentences.mean(intervals.sample(bounds), "ratio") == words
 
 
 def test_readmes_with_a_place_for_the_answer_are_given_it(tmp_path):
@@ -277,8 +286,9 @@ def test_readmes_with_a_place_for_the_answer_are_given_it(tmp_path):
     marks = "<!-- answer: experiments/relu_vs_tanh -->{}<!-- /answer: experiments/relu_vs_tanh -->"
     for folder in (study_dir, tmp_path):
         (folder / "README.md").write_text(f"# Title\n{marks.format('')}\nafter\n")
-    report.fill_readmes(study_dir)
-    answer = "\n".join(f"- {line}" for line in report.summary(study_dir).splitlines())
+    analysis = analyse(load_study(study_dir))
+    report.fill_readmes(study_dir, analysis)
+    answer = "\n".join(f"- {line}" for line in report.summary(analysis).splitlines())
     for folder in (study_dir, tmp_path):
         text = (folder / "README.md").read_text().replace("**", "")
         assert text == f"# Title\n{marks.format(chr(10) + answer + chr(10))}\nafter\n"
@@ -289,11 +299,71 @@ def test_variants_are_compared_in_one_group_whatever_they_set(tmp_path):
     compare = {"field": "variant", "baseline": "plain"}
     config = {"sweep": {}, "variants": variants, "compare": compare, "learning_rates": [0.02]}
     synthetic.write_header(tmp_path, weight_decay=0.0, **config)
-    for name, model, points in (("plain", "conv3", 10), ("deep", "conv3_fc64", 30)):
+    for name, model, points in (("plain", "conv3", 11), ("deep", "conv3_fc64", 30)):
         for seed in (1, 2):
             trial = f"{model}-modern-relu-{name}-lr0.02-s{seed}"
             fields = {"trial": trial, "model": model, "recipe": "modern", "learning_rate": 0.02}
             synthetic.write_trial(tmp_path, steps(39 * points), seed=seed, variant=name, **fields)
-    (group,) = comparison.make_groups(load_study(tmp_path))
+    (group,) = groups.make_groups(load_study(tmp_path))
     assert (group.label, [arm.value for arm in group.arms]) == ("conv3, modern", ["plain", "deep"])
-    assert "deep needs 3.0 times the iterations of plain" in report.summary(tmp_path)
+    assert "With deep the iterations to 25% training error are 2.8 times" in summary(tmp_path)
+
+
+def write_errors(study_dir: Path, arms: dict[str, list[float]], **changes) -> None:
+    """Fresh trials of two epochs with those test errors at the end, compared by them."""
+    compare = {"field": "lrn", "baseline": "none", "measure": "test_error"}
+    fields = {"recipe": "modern", "learning_rate": 0.02, "model": "alexnet_cifar"}
+    synthetic.write_header(
+        study_dir,
+        model={"name": "alexnet_cifar", "activation": "relu"},
+        sweep={"model": {"lrn": [*arms]}},
+        learning_rates=[0.02],
+        stop_at_target=False,
+        max_epochs=2,
+        fresh_seeds=[200, 201, 202],
+        **{"compare": compare, **changes},
+    )
+    for value, errors in arms.items():
+        for seed, error in enumerate(errors):
+            rows = synthetic.make_metrics(lambda e: 0.8 - 0.3 * e, epochs=2)
+            rows[-1]["test_error"] = error
+            trial = f"alexnet_cifar-modern-relu-lrn{value}-lr0.02-s{200 + seed}"
+            synthetic.write_trial(
+                study_dir, rows, trial=trial, seed=200 + seed, lrn=value, **fields
+            )
+
+
+def test_titles_tables_and_figures_follow_from_the_measure(tmp_path):
+    write_errors(tmp_path, {"none": [0.30, 0.32, 0.31], "paper": [0.28, 0.301, 0.289]})
+    report.write_report(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# Test error at the end by normalization, relative to none\n")
+    # means 0.31 and 0.29; Welch by scipy: -0.0449 to +0.0049... the words follow the interval
+    assert "With paper the test error at the end is 2.0 points below that with none" in text
+    assert "| alexnet_cifar, modern | none | 3 | 31.0% |" in text
+    header = next(line for line in text.splitlines() if line.startswith("| group | arm | n |"))
+    assert header == "| group | arm | n | test error at the end | training error at the end |"
+    for name in ("effects", "final_errors", "overfitting", "training_error"):
+        assert f"]({name}.png)" in text
+        assert (tmp_path / f"{name}.svg").stat().st_size > 1000
+    assert "Iterations to" not in text.split("## By training error")[0]
+
+
+def test_a_study_may_list_further_measures(tmp_path):
+    compare = {"field": "lrn", "baseline": "none", "measure": "test_error"}
+    compare["further"] = ["equal_test_error", "best_test_error"]
+    write_errors(tmp_path, {"none": [0.3, 0.31], "paper": [0.29, 0.28]}, compare=compare)
+    text = compose(tmp_path)
+    assert "| test error at 25% training error | best test error |" in text
+
+
+def test_thresholds_are_printed_with_their_digits(tmp_path):
+    write_pair(tmp_path, [11, 12], [21, 22], thresholds=[0.5, 0.125, 0.005])
+    text = compose(tmp_path)
+    assert "| group | arm | reading | 50% | 12.5% | 0.5% |" in text
+    assert "| 0% |" not in text
+
+
+def test_epochs_are_those_that_were_trained_not_those_that_were_asked_for(tmp_path):
+    write_pair(tmp_path, [11, 12], [21, 22], max_epochs=60)
+    assert "60" not in compose(tmp_path).split("## Trials")[1].split("## Time")[0]

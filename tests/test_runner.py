@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from src import data
+from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.config import Config
 from src.records import locks
@@ -142,7 +143,7 @@ def test_fresh_seeds_may_be_added_and_the_report_says_so(tmp_path):
     assert untimed(tmp_path)[0] == first
     assert [row["seed"] for row in untimed(tmp_path)] == [1, 2]
     added = "Fresh seeds were added after the study had begun: 1, then 2 of them."
-    assert added in report.compose(load_study(tmp_path))
+    assert added in report.compose(analyse(load_study(tmp_path)))
     with pytest.raises(StudyError, match=r"fresh_seeds was \[1, 2\], is \[2, 1, 3\]"):
         run(tmp_path, fresh_seeds=(2, 1, 3))
 

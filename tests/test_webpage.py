@@ -111,7 +111,7 @@ def test_the_index_has_question_answer_and_link_of_each_study(study_dir):
     assert head == ["study", "question", "answer"]
     assert first == ["b|c", "Why?", "So: 1 | 2."]
     assert last[0] == "study"
-    assert "tanh needs" in last[2]
+    assert "With tanh the iterations" in last[2]
     assert [a for a in page.addresses if a != "data:,"] == [
         "b%7Cc/report.html", "nested/a/report.html", "study/report.html",
     ]  # fmt: skip

@@ -73,6 +73,22 @@ class Fit(NamedTuple):
     deviations: list[PerSet]
 
 
+class Peak(NamedTuple):
+    """The maximum, and how a likelihood ratio W beside it becomes Student's t.
+
+    Attributes:
+        best: The maximum.
+        freedom: [sets] degrees of freedom, Satterthwaite's.
+        weight: [sets] the number of trials that W counts.
+        shared: Whether both arms have one deviation.
+    """
+
+    best: Fit
+    freedom: PerSet
+    weight: PerSet
+    shared: bool
+
+
 class LogRatio(NamedTuple):
     """Logarithm of a ratio of times: its most likely value and the two intervals of it."""
 
@@ -98,38 +114,47 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
     reached = float(baseline.reached[0]), float(other.reached[0])
     if min(baseline.low.shape[-1], other.low.shape[-1]) < 2 or max(reached) < 2:
         return None
-    best, freedom, _ = _peak(baseline, other)
-    middle = float(best.means[1][0] - best.means[0][0])
+    peak = _peak(baseline, other)
+    middle = float(peak.best.means[1][0] - peak.best.means[0][0])
 
     def surprise(shifts: np.ndarray) -> np.ndarray:
         count = len(shifts)
-        return student(baseline.repeated(count), other.repeated(count), shifts)[0]
+        return _surprise(peak, baseline.repeated(count), other.repeated(count), shifts)
 
-    def interval(at_level: float) -> tuple[float, float]:
-        limit = float(stats.t.ppf((1 + at_level) / 2, freedom[0]))
-        below = -math.inf if reached[0] == 0 else _end(surprise, middle, -1.0, limit)
-        above = math.inf if reached[1] == 0 else _end(surprise, middle, 1.0, limit)
-        return below, above
-
-    p = 2 * float(stats.t.sf(surprise(np.zeros(1))[0], freedom[0]))
+    limits = stats.t.ppf((1 + np.array([level, inner])) / 2, peak.freedom[0])
+    below, above = _ends(surprise, middle, limits)
+    if reached[0] == 0:
+        below[:] = -math.inf
+    if reached[1] == 0:
+        above[:] = math.inf
+    p = 2 * float(stats.t.sf(surprise(np.zeros(1))[0], peak.freedom[0]))
     value = middle if min(reached) else math.copysign(math.inf, reached[0] - reached[1])
-    return LogRatio(value, interval(level), interval(inner), p)
+    outer, inside = ((float(low), float(high)) for low, high in zip(below, above, strict=True))
+    return LogRatio(value, outer, inside, p)
 
 
-def _end(
-    surprise: Callable[[np.ndarray], np.ndarray], middle: float, direction: float, limit: float
-) -> float:
-    """Where, from the middle outwards, shifts become more surprising than the limit allows."""
-    away = np.concatenate([[0.0], np.geomspace(NEAREST, FARTHEST, POINTS)])
+def _ends(
+    surprise: Callable[[np.ndarray], np.ndarray], middle: float, limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where, from the middle outwards, shifts become more surprising than each limit allows.
+
+    Returns:
+        [limits] below the middle, and above it; infinite where that is too far away.
+    """
+    direction, limit = np.repeat([-1.0, 1.0], len(limits)), np.tile(limits, 2)
+    ends = np.arange(len(limit))
+    steps = np.concatenate([[0.0], np.geomspace(NEAREST, FARTHEST, POINTS)])
+    away = np.tile(steps, (len(limit), 1))
     for _ in range(ROUNDS):
-        found = surprise(middle + direction * away)
-        if not (found > limit).any():
-            return direction * math.inf
-        beyond = int(np.argmax(found > limit))
-        near, far = away[beyond - 1], away[beyond]
-        away = np.linspace(near, far, POINTS)
-    part = (limit - found[beyond - 1]) / (found[beyond] - found[beyond - 1])
-    return middle + direction * float(near + part * (far - near))
+        shifts = middle + direction[:, None] * away
+        found = surprise(shifts.ravel()).reshape(shifts.shape)
+        beyond = np.maximum(np.argmax(found > limit[:, None], axis=1), 1)
+        near, far = away[ends, beyond - 1], away[ends, beyond]
+        low, high = found[ends, beyond - 1], found[ends, beyond]
+        away = np.linspace(near, far, POINTS, axis=1)
+    part = (limit - low) / np.maximum(high - low, 1e-12)
+    at = middle + direction * np.where(high > limit, near + part * (far - near), math.inf)
+    return at[: len(limits)], at[len(limits) :]
 
 
 def student(baseline: LogTimes, other: LogTimes, shift: PerSet) -> tuple[PerSet, PerSet]:
@@ -144,30 +169,29 @@ def student(baseline: LogTimes, other: LogTimes, shift: PerSet) -> tuple[PerSet,
         other: [sets, M] bounds.
         shift: [sets] logarithms of the ratios in question.
     """
-    best, freedom, weight = _peak(baseline, other)
-    there = fit(baseline, other, shift, shared=_share(baseline, other))
-    excess = np.maximum(2 * (best.loglik - there.loglik), 0.0)
-    return np.sqrt(freedom * np.expm1(np.minimum(excess / weight, 500.0))), freedom
+    peak = _peak(baseline, other)
+    return _surprise(peak, baseline, other, shift), peak.freedom
 
 
-def _share(baseline: LogTimes, other: LogTimes) -> bool:
-    """Whether both arms have one deviation: where too few trials of one of them got there."""
-    return bool(min(baseline.reached.min(), other.reached.min()) < 2)
+def _surprise(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> PerSet:
+    there = fit(baseline, other, shift, shared=peak.shared)
+    excess = np.maximum(2 * (peak.best.loglik - there.loglik), 0.0)
+    return np.sqrt(peak.freedom * np.expm1(np.minimum(excess / peak.weight, 500.0)))
 
 
-def _peak(baseline: LogTimes, other: LogTimes) -> tuple[Fit, PerSet, PerSet]:
-    """The maximum, the degrees of freedom, and the number of trials that W counts."""
-    shared = _share(baseline, other)
+def _peak(baseline: LogTimes, other: LogTimes) -> Peak:
+    # Where too few trials of an arm got there, its deviation cannot be told from the other's.
+    shared = bool(min(baseline.reached.min(), other.reached.min()) < 2)
     best = fit(baseline, other, shared=shared)
     counts = [baseline.informative, other.informative]
     if shared:
         freedom = counts[0] + counts[1] - 2
-        return best, freedom, freedom + 2
+        return Peak(best, freedom, freedom + 2, shared)
     parts = [d**2 / (c - 1) for d, c in zip(best.deviations, counts, strict=True)]
     whole = parts[0] + parts[1]
     freedom = whole**2 / sum(v**2 / (c - 1) for v, c in zip(parts, counts, strict=True))
     share = sum(v * c / (c - 1) for v, c in zip(parts, counts, strict=True)) / whole
-    return best, freedom, freedom * share
+    return Peak(best, freedom, freedom * share, shared)
 
 
 def fit(

@@ -38,14 +38,21 @@ def online(metrics: Columns) -> Series:
 
 
 def frozen(metrics: Columns) -> Series:
-    """Training error of fixed parameters, in studies that measure it at every point."""
+    """Training error of fixed parameters where it was measured, else that of the window."""
     column = "frozen_error" if "frozen_error" in metrics else "train_error"
     return Series(metrics["iteration"], metrics[column])
 
 
 def as_in_figure(metrics: Columns) -> Series:
-    """Error of the first fifth of an epoch after k = 0, 1, 2, ... epochs; `at` is in epochs."""
+    """Error of the first 10,000 images after k = 0, 1, 2, ... epochs; `at` is in epochs.
+
+    As recorded where the points have seen them, else from the errors of the intervals.
+    """
     epochs = metrics["epoch"]
+    if "figure_error" in metrics:
+        there = ~np.isnan(metrics["figure_error"])
+        starts = np.floor(epochs[there] - FIGURE_EPOCHS + ROUNDING)
+        return Series(starts, metrics["figure_error"][there])
     last = float(epochs[-1]) if epochs.size else 0.0
     starts = np.arange(math.floor(last - FIGURE_EPOCHS + ROUNDING) + 1, dtype=float)
     values = [online_error(epochs, metrics["interval_error"], k, k + FIGURE_EPOCHS) for k in starts]
@@ -76,37 +83,41 @@ def online_error(
     return float((inside * interval_error).sum() / inside.sum()) if covered else math.nan
 
 
-def first_at_or_below(values: Float[np.ndarray, " points"], target: float) -> int | None:
-    """Index of the first point whose number is at or below the target; None if there is none.
-
-    Raises:
-        ValueError: If `target` is outside [0, 1], most often because it is a percentage.
-    """
-    if not 0 <= target <= 1:
-        raise ValueError(f"target = {target} should be a fraction in [0, 1]; is it a percentage?")
-    there = np.flatnonzero(values <= target)
+def first_at_or_below(values: Float[np.ndarray, " points"], goal: float) -> int | None:
+    """Index of the first point whose number is at or below the goal; None if there is none."""
+    there = np.flatnonzero(values <= goal)
     return int(there[0]) if there.size else None
+
+
+def time_to_value(series: Series, goal: float) -> Ends:
+    """Bounds of the time to a number, such as a loss: the step of the first point that has it.
+
+    Returns:
+        The point before and the point itself; the last point and `inf` if the trial did not get
+        there: it is reported as "> last", never dropped.
+    """
+    at, values = series
+    index = first_at_or_below(values, goal)
+    if index is None:
+        return (float(at[-1]) if at.size else 0.0), math.inf
+    return float(at[index - 1]) if index else 0.0, float(at[index])
 
 
 def time_to(series: Series, target: float) -> Ends:
     """Bounds of the iterations to an error: the recording step of the first point at or below it.
 
     Args:
-        series: With `at` in iterations.
+        series: Errors, with `at` in iterations.
         target: Fraction in [0, 1]; the paper uses 0.25.
 
-    Returns:
-        The point before and the point itself; the last point and `inf` if the trial did not get
-        there: it is reported as "> last", never dropped. The first number that there is may stand
-        for all that was not recorded before it.
+    Raises:
+        ValueError: If `target` is outside [0, 1], most often because it is a percentage.
 
     Source: Krizhevsky, Sutskever & Hinton (2012), section 3.1 and Fig. 1.
     """
-    at, values = series
-    index = first_at_or_below(values, target)
-    if index is None:
-        return (float(at[-1]) if at.size else 0.0), math.inf
-    return float(at[index - 1]) if index else 0.0, float(at[index])
+    if not 0 <= target <= 1:
+        raise ValueError(f"target = {target} should be a fraction in [0, 1]; is it a percentage?")
+    return time_to_value(series, target)
 
 
 def crossing(series: Series, target: float) -> float:

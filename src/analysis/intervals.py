@@ -226,22 +226,27 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
 
 def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval:
     """Ratio of two ratios from their intervals: the distances of an end from its value are squared
-    and added, as variances are (MOVER). Open ends stay open.
+    and added, as variances are (MOVER); open ends stay open. Where a value itself is open, the ends
+    are divided, which is wider than need be.
 
     Source: Zou & Donner (2008), "Construction of confidence limits about effect measures".
     """
-    value = _log(second.value) - _log(first.value)
-    if not math.isfinite(value):
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is unknown
+        value = float(_log(second.value) - _log(first.value))
+    if math.isnan(value):
         return _without(math.nan, n, "ratio", "incomplete")
 
     def ends(one: Ends, two: Ends) -> Ends:
+        if math.isinf(value):
+            return _exp(_log(two[0]) - _log(one[1])), _exp(_log(two[1]) - _log(one[0]))
         down = math.hypot(_log(second.value) - _log(two[0]), _log(one[1]) - _log(first.value))
         up = math.hypot(_log(two[1]) - _log(second.value), _log(first.value) - _log(one[0]))
         return _exp(value - down), _exp(value + up)
 
-    outer = ends((first.low, first.high), (second.low, second.high))
+    low, high = ends((first.low, first.high), (second.low, second.high))
     inner = ends(first.inner, second.inner)
-    return Interval(_exp(value), *outer, n, "ratio", "MOVER", math.nan, inner)
+    known = second.bounds[0] / first.bounds[1], second.bounds[1] / first.bounds[0]
+    return Interval(_exp(value), low, high, n, "ratio", "MOVER", math.nan, inner, known)
 
 
 def _without(value: float, n: tuple[int, int], kind: Kind, how: How) -> Interval:

@@ -4,7 +4,6 @@ A measure takes one number from the record of each trial. Rates are chosen by it
 it, and the report's titles, tables and sentences follow from its words.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,12 @@ from typing import Literal
 
 import numpy as np
 
+from src import own
 from src.analysis import curves
 from src.analysis.curves import Series
 from src.analysis.intervals import Ends, Kind, Sample, sample
+from src.config.config import Config
+from src.fields import ConfigError, one_of
 from src.records.trial import TrialRecord
 
 LAST_PART = 0.25  # of a trial's epochs, for the averaged test error
@@ -33,8 +35,9 @@ class Measure:
         kind: Whether arms are compared by a ratio, as times are, or by a difference.
         words: The number in words, within a sentence; `{target}` stands for the target.
         better: Whether the smaller or the larger number is the better one.
-        allows_racing: Whether a selection trial may be stopped once it can no longer win. That is
-            so only where more training cannot change who is first.
+        reading: Of a time, the training error it is of: `online`, `figure` or `frozen`, the first
+            of `config.readings`, by which trials are stopped. Empty for all else.
+        equally_long: Whether it says something only of trials that train for the same time.
     """
 
     name: str
@@ -42,7 +45,15 @@ class Measure:
     kind: Kind
     words: str
     better: Literal["smaller", "larger"] = "smaller"
-    allows_racing: bool = False
+    reading: str = ""
+    equally_long: bool = False
+
+    @property
+    def allows_racing(self) -> bool:
+        """Whether a selection trial may be stopped once it can no longer win: that more training
+        cannot change who is first is so of times alone.
+        """
+        return bool(self.reading)
 
     def sample(self, trials: Sequence[TrialRecord], target: float) -> Sample:
         """The numbers of an arm's trials; those of a diverged trial are nan."""
@@ -56,20 +67,42 @@ def get_measure(name: str) -> Measure:
     """The measure of that name, or one's own, such as `configs.mine.my_measure`.
 
     Raises:
-        ValueError: If there is none; the message says what there is.
+        ConfigError: If there is none, with the nearest name.
     """
-    if name in MEASURES:
+    if not own.is_own(name):
+        one_of("compare.measure", name, tuple(MEASURES))
         return MEASURES[name]
-    module, _, attribute = name.rpartition(".")
-    if not module:
-        raise ValueError(f"{name!r} is no measure; there are {', '.join(MEASURES)}")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"the measure {name!r} cannot be imported: {error}") from error
+        found = own.find(name)
+    except ValueError as error:
+        raise ConfigError(f"config.compare.measure = {name!r}: {error}") from None
     if not isinstance(found, Measure):
-        raise ValueError(f"{name!r} is a {type(found).__name__}, not a Measure")
+        kind = type(found).__name__
+        raise ConfigError(f"config.compare.measure = {name!r} is a {kind}; a Measure is needed")
     return found
+
+
+def check_measures(config: Config) -> None:
+    """Refuses a study whose trials cannot have what it compares.
+
+    Raises:
+        ConfigError: Naming the field.
+    """
+    compare, trial = config.study.compare, config.trial
+    for name in (compare.measure, *compare.further):
+        measure = get_measure(name)
+        if measure.equally_long and trial.stop_at_target:
+            raise ConfigError(
+                f"config.compare.measure = {name!r} compares trials that train equally long;"
+                " config.stop_at_target should be False"
+            )
+        stops = name != compare.measure or trial.readings[0] == measure.reading
+        recorded = measure.reading != "frozen" or "frozen" in trial.readings
+        if measure.reading and not (stops and recorded):
+            raise ConfigError(
+                f"config.compare.measure = {name!r} is not what trials are stopped by:"
+                f" config.readings = {trial.readings} should begin with {measure.reading!r}"
+            )
 
 
 # --- Times. ---
@@ -136,25 +169,34 @@ def _best(trial: TrialRecord, target: float) -> Ends:
 def _at_equal_training_error(trial: TrialRecord, target: float) -> Ends:
     metrics = trial.metrics
     test = Series(metrics["iteration"], metrics["test_error"])
-    return exactly(curves.value_at(test, metrics["train_error"], target))
+    return exactly(curves.value_at(test, curves.frozen(metrics).values, target))
+
+
+def _final_training_error(trial: TrialRecord, target: float) -> Ends:
+    """With fixed parameters where that was measured."""
+    del target
+    values = curves.frozen(trial.metrics).values
+    return exactly(float(values[-1]) if values.size else math.nan)
 
 
 # fmt: off
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in (
     Measure("iterations", _online, "ratio", "iterations to {target} training error",
-            allows_racing=True),
+            reading="online"),
     Measure("iterations_as_in_figure", _as_in_figure, "ratio",
-            "iterations to {target} training error, read as in Fig. 1", allows_racing=True),
+            "iterations to {target} training error, read as in Fig. 1", reading="figure"),
     Measure("iterations_frozen", _frozen, "ratio",
-            "iterations to {target} training error, parameters fixed", allows_racing=True),
-    Measure("test_error", _final("test_error"), "difference", "test error at the end"),
+            "iterations to {target} training error, parameters fixed", reading="frozen"),
+    Measure("test_error", _final("test_error"), "difference", "test error at the end",
+            equally_long=True),
     Measure("mean_test_error", _last_quarter, "difference",
-            "test error, mean of the last quarter"),
+            "test error, mean of the last quarter", equally_long=True),
     Measure("equal_test_error", _at_equal_training_error, "difference",
             "test error at {target} training error"),
-    Measure("best_test_error", _best, "difference", "best test error"),
-    Measure("train_error", _final("train_error"), "difference", "training error at the end"),
+    Measure("best_test_error", _best, "difference", "best test error", equally_long=True),
+    Measure("train_error", _final_training_error, "difference", "training error at the end",
+            equally_long=True),
     Measure("test_top5_error", _final("test_top5_error"), "difference",
-            "top-5 test error at the end"),
+            "top-5 test error at the end", equally_long=True),
 )}
 # fmt: on

@@ -1,130 +1,140 @@
-"""The table of the paper's claims, from the records of our studies: `python -m src.claims DIR`.
+"""The table of claims, from the records of our studies: `python -m src.claims DIR`.
 
-It is written into DIR/README.md and into README.md beside DIR, between `<!-- claims -->` and
-`<!-- /claims -->`.
+It is written into DIR/README.md between `<!-- claims -->` and `<!-- /claims -->`, and drawn as
+DIR/claims.png and .svg; README.md beside DIR is given the figure and how many rows say what.
 """
 
+import collections
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.analysis import comparison, paired
-from src.analysis import times as analysis
-from src.analysis.comparison import ArmRecord, Group
-from src.analysis.paired import Estimate
-from src.analysis.study import Study, load_study
+from src import wording
+from src.analysis import verdicts
+from src.analysis.effects import Analysis, analyse
+from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
-from src.reports import budget, readme
-from src.reports import sentences as wording
-from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
+from src.reports import findings, readme, sentences
+from src.reports.figures import canvas
+from src.reports.figures.canvas import GREY
+from src.reports.figures.claims import COLORS, draw_claims
+from src.reports.figures.forest import Bar
+from src.reports.findings import Finding
+from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED
 
-_HEADER = ("claim", "section", "the paper", "ours: 95% interval, n, data", "verdict", "records")
+HEADER = ("claim", "source", "claimed", "ours", "training error", "verdict", "records")
+TEXT = (
+    "Ours was measured on small nets and few images, as each study says. How far training got, the"
+    " baseline's training error and the arm's, stands in the row: a net that has not learned its"
+    " images says little of overfitting. Intervals are of 95%, each by itself; a verdict takes p as"
+    " adjusted for all comparisons of its study. *Shown*, *contradicted*: the effect, or its"
+    " opposite, is there. *No effect larger than*: any effect lies within that margin, by two"
+    " one-sided tests at 5%. *Not decided*: the data allow both. *Confounded*: the arms differ in"
+    " more than the claim. *Not testable at this budget*: the claimed effect would take more than"
+    f" {verdicts.MOST_SEEDS} seeds an arm. A smaller gap between training and test error shows"
+    " nothing by itself: it falls for whoever trains more slowly. Rows of one study share its"
+    " baseline."
+)
+NOTES_TEXT = (
+    "What the author's own notes show, the lab notes in the parameter files of the original program"
+    " (computerhistory/AlexNet-Source-Code): ImageNet, top-1 / top-5 error, one run each."
+)
 
 
-def claims_table(experiments: Path, link: str) -> str:
-    """The table and the sentences it needs to be read rightly.
-
-    Args:
-        experiments: The folder of the studies.
-        link: Path to that folder from where the table stands, empty or ending in a slash.
+def read_studies(experiments: Path) -> dict[str, Analysis | None]:
+    """The studies that the claims ask, each read once; None where there are no records.
 
     Raises:
         RecordError: If a record is damaged.
     """
     names = dict.fromkeys(claim.study for claim in CLAIMS)
-    studies = {name: _read(experiments / name) for name in names}
-    rows = [row for claim in CLAIMS for row in _rows(claim, studies[claim.study], link)]
-    rows += [[c.text, c.section, c.number, c.reason, "not run", "-"] for c in UNTESTED]
-    text = (
-        "Ours is what was measured on small nets and few images, as each study says; *holds* and"
-        " *does not hold* are said of the direction, where the whole interval lies on one side."
-        " Pairs of the same seed, Student's interval: few pairs decide little. Where several rows"
-        " put the same question to one study, their intervals are widened so that all of them hold"
-        f" together with 95% probability (Bonferroni); of all {len(rows)} rows some may err all the"
-        " same."
-    )
-    return f"{text}\n\n{wording.table(_HEADER, rows)}"
+    return {name: _read(experiments / name) for name in names}
 
 
-def _read(folder: Path) -> Study | None:
-    return load_study(folder) if (folder / "study.json").exists() else None
+def _read(folder: Path) -> Analysis | None:
+    return analyse(load_study(folder)) if (folder / "study.json").exists() else None
 
 
-def _rows(claim: Claim, study: Study | None, link: str) -> list[list[str]]:
-    """A row per group of the study's arms, such as its recipes."""
-    first = [claim.text, claim.section, claim.number]
-    if study is None:
-        return [[*first, "no records yet", "-", "-"]]
-    groups = comparison.make_groups(study)
+def claims_table(found: Sequence[Finding], link: str) -> str:
+    """The table and the sentences it needs to be read rightly.
+
+    Args:
+        found: From `findings.find_all`.
+        link: Path to the folder of the studies from where the table stands, empty or with a slash
+            at its end.
+    """
+    rows = [_row(each, link) for each in found]
+    rows += [
+        [u.text, u.source, u.number, "-", "-", f"not run: `{_command(u.command)}`", "-"]
+        for u in UNTESTED
+    ]
+    notes = wording.table(("run", "what", "error"), [(n.run, n.text, n.number) for n in NOTES])
+    return f"{TEXT}\n\n{wording.table(HEADER, rows)}\n\n{NOTES_TEXT}\n\n{notes}"
+
+
+def _row(found: Finding, link: str) -> list[str]:
+    claim = found.claim
+    start = [claim.text, claim.source, claim.number]
+    if not found.group:
+        return [*start, "-", "-", f"not run: `{study_command(claim.study)}`", "-"]
     records = f"[{claim.study}]({link}{claim.study}/report.md)"
-    alike = [c for c in CLAIMS if (c.study, c.measure) == (claim.study, claim.measure)]
-    count = len(alike) * len(groups)
+    return [*start, f"{found.group}: {found.ours}", found.trained, found.words, records]
+
+
+def _command(arguments: str) -> str:
+    return f"python -m src.main {arguments}" if arguments.startswith("--") else arguments
+
+
+def study_command(study: str) -> str:
+    """The command that fills the folder of a study."""
+    config, _, name = study.partition("/")
+    return _command(f"--config=configs/{config}.py" + (f" --config.study={name}" if name else ""))
+
+
+def summary(found: Sequence[Finding]) -> str:
+    """How many rows say what, in a sentence."""
+    words = [each.verdict or ("not run" if not each.group else "no verdict") for each in found]
+    counts = collections.Counter([*words, *["not run"] * len(UNTESTED)])
+    parts = [f"{n} {SHORT.get(word, word)}" for word, n in counts.most_common()]
+    return f"Of {counts.total()} rows: {', '.join(parts)}."
+
+
+SHORT = {"no effect larger than": "no effect larger than a margin"}
+
+
+def _bars(found: Sequence[Finding]) -> list[Bar]:
+    """What the figure shows of each row that has a value."""
     return [
-        [*first, f"{group.label}: {ours}", verdict, records]
-        for group in groups
-        for ours, verdict in [_finding(claim, study, group, count)]
+        Bar(
+            f"{f.claim.text} ({f.group})",
+            f.found,
+            f"{sentences.value_words(f.found)} ({sentences.ends(f.found)})",
+            COLORS.get(f.verdict or "", GREY),
+        )
+        for f in found
+        if f.found and not math.isnan(f.found.value)
     ]
 
 
-def _finding(claim: Claim, study: Study, group: Group, count: int) -> tuple[str, str]:
-    """What was found and whether the claim holds."""
-    other = next((arm for arm in group.others if arm.value == claim.other), None)
-    baseline = group.baseline
-    if baseline is None or baseline.value != claim.baseline or other is None:
-        return "not compared", "-"
-    if not baseline.fresh or not other.fresh:
-        return "not measured yet", "-"
-    if claim.measure == "iterations":
-        return _iterations(claim, study, baseline, other, count)
-    if not budget.has_budget(study):
-        return "not trained equally long", "-"
-    found = group.difference(other, claim.measure, comparisons=count)
-    known = "diverged" if math.isnan(found.value) else f"{budget.points(found.value)} points"
-    words = f"{claim.measure} {known} ({budget.interval(found)}, {_data(study)})"
-    return words, verdict(claim, found, 0.0)
+def write_claims(folder: Path) -> None:
+    """Fills both READMEs and draws the figure.
 
-
-def _iterations(
-    claim: Claim, study: Study, baseline: ArmRecord, other: ArmRecord, count: int
-) -> tuple[str, str]:
-    target = study.config.trial.target_train_error
-    found = paired.iterations_ratio(baseline.fresh, other.fresh, target, comparisons=count)
-    if math.isnan(found.value):  # the medians at least bound it
-        times = [analysis.times_to_error(arm.fresh, target) for arm in (baseline, other)]
-        known = wording.ratio(analysis.ratio(*times))
-    else:
-        known = f"{found.value:.2f}"
-    words = f"{known} times the iterations to {target:.0%} training error"
-    return f"{words} ({_interval(found)}, {_data(study)})", verdict(claim, found, 1.0)
-
-
-def _data(study: Study) -> str:
-    images = study.config.trial.train_images
-    return f"{study.header['dataset']}" + (f", {images:,} images" if images else "")
-
-
-def _interval(found: Estimate) -> str:
-    if math.isnan(found.low):
-        return f"no interval, {budget.pairs(found)}"
-    return f"95% interval {budget.ratio_bounds(found)}, {budget.pairs(found)}"
-
-
-def verdict(claim: Claim, found: Estimate, equal: float) -> str:
-    """Of the direction and, where the paper gives a factor, whether that lies in the interval."""
-    side = budget.side(found, equal)
-    if side == 0:
-        return f"not decided at n = {found.seeds}"
-    holds = side == (1 if claim.direction == "larger" else -1)
-    words = "holds" if holds else "does not hold"
-    if not claim.factor:
-        return words
-    inside = found.low <= claim.factor <= found.high
-    return f"{words}; {claim.factor:g} times is {'within' if inside else 'outside'} the interval"
+    Raises:
+        RecordError: If a record is damaged or a file cannot be written.
+    """
+    found = findings.find_all(read_studies(folder))
+    readme.fill(folder / "README.md", "claims", claims_table(found, ""))
+    with canvas.style():
+        canvas.save(draw_claims(_bars(found)), folder / "claims")
+    picture = f"![Every claim with its interval]({folder.name}/claims.png)"
+    link = f"The table: [{folder.name}/README.md]({folder.name}/README.md)."
+    text = f"{picture}\n\n{summary(found)} {link}"
+    readme.fill(folder.resolve().parent / "README.md", "claims", text)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fills the two READMEs.
+    """Makes table and figure of the claims.
 
     Raises:
         LabError: If there is no such folder, or a record is damaged.
@@ -134,7 +144,5 @@ def main(arguments: Sequence[str]) -> int:
     folder = local_path(arguments[0], "DIR")
     if not folder.is_dir():
         raise LabError(f"{folder} is no folder; give the one that holds the studies")
-    readme.fill(folder / "README.md", "claims", claims_table(folder, ""))
-    top = claims_table(folder, f"{folder.name}/")
-    readme.fill(folder.resolve().parent / "README.md", "claims", top)
+    write_claims(folder)
     return 0

@@ -7,173 +7,175 @@ nothing is trained, and the same records give the same bytes.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from src import wording
 from src.analysis import paper
-from src.analysis.comparison import Group, make_groups, planned_trials, rates_were_chosen
-from src.analysis.study import Study, load_study
+from src.analysis.effects import Analysis, analyse
+from src.analysis.groups import planned_trials
+from src.analysis.measures import MEASURES
+from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
 from src.records.files import write_atomic
 from src.records.study import reconcile_results
-from src.reports import budget, networks, readme, tables, webpage
-from src.reports import sentences as wording
-from src.reports.figures import study as figures
+from src.reports import likeness, networks, readme, sentences, tables, trials, webpage
+from src.reports.figures import registry
 
+TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
 MIXED = {  # column of results.csv: what changes no question, but last bits
     "device": "on different devices",
     "processor": "on different processors",
     "threads": "with different numbers of threads",
     "xla_flags": "with different flags of XLA",
 }
-TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
+FEW = 3  # interactions that stand in the answer; more are in their table alone
 
 
-def write_report(study_dir: Path) -> None:
+class Section(NamedTuple):
+    """A heading of the report, and the text under it; figures follow by `registry.FIGURES`."""
+
+    heading: str
+    text: Callable[[Analysis], str]
+
+
+def _if_networks(analysis: Analysis) -> str:
+    return networks.table(analysis) if networks.compares_networks(analysis) else ""
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("Networks", _if_networks),
+    Section("Measures", tables.measures),
+    Section("Interactions", tables.interactions),
+    Section("Learning rates", trials.learning_rates),
+    Section("By training error", tables.thresholds),
+    Section("Distance to the paper's curves", likeness.likeness),
+    Section("Trials", trials.trials),
+    Section("Time, machine, versions", trials.provenance),
+)
+
+
+def write_report(study_dir: Path) -> Analysis:
     """Writes report.md, report.html and the figures into the folder of a study.
+
+    Returns:
+        What was read and compared, for whoever goes on with it.
 
     Raises:
         RecordError: If a record is damaged or the report cannot be written.
     """
     study = load_study(study_dir)
     reconcile_results(study_dir, study.trials)
-    figures.write_figures(study_dir, study)
-    write_atomic(study_dir / "report.md", compose(study))
+    analysis = analyse(study)
+    registry.write_figures(study_dir, analysis)
+    write_atomic(study_dir / "report.md", compose(analysis))
     webpage.write_page(study_dir)
+    return analysis
 
 
-def summary(study_dir: Path) -> str:
-    """The answer in plain text, for a terminal.
+def compose(analysis: Analysis) -> str:
+    """The text of report.md."""
+    parts = [
+        f"# {sentences.title(analysis)}",
+        _state(analysis),
+        "\n".join(f"- {line}" for line in _answers(analysis)),
+        _paper_says(analysis),
+        *_notes(analysis),
+        *registry.links(analysis, ""),
+    ]
+    for heading, text in SECTIONS:
+        under = [part for part in (text(analysis), *registry.links(analysis, heading)) if part]
+        parts += [f"## {heading}", *under] if under else []
+    return "\n\n".join(part for part in parts if part) + "\n"
 
-    Raises:
-        RecordError: If a record is damaged.
-    """
-    lines = _summary_lines(load_study(study_dir))
-    return "\n".join(line.replace("**", "") for line in lines)
+
+def summary(analysis: Analysis) -> str:
+    """The answer in plain text, for a terminal."""
+    return "\n".join(line.replace("**", "") for line in _summary_lines(analysis))
 
 
-def fill_readmes(study_dir: Path) -> None:
+def fill_readmes(study_dir: Path, analysis: Analysis) -> None:
     """Copies the answer into the study's README.md and those of the two folders above it.
 
     Its place is between `<!-- answer: FOLDER/STUDY -->` and `<!-- /answer: FOLDER/STUDY -->`.
 
     Raises:
-        RecordError: If a record is damaged or a README cannot be written.
+        RecordError: If a README cannot be written.
     """
     folder = study_dir.resolve()
-    text = "\n".join(f"- {line}" for line in _summary_lines(load_study(study_dir)))
+    text = "\n".join(f"- {line}" for line in _summary_lines(analysis))
     for place in (folder, *folder.parents[:2]):
         readme.fill(place / "README.md", f"answer: {folder.parent.name}/{folder.name}", text)
 
 
-def _summary_lines(study: Study) -> list[str]:
-    groups = make_groups(study)
-    lines = [_state(study), *_answers(groups, study), _paper_says(study), *_notes(groups, study)]
+def _summary_lines(analysis: Analysis) -> list[str]:
+    lines = [_state(analysis), *_answers(analysis), _paper_says(analysis), *_notes(analysis)]
     return [line for line in lines if line]
 
 
-def compose(study: Study) -> str:
-    """The text of report.md."""
-    config, groups = study.config, make_groups(study)
-    likeness = tables.likeness(study, groups)
-    sections = [
-        f"# Iterations to {config.trial.target_train_error:.0%} training error by"
-        f" {config.study.compare.field}, relative to {config.study.compare.baseline}",
-        _state(study),
-        "\n".join(f"- {line}" for line in _answers(groups, study)),
-        _paper_says(study),
-        *_notes(groups, study),
-        *_networks(groups, study),
-        *_final_errors(groups, study),
-        "![Training error by epoch](training_error.png)",
-        "## Learning rates",
-        tables.learning_rates(study, groups),
-        "![Iterations to the target by learning rate](learning_rates.png)"
-        if rates_were_chosen(groups)
-        else "",
-        "## By training error",
-        tables.thresholds(study, groups),
-        "![Ratio of iterations by training error](ratios.png)",
-        "## Distance to the paper's curves" if likeness else "",
-        likeness,
-        "## Trials",
-        tables.trials(study),
-        "## Time, machine, versions",
-        tables.provenance(study),
-    ]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _networks(groups: Sequence[Group], study: Study) -> list[str]:
-    if not networks.compares_networks(study):
-        return []
-    figure = "![Loss and errors by iterations and by seconds](curves.png)"
-    return [figure, "## Networks", networks.table(study, groups)]
-
-
-def _final_errors(groups: Sequence[Group], study: Study) -> list[str]:
-    if not budget.has_budget(study):
-        return []
-    return [
-        "## Final errors",
-        budget.table(study, groups),
-        "![Final errors by arm](final_errors.png)",
-        "![Training and test error by epoch](overfitting.png)",
-    ]
-
-
-def _state(study: Study) -> str:
-    done, planned = len(study.trials), planned_trials(study)
+def _state(analysis: Analysis) -> str:
+    study = analysis.study
+    done, planned = len(study.trials), planned_trials(study.config)
     if done >= planned:
         return ""
     begun = f", {len(study.unfinished)} more begun" if study.unfinished else ""
     return f"**Not finished: {done} of {planned} trials are done{begun}.**"
 
 
-def _answers(groups: Sequence[Group], study: Study) -> list[str]:
-    ratios = [
-        f"**{group.label}**: {wording.answer(study, group, other)}"
-        for group in groups
-        for other in group.others
+def _answers(analysis: Analysis) -> list[str]:
+    effects = [
+        f"**{effect.group.label}**: {sentences.answer(analysis, effect)}"
+        for effect in analysis.effects()
     ]
-    return [*networks.claims(groups), *ratios, *budget.answers(study, groups)]
+    between = analysis.interactions() if len(analysis.interactions()) <= FEW else ()
+    told = [sentences.interaction(analysis, found) for found in between if found.interval.exists]
+    return [*networks.claims(analysis.groups), *effects, *told]
 
 
-def _paper_says(study: Study) -> str:
-    target = study.config.trial.target_train_error
-    theirs = paper.ratios_beside(study, [target])
-    if not theirs:
+def _paper_says(analysis: Analysis) -> str:
+    theirs = paper.ratios_beside(analysis.study, [analysis.target]).get(analysis.target)
+    if theirs is None or analysis.measure.kind != "ratio":
         return ""
-    return (
+    text = (
         "The paper (section 3.1, Fig. 1, CIFAR-10): ReLU reaches 25% training error six times"
-        f" faster than tanh; its two curves, one run each, give {wording.ratio(theirs[target])}"
-        f" times at {target:.0%}."
+        " faster than tanh; its two curves, one run each, give"
+        f" {sentences.value_words(theirs)} times at {wording.target(analysis.target)}."
     )
+    as_theirs = [
+        f"{sentences.value_words(e.interval)} ({sentences.interval(e.interval)})"
+        f" with {e.group.label}"
+        for e in analysis.effects(MEASURES["iterations_as_in_figure"])
+        if e.arm.value == "tanh" and e.interval.how not in ("not measured", "incomplete")
+    ]
+    return text + (f" Ours, read as its curves are: {'; '.join(as_theirs)}." if as_theirs else "")
 
 
-def _notes(groups: Sequence[Group], study: Study) -> list[str]:
+def _notes(analysis: Analysis) -> list[str]:
     """What must be known to read the answer rightly."""
-    notes = [wording.DATA_NOTES.get(study.header["dataset"], "")]
+    study, rows = analysis.study, [trial.row for trial in analysis.study.trials]
+    notes = [sentences.DATA_NOTES.get(study.header["dataset"], "")]
     notes += [
         f"**{group.label}, {arm.value}: the chosen rate {arm.rate:g} is on the edge of its grid; a"
         " better one may lie outside: extend the grid.**"
-        for group in groups
+        for group in analysis.groups
         for arm in group.arms
         if arm.choice and arm.choice.at_edge and arm.chosen
     ]
     if before := study.header.get("seeds_before"):
-        words = ", then ".join(
-            str(len(seeds)) for seeds in (*before, study.config.study.fresh_seeds)
+        seeds = (*before, study.config.study.fresh_seeds)
+        words = ", then ".join(str(len(each)) for each in seeds)
+        notes.append(
+            f"Fresh seeds were added after the study had begun: {words} of them. Looking more than"
+            " once makes an error likelier than the intervals say."
         )
-        notes.append(f"Fresh seeds were added after the study had begun: {words} of them.")
-    rows = [trial.row for trial in study.trials]
     if len({row["commit"] for row in rows}) > 1:
-        notes.append(f"Trials were run by different code: {tables.counted(rows, 'commit')}.")
+        notes.append(f"Trials were run by different code: {trials.counted(rows, 'commit')}.")
     if any("-dirty" in row["commit"] for row in rows):
         notes.append("Trials marked -dirty were run by code that differed from its commit.")
     notes += [
-        f"Trials were run {words}: {tables.counted(rows, column)}."
+        f"Trials were run {words}: {trials.counted(rows, column)}."
         for column, words in MIXED.items()
         if len({row.get(column, "unknown") for row in rows}) > 1
     ]
@@ -210,9 +212,9 @@ def _is_study(path: Path) -> bool:
 
 def _redraw(path: Path) -> bool:
     try:
-        write_report(path)
-        fill_readmes(path)
-        print(f"{path}\n{summary(path)}\n")
+        analysis = write_report(path)
+        fill_readmes(path, analysis)
+        print(f"{path}\n{summary(analysis)}\n")
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return False

@@ -6,26 +6,28 @@ GoogLeNet, are more accurate, and sooner.
 
 import functools
 import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from src.analysis import paired
-from src.analysis import times as analysis
-from src.analysis.comparison import ArmRecord, Group
-from src.analysis.paired import Estimate
-from src.analysis.study import Study
+from src import wording
+from src.analysis import curves, families, intervals, verdicts
+from src.analysis.curves import Series
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord, Group
+from src.analysis.intervals import Ends, Interval, Sample
+from src.analysis.measures import MEASURES, UNKNOWN
 from src.records.trial import TrialRecord
-from src.reports import budget
-from src.reports import sentences as wording
-from src.reports.sentences import percent
+from src.reports import sentences
 
 TIMES = {"iteration": "iterations", "train_seconds": "seconds of training"}  # column -> in words
+TEST_ERROR = MEASURES["test_error"]
 
 
-def compares_networks(study: Study) -> bool:
+def compares_networks(analysis: Analysis) -> bool:
     """Whether the arms of a study differ in their network."""
-    return study.config.study.compare.field == "model"
+    return analysis.compared == "model"
 
 
 def claims(groups: Sequence[Group]) -> list[str]:
@@ -38,26 +40,32 @@ def _claims(group: Group) -> list[str]:
     if alexnet is None or group.baseline is None:
         return []
     later = group.others[group.others.index(alexnet) + 1 :]
-    count = 1 + len(later)  # pairs of networks that are held against each other
-    return [
-        _more_accurate(alexnet, group.baseline, count),
-        _loss_falls(alexnet, group.baseline),
-        *(_more_accurate(net, alexnet, count) for net in later),
+    pairs = [(alexnet, group.baseline), *((net, alexnet) for net in later)]
+    errors = [_test_errors(net, other) for net, other in pairs]
+    adjusted = families.holm([found.p for found in errors])
+    accurate = [
+        _more_accurate(net, other, found, p)
+        for (net, other), found, p in zip(pairs, errors, adjusted, strict=True)
     ]
+    return [accurate[0], _loss_falls(alexnet, group.baseline), *accurate[1:]]
 
 
-def _more_accurate(net: ArmRecord, other: ArmRecord, count: int) -> str:
+def _test_errors(net: ArmRecord, other: ArmRecord) -> Interval:
+    samples = [TEST_ERROR.sample(arm.fresh, 0.0) for arm in (other, net)]
+    return intervals.compare("difference", *samples)
+
+
+def _more_accurate(net: ArmRecord, other: ArmRecord, found: Interval, p: float) -> str:
     claim = f"Claim: **{net.value} is more accurate than {other.value}, and sooner**"
-    if not (net.fresh and other.fresh):
+    if found.how == "not measured":
         return f"{claim}: not measured yet."
-    test_error = paired.MEASURES["test error"]
-    found = paired.difference(other.fresh, net.fresh, test_error, comparisons=count)
-    known = "diverged" if math.isnan(found.value) else f"{budget.points(found.value)} points"
+    if found.how == "incomplete":
+        return f"{claim}: a trial diverged, not decided."
     goal = max(last(trial, "test_error") for trial in other.fresh)
     return (
-        f"{claim}: test error at the end {known} ({budget.interval(found)}):"
-        f" {_verdict(found, 0.0)}; down to {other.value}'s {percent(goal)}:"
-        f" {_sooner(net, other, 'test_error', goal, count)}."
+        f"{claim}: test error at the end {sentences.value_words(found)}"
+        f" ({sentences.interval(found)}): {verdicts.judge(found, -1, p=p)}; down to"
+        f" {other.value}'s {wording.percent(goal)}: {_sooner(net, other, 'test_error', goal)}."
     )
 
 
@@ -66,41 +74,25 @@ def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
     goal = max(last(trial, "train_loss") for trial in other.fresh)
-    found = _sooner(net, other, "train_loss", goal, 1)
+    found = _sooner(net, other, "train_loss", goal)
     return f"{claim}: down to {other.value}'s last, {goal:.2f}: {found}."
 
 
-def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float, count: int) -> str:
+def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float) -> str:
     """In iterations and in seconds; `goal` is what every seed of `other` gets to."""
-    found = []
+    parts = []
     for time, words in TIMES.items():
         there = functools.partial(first, column=column, goal=goal, time=time)
-        found.append(_times(net, other, there, words, count))
-    return "; ".join(found)
+        samples = [_sample(arm, there) for arm in (net, other)]
+        found = intervals.compare("ratio", samples[1], samples[0])
+        numbers = " against ".join(sentences.mean(sample, "ratio") for sample in samples)
+        known = f", {sentences.value_words(found)} times ({sentences.ends(found)})"
+        parts.append(f"{numbers} {words}{known}: {verdicts.judge(found, -1)}")
+    return "; ".join(parts)
 
 
-def _times(
-    net: ArmRecord,
-    other: ArmRecord,
-    time: Callable[[TrialRecord], float],
-    words: str,
-    count: int,
-) -> str:
-    medians = [_count(analysis.median(map(time, arm.fresh))) for arm in (net, other)]
-    found = paired.times_ratio(other.fresh, net.fresh, time, comparisons=count)
-    known = "" if math.isnan(found.value) else f", {budget.ratio(found)} times"
-    return f"{' against '.join(medians)} {words}{known}: {_verdict(found, 1.0)}"
-
-
-def _verdict(found: Estimate, equal: float) -> str:
-    """Fewer errors, or less time, than the other network has."""
-    side = budget.side(found, equal)
-    words = {-1: "holds", 1: "does not hold", 0: f"not decided at n = {found.seeds}"}
-    return words[side]
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value < math.inf else "never"
+def _sample(arm: ArmRecord, there: Callable[[TrialRecord], Ends]) -> Sample:
+    return intervals.sample(map(there, arm.fresh))
 
 
 def last(trial: TrialRecord, column: str) -> float:
@@ -110,32 +102,35 @@ def last(trial: TrialRecord, column: str) -> float:
     return float(trial.metrics[column][-1])
 
 
-def first(trial: TrialRecord, column: str, goal: float, time: str) -> float:
-    """Iterations or seconds at the first point whose `column` is at or below `goal`, or inf."""
-    there = np.flatnonzero(trial.metrics[column] <= goal)
-    return float(trial.metrics[time][there[0]]) if there.size else math.inf
+def first(trial: TrialRecord, column: str, goal: float, time: str) -> Ends:
+    """Bounds of the iterations or seconds at which a column is down to `goal`; the loss too."""
+    if trial.row["status"] == "diverged" or not math.isfinite(goal):
+        return UNKNOWN
+    measured = ~np.isnan(trial.metrics[column])
+    series = Series(trial.metrics[time][measured], trial.metrics[column][measured])
+    return curves.time_to_value(series, goal)
 
 
-def table(study: Study, groups: Sequence[Group]) -> str:
+def table(analysis: Analysis) -> str:
     """A table: how large each network is, what an iteration costs, and how far it got."""
-    target = study.config.trial.target_train_error
+    target = wording.target(analysis.target)
     header = ["network", "parameters", "multiply-adds", "rate", "ms/iteration", "training loss"]
-    header += ["training error", "test error", f"iterations to {target:.0%}", "n"]
+    header += ["training error", "test error", f"iterations to {target}", "n"]
     rows = [
-        [arm.value, *_sizes(study, arm), *_results(arm, target)]
-        for group in groups
+        [arm.value, *_sizes(analysis, arm), *_results(arm, analysis.target)]
+        for group in analysis.groups
         for arm in group.arms
     ]
     text = (
-        "Multiply-adds of the weights, for one image. What follows the rate is of the fresh seeds,"
-        " at the end of their training: medians."
+        "Multiply-adds of the weights, for one image. What follows the rate is of the fresh seeds:"
+        " medians at the end of their training; iterations are geometric means."
     )
     return f"{text}\n\n{wording.table(header, rows)}"
 
 
-def _sizes(study: Study, arm: ArmRecord) -> tuple[str, str]:
+def _sizes(analysis: Analysis, arm: ArmRecord) -> tuple[str, str]:
     """Parameters and multiply-adds, as they were written when the study began."""
-    size = study.header["networks"][arm.name]
+    size = analysis.study.header["networks"][arm.name]
     return f"{size['parameters']:,}", f"{size['multiply_adds']:,}"
 
 
@@ -143,17 +138,17 @@ def _results(arm: ArmRecord, target: float) -> list[str]:
     if not arm.fresh:
         return [f"{arm.rate:g}" if arm.chosen else "-", *["-"] * 5, "0"]
     rows = [trial.row for trial in arm.fresh]
-    speed = analysis.median(1000 * row["train_seconds"] / row["iterations"] for row in rows)
+    speed = statistics.median(1000 * row["train_seconds"] / row["iterations"] for row in rows)
     loss, train_error, test_error = (
-        analysis.median(last(trial, column) for trial in arm.fresh)
+        statistics.median(last(trial, column) for trial in arm.fresh)
         for column in ("train_loss", "train_error", "test_error")
     )
     return [
         f"{arm.rate:g}",
         f"{speed:.0f}",
-        f"{loss:.2f}",
-        percent(train_error),
-        percent(test_error),
-        wording.median_words(analysis.times_to_error(arm.fresh, target)),
+        f"{loss:.2f}" if math.isfinite(loss) else "-",
+        wording.percent(train_error),
+        wording.percent(test_error),
+        sentences.means(MEASURES["iterations"], arm, target),
         f"{len(rows)}",
     ]

@@ -1,119 +1,186 @@
-"""Numbers in words: what a ratio, an interval and a trial that never got there say, and no more."""
+"""What a comparison says, in words; each word no stronger than its interval."""
 
 import math
-from collections.abc import Callable, Sequence
 
-from src.analysis import times as analysis
-from src.analysis.comparison import ArmRecord, Group
-from src.analysis.study import Study
-from src.analysis.times import Ratio, Times
+from src import wording
+from src.analysis import verdicts
+from src.analysis.effects import Analysis, Effect, Interaction
+from src.analysis.groups import ArmRecord
+from src.analysis.intervals import How, Interval, Sample
+from src.analysis.measures import Measure
 from src.records.trial import TrialRecord
 
-# The range of n seeds holds the true median with probability 1 - 2 / 2^n: 75% for 3, 94% for 5.
-FEW_SEEDS = 5
 DATA_NOTES = {
     "cifar10-jpeg": "cifar10-jpeg is CIFAR-10 re-encoded as JPEG: not exactly the paper's images.",
     "procedural": "**Procedural images are drawn by code: they are not CIFAR-10, and the paper's"
     " numbers say nothing about them.**",
 }
+FIELD_WORDS = {"lrn": "normalization", "model": "network", "name": "network"}
+REASONS: dict[How, str] = {
+    "no spread": "no interval: an arm's trials fell into one recording step",
+    "too few": "no interval",
+    "incomplete": "no interval: not every trial has this number",
+    "not measured": "not measured yet",
+}
 
 
-def answer(study: Study, group: Group, other: ArmRecord) -> str:
-    """One sentence: how many times the baseline's iterations `other` needs, and how sure it is."""
-    target, baseline = study.config.trial.target_train_error, group.baseline
-    found = group.ratios(other, [target]).get(target)
-    if baseline is None or found is None:
-        return f"{other.value} against {study.config.study.compare.baseline}: not measured yet."
-    times = [analysis.times_to_error(arm.fresh, target) for arm in (other, baseline)]
-    medians = " against ".join(median_words(t) for t in times)
-    devices = ", ".join(sorted({t.row["device"] for t in (*other.fresh, *baseline.fresh)}))
-    known = not math.isnan(found.value) and found.low <= 1 <= found.high
-    equal = " The interval holds 1: no difference is shown." if known else ""
+def field_words(field: str) -> str:
+    """A field's name within a sentence, such as `weight decay`."""
+    return FIELD_WORDS.get(field, field.replace("_", " "))
+
+
+def arm_words(field: str, value: str) -> str:
+    """An arm by its value: `tanh`, but `dropout 0.5` and `flip True`."""
+    bare = value in ("True", "False") or value.replace(".", "").replace("-", "").isdigit()
+    return f"{field_words(field)} {value}" if bare else value
+
+
+def measure_words(measure: Measure, target: float) -> str:
+    """Such as `iterations to 25% training error`."""
+    return measure.words.format(target=wording.target(target))
+
+
+def title(analysis: Analysis) -> str:
+    """Such as `Test error at the end by normalization, relative to none`."""
+    compare = analysis.study.config.study.compare
+    words = wording.capital(measure_words(analysis.measure, analysis.target))
+    return f"{words} by {field_words(compare.field)}, relative to {compare.baseline}"
+
+
+def answer(analysis: Analysis, effect: Effect) -> str:
+    """One sentence: how an arm differs from its baseline, and how surely."""
+    group, arm, found, _ = effect
+    other = arm_words(analysis.compared, arm.value)
+    baseline = arm_words(analysis.compared, str(analysis.study.config.study.compare.baseline))
+    if found.how == "not measured" or group.baseline is None:
+        return f"{other} against {baseline}: not measured yet."
+    measure = analysis.measure
+    words = measure_words(measure, analysis.target)
+    if found.how == "incomplete":
+        return f"{other} against {baseline}: {words} not known, {_missing(analysis, effect)}."
+    if math.isnan(found.value):
+        return f"Neither {other} nor {baseline} got to {words}: nothing can be said."
+    devices = ", ".join(sorted({t.row["device"] for t in (*arm.fresh, *group.baseline.fresh)}))
+    numbers = [means(measure, each, analysis.target) for each in (arm, group.baseline)]
     return (
-        f"{_claim(found, other.value, baseline.value, f'{target:.0%} training error')}"
-        f" ({interval(found)}; median iterations {medians}; {study.header['dataset']}, {devices})."
-        f"{equal}"
+        f"{_claim(found, words, other, baseline)} ({interval(found)}{_p(effect)};"
+        f" {' against '.join(numbers)}; {analysis.study.header['dataset']}, {devices})."
+        f"{conclusion(effect)}"
     )
 
 
-def _claim(found: Ratio, other: str, baseline: str, goal: str) -> str:
-    if math.isnan(found.value):
-        return f"neither {other} nor {baseline} reached {goal}: nothing can be said"
-    if found.at_least == math.inf:
-        return f"{other} diverges and never reaches {goal}; {baseline} does"
-    if found.at_most == 0:
-        return f"{baseline} diverges and never reaches {goal}; {other} does"
-    return f"{other} needs {ratio(found)} times the iterations of {baseline} to reach {goal}"
+def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
+    if found.kind == "ratio":
+        return f"With {other} the {words} are {value_words(found)} times those with {baseline}"
+    where = "below" if found.value < 0 else "above"
+    apart = f"{abs(100 * found.value):.1f} points {where}"
+    return f"With {other} the {words} is {apart} that with {baseline}"
 
 
-def ratio(found: Ratio) -> str:
-    """Such as `6.1`; `more than 7.5` or `less than 0.20` where one side never got there."""
+def _missing(analysis: Analysis, effect: Effect) -> str:
+    """Which trials have no number."""
+    parts = []
+    for arm in (effect.group.baseline, effect.arm):
+        sample = analysis.measure.sample(arm.fresh if arm else (), analysis.target)
+        without = int(sum(math.isnan(x) for x in sample.low))
+        diverged = sum(t.row["status"] == "diverged" for t in (arm.fresh if arm else ()))
+        why = "diverged" if diverged else "have none"
+        if arm and without:
+            parts.append(f"{without} of {len(arm.fresh)} trials of {arm.value} {why}")
+    return "; ".join(parts)
+
+
+def _p(effect: Effect) -> str:
+    return f", {wording.p_value(effect.p)}" if not math.isnan(effect.p) else ""
+
+
+def conclusion(effect: Effect) -> str:
+    """What to think where the interval does not show an effect; empty where it does."""
+    found = effect.interval
+    if not found.exists:
+        return ""
+    if found.side and (math.isnan(effect.p) or effect.p <= verdicts.ERROR):
+        return ""
+    margin = verdicts.MARGINS[found.kind]
+    if verdicts.equivalent(found, margin):
+        return f" No effect larger than {margin_words(found.kind, margin)}."
+    return " No difference is shown."
+
+
+def margin_words(kind: str, margin: float) -> str:
+    """Such as `x1.5` or `2 points`."""
+    return f"x{margin:g}" if kind == "ratio" else f"{100 * margin:g} points"
+
+
+def interaction(analysis: Analysis, found: Interaction) -> str:
+    """One sentence: how far an effect depends on what two groups do not share."""
+    ratio = found.interval.kind == "ratio"
+    one, two = (arm_words(found.field, value) for value in (found.first, found.second))
+    value, baseline = found.value, analysis.study.config.study.compare.baseline
+    start = f"The {'ratio' if ratio else 'difference'} of {value} to {baseline}"
+    if not found.interval.exists:
+        return f"{start} with {one} against {two}: {REASONS.get(found.interval.how, 'unknown')}."
+    known = interval(found.interval)
+    p = f", {wording.p_value(found.interval.p)}" if not math.isnan(found.interval.p) else ""
+    side = found.interval.side
+    depends = f" The effect depends on the {field_words(found.field)}." if side else ""
+    if ratio:
+        times = f"{value_words(found.interval)} times as large"
+        return f"{start} is {times} with {one} as with {two} ({known}{p}).{depends}"
+    more = "larger" if found.interval.value > 0 else "smaller"
+    apart = f"{abs(100 * found.interval.value):.1f} points {more}"
+    return f"{start} is {apart} with {one} than with {two} ({known}{p}).{depends}"
+
+
+def value_words(found: Interval) -> str:
+    """Such as `5.6`, `more than 6.4`, or `-3.1 points`; no more than is known."""
+    if found.kind == "difference":
+        return "unknown" if math.isnan(found.value) else f"{wording.points(found.value)} points"
     if math.isnan(found.value):
         return "unknown"
-    if found.value == math.inf:
-        known = found.at_least < math.inf
-        return f"more than {_figures(found.at_least, math.floor)}" if known else "infinitely many"
+    if math.isinf(found.value):
+        return f"more than {wording.ratio(found.bounds[0], math.floor)}"
     if found.value == 0:
-        return f"less than {_figures(found.at_most, math.ceil)}"
-    return _figures(found.value)
+        return f"less than {wording.ratio(found.bounds[1], math.ceil)}"
+    return wording.ratio(found.value)
 
 
-def interval(found: Ratio) -> str:
-    """The 95% interval and its numbers of seeds; says where there is none or it is weak."""
-    seeds = f"n = {found.seeds[1]} and {found.seeds[0]} seeds"
-    if bounds(found) == "no interval":
-        return f"no interval, {seeds}"
-    weak = ", too few for a firm interval" if min(found.seeds) < FEW_SEEDS else ""
-    return f"95% interval {bounds(found)}, {seeds}{weak}"
-
-
-def bounds(found: Ratio) -> str:
-    """Of the interval, rounded outwards: `5.5 to 6.8`, `at least 5.5`, `at most 0.20`."""
-    low, high = _figures(found.low, math.floor), _figures(found.high, math.ceil)
-    if not math.isfinite(found.low) or (found.low == 0 and math.isinf(found.high)):
+def ends(found: Interval) -> str:
+    """The interval alone, such as `5.2 to 6.1` or `-0.4 to +2.8`."""
+    if not found.exists:
         return "no interval"
-    if math.isinf(found.high):
-        return f"at least {low}"
-    return f"{low} to {high}" if found.low > 0 else f"at most {high}"
+    words = wording.ratio_ends if found.kind == "ratio" else wording.points_ends
+    return words(found.low, found.high)
 
 
-def _figures(value: float, rounded: Callable[[float], float] = round) -> str:
-    """Two decimals below 2, else one; `rounded` says which way."""
-    if not math.isfinite(value):
-        return str(value)
-    digits = 2 if value < 2 else 1
-    return f"{rounded(round(value * 10**digits, 6)) / 10**digits:.{digits}f}"
+def interval(found: Interval) -> str:
+    """The interval and the numbers of trials, or why there is none."""
+    n = f"n = {found.n[1]} and {found.n[0]}" if found.n[0] != found.n[1] else f"n = {found.n[0]}"
+    if not found.exists:
+        return f"{REASONS.get(found.how, 'no interval')}, {n}"
+    return f"95% interval {ends(found)}, {n}"
 
 
-def median_words(times: Times) -> str:
-    """Such as `3,237`, or `> 7,839` where the median seed had not got there when it stopped."""
-    at_least, at_most = analysis.median(times.at_least), analysis.median(times.at_most)
-    if at_most < math.inf:
-        return count(at_most)
-    return f"> {count(at_least)}" if at_least < math.inf else "never (diverged)"
+def means(measure: Measure, arm: ArmRecord, target: float) -> str:
+    """What an arm has on average: `16,848`, `> 7,839`, `24.8%`; `-` where it is not known."""
+    return mean(measure.sample(arm.fresh, target), measure.kind)
 
 
-def count(value: float) -> str:
-    """Such as `12,480` or `12,480.5`."""
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+def mean(sample: Sample, kind: str) -> str:
+    """The mean of errors, or the geometric mean of times."""
+    if not len(sample.low) or any(math.isnan(x) for x in sample.low):
+        return "-"
+    if kind == "difference":
+        return wording.percent(float(sample.middle.mean()))
+    known = math.exp(sum(map(math.log, sample.at_least)) / len(sample.low))
+    return f"> {known:,.0f}" if sample.censored.any() else f"{known:,.0f}"
 
 
 def to_target(trial: TrialRecord) -> str:
     """Iterations to the target of one trial; one that stopped or diverged says where."""
     row = trial.row
     if row["iterations_to_target"] < math.inf:
-        return count(row["iterations_to_target"])
+        return wording.count(row["iterations_to_target"])
     if row["status"] == "diverged":
         return f"never, diverged at {row['iterations']:,}"
     return f"> {row['iterations']:,}"
-
-
-def percent(fraction: float) -> str:
-    """Such as `24.8%`; `-` for nan and infinity."""
-    return f"{fraction:.1%}" if math.isfinite(fraction) else "-"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

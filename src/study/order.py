@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from src.analysis import times as analysis
+from src.analysis import curves
 from src.analysis.choice import choose_rate
 from src.analysis.measures import get_measure
 from src.config.arms import Arm, make_trial, race_order
@@ -104,7 +104,7 @@ def _median_to(trials: Sequence[TrialRecord], error: float, reading: str) -> flo
     """Median iterations to a training error, infinite if there are no trials."""
     column = COLUMNS[reading]
     times = [
-        analysis.iterations_to_error(t.metrics[column], t.metrics["iteration"], error)
+        curves.time_to(curves.Series(t.metrics["iteration"], t.metrics[column]), error)[1]
         for t in trials
     ]
     return statistics.median(times) if times else math.inf

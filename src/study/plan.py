@@ -1,12 +1,12 @@
 """What a study would run and what that would cost at most, told before it is run."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
-from src.analysis import times as analysis
 from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
-from src.study.progress import duration
+from src.wording import duration
 
 
 def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int) -> list[str]:
@@ -40,7 +40,7 @@ def _state(name: str, done: Mapping[str, TrialRecord]) -> str:
 
 def _cost(config: Config, total: int, left: int) -> str:
     done = f", {total - left} of them done" if left < total else ""
-    fewer = ", fewer by racing" if config.study.racing else ""
+    fewer = ", fewer by racing" if study.is_racing(config) else ""
     return (
         f"{total} trials{done}: at most {left * config.trial.max_epochs:g} epochs to train{fewer}"
     )
@@ -55,6 +55,6 @@ def _time(config: Config, finished: Sequence[TrialRecord], left: int, workers: i
     ]
     if not speeds or not left:
         return []
-    seconds = analysis.median(speeds)
+    seconds = statistics.median(speeds)
     most = duration(left * config.trial.max_epochs * seconds / workers)
     return [f"At most about {most} with {workers} at a time, at {seconds:.3g} s an epoch so far"]

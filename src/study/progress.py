@@ -10,6 +10,7 @@ from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
 from src.study.order import Task
+from src.wording import duration
 
 EVERY_SECONDS = 10.0
 Position = Mapping[str, Any]  # where a trial stands: see `train.Run.position`
@@ -103,11 +104,3 @@ class Display:
 
 def _arm_of(trial: str) -> str:
     return trial.rsplit("-lr", 1)[0]
-
-
-def duration(seconds: float) -> str:
-    """As people say it: 40 s, 12 min, 3 h 20 min."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -92,8 +92,8 @@ def identity(tree: Tree, header: dict[str, Any]) -> Tree:
 
 
 def own_code(config: Config) -> dict[str, str]:
-    """Digests of the functions and networks that config files define, by their names."""
-    named: set[str] = set()
+    """Digests of the functions, networks and measures that config files define, by their names."""
+    named = {config.study.compare.measure, *config.study.compare.further}
     for arm in config.arms:
         settings = arm.settings
         named |= {settings.model.activation, settings.model.name, settings.recipe.optimizer}

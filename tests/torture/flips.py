@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src import data
+from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.config import Config
 from src.records import provenance
@@ -48,7 +49,7 @@ class Laboratory:
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             runner.run_study(self.config, workdir, self.facts, 1)
-            report.compose(load_study(workdir))
+            report.compose(analyse(load_study(workdir)))
         return said.getvalue()
 
     def run_half(self, workdir: Path) -> None:

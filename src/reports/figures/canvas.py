@@ -16,6 +16,7 @@ from src.records.files import write_atomic
 
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
+MARGIN = 0.12  # inches, left of titles and captions
 GREY, DARK = "#b3b3b3", "#444444"
 Share = Literal["none", "all", "row", "col"]
 STYLE: dict[Any, Any] = {
@@ -37,6 +38,7 @@ STYLE: dict[Any, Any] = {
     "legend.framealpha": 0.85,
     "legend.fontsize": 8,
     "savefig.dpi": 200,
+    "text.parse_math": False,  # an arm may be called what it likes, dollar signs included
 }
 
 
@@ -96,7 +98,7 @@ def make_panels(
         axes.tick_params(labelbottom=True)
         if number % columns == 0:
             axes.set_ylabel(ylabel)
-    _write_around(figure, title, caption, handles, legend_columns)
+    write_around(figure, title, caption, handles, legend_columns)
     return figure, panels[: len(titles)]
 
 
@@ -112,12 +114,16 @@ def _set_margins(figure: Figure, below: float) -> None:
     )
 
 
-def _write_around(
-    figure: Figure, title: str, caption: str, handles: Sequence[Line2D], legend_columns: int
+def write_around(
+    figure: Figure,
+    title: str,
+    caption: str,
+    handles: Sequence[Line2D] = (),
+    legend_columns: int = 1,
 ) -> None:
     """The title above the panels, legend and caption below them."""
     width, height = figure.get_size_inches()
-    left = 0.12 / width
+    left = MARGIN / width
     figure.text(left, 1 - 0.1 / height, title, va="top", fontsize=11, fontweight="bold")
     figure.text(left, 0.08 / height, caption, va="bottom", fontsize=7, color="#555555")
     if handles:
@@ -131,13 +137,13 @@ def _write_around(
         )
 
 
-def look(index: int) -> tuple[str, Any]:
+def line_style(index: int) -> tuple[str, Any]:
     """Colour and dashes of the arm or line of that number; the first is blue and solid."""
     return COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]
 
 
-def key(label: str, **properties: Any) -> Line2D:
-    """An entry of a legend."""
+def legend_entry(label: str, **properties: Any) -> Line2D:
+    """An entry of a legend, drawn as a line with these properties."""
     return Line2D([], [], label=label, **properties)
 
 

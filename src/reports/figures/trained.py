@@ -8,10 +8,9 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.reports.figures.canvas import COLORS, DARK, GREY
+from src.reports.figures.canvas import COLORS, DARK, GREY, MARGIN, write_around
 
 ENLARGED = 8  # pixels of the figure per pixel of an image: viewers of SVG would blur it
-MARGIN = 0.12  # inches
 
 
 def kernels(
@@ -24,7 +23,7 @@ def kernels(
     width, tall = 3.3 * towers + MARGIN, side * math.ceil(count / columns) / columns
     height = 0.5 + 0.14 * len(caption.splitlines()) + (tall + 0.4) * len(found)
     figure = Figure(figsize=(width, height))
-    _write(figure, "First-layer kernels", caption)
+    write_around(figure, "First-layer kernels", caption)
     for row, (title, each) in enumerate(found.items()):
         top, tiles = 0.42 + (tall + 0.4) * row, as_colours(each)
         for tower in range(towers):
@@ -49,7 +48,7 @@ def predictions(
     width, cell = 7.0, 2.55
     height = 0.5 + cell * rows + 0.14 * len(caption.splitlines())
     figure = Figure(figsize=(width, height))
-    _write(figure, "Test images, and the five most likely classes", caption)
+    write_around(figure, "Test images, and the five most likely classes", caption)
     step = (width - MARGIN) / columns
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         left, top = MARGIN + step * (i % columns), 0.4 + cell * (i // columns)
@@ -77,7 +76,7 @@ def neighbours(
     width = MARGIN * 3 + cell * columns
     height = 0.62 + 0.14 * len(caption.splitlines()) + (cell + 0.14) * len(queries)
     figure = Figure(figsize=(width, height))
-    _write(figure, "Test images, and the training images nearest to them", caption)
+    write_around(figure, "Test images, and the training images nearest to them", caption)
     for row in range(len(queries)):
         images, labels = [queries[row], *found[row]], [query_labels[row], *found_labels[row]]
         for column, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -148,10 +147,3 @@ def _place(figure: Figure, left: float, top: float, width: float, height: float)
     whole_width, whole_height = figure.get_size_inches()
     corner = (left / whole_width, 1 - (top + height) / whole_height)
     return figure.add_axes((*corner, width / whole_width, height / whole_height))
-
-
-def _write(figure: Figure, title: str, caption: str) -> None:
-    width, height = figure.get_size_inches()
-    left = MARGIN / width
-    figure.text(left, 1 - 0.1 / height, title, va="top", fontsize=11, fontweight="bold")
-    figure.text(left, 0.08 / height, caption, va="bottom", fontsize=7, color="#555555")

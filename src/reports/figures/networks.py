@@ -1,16 +1,14 @@
 """The figure of a study of networks: loss and errors against iterations and against seconds."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from src.analysis.comparison import ArmRecord, Group
-from src.analysis.study import Study
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord, Group
 from src.reports.figures import canvas
-from src.reports.figures.canvas import key, look
+from src.reports.figures.canvas import legend_entry, line_style
 from src.reports.networks import TIMES
 
 COLUMNS = {  # of metrics.csv -> in words
@@ -20,12 +18,13 @@ COLUMNS = {  # of metrics.csv -> in words
 }
 
 
-def curves(study: Study, groups: Sequence[Group]) -> Figure:
+def curves(analysis: Analysis) -> Figure:
     """A row per column, each by iterations and by seconds: every fresh seed at its arm's rate."""
+    groups, study = analysis.groups, analysis.study
     arms = [(group, arm) for group in groups for arm in group.arms if arm.fresh]
     named = len(groups) > 1
     handles = [
-        key(_label(group, arm, named), color=look(i)[0], ls=look(i)[1], lw=1.4)
+        legend_entry(_label(group, arm, named), color=line_style(i)[0], ls=line_style(i)[1], lw=1.4)
         for i, (group, arm) in enumerate(arms)
     ]
     devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))
@@ -58,7 +57,7 @@ def _label(group: Group, arm: ArmRecord, named: bool) -> str:
 
 
 def _draw(axes: Axes, arm: ArmRecord, index: int, column: str, time: str) -> None:
-    color, dash = look(index)
+    color, dash = line_style(index)
     for metrics in (trial.metrics for trial in arm.fresh):
         there = ~np.isnan(metrics[column])
         marker = "o" if column == "test_error" else ""  # measured now and then

@@ -1,0 +1,181 @@
+"""What a study found: every arm against its baseline, by the study's measure and by others."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from src.analysis import families, intervals
+from src.analysis.groups import ArmRecord, Group, make_groups
+from src.analysis.intervals import Interval, Sample
+from src.analysis.measures import MEASURES, Measure, get_measure
+from src.analysis.ranks import RankCheck, rank_check
+from src.analysis.study import Study
+
+
+class Effect(NamedTuple):
+    """An arm held against its baseline by one measure.
+
+    Attributes:
+        group: The arms that differ in the compared field alone.
+        arm: The one that is compared.
+        interval: How it differs from the group's baseline.
+        p: The p-value of no effect, adjusted for all comparisons of the study by this measure.
+    """
+
+    group: Group
+    arm: ArmRecord
+    interval: Interval
+    p: float
+
+
+class Interaction(NamedTuple):
+    """How far an effect depends on what two groups do not share.
+
+    Attributes:
+        field: In which alone they differ.
+        first: Its value in the one group.
+        second: Its value in the other.
+        value: The arm that is compared with the baseline in both.
+        interval: The effect under `first` over that under `second`, or minus it.
+    """
+
+    field: str
+    first: str
+    second: str
+    value: str
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A study's records read once, and every comparison made of them once.
+
+    Attributes:
+        study: Question and records.
+        groups: Its arms.
+        measure: What it compares.
+        further: What it looks at besides.
+    """
+
+    study: Study
+    groups: tuple[Group, ...]
+    measure: Measure
+    further: tuple[Measure, ...]
+    _made: dict[tuple[str, float], tuple[Effect, ...]] = field(default_factory=dict, compare=False)
+
+    @property
+    def target(self) -> float:
+        """The training error to reach, a fraction."""
+        return self.study.config.trial.target_train_error
+
+    @property
+    def compared(self) -> str:
+        """The field by which arms are told apart."""
+        return self.study.config.study.compare.field
+
+    @property
+    def equally_long(self) -> bool:
+        """Whether all trials train for the same time, so that their final errors compare."""
+        return not self.study.config.trial.stop_at_target
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The study's measure, the further ones, and what says how far training got."""
+        listed = [self.measure, *self.further]
+        listed += [MEASURES["test_error"], MEASURES["train_error"]] if self.equally_long else []
+        return tuple({measure.name: measure for measure in listed}.values())
+
+    @property
+    def readings(self) -> tuple[Measure, ...]:
+        """Iterations to a training error in each reading that its records allow."""
+        names = ["iterations", "iterations_as_in_figure"]
+        names += ["iterations_frozen"] if "frozen" in self.study.config.trial.readings else []
+        return tuple(MEASURES[name] for name in names)
+
+    def effects(self, measure: Measure | None = None, target: float = 0.0) -> tuple[Effect, ...]:
+        """Every arm against its baseline, in the order of the groups.
+
+        Args:
+            measure: None takes the study's.
+            target: A training error; 0 takes the study's.
+        """
+        measure, target = measure or self.measure, target or self.target
+        key = (measure.name, target)
+        if key not in self._made:
+            self._made[key] = self._compare(measure, target)
+        return self._made[key]
+
+    def _compare(self, measure: Measure, target: float) -> tuple[Effect, ...]:
+        pairs = [(group, arm) for group in self.groups for arm in group.others]
+        samples = self._samples(measure, target)
+        found = [
+            intervals.compare(measure.kind, baseline, other)
+            for baseline, others in samples
+            for other in others
+        ]
+        adjusted = families.adjusted(measure.kind, samples, found)
+        return tuple(
+            Effect(*pair, interval, p)
+            for pair, interval, p in zip(pairs, found, adjusted, strict=True)
+        )
+
+    def _samples(self, measure: Measure, target: float) -> list[tuple[Sample, list[Sample]]]:
+        """The numbers of each group's baseline and of its other arms."""
+        return [
+            (
+                measure.sample(group.baseline.fresh, target),
+                [measure.sample(arm.fresh, target) for arm in group.others],
+            )
+            for group in self.groups
+            if group.baseline
+        ]
+
+    @property
+    def adjustment(self) -> str:
+        """How the study's p-values are adjusted: `Dunnett`, `Holm`, or empty for a single one."""
+        return families.method(self.measure.kind, self._samples(self.measure, self.target))
+
+    def interactions(self, measure: Measure | None = None) -> tuple[Interaction, ...]:
+        """Each arm's effect in a group against that in another which differs in one field."""
+        measure = measure or self.measure
+        return tuple(
+            Interaction(
+                name,
+                str(one.fields[name]),
+                str(two.fields[name]),
+                arm.value,
+                self._interaction(measure, one, two, arm.value),
+            )
+            for one, two in itertools.combinations(self.groups, 2)
+            for name in _only_difference(one, two)
+            for arm in one.others
+            if two.arm(arm.value)
+        )
+
+    def _interaction(self, measure: Measure, one: Group, two: Group, value: str) -> Interval:
+        first, second = (self._arms(measure, group, value) for group in (two, one))
+        return intervals.interaction(measure.kind, first, second)
+
+    def _arms(self, measure: Measure, group: Group, value: str) -> intervals.Arms:
+        arms = (group.baseline, group.arm(value))
+        one, two = (measure.sample(arm.fresh if arm else (), self.target) for arm in arms)
+        return one, two
+
+    def ranks(self, effect: Effect, measure: Measure | None = None) -> RankCheck | None:
+        """The same comparison by ranks, as a check."""
+        measure = measure or self.measure
+        return rank_check(measure.kind, *self._arms(measure, effect.group, effect.arm.value))
+
+
+def analyse(study: Study) -> Analysis:
+    """Reads a study's question into its groups and measures."""
+    compare = study.config.study.compare
+    further = tuple(get_measure(name) for name in compare.further)
+    return Analysis(study, make_groups(study), get_measure(compare.measure), further)
+
+
+def _only_difference(one: Group, two: Group) -> Sequence[str]:
+    """The field in which alone two groups differ."""
+    apart = [name for name in one.fields if one.fields[name] != two.fields.get(name)]
+    return apart if len(apart) == 1 and one.fields.keys() == two.fields.keys() else []

@@ -1,0 +1,135 @@
+"""From a study's records to groups of arms that differ in the compared field alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from src.analysis.choice import Choice, choose_rate
+from src.analysis.study import Study
+from src.config.arms import Arm
+from src.config.config import Config
+from src.records.trial import TrialRecord, parse_trial_name
+from src.training.settings import TrialSettings
+
+
+@dataclass(frozen=True)
+class ArmRecord:
+    """What was found of one arm.
+
+    Attributes:
+        name: It begins the names of its trials.
+        value: Of the compared field.
+        settings: What its trials do.
+        grid: Its learning rates.
+        choice: None where there was nothing to choose from.
+        chosen: False while trials of its grid are missing.
+        selection: The trials that its rate was chosen by.
+        fresh: The trials at the chosen rate, from which answers are made.
+    """
+
+    name: str
+    value: str
+    settings: TrialSettings
+    grid: tuple[float, ...]
+    choice: Choice | None
+    chosen: bool
+    selection: tuple[TrialRecord, ...]
+    fresh: tuple[TrialRecord, ...]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate its answer is measured at."""
+        return self.choice.rate if self.choice else self.grid[0]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Arms that differ in the compared field alone.
+
+    Attributes:
+        fields: What they share: network, recipe and whatever else is swept.
+        arms: The baseline comes first.
+        baseline: None where the sweep leaves it out.
+    """
+
+    fields: dict[str, Any]
+    arms: tuple[ArmRecord, ...]
+    baseline: ArmRecord | None
+
+    @property
+    def label(self) -> str:
+        """Such as `conv3, cuda_convnet` or `conv3, modern, batch_size 64`."""
+        named = [str(self.fields[key]) for key in ("model", "recipe") if key in self.fields]
+        others = [f"{k} {v}" for k, v in self.fields.items() if k not in ("model", "recipe")]
+        return ", ".join(named + others)
+
+    @property
+    def others(self) -> tuple[ArmRecord, ...]:
+        """The arms compared with the baseline."""
+        return tuple(arm for arm in self.arms if self.baseline and arm is not self.baseline)
+
+    def arm(self, value: str) -> ArmRecord | None:
+        """The arm with a value of the compared field."""
+        return next((arm for arm in self.arms if arm.value == value), None)
+
+
+def make_groups(study: Study) -> tuple[Group, ...]:
+    """The groups of a study, in the order of its sweep."""
+    compare = study.config.study.compare
+    baseline = str(compare.baseline)
+    members: dict[str, tuple[dict[str, Any], list[ArmRecord]]] = {}
+    for arm in study.config.arms:
+        fields, value = _fields(study.config, arm, compare.field)
+        _, arms = members.setdefault(repr(fields), (fields, []))
+        arms.append(_arm_record(study, arm, value))
+    return tuple(_make_group(fields, arms, baseline) for fields, arms in members.values())
+
+
+def _make_group(fields: dict[str, Any], arms: list[ArmRecord], baseline: str) -> Group:
+    ordered = tuple(sorted(arms, key=lambda arm: arm.value != baseline))
+    return Group(fields, ordered, ordered[0] if ordered[0].value == baseline else None)
+
+
+def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
+    """What tells the arm's group from others, and the arm's value of the compared field."""
+    shared = config.trial
+    fields = {"model": shared.model.name, "recipe": shared.recipe.name, **dict(arm.swept)}
+    value = fields.pop(compared, arm.settings.model.as_tree().get(compared, "all"))
+    return fields, str(value)
+
+
+def _arm_record(study: Study, arm: Arm, value: str) -> ArmRecord:
+    mine = [t for t in study.trials if parse_trial_name(t.row["trial"]).arm == arm.name]
+    selection = tuple(t for t in mine if t.row["purpose"] == "selection")
+    choice = choose_rate(study.config, selection) if selection else None
+    wanted = len(arm.learning_rates) * len(study.config.study.selection_seeds)
+    chosen = len(arm.learning_rates) == 1 or len(selection) == wanted
+    rate = choice.rate if choice else arm.learning_rates[0]
+    fresh = [t for t in mine if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
+    return ArmRecord(
+        arm.name, value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh)
+    )
+
+
+def rates_were_chosen(groups: Sequence[Group]) -> bool:
+    """Whether an arm had more than one learning rate."""
+    return any(len(arm.grid) > 1 for group in groups for arm in group.arms)
+
+
+def planned_trials(config: Config) -> int:
+    """How many trials the study has when it is done."""
+    selection = sum(
+        len(arm.learning_rates) * len(config.study.selection_seeds)
+        for arm in config.arms
+        if len(arm.learning_rates) > 1
+    )
+    return selection + len(config.arms) * len(config.study.fresh_seeds)
+
+
+def was_raced(trial: TrialRecord, config: Config) -> bool:
+    """Whether a trial was stopped because it could no longer win the choice of rate."""
+    row, epochs = trial.row, trial.metrics["epoch"]
+    stopped = row["status"] == "censored" and row["purpose"] == "selection"
+    return stopped and bool(np.all(epochs < config.trial.max_epochs))

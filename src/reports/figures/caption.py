@@ -1,0 +1,19 @@
+"""What the captions of a study's figures have in common."""
+
+from src.analysis import paper
+from src.analysis.effects import Analysis
+from src.reports.figures.canvas import count_seeds
+
+
+def caption(analysis: Analysis, note: str) -> str:
+    """Data and machine on one line, what the figure shows on those below."""
+    dataset = analysis.study.header["dataset"]
+    devices = ", ".join(sorted({trial.row["device"] for trial in analysis.study.trials}))
+    comparable = dataset in paper.DATASETS
+    warning = "" if comparable else " (not CIFAR-10: the paper's curves are left out)"
+    return f"data: {dataset}{warning}; device: {devices or 'none yet'}\n{note}"
+
+
+def seeds(analysis: Analysis) -> str:
+    """How many fresh seeds its arms have, such as `3 seeds` or `2 to 3 seeds`."""
+    return count_seeds(*(len(arm.fresh) for group in analysis.groups for arm in group.arms))

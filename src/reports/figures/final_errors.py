@@ -1,0 +1,76 @@
+"""Training and test error at the end of trials that all train equally long."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord
+from src.analysis.measures import MEASURES
+from src.reports.figures import canvas
+from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
+from src.reports.figures.caption import caption, seeds
+
+BARS = ("train_error", "test_error")
+WIDTH = 0.36  # of a bar, where arms are 1 apart
+
+
+def final_errors(analysis: Analysis) -> Figure:
+    """Bars of the means, a dot per seed."""
+    colors = (GREY, line_style(0)[0])
+    words = ("training error", "test error")
+    handles = [legend_entry(w, color=c, lw=6) for w, c in zip(words, colors, strict=True)]
+    handles.append(legend_entry("seed", color=DARK, marker="o", ls="", ms=3))
+    figure, panels = canvas.make_panels(
+        [group.label for group in analysis.groups],
+        title=f"Errors {trained(analysis)}",
+        ylabel="error",
+        caption=caption(analysis, f"bars: means, {seeds(analysis)}"),
+        handles=handles,
+    )
+    highest = 0.0
+    for axes, group in zip(panels, analysis.groups, strict=True):
+        for at, arm in enumerate(group.arms):
+            for name, color, side in zip(BARS, colors, (-0.5, 0.5), strict=True):
+                heights = _heights(arm, name)
+                highest = max([highest, *heights])
+                _draw_bar(axes, at + side * WIDTH, heights, color)
+        names = [arm.value.replace("_", " ") for arm in group.arms]
+        axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
+        axes.grid(axis="x", visible=False)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    panels[0].set_ylim(0, 1.15 * highest or 1)
+    return figure
+
+
+def trained(analysis: Analysis) -> str:
+    """Such as `after 12 epochs`, as recorded, not as asked."""
+    last = [
+        t.metrics["epoch"][-1]
+        for g in analysis.groups
+        for a in g.arms
+        for t in a.fresh
+        if t.metrics["epoch"].size and t.row["status"] != "diverged"
+    ]
+    if not last:
+        return "at the end"
+    shortest, longest = f"{min(last):.3g}", f"{max(last):.3g}"
+    return (
+        f"after {shortest} epochs"
+        if shortest == longest
+        else f"after {shortest} to {longest} epochs"
+    )
+
+
+def _heights(arm: ArmRecord, name: str) -> list[float]:
+    values = MEASURES[name].sample(arm.fresh, 0.0).low
+    return [float(value) for value in values if not np.isnan(value)]
+
+
+def _draw_bar(axes: Axes, at: float, heights: Sequence[float], color: str) -> None:
+    if heights:
+        axes.bar(at, np.mean(heights), WIDTH, color=color)
+        axes.plot([at] * len(heights), heights, "o", color=DARK, ms=3, zorder=3)

@@ -1,0 +1,97 @@
+"""The study's measure against learning rate, where one was chosen."""
+
+import math
+import statistics
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
+
+from src import wording
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord
+from src.analysis.measures import Measure
+from src.reports import sentences
+from src.reports.figures import canvas
+from src.reports.figures.canvas import DARK, legend_entry, line_style
+from src.reports.figures.caption import caption
+
+
+def learning_rates(analysis: Analysis) -> Figure:
+    """The trials that the rates were chosen by; the chosen rate is ringed."""
+    groups, measure = analysis.groups, analysis.measure
+    arms = max((group.arms for group in groups), key=len, default=())
+    words = sentences.measure_words(measure, analysis.target)
+    seeds = len(analysis.study.config.study.selection_seeds)
+    figure, panels = canvas.make_panels(
+        [group.label for group in groups],
+        title=wording.capital(words),
+        ylabel="iterations" if measure.kind == "ratio" else words,
+        caption=caption(analysis, f"selection seeds: {seeds}"),
+        handles=[*(_entry(arm, i) for i, arm in enumerate(arms)), *_marks(analysis)],
+    )
+    for axes, group in zip(panels, groups, strict=True):
+        axes.set(xscale="log", xlabel="learning rate")
+        _scale(axes, measure)
+        for i, arm in enumerate(group.arms):
+            nudge = 1.02 ** (i - (len(group.arms) - 1) / 2)
+            _draw_arm(axes, arm, i, measure, analysis.target, nudge=nudge)
+        rates = sorted({rate for arm in group.arms for rate in arm.grid})
+        axes.set_xlim(rates[0] / 1.3, rates[-1] * 1.3)
+        axes.xaxis.set(major_locator=FixedLocator(rates), minor_locator=NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    return figure
+
+
+def _scale(axes: Axes, measure: Measure) -> None:
+    if measure.kind == "difference":
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        return
+    axes.set(yscale="log")
+    axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), minor_locator=NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+
+
+def _entry(arm: ArmRecord, index: int) -> Line2D:
+    color, dash = line_style(index)
+    return legend_entry(arm.value, color=color, ls=dash, marker="o", ms=4, lw=1.4)
+
+
+def _marks(analysis: Analysis) -> list[Line2D]:
+    """Entries for what may happen to a trial."""
+    ring = {"marker": "o", "ls": "", "ms": 10, "mfc": "none"}
+    entries = [legend_entry("chosen", color=DARK, **ring)]
+    if analysis.measure.kind == "ratio":
+        triangle = {"marker": "^", "ls": "", "mfc": "w", "ms": 5}
+        entries.append(legend_entry("not reached by then", color=DARK, **triangle))
+    if any(trial.row["status"] == "diverged" for trial in analysis.study.trials):
+        entries.append(legend_entry("diverged", color=DARK, marker="x", ls="", ms=5))
+    return entries
+
+
+def _draw_arm(
+    axes: Axes, arm: ArmRecord, index: int, measure: Measure, target: float, *, nudge: float
+) -> None:
+    color, dash = line_style(index)
+    trials = arm.selection or arm.fresh
+    numbers = measure.sample(trials, target)
+    at_rate = []
+    for trial, low, high in zip(trials, numbers.low, numbers.high, strict=True):
+        rate = trial.row["learning_rate"]
+        if math.isnan(low):
+            top = axes.get_xaxis_transform()
+            place = (rate * nudge, 0.97 - 0.05 * index)
+            axes.plot(*place, "x", color=color, ms=5, mew=1.3, transform=top)
+        elif math.isinf(high):
+            axes.plot(rate * nudge, low, "^", mec=color, mfc="w", ms=5.5, zorder=3)
+        else:
+            axes.plot(rate * nudge, high, "o", color=color, ms=4)
+        if rate == arm.rate:
+            at_rate.append(low if math.isinf(high) else high)
+    medians = arm.choice.medians if arm.choice else {}
+    line = [(rate * nudge, n) for rate, n in medians.items() if math.isfinite(n)]
+    axes.plot([at for at, _ in line], [n for _, n in line], color=color, ls=dash, lw=1.4)
+    if arm.choice and at_rate and not any(map(math.isnan, at_rate)):
+        middle = statistics.median(map(float, at_rate))
+        axes.plot(arm.rate * nudge, middle, "o", mec=color, mfc="none", ms=11, mew=1.3)

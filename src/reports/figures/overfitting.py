@@ -1,0 +1,50 @@
+"""Training and test error against epochs, of trials that all train equally long."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord
+from src.reports.figures import canvas
+from src.reports.figures.canvas import DARK, legend_entry, line_style
+from src.reports.figures.caption import caption, seeds
+
+
+def overfitting(analysis: Analysis) -> Figure:
+    """Mean training error (line) and test error (dashes, where tested) of each arm by epoch."""
+    handles = [
+        legend_entry("training error", color=DARK),
+        legend_entry("test error", color=DARK, ls="--", marker="o"),
+    ]
+    figure, panels = canvas.make_panels(
+        [group.label for group in analysis.groups],
+        title="Training and test error by epoch",
+        ylabel="error, mean of the seeds",
+        caption=caption(analysis, seeds(analysis)),
+        handles=handles,
+        sharex="all",
+    )
+    for axes, group in zip(panels, analysis.groups, strict=True):
+        for index, arm in enumerate(group.arms):
+            _draw_arm(axes, arm, line_style(index)[0])
+        arms = [legend_entry(arm.value, color=line_style(i)[0]) for i, arm in enumerate(group.arms)]
+        axes.legend(handles=arms, loc="upper right", fontsize=8 if len(arms) <= 4 else 6.5)
+        axes.set(xlabel="epochs")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def _draw_arm(axes: Axes, arm: ArmRecord, color: str) -> None:
+    if not arm.fresh:
+        return
+    points = min(len(trial.metrics["epoch"]) for trial in arm.fresh)  # fewer where one diverged
+    epochs = arm.fresh[0].metrics["epoch"][:points]
+    train, test = (
+        np.mean([trial.metrics[name][:points] for trial in arm.fresh], axis=0)
+        for name in ("train_error", "test_error")
+    )
+    tested = ~np.isnan(test)
+    axes.plot(epochs, train, color=color, lw=1.4)
+    axes.plot(epochs[tested], test[tested], color=color, lw=1.4, ls="--", marker="o", ms=3)

@@ -1,0 +1,104 @@
+"""Fig. 1 of the paper with our seeds, the paper's curves behind."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from src import wording
+from src.analysis import curves, paper
+from src.analysis.curves import Series
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord, Group, rates_were_chosen
+from src.records.trial import TrialRecord
+from src.reports.figures import canvas
+from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
+from src.reports.figures.caption import caption
+
+LABELS = {False: "training error, trailing window", True: "training error, parameters fixed"}
+CIRCLES = "\ncircles: the first 10,000 images after each epoch, most likely the paper's points"
+
+
+def training_error(analysis: Analysis) -> Figure:
+    """Training error against epochs: every fresh seed at its arm's chosen rate."""
+    groups, frozen = analysis.groups, "frozen" in analysis.study.config.trial.readings
+    theirs = paper.curves_beside(analysis.study)
+    tuned = ", each at its own learning rate" if rates_were_chosen(groups) else ""
+    note = "thin lines: seeds; thick: their median" + (CIRCLES if theirs else "")
+    figure, panels = canvas.make_panels(
+        [group.label for group in groups],
+        title=f"Training error by epoch{tuned}",
+        ylabel=LABELS[frozen],
+        caption=caption(analysis, note),
+        handles=_legend(analysis.target, theirs),
+        sharex="all",
+    )
+    lowest = _lowest(groups, frozen)
+    for axes, group in zip(panels, groups, strict=True):
+        for name, curve in theirs.items():
+            axes.plot(curve.at, curve.values, color=GREY, ls=paper_dash(name), lw=2.2, zorder=1)
+        axes.axhline(analysis.target, color=DARK, lw=0.8, ls=":", zorder=1)
+        arms = [
+            _draw_seeds(axes, arm, i, frozen, analysis.target, with_points=bool(theirs))
+            for i, arm in enumerate(group.arms)
+        ]
+        axes.legend(handles=arms, loc="upper right", fontsize=8 if len(arms) <= 4 else 6.5)
+        axes.set(xlabel="epochs", xlim=(-0.01 * axes.get_xlim()[1], None))
+        axes.set_ylim(max(0, min(analysis.target - 0.1, lowest - 0.02)), 0.9)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def _legend(target: float, theirs: Mapping[str, Series]) -> list[Line2D]:
+    reached = f"{wording.target(target)} reached"
+    entries = [legend_entry(reached, color=DARK, marker="o", ls="", ms=4)]
+    if theirs:
+        circle = {"color": DARK, "marker": "o", "mfc": "w", "ls": "", "ms": 4}
+        entries.append(legend_entry("read as the paper's", **circle))
+        entries += [
+            legend_entry(f"paper, {name}", color=GREY, ls=paper_dash(name), lw=2.2)
+            for name in theirs
+        ]
+    return entries
+
+
+def paper_dash(name: str) -> Any:
+    """The dashes of one of the paper's curves: those of our arm of that name."""
+    return line_style(("relu", "tanh").index(name))[1]
+
+
+def _series(trial: TrialRecord, frozen: bool) -> Series:
+    return curves.frozen(trial.metrics) if frozen else curves.online(trial.metrics)
+
+
+def _lowest(groups: Sequence[Group], frozen: bool) -> float:
+    """The lowest training error: below the target where trials do not stop there."""
+    trials = [trial for group in groups for arm in group.arms for trial in arm.fresh]
+    values = [_series(trial, frozen).values for trial in trials]
+    return min((float(v[~np.isnan(v)].min(initial=1.0)) for v in values), default=1.0)
+
+
+def _draw_seeds(
+    axes: Axes, arm: ArmRecord, index: int, frozen: bool, target: float, *, with_points: bool
+) -> Line2D:
+    color, dash = line_style(index)
+    for trial in arm.fresh:
+        epochs, errors = trial.metrics["epoch"], _series(trial, frozen).values
+        axes.plot(epochs, errors, color=color, lw=0.7, alpha=0.45)
+        end = curves.first_at_or_below(errors, target)
+        if end is not None:
+            axes.plot(epochs[end], errors[end], "o", color=color, ms=4, zorder=4)
+    if arm.fresh:
+        shortest = min((trial.metrics["epoch"] for trial in arm.fresh), key=len)
+        common = [_series(trial, frozen).values[: len(shortest)] for trial in arm.fresh]
+        axes.plot(shortest, np.median(common, axis=0), color=color, ls=dash, lw=1.6)
+    if arm.fresh and with_points:
+        last = max(trial.metrics["epoch"].max(initial=0) for trial in arm.fresh)
+        points = paper.median_points(arm.fresh, range(int(last) + 1))
+        axes.plot(range(len(points)), points, "o", mec=color, mfc="w", ms=3.4, mew=0.9, zorder=3)
+    label = f"{arm.value}, rate {arm.rate:g} (n = {len(arm.fresh)})"
+    return legend_entry(label, color=color, ls=dash, lw=1.6)

@@ -1,0 +1,196 @@
+"""What our studies found of each claim, and what that says of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from src import wording
+from src.analysis import verdicts
+from src.analysis.effects import Analysis, Effect, Interaction
+from src.analysis.groups import ArmRecord, Group
+from src.analysis.intervals import Interval
+from src.analysis.measures import MEASURES, get_measure
+from src.analysis.verdicts import Verdict
+from src.reports import sentences
+from src.reports.paper_claims import CLAIMS, Claim
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row of the table of claims.
+
+    Attributes:
+        claim: What is claimed.
+        group: Which arms it was asked of; empty where no study has asked it yet.
+        ours: What was found, in words.
+        trained: How far training got.
+        verdict: A word of `verdicts.Verdict`; empty where there is nothing to judge, then `ours`
+            says why.
+        remark: What stands beside the verdict.
+        found: The interval that decided.
+    """
+
+    claim: Claim
+    group: str
+    ours: str
+    trained: str = "-"
+    verdict: Verdict | None = None
+    remark: str = ""
+    found: Interval | None = None
+
+    @property
+    def words(self) -> str:
+        """The verdict as it stands in the table."""
+        return "; ".join(part for part in (self.verdict, self.remark) if part) or "-"
+
+
+def find_all(studies: Mapping[str, Analysis | None]) -> list[Finding]:
+    """Every claim that a study asks, in the order of the table: one per group of its arms.
+
+    Args:
+        studies: Folder in experiments/ -> what was read of it, None where there are no records.
+    """
+    return [each for claim in CLAIMS for each in find(claim, studies[claim.study])]
+
+
+def find(claim: Claim, analysis: Analysis | None) -> list[Finding]:
+    """What one study found of one claim."""
+    if analysis is None:
+        return [Finding(claim, "", "-")]
+    if claim.rule == "interaction":
+        return [_interaction(claim, analysis)]
+    return [
+        _of_group(claim, analysis, group)
+        for group in analysis.groups
+        if all(str(group.fields.get(name)) == value for name, value in claim.where)
+    ]
+
+
+def _of_group(claim: Claim, analysis: Analysis, group: Group) -> Finding:
+    effects = [
+        effect
+        for name in claim.measures
+        for effect in analysis.effects(get_measure(name))
+        if effect.group is group and effect.arm.value == claim.other
+    ]
+    if group.baseline is None or group.baseline.value != claim.baseline or not effects:
+        return Finding(claim, group.label, "not compared")
+    if effects[0].interval.how == "not measured":
+        return Finding(claim, group.label, "not measured yet")
+    if MEASURES[claim.measures[0]].equally_long and not analysis.equally_long:
+        return Finding(claim, group.label, "not trained equally long")
+    arms = (group.baseline, effects[0].arm)
+    parts = [
+        _effect_words(name, analysis.target, effect.interval, effect.p)
+        for name, effect in zip(claim.measures, effects, strict=True)
+    ]
+    ours = f"{'; '.join(parts)}; {_data(analysis)}{_shared_rate(arms)}"
+    verdict, remark = _judge_arms(claim, effects, arms)
+    found = effects[0].interval
+    return Finding(claim, group.label, ours, _trained(arms), verdict, remark, found)
+
+
+def _interaction(claim: Claim, analysis: Analysis) -> Finding:
+    (field, first), (_, second) = claim.where
+    wanted = (field, first, second, claim.other)
+    for found in analysis.interactions(MEASURES[claim.measures[0]]):
+        if (found.field, found.first, found.second, found.value) == wanted:
+            return _of_interaction(claim, analysis, found)
+    return Finding(claim, f"{first} over {second}", "not measured yet")
+
+
+def _of_interaction(claim: Claim, analysis: Analysis, found: Interaction) -> Finding:
+    interval, label = found.interval, f"{found.first} over {found.second}"
+    if not interval.exists:
+        return Finding(claim, label, sentences.interval(interval), verdict="not decided")
+    p = f", {wording.p_value(interval.p)}" if not math.isnan(interval.p) else ""
+    value = sentences.value_words(interval)
+    ours = f"{value} times the ratio ({sentences.interval(interval)}{p}); {_data(analysis)}"
+    verdict = verdicts.judge(interval, claim.direction)
+    remark = _margin(claim, interval, verdict)
+    return Finding(claim, label, ours, verdict=verdict, remark=remark, found=interval)
+
+
+# --- Words. ---
+
+
+def _effect_words(measure: str, target: float, found: Interval, p: float) -> str:
+    words = sentences.measure_words(MEASURES[measure], target)
+    value = sentences.value_words(found)
+    start = f"{value} times the {words}" if found.kind == "ratio" else f"{words} {value}"
+    known = f", {wording.p_value(p)}" if not math.isnan(p) else ""
+    return f"{start} ({sentences.interval(found)}{known})"
+
+
+def _data(analysis: Analysis) -> str:
+    images = analysis.study.config.trial.train_images
+    return analysis.study.header["dataset"] + (f", {images:,} images" if images else "")
+
+
+def _shared_rate(arms: Sequence[ArmRecord]) -> str:
+    """A note where no arm could choose its learning rate."""
+    return "; one rate for both" if all(len(arm.grid) == 1 for arm in arms) else ""
+
+
+def _trained(arms: Sequence[ArmRecord]) -> str:
+    """Training errors at the end, of the baseline and of the arm."""
+    return " and ".join(sentences.means(MEASURES["train_error"], arm, 0.0) for arm in arms)
+
+
+def _margin(claim: Claim, found: Interval, verdict: Verdict) -> str:
+    if verdict != "no effect larger than":
+        return ""
+    return sentences.margin_words(found.kind, claim.margin or verdicts.MARGINS[found.kind])
+
+
+# --- Verdicts. ---
+
+
+def _judge_arms(
+    claim: Claim, effects: Sequence[Effect], arms: Sequence[ArmRecord]
+) -> tuple[Verdict, str]:
+    """The verdict and what stands beside it."""
+    found = effects[0].interval
+    first, second = ({trial.row["commit"] for trial in arm.fresh} for arm in arms)
+    if first != second:
+        return "confounded", "the arms were trained by different code"
+    if claim.rule == "overfitting":
+        verdict = judge_overfitting(*(_judge(claim, effect) for effect in effects))
+        return verdict, _margin(claim, found, verdict)
+    verdict = _judge(claim, effects[0])
+    remarks = (_margin(claim, found, verdict), _factor(claim, found))
+    return verdict, "; ".join(part for part in remarks if part)
+
+
+def _judge(claim: Claim, effect: Effect) -> Verdict:
+    sought = claim.factor or claim.effect
+    return verdicts.judge(
+        effect.interval, claim.direction, p=effect.p, margin=claim.margin, effect=sought
+    )
+
+
+def judge_overfitting(equal: Verdict, end: Verdict) -> Verdict:
+    """Whether an arm overfits less.
+
+    A gap between training and test error decides nothing: it falls for whoever trains more slowly.
+
+    Args:
+        equal: Of the test error at equal training error.
+        end: Of the test error at the end, each arm at its own rate.
+
+    Returns:
+        "shown" where one of the two is and the error at the end is not contradicted.
+    """
+    if end == "contradicted":
+        return end
+    if "shown" in (equal, end):
+        return "shown"
+    return equal if equal in (end, "contradicted") else "not decided"
+
+
+def _factor(claim: Claim, found: Interval) -> str:
+    """Whether the claimed factor lies in the interval: known also where a direction is not."""
+    if not claim.factor or not found.exists:
+        return ""
+    where = "within" if found.holds(claim.factor) else "outside"
+    return f"{claim.factor:g} times is {where} the interval"

@@ -1,0 +1,134 @@
+"""Tables of the trials: how their rates were chosen, how they ended, what they were run with."""
+
+import collections
+import math
+from collections.abc import Sequence
+
+from src import wording
+from src.analysis.choice import Choice
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord, rates_were_chosen, was_raced
+from src.records.trial import Row, TrialRecord
+from src.reports import sentences
+from src.wording import table
+
+
+def learning_rates(analysis: Analysis) -> str:
+    """Which rate each arm has, and what it was chosen by."""
+    groups, study = analysis.groups, analysis.study.config.study
+    rows = [
+        [
+            group.label,
+            arm.value,
+            f"{arm.rate:g}" if arm.chosen else "-",
+            *_choice(analysis, arm),
+        ]
+        for group in groups
+        for arm in group.arms
+    ]
+    words = sentences.measure_words(analysis.measure, analysis.target)
+    header = ["group", "arm", "chosen", f"median {words}", "note"]
+    if not rates_were_chosen(groups):
+        return "None was chosen: each arm has one.\n\n" + table(header, rows)
+    text = (
+        f"Each arm has its own: the rate with the best median {words} over"
+        f" {wording.counted(len(study.selection_seeds), 'selection seed')}; where several share it,"
+        " the one with the lowest final training error. The answer is measured on other, fresh"
+        f" seeds. {_racing(analysis)}"
+    )
+    return f"{text}\n\n" + table(header, rows)
+
+
+def _racing(analysis: Analysis) -> str:
+    study = analysis.study.config.study
+    if not (study.racing and analysis.measure.allows_racing):
+        return "No trial was stopped early."
+    text = "A trial that the best rate so far had beaten to the target was stopped and is censored"
+    if study.racing_slack < math.inf:
+        text += ", and so, by rule of thumb, was one"
+        text += f" {study.racing_slack:g} times slower to an easier error"
+    return f"{text} (racing)."
+
+
+def _choice(analysis: Analysis, arm: ArmRecord) -> tuple[str, str]:
+    if arm.choice is None:
+        return "-", "nothing to choose" if arm.chosen else "not chosen yet"
+    medians = "; ".join(
+        f"{rate:g}: {_median(analysis, arm, arm.choice, rate)}" for rate in arm.choice.medians
+    )
+    if not arm.chosen:
+        return medians, "not chosen yet"
+    return medians, "**on the edge: extend the grid**" if arm.choice.at_edge else "inside the grid"
+
+
+def _median(analysis: Analysis, arm: ArmRecord, choice: Choice, rate: float) -> str:
+    median = choice.medians[rate]
+    if math.isfinite(median):
+        ratio = analysis.measure.kind == "ratio"
+        return wording.count(median) if ratio else wording.percent(median)
+    trials = [trial for trial in arm.selection if trial.row["learning_rate"] == rate]
+    if all(trial.row["status"] == "diverged" for trial in trials):
+        return "diverged"
+    last = max(trial.row["iterations"] for trial in trials)
+    raced = any(was_raced(trial, analysis.study.config) for trial in trials)
+    words = f"> {last:,}{', raced' if raced else ''}"
+    decided = not math.isfinite(choice.medians[choice.rate])  # then the errors did
+    return f"{words}, {wording.percent(choice.errors[rate])}" if decided else words
+
+
+def trials(analysis: Analysis) -> str:
+    """Every trial, and how many did not reach the target."""
+    study, target = analysis.study, wording.target(analysis.target)
+    header = ["trial", "purpose", "status", f"iterations to {target}", "epochs trained"]
+    rows = [_trial_row(analysis, trial) for trial in study.trials]
+    raced = sum(was_raced(trial, study.config) for trial in study.trials)
+    statuses = collections.Counter(trial.row["status"] for trial in study.trials)
+    missed = [t.row["status"] != "reached" for t in study.trials if t.row["purpose"] == "fresh"]
+    text = (
+        f"Of {len(study.trials)} trials {statuses['reached']} reached {target} training error,"
+        f" {raced} were stopped by racing, {statuses['censored'] - raced} had not reached it when"
+        f" their epochs were over and {statuses['diverged']} diverged. On fresh seeds {sum(missed)}"
+        f" of {len(missed)} did not reach it; times compare them as censored."
+    )
+    return f"{text}\n\n" + table([*header, "training error", "test error", "training time"], rows)
+
+
+def _trial_row(analysis: Analysis, trial: TrialRecord) -> list[str]:
+    row, epochs = trial.row, trial.metrics["epoch"]
+    return [
+        row["trial"],
+        row["purpose"],
+        "censored by racing" if was_raced(trial, analysis.study.config) else row["status"],
+        sentences.to_target(trial),
+        f"{epochs[-1]:.1f}" if epochs.size else "0",
+        wording.percent(row["final_train_error"]),
+        wording.percent(row["final_test_error"]),
+        wording.duration(row["train_seconds"]),
+    ]
+
+
+def provenance(analysis: Analysis) -> str:
+    """How long it took, on what, with which code."""
+    header, rows = analysis.study.header, [trial.row for trial in analysis.study.trials]
+    kinds = ("train", "compile", "measure", "save")
+    spent = {kind: sum(row.get(f"{kind}_seconds", 0.0) for row in rows) for kind in kinds}
+    times = ", ".join(
+        f"{kind} {wording.duration(seconds)}" for kind, seconds in spent.items() if seconds
+    )
+    versions = {"jax": counted(rows, "jax_version"), **header.get("versions", {})}
+    lines = [
+        f"time, summed over trials, which may have run side by side: {times or 'none'}",
+        f"device: {counted(rows, 'device')}",
+        f"data: {header['dataset']}, SHA-256 {header['digest'][:16]}…",
+        f"versions: {', '.join(f'{name} {version}' for name, version in versions.items())}",
+        f"commit: {counted(rows, 'commit')}",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def counted(rows: Sequence[Row], column: str) -> str:
+    """The values of a column; where there are several, each with its number of trials."""
+    found = collections.Counter(row.get(column, "unknown") for row in rows)
+    if len(found) <= 1:
+        return next(iter(found), "none yet")
+    return ", ".join(f"{value} ({n} trials)" for value, n in sorted(found.items()))
