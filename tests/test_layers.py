@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from src.models.layers import Conv, LocallyConnected, avg_pool, conv, max_pool
+from src.models.layers import Conv, LocallyConnected, avg_pool, conv, max_pool, winograd
 
 CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding, groups
     (8, 8, 3, 4, 5, 1, 2, 1),  # a first layer
@@ -32,6 +32,11 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (9, 9, 20, 18, 3, 1, 1, 1),  # many pixels: the weights' gradient by windows
     (8, 7, 20, 18, 3, 2, 1, 1),
     (4, 4, 66, 20, 3, 1, 1, 1),  # many channels: the same
+    (6, 6, 34, 32, 3, 1, 1, 1),  # Winograd's way, up to the values and the images' gradient
+    (5, 7, 32, 33, 3, 1, 0, 1),
+    (3, 4, 32, 36, 3, 1, 2, 1),
+    (7, 5, 98, 96, 3, 1, 1, 1),  # the weights' gradient as well
+    (6, 5, 192, 192, 3, 1, 2, 2),
     (4, 4, 20, 18, 3, 1, 4, 1),  # more padding than the kernel reaches
 ]
 POOLS = [  # height, width, window, stride, padding, ceil_mode
@@ -93,6 +98,18 @@ def test_conv_is_xlas_in_values_and_gradients(case):
         value_and_pullback(ours, x, kernel),
         value_and_pullback(plain, x, kernel),
     )
+
+
+@pytest.mark.parametrize("images", [6, 4, 7])
+def test_winograds_way_in_groups_is_xlas(images, monkeypatch):
+    monkeypatch.setattr(winograd, "IN_CACHE", 4 * 6 * 5 * 200 * 3)  # three images, or a divisor
+    x, kernel = normal(0, images, 6, 5, 96), normal(1, 3, 3, 96, 104)
+    plain = functools.partial(plain_conv, stride=1, padding=1, groups=1)
+    ours = functools.partial(conv, padding=1)
+    jaxpr = str(jax.make_jaxpr(ours)(x, kernel))
+    assert "scan[" in jaxpr
+    assert "conv_general_dilated" not in jaxpr
+    assert_same(value_and_pullback(ours, x, kernel), value_and_pullback(plain, x, kernel), 1e-5)
 
 
 @pytest.mark.parametrize(("size", "pixels"), [(3, 2), (5, 4), (5, 3)])

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from src.models.layers import folding, products
+from src.models.layers import folding, products, winograd
 from src.models.layers.once import computed_once
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# Channels, as many in as out, from which on Winograd's way is faster; measured.
+WINOGRAD, WINOGRAD_WEIGHTS = 32, 96
 Initializer = Callable[..., Array]
 
 
@@ -77,6 +79,8 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 
 def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     if _exceeds(kernel, x.shape):
         return products.values(x, kernel, stride, padding)
+    if _fewer_products(kernel, stride, padding, WINOGRAD):
+        return winograd.values(x, kernel, padding)
     return _by_columns(*_even_channels(x, kernel), stride, padding)
 
 
@@ -86,6 +90,17 @@ def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
     There XLA exchanges the two, and then has naive loops alone: a hundred times as slow.
     """
     return math.prod(kernel.shape[:2]) > math.prod(maps[1:3])
+
+
+def _fewer_products(kernel: Array, stride: int, padding: int, channels: int) -> bool:
+    """Whether Winograd's products save more than what comes before and after them takes.
+
+    The saving grows with I x O, the rest with I + O; `channels` is twice their ratio, where it
+    begins.
+    """
+    size, _, inputs, outputs = kernel.shape
+    wide = 2 * inputs * outputs >= channels * (inputs + outputs)
+    return size == 3 and stride == 1 and padding <= 2 and wide and kernel.dtype == jnp.float32
 
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
@@ -115,12 +130,16 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 
 
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """By a matrix product where `_few_windows` says so.
+    """By Winograd's products or a matrix product where that is faster.
 
     Otherwise it is a convolution in canonical layout whose summed-over features are the images of
     the batch.
     """
     height, width = kernel.shape[:2]
+    if not _exceeds(kernel, grads.shape) and _fewer_products(
+        kernel, stride, padding, WINOGRAD_WEIGHTS
+    ):
+        return winograd.kernel_grads(x, grads, padding)
     if _few_windows(kernel, grads.shape):
         return products.kernel_grads(x, grads, height, stride, padding)
     sums = lax.conv_general_dilated(
@@ -148,6 +167,8 @@ def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: in
     """The kernel, turned around, over the gradients; as XLA has it."""
     if _exceeds(kernel, grads.shape):
         return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
+    if _fewer_products(kernel, stride, padding, WINOGRAD):
+        return winograd.input_grads(kernel, grads, padding)
     turned = _turned(kernel)
     around = len(kernel) - 1 - padding
     if stride == 1 and around >= 0:
