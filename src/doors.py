@@ -24,6 +24,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     environment.configure_jax()
     environment.silence_orbax()
     try:
+        environment.import_jax()
         code = main(argv)
         sys.stdout.flush()
         return code

@@ -58,9 +58,10 @@ def configure_jax() -> None:
         del os.environ[THREADS]
     for name in left_out(os.environ):
         print(f"note: {name} of the environment is left out: it changes numbers", file=sys.stderr)
-    os.environ["MPLBACKEND"] = (
-        "agg"  # figures are files; a notebook's backend is not installed here
-    )
+    os.environ.pop(
+        "SOURCE_DATE_EPOCH", None
+    )  # of builds: NumPy does not start with one that is none
+    os.environ["MPLBACKEND"] = "agg"  # files alone: a notebook's backend is not installed here
     if cache := cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -87,6 +88,18 @@ def left_out(variables: MutableMapping[str, str]) -> Iterator[str]:
 def _may_stand(flag: str) -> bool:
     name = flag.removeprefix("--").split("=")[0]
     return flag.startswith("--") and name.startswith(XLA_KEPT) and _xla_knows(name)
+
+
+def import_jax() -> None:
+    """Imports JAX, which reads its settings then.
+
+    Raises:
+        MachineError: If one of them has a value that it cannot have.
+    """
+    try:
+        import jax  # noqa: F401, PLC0415
+    except ValueError as error:
+        raise MachineError(f"JAX does not start here: {error}; unset that variable") from error
 
 
 def start_jax() -> None:

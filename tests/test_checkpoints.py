@@ -245,6 +245,14 @@ def test_folders_of_other_names_are_left_alone(tmp_path):
     assert len(list(tmp_path.glob("*/work"))) == 4
 
 
+def test_what_file_managers_leave_damages_nothing(tmp_path):
+    save(tmp_path, 10, 20)
+    for name in (".DS_Store", "Thumbs.db", "state/.nfs0001", "state/d/desktop.ini"):
+        (tmp_path / "20" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "20" / name).write_text("")
+    assert_restores(tmp_path, 20, complaints=0)
+
+
 def test_damaged_ones_are_all_kept(tmp_path):
     for _ in range(3):
         save(tmp_path, 10, 20)

@@ -9,7 +9,16 @@ import pytest
 
 from tests.torture.subject import ROOT
 
-FEW = ("--configs=20", "--kills=3", "--terms=1", "--fills=1", "--flips=6")
+FEW = (
+    "--configs=20",
+    "--kills=3",
+    "--terms=1",
+    "--fills=1",
+    "--flips=6",
+    "--foreign=14",
+    "--paths=3",
+    "--environments=2",
+)
 
 
 @pytest.mark.slow
@@ -20,7 +29,7 @@ def test_the_study_survives(tmp_path):
         cwd=ROOT, env=variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
-    tried = re.findall(r"^\| (\d+ [a-z]+|full disk) .* \| 0 \|$", run.stdout, re.MULTILINE)
+    tried = re.findall(r"^\| (\d+ [a-z]+|full disk).* \| 0 \|$", run.stdout, re.MULTILINE)
     assert tried[:2] == ["20 fuzzed", "4 kills"]
     assert tried[2] in ("1 full", "full disk")  # the latter where no tmpfs may be mounted
-    assert tried[3:] == ["3 bytes", "3 bytes"]
+    assert tried[3:] == ["2 environments", "3 bytes", "3 bytes", "14 things", "18 odd"]

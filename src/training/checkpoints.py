@@ -30,6 +30,8 @@ PARTIAL = "partial-"
 MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state"
 # Orbax looks for files by pattern and TensorStore takes paths for addresses: `[`, `*`, `\` and
 # others mean something to them. Paths made of these characters alone mean nothing else.
+# What file managers and network disks put anywhere.
+_FOREIGN = re.compile(r"(.*/)?(\.[^/]*|Thumbs\.db|desktop\.ini)$")
 _PLAIN = re.compile(r"[A-Za-z0-9/._ -]+")
 
 
@@ -233,7 +235,9 @@ def _fault(path: Path) -> str:
     except OSError as error:
         return f"{error.filename} cannot be read: {error.strerror}"
     wrong = sorted(
-        name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+        name
+        for name in wanted.keys() | found.keys()
+        if wanted.get(name) != found.get(name) and not (name not in wanted and _FOREIGN.match(name))
     )
     return f"{wrong[0]} is not as written" if wrong else ""
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from src import environment
 from tests.torture.subject import Subject
 
 Line = tuple[str, str, list[str]]  # what was tried, what came of it, failures
@@ -24,6 +25,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.folder) as name:
         study = Subject(Path(name))
         os.environ |= study.environment
+        environment.configure_jax()  # as the study that is started has it
         for line in _parts(study, options):
             lines.append(line)
             print(f"{line[0]}: {line[1]}", flush=True)
@@ -43,6 +45,9 @@ def _options() -> argparse.Namespace:
         ("--terms", 20, "SIGTERM at random moments"),
         ("--fills", 20, "times the disk is full"),
         ("--flips", 200, "flipped bytes, half in a finished study, half in one half done"),
+        ("--foreign", 140, "things of others put into a study"),
+        ("--paths", 60, "odd names of folders"),
+        ("--environments", 40, "odd environments"),
         ("--seed", 2012, "of everything drawn"),
     ):
         parser.add_argument(flag, type=int, default=default, help=f"{what}; default {default}")
@@ -64,8 +69,10 @@ def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:
             yield _timed(_kills, study, sound, signals, seed)
         if options.fills:
             yield _timed(_fills, study, sound, options.fills, seed)
-    if options.flips:
-        yield from _flips(study, options.flips, seed)
+    if options.environments:
+        yield _timed(_environments, study, options.environments, seed)
+    if options.flips or options.foreign or options.paths:
+        yield from _in_process(study, options, seed)
 
 
 def _timed(part, *arguments) -> Line:
@@ -103,19 +110,42 @@ def _fills(study, sound, count, seed) -> Line:
     return f"{done.tried} full disks", "each said in one line, then gone on with", done.failures
 
 
-def _flips(study, count, seed) -> Iterator[Line]:
-    from tests.torture import flips  # noqa: PLC0415
+def _environments(study, count, seed) -> Line:
+    from tests.torture import environments  # noqa: PLC0415
+
+    done = environments.torture(study, count, seed)
+    return f"{count} environments", _counted(done.outcomes), done.failures
+
+
+def _in_process(study, options, seed) -> Iterator[Line]:
+    """The parts that go on with copies of a finished study."""
+    from tests.torture import flips, foreign, paths  # noqa: PLC0415
 
     laboratory = flips.Laboratory(study)
     sound, half = study.folder / "whole", study.folder / "half"
     laboratory.go_on(sound)
-    laboratory.run_half(half)
-    for name, damaged, number in (("finished", sound, count // 2), ("half-done", half, count // 2)):
-        start = time.monotonic()
-        done = flips.torture(laboratory, sound, damaged, number, seed)
-        result = ", ".join(f"{n} {what}" for what, n in done.outcomes.most_common())
-        seconds = f"{time.monotonic() - start:.0f} s"
-        yield f"{number} bytes flipped in a {name} study", f"{result}; {seconds}", done.failures
+    if count := options.flips // 2:
+        laboratory.run_half(half)
+        for name, damaged in (("finished", sound), ("half-done", half)):
+            what = f"{count} bytes flipped in a {name} study"
+            yield _counting(what, flips.torture, laboratory, sound, damaged, count, seed)
+    if count := options.foreign:
+        others = foreign.make_others(laboratory, study.folder)
+        what = f"{count} things of others in a study"
+        yield _counting(what, foreign.torture, laboratory, sound, others, count, seed)
+    if count := options.paths:
+        what = f"{count + len(paths.REFUSED)} odd paths"
+        yield _counting(what, paths.torture, laboratory, sound, count, seed)
+
+
+def _counting(what, part, *arguments) -> Line:
+    start = time.monotonic()
+    done = part(*arguments)
+    return what, f"{_counted(done.outcomes)}; {time.monotonic() - start:.0f} s", done.failures
+
+
+def _counted(outcomes) -> str:
+    return ", ".join(f"{n} {what}" for what, n in outcomes.most_common())
 
 
 if __name__ == "__main__":

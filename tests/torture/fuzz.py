@@ -15,7 +15,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from configs import base
-from src import data, laboratory
+from src import data, doors, laboratory
 from src.config import checks as config  # noqa: F401  (before the forks)
 from src.records import provenance  # noqa: F401  (before the forks)
 from src.reports import compose as report  # noqa: F401  (before the forks)
@@ -201,10 +201,9 @@ def _child(arguments: list[str], cwd: Path, output: Path) -> None:
         os.dup2(handle, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         os.chdir(cwd)
-        sys.argv = ["src.main", *arguments]
         runner.run_study = lambda *_: os._exit(0)
         data.load = _load
-        os._exit(laboratory.main(sys.argv, ""))
+        code = doors.run(lambda argv: laboratory.main(argv, ""), arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException as error:
