@@ -29,6 +29,11 @@ STEPS, BATCH, TRAIN = 2, 8, 24
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def load(name: str) -> list[Config]:
     tree = importlib.import_module(f"configs.{name}").get_config().to_dict()
     return [Config.read(study) for _, study in named_trees(tree, {})]

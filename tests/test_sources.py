@@ -9,7 +9,7 @@ import pytest
 
 from experiments.streaming import photos
 from src.config.arms import make_trial
-from src.data import Dataset, Stream
+from src.data import Dataset, Stream, sources
 from src.data.sources import Streamed
 from src.data.stream import open_stream
 from src.training import checkpoints, train
@@ -28,6 +28,13 @@ CHANGES: dict[str, Any] = {
     "schedule__name": "plateau",
     "schedule__patience": 1,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,20 @@ def test_sums_are_over_all_training_images_and_over_them_alone(stream, in_memory
     images = in_memory.train.images[:40].astype(np.int64)
     assert source.sums.num_images == 40
     np.testing.assert_array_equal(source.sums.pixels, images.sum(axis=0))
+
+
+def test_sums_are_kept_for_the_same_images_alone(stream, monkeypatch):
+    def source(rows: slice) -> Streamed:
+        return Streamed({"train": stream.train.take(rows), "test": stream.test})
+
+    first = source(slice(0, 30)).sums
+    read = sources._read
+    monkeypatch.setattr(sources, "_read", lambda *given: pytest.fail("decoded again"))
+    again = source(slice(0, 30)).sums
+    for ours, theirs in zip(again, first, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    monkeypatch.setattr(sources, "_read", read)
+    assert source(slice(1, 31)).sums.pixels.sum() != first.pixels.sum()
 
 
 def test_every_test_image_comes_once(stream, in_memory):
