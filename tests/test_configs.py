@@ -53,7 +53,7 @@ def narrow(settings: TrialSettings) -> TrialSettings:
     model, held_out = settings.model, min(settings.validation_images, BATCH)
     if "width" in models.model_options(model.name):
         model = replace(model, options=model.options | {"width": 0.0625})
-    few = {"batch_size": BATCH, "validation_images": held_out, "train_images": 0}
+    few = {"batch_size": BATCH, "validation_images": held_out, "train_images": 0, "labels": 0}
     return replace(settings, model=model, **few)
 
 

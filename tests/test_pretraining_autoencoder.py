@@ -61,11 +61,14 @@ def test_loss_and_gradient_are_pytorchs(geometry, activation, competition):
 
 
 def test_masked_inputs_are_zero_at_the_rate_of_the_noise():
-    """A layer that copies its input: its squared error is 1 where the input, 1, was masked."""
+    """A layer that copies its input of ones: the squared error is 1 where it was masked, elsewhere
+    (1 / (1 - noise) - 1)^2 = 1/9.
+    """
     layer = Autoencoder(Convolution(), lambda x: x, noise=0.25)
     params, images = {"kernel": jnp.ones((1, 1, 1, 1))}, jnp.ones((40, 50, 50, 1))
     missing = float(layer.loss(params, images, keys(40)))
-    assert abs(missing - 0.25) < 4 * (0.25 * 0.75 / 100_000) ** 0.5
+    expected, deviation = 0.25 + 0.75 / 9, 8 / 9 * (0.25 * 0.75) ** 0.5
+    assert abs(missing - expected) < 4 * deviation / 100_000**0.5
     alone = [float(layer.loss(params, images[i : i + 1], keys(40)[i : i + 1])) for i in range(40)]
     np.testing.assert_allclose(missing, np.mean(alone), rtol=1e-6)
     assert len(set(alone)) > 20  # each image its own mask

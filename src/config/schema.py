@@ -78,6 +78,9 @@ class Runtime:
         Within(0, 1024, "0 (one per core) or a number of processes"),
         "trials side by side; 0: one per core without an accelerator, else one",
     ] = 0
+    stacks_dir: Annotated[
+        str, "folder of pre-trained stacks, which studies may share; empty: in the study's"
+    ] = ""
     tensorboard: Annotated[bool, "event files beside metrics.csv, to look at while it runs"] = True
 
 
@@ -137,6 +140,12 @@ def check_rates(name: str, rates: tuple[float, ...]) -> None:
 
 def _check_together(trial: TrialSettings) -> None:
     """Refuses fields that are valid by themselves and not together."""
+    trial.pretraining.check(trial.model.activation)
+    if trial.pretraining.method != "none" and trial.start_from.path:
+        raise ConfigError(
+            f"config.start_from.path = {trial.start_from.path!r} and config.pretraining.method ="
+            f" {trial.pretraining.method!r} each say what the first weights are; give one of them"
+        )
     if trial.schedule.name == "plateau" and not trial.validation_images:
         raise ConfigError(
             "config.schedule.name = 'plateau' watches the validation error;"

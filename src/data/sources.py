@@ -30,15 +30,21 @@ MANY_CORES = 8  # from here on, threads wait for the interpreter and processes d
 class Resident:
     """Splits in memory: they go whole onto every device."""
 
-    def __init__(self, splits: Mapping[str, Split]):
-        """Nothing is placed yet, see `images`."""
+    def __init__(self, splits: Mapping[str, Split], unlabelled: Split | None = None):
+        """Nothing is placed yet, see `images`.
+
+        Args:
+            splits: By name; `train` holds the images that are trained on with their labels.
+            unlabelled: All that may be looked at: scaling is theirs. None: those of `train`.
+        """
         self.splits = splits
+        self.unlabelled = splits["train"] if unlabelled is None else unlabelled
         self.sizes = {name: len(split.labels) for name, split in splits.items()}
 
     @functools.cached_property
     def sums(self) -> ImageSums:
-        """Over the training images."""
-        return sum_images(in_chunks(self.splits["train"].images))
+        """Over the training images, with or without labels."""
+        return sum_images(in_chunks(self.unlabelled.images))
 
     def images(self, split: str, shift: np.ndarray, scale: np.ndarray) -> Images:
         """What lies on every device for this split."""
@@ -73,9 +79,10 @@ class Resident:
 class Streamed:
     """Splits on disk: each batch brings its pixels, decoded while the step before it runs."""
 
-    def __init__(self, splits: Mapping[str, Rows]):
-        """Nothing is decoded yet."""
+    def __init__(self, splits: Mapping[str, Rows], unlabelled: Rows | None = None):
+        """Nothing is decoded yet; see `Resident`."""
         self.splits = splits
+        self.unlabelled = splits["train"] if unlabelled is None else unlabelled
         self.sizes = {name: len(split) for name, split in splits.items()}
         train = splits["train"]
         self.shape = (train.size, train.size, train.channels)
@@ -83,14 +90,14 @@ class Streamed:
     @functools.cached_property
     def sums(self) -> ImageSums:
         """Over the training images, all of which are decoded for it, once: the sums are kept."""
-        train = self.splits["train"]
+        train = self.unlabelled
         identity = [train.digest, cache.sha256([train.records.tolist(), train.warped])]
         head, arrays = cache.kept("sums", identity, self._sum)
         return ImageSums(head["num_images"], *arrays)
 
     def _sum(self) -> cache.Kept:
-        rows = batches.evaluation_rows(self.sizes["train"], DECODED_AT_ONCE)
-        chunks = _read(self.splits["train"], lambda number: rows[number], 0, len(rows))
+        rows = batches.evaluation_rows(len(self.unlabelled), DECODED_AT_ONCE)
+        chunks = _read(self.unlabelled, lambda number: rows[number], 0, len(rows))
         num_images, *arrays = sum_images(
             np.asarray(chunk.images[0])[np.asarray(chunk.labels[0]) >= 0] for chunk in chunks
         )

@@ -62,6 +62,19 @@ def make_splits(
     return {"train": take(dataset.train, rows), **splits}
 
 
+def with_labels(split: AnySplit, labels: int) -> AnySplit:
+    """The first images of each class, `labels` in all, as many of one as of another; 0: all.
+
+    Raises:
+        DataError: If there are fewer images.
+    """
+    if not labels:
+        return split
+    if labels > count(split):
+        raise DataError(f"config.labels = {labels}: only {count(split)} images are trained on")
+    return take(split, first_of_each(split.labels, labels))
+
+
 def is_grouped(labels: Int[np.ndarray, " images"]) -> bool:
     """Whether images of a class stand together: neighbours differ half as often as by chance."""
     shares = np.bincount(labels) / len(labels)

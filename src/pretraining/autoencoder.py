@@ -30,7 +30,7 @@ class Autoencoder(NamedTuple):
         convolution: From input to code.
         activation: The network's.
         deviation: Of the inputs: errors are counted in it.
-        noise: Share of the inputs that are set to zero in training.
+        noise: Share of the inputs that are set to zero in training; the others grow by as much.
         competition: Whether only the largest code of each 2 by 2 block is decoded, which is Masci's
             maximum pooling.
     """
@@ -41,15 +41,17 @@ class Autoencoder(NamedTuple):
     noise: float = 0.25
     competition: bool = False
 
-    def code(self, params: Params, inputs: Float[Array, "B H W I"]) -> Float[Array, "B P Q O"]:
-        """What the network's layer computes."""
-        return self.activation(self.convolution.up(inputs, params["kernel"]))
+    def total_input(
+        self, params: Params, inputs: Float[Array, "B H W I"]
+    ) -> Float[Array, "B P Q O"]:
+        """The network's layer before its activation."""
+        return self.convolution.up(inputs, params["kernel"])
 
     def reconstruct(
         self, params: Params, inputs: Float[Array, "B H W I"]
     ) -> Float[Array, "B H W I"]:
         """Inputs from their code."""
-        code = self.code(params, inputs)
+        code = self.activation(self.total_input(params, inputs))
         if self.competition:
             code = keep_winners(code)
         return self.convolution.down(code, params["kernel"], *inputs.shape[1:3])
@@ -60,8 +62,11 @@ class Autoencoder(NamedTuple):
         """Mean squared error of whole inputs reconstructed from masked ones."""
         masked = inputs
         if self.noise:
-            kept = jnp.full(inputs.shape[1:], 1 - self.noise, inputs.dtype)
-            masked = inputs * jax.vmap(draw_binary, in_axes=(0, None))(keys, kept)
+            # DEVIATION: Vincent et al. leave the others as they are. The layer then learns to make
+            # up for what is missing, and whole inputs come back too large by 1 / (1 - noise).
+            share = jnp.full(inputs.shape[1:], 1 - self.noise, inputs.dtype)
+            kept = jax.vmap(draw_binary, in_axes=(0, None))(keys, share)
+            masked = inputs * kept / (1 - self.noise)
         errors = self.reconstruct(params, masked) - inputs
         return jnp.mean(errors**2) / self.deviation**2
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from src.config.config import Config
 from src.fields import plain
+from src.paths import local_path
 from src.records import files, locks
 from src.records import study as records
 from src.records import trial as trials
@@ -129,8 +130,11 @@ class Runner:
         directory = self.workdir / "trials" / task.trial.name
         runtime, data_dir = self.config.runtime, self.config.trial.data.dir
         of = records.identity_of(self.header, task.trial.name, directory)
+        stacks = self.workdir / "pretraining"
+        if runtime.stacks_dir:
+            stacks = local_path(runtime.stacks_dir, "config.stacks_dir")
         parallel, tensorboard = runtime.parallel, runtime.tensorboard
-        return Job(task, directory, of, data_dir, parallel, tensorboard, self.provenance)
+        return Job(task, directory, of, data_dir, stacks, parallel, tensorboard, self.provenance)
 
     def _in_process(self) -> tuple[Channel, ...]:
         return () if self.workers > 1 else (self.channel,)

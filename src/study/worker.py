@@ -32,6 +32,7 @@ class Job:
     directory: Path  # of the trial
     of: Identity  # of the trial, which its records name
     data_dir: str
+    stacks_dir: Path  # of pre-trained stacks
     parallel: Parallel
     tensorboard: bool
     provenance: dict[str, Any]
@@ -94,6 +95,8 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
         InUseError: If another process is still at this trial.
     """
     # These start JAX, after the threads are set.
+    from src.pretraining.begin import with_stack  # noqa: PLC0415
+    from src.pretraining.stack import Stopped  # noqa: PLC0415
     from src.training import train  # noqa: PLC0415
     from src.training.trial import Run  # noqa: PLC0415
     from src.weights.start import begin  # noqa: PLC0415
@@ -120,6 +123,15 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
             state, origin, remarks = begin(program, trial)
             for remark in remarks:
                 on_complaint(remark)
+            state, stack = with_stack(
+                program,
+                trial,
+                state,
+                job.stacks_dir,
+                job.provenance["digest"],
+                channel.stop.is_set,
+                lambda row: _end_with_study(channel),
+            )
             outcome = train.train_trial(
                 run,
                 program,
@@ -128,12 +140,12 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
                 should_stop=channel.stop.is_set,
                 on_complaint=on_complaint,
             )
-    except train.Interrupted:
+    except (train.Interrupted, Stopped):
         return None
     finally:
         if events:
             events.close()
-    return row(job, outcome | origin)
+    return row(job, outcome | origin | stack)
 
 
 def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:

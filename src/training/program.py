@@ -15,7 +15,7 @@ from src.data import Dataset, Split, augment
 from src.data.loader import host_share
 from src.data.scaling import ImageSums, colour_components, input_scaling
 from src.data.sources import DrawFn, Resident, Streamed, TakeFn
-from src.data.splits import image_shape, make_splits
+from src.data.splits import image_shape, make_splits, with_labels
 from src.data.stream import Stream
 from src.training import evaluation, optimizers
 from src.training import step as train_step
@@ -60,9 +60,13 @@ class Program:
         height, width, channels = image_shape(dataset)
         self.input_shape = (crop or height, crop or width, channels)
         splits = make_splits(dataset, settings.validation_images, settings.train_images)
-        self.source = Streamed(splits) if isinstance(dataset, Stream) else Resident(splits)
-        scaling = input_scaling(self.source.sums, settings.recipe.input)
-        self.data = {name: self._place(self.source.images(name, *scaling)) for name in splits}
+        unlabelled = splits["train"]
+        splits["train"] = with_labels(unlabelled, settings.labels)
+        make_source = Streamed if isinstance(dataset, Stream) else Resident
+        self.source = make_source(splits, unlabelled)
+        self.parallel = parallel
+        self.scaling = input_scaling(self.source.sums, settings.recipe.input)
+        self.data = {name: self._place(self.source.images(name, *self.scaling)) for name in splits}
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )

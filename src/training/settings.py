@@ -8,6 +8,7 @@ from src.data.augment import Augment
 from src.data.settings import Data
 from src.fields import Above, AtLeast, Fraction, NamedValues, OneOf, Rule, read
 from src.models import ModelSettings
+from src.pretraining.settings import Pretraining
 from src.training.optimizers import Recipe
 from src.training.schedule import Schedule
 from src.weights.settings import StartFrom
@@ -27,6 +28,7 @@ class TrialSettings:
     augment: Augment = field(default_factory=Augment)
     schedule: Schedule = field(default_factory=Schedule)
     start_from: StartFrom = field(default_factory=StartFrom)
+    pretraining: Pretraining = field(default_factory=Pretraining)
     batch_size: Annotated[int, COUNT, "images per update, summed over all devices"] = 128
     weight_decay: Annotated[
         float,
@@ -34,6 +36,9 @@ class TrialSettings:
         "coefficient on the weights; biases do not decay",
     ] = 0.0
     train_images: Annotated[int, AtLeast(0), "train on so many images; 0: all"] = 0
+    labels: Annotated[
+        int, AtLeast(0), "of these, so many have labels, as many of each class; 0: all of them"
+    ] = 0
     validation_images: Annotated[
         int, AtLeast(0), "hold out so many of the end of the training set; tested every epoch"
     ] = 0

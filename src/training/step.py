@@ -85,8 +85,43 @@ class StepErrors(NamedTuple):
     seen: Int[Array, " steps"]
 
 
+class PartErrors(NamedTuple):
+    """Of a micro-batch: mean loss, or its sum where batches are ragged; misclassified; images."""
+
+    loss: Float[Array, ""]
+    wrong: Int[Array, ""]
+    seen: Int[Array, ""]
+
+
+# (params, model_state, pixels, labels, keys) -> what is minimized; and what is recorded, with the
+# new model_state.
+Objective = Callable[..., tuple[Array, tuple[PartErrors, PyTree]]]
+
+
 def make_train_steps(
     apply_fn: ApplyFn,
+    make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
+    augment_fn: Callable[[Array, Array], Array] | None = None,
+    *,
+    ragged: bool = False,
+) -> Callable[..., tuple[TrainState, StepErrors]]:
+    """`make_steps` of a classifier, the network `apply_fn`."""
+
+    def classify(
+        params: PyTree, model_state: PyTree, pixels: Array, labels: Array, keys: Array
+    ) -> tuple[Array, tuple[PartErrors, PyTree]]:
+        outputs, model_state = apply_fn(params, model_state, pixels, keys)
+        total, (loss, logits) = losses(outputs, labels, ragged=ragged)
+        wrong = jnp.argmax(logits, axis=-1) != labels
+        seen = jnp.sum(labels >= 0) if ragged else jnp.int32(len(labels))
+        missed = jnp.sum(wrong & (labels >= 0)) if ragged else jnp.sum(wrong)
+        return total, (PartErrors(loss, missed, seen), model_state)
+
+    return make_steps(classify, make_optimizer_fn, augment_fn, ragged=ragged)
+
+
+def make_steps(
+    objective: Objective,
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
     augment_fn: Callable[[Array, Array], Array] | None = None,
     *,
@@ -100,7 +135,7 @@ def make_train_steps(
     they do not depend on the devices.
 
     Args:
-        apply_fn: The network, see `ApplyFn`.
+        objective: What is minimized: its mean over the images, or with `ragged` its sum.
         make_optimizer_fn: From a learning rate to the optimizer.
         augment_fn: Acts on centred grey levels, see `augment`.
         ragged: Whether rows of -1 may fill up a batch: losses and gradients are then means over
@@ -124,17 +159,12 @@ def make_train_steps(
                 centred = augment_fn(centred, keys)
             pixels = centred / data.scale
 
-            def loss_fn(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
-                outputs, model_state = apply_fn(params, state.model_state, pixels, keys)
-                total, (loss, logits) = losses(outputs, labels, ragged=ragged)
-                return total, (loss, logits, model_state)
+            def loss_fn(params: PyTree) -> tuple[Array, tuple[PartErrors, PyTree]]:
+                return objective(params, state.model_state, pixels, labels, keys)
 
             found, grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-            _, (loss, logits, model_state) = found
-            wrong = jnp.argmax(logits, axis=-1) != labels
-            seen = jnp.sum(labels >= 0) if ragged else jnp.int32(len(labels))
-            missed = jnp.sum(wrong & (labels >= 0)) if ragged else jnp.sum(wrong)
-            return grads, PartErrors(loss, missed, seen), model_state
+            _, (errors, model_state) = found
+            return grads, errors, model_state
 
         # What a layer keeps is a statistic of the whole batch, so that is not taken in parts.
         parts = 1 if jax.tree.leaves(state.model_state) else _parts(count)
@@ -163,14 +193,6 @@ def make_train_steps(
         return lax.scan(lambda s, batch: one_step(s, batch, optimizer, key, data), state, mine)
 
     return train_steps
-
-
-class PartErrors(NamedTuple):
-    """Of a micro-batch: mean loss, or its sum where batches are ragged; misclassified; images."""
-
-    loss: Float[Array, ""]
-    wrong: Int[Array, ""]
-    seen: Int[Array, ""]
 
 
 def _parts(images: int) -> int:

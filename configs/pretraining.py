@@ -1,0 +1,81 @@
+"""Unsupervised pre-training, which the paper left out "even though we expect that it will help".
+
+Run:     python -m src.main --config=configs/pretraining.py --config.study=labels_2000
+Studies: labels_500, labels_2000, labels_10000, labels_50000: no pre-training, auto-encoder and RBM
+         with so many labels, as many of each class; activations: the same for ReLU, tanh and
+         sigmoid with 2000; controls: what of a stack matters, with 2000; speed: iterations to 25%
+         training error, all labels. all, the default, runs one after another. Each has a folder.
+Result:  experiments/pretraining/
+Source:  Krizhevsky, Sutskever & Hinton (2012), section 1; src/pretraining/ names the methods'.
+Size:    for two cores of a CPU: conv3, 2000 updates of each of its three convolutions on all
+         50,000 training images, of which 1000 are kept to measure reconstruction. Learning rates
+         of fine-tuning are chosen by the test error at the end, arm by arm, on a seed of its own;
+         five fresh seeds, three for `speed`. To thin the seeds:
+         --config.fresh_seeds="(100,101,102)", and say so beside the result.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+METHODS = ("none", "conv_autoencoder", "conv_rbm")
+EPOCHS = {500: 60.0, 2000: 40.0, 10_000: 20.0, 50_000: 8.0}  # by the number of labels
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.batch_size = 64
+    config.stop_at_target = False
+    config.points_per_epoch = 1
+    config.test_every_epochs = 10.0
+    config.checkpoint_every_epochs = 10.0
+    config.target_train_error = 0.25
+    config.learning_rates = (0.005, 0.02, 0.08)
+    config.racing = False  # the test error at the end decides
+    config.selection_seeds = (0,)
+    config.fresh_seeds = (100, 101, 102, 103, 104)
+    config.compare = ConfigDict({"field": "method", "baseline": "none"})
+    config.stacks_dir = "runs/pretraining/stacks"  # the studies' own: each stack is made once
+
+    config.study = "all"
+    config.studies = ConfigDict(sort_keys=False)  # name -> what it changes of the above
+    for labels, epochs in EPOCHS.items():
+        config.studies[f"labels_{labels}"] = {
+            "labels": 0 if labels == 50_000 else labels,
+            "max_epochs": epochs,
+            "sweep": {"pretraining": {"method": METHODS}},
+        }
+    few = {"labels": 2000, "max_epochs": EPOCHS[2000]}
+    config.studies.activations = {
+        **few,
+        "learning_rates": (0.005, 0.02, 0.08, 0.32),  # sigmoid wants the largest
+        "sweep": {
+            "model": {"activation": ("relu", "tanh", "sigmoid")},
+            "pretraining": {"method": METHODS},
+        },
+    }
+    stack = {"method": "conv_rbm"}
+    frozen = {"layer_rates": {"conv1": 0.0, "conv2": 0.0, "conv3": 0.0}}
+    config.studies.controls = {
+        **few,
+        "variants": {
+            "none": {},
+            "whole": {"pretraining": stack},
+            "shuffled": {"pretraining": {**stack, "control": "shuffled"}},
+            "scale": {"pretraining": {**stack, "control": "scale"}},
+            "conv1": {"pretraining": {**stack, "layers": ("conv1",)}},
+            "conv1_2": {"pretraining": {**stack, "layers": ("conv1", "conv2")}},
+            "frozen": {"pretraining": stack, "recipes": {"modern": frozen}},
+            "frozen_random": {"recipes": {"modern": frozen}},
+        },
+        "compare": {"field": "variant", "baseline": "whole"},
+    }
+    config.studies.speed = {
+        "max_epochs": 30.0,
+        "stop_at_target": True,
+        "points_per_epoch": 10,
+        "racing": True,
+        "fresh_seeds": (100, 101, 102),
+        "sweep": {"pretraining": {"method": METHODS}},
+    }
+    return config

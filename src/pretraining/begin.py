@@ -1,0 +1,99 @@
+"""Where a trial begins: with its seed's random weights, or with those of its seed's stack."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from src.data import Split
+from src.data.dataset import DataError
+from src.fields import ConfigError, plain
+from src.pretraining.kept import Stacks
+from src.pretraining.stack import Row, Source
+from src.pretraining.transfer import transfer
+from src.training.program import Program
+from src.training.settings import Trial, TrialSettings
+from src.training.step import TrainState
+
+
+def with_stack(
+    program: Program,
+    trial: Trial,
+    state: TrainState,
+    root: Path,
+    data_digest: str,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_point: Callable[[Row], None] = lambda row: None,
+) -> tuple[TrainState, dict[str, Any]]:
+    """A trial's state before its first step, with its stack where the settings ask for one.
+
+    Args:
+        program: Of the trial's settings.
+        trial: What is trained.
+        state: As it would begin otherwise.
+        root: Where stacks are kept; made if need be.
+        data_digest: Of the data set.
+        should_stop: Asked while a stack is made.
+        on_point: Told of every point of a stack that is made.
+
+    Returns:
+        The state; and columns of the trial's row, none where there is no pre-training.
+
+    Raises:
+        Stopped: If `should_stop` said so.
+        RecordError: If the stack is damaged.
+        LabError: If the network or its images cannot be pre-trained as the settings ask.
+    """
+    how = trial.settings.pretraining
+    if how.method == "none":
+        return state, {}
+    if state.model_state:
+        raise ConfigError(
+            f"config.model.name = {trial.settings.model.name!r} keeps more than parameters:"
+            " only networks without BatchNorm and its like can be pre-trained"
+        )
+    stack = make_stacks(program, trial.settings, root, data_digest).get(
+        trial.seed, should_stop, on_point
+    )
+    params = transfer(state.params, stack.layers, how.control, trial.seed)
+    return state._replace(params=params), {"stack": stack.name, "stack_sha256": stack.sha256}
+
+
+def make_stacks(program: Program, settings: TrialSettings, root: Path, data_digest: str) -> Stacks:
+    """The stacks of a trial's network and method, one per seed.
+
+    Raises:
+        DataError: If images are streamed, or too few.
+    """
+    how, unlabelled = settings.pretraining, program.source.unlabelled
+    if not isinstance(unlabelled, Split):
+        raise DataError(
+            "pre-training needs images in memory; let config.data.stream_size be 0, or"
+            " config.pretraining.method 'none'"
+        )
+    images = unlabelled.images[: how.images or None]
+    if len(images) < how.held_out + how.batch_size:
+        raise DataError(
+            f"config.pretraining holds out {how.held_out} of {len(images)} images: fewer than one"
+            f" batch of {how.batch_size} are left"
+        )
+    shift, scale = program.scaling
+    source = Source(
+        program.model,
+        settings.model.activation,
+        lambda seed: program.start(seed).params,
+        images[: -how.held_out],
+        images[-how.held_out :],
+        shift,
+        scale,
+        program.devices,
+        program.parallel,
+    )
+    made_from = {
+        "model": plain(settings.model),
+        "input": settings.recipe.input,
+        "init": settings.recipe.init,
+        "unlabelled": len(images),
+        "data": data_digest,
+    }
+    return Stacks(root, source, replace(how, control=""), made_from)

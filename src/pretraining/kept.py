@@ -1,0 +1,217 @@
+"""Stacks on disk: made once for each method, network, seed and settings, then read by every trial.
+
+    ROOT/<stack>/stack.json     what the stack is made from; its digest is in the folder's name
+    ROOT/<stack>/<layer>.npz    what a layer has learned, at the rate that was chosen
+    ROOT/<stack>/<layer>.json   that rate, what was measured of every rate, SHA-256 of the above
+    ROOT/<stack>/metrics.csv    the measures of all layers and rates
+    ROOT/<stack>/checkpoints/   of the layer that is being trained
+
+A stack of the lower layers alone is the beginning of a longer one, and shares its folder.
+"""
+
+import csv
+import difflib
+import hashlib
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.errors import LabError
+from src.pretraining.layers import Layer, find_layers
+from src.pretraining.settings import LEARNING_RATES, Pretraining
+from src.pretraining.stack import (
+    LayerTrainer,
+    Row,
+    Source,
+    Stopped,
+    best_rate,
+    file_name,
+)
+from src.pretraining.transfer import transfer
+from src.records import files, locks
+from src.records.files import RecordError
+from src.records.trial import Identity
+
+# What is done with a finished stack: of no matter to how it is made.
+AFTERWARDS = ("control", "layers")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What was learned without labels.
+
+    Attributes:
+        name: Of its folder.
+        layers: By name, `kernel` and, of an RBM, `bias` and `visible_bias`.
+        learning_rates: By layer, as chosen.
+        sha256: Of all layers' files.
+    """
+
+    name: str
+    layers: dict[str, dict[str, np.ndarray]]
+    learning_rates: dict[str, float]
+    sha256: str
+
+
+class Stacks:
+    """The stacks of one network and method."""
+
+    def __init__(
+        self, root: Path, source: Source, settings: Pretraining, made_from: Mapping[str, Any]
+    ):
+        """Nothing is read or made yet.
+
+        Args:
+            root: Folder of all stacks.
+            source: Network and images.
+            settings: How a stack is made.
+            made_from: What else decides its numbers, as JSON: network, data, input.
+        """
+        self.root, self.source, self.settings = root, source, settings
+        method = {k: v for k, v in asdict(settings).items() if k not in AFTERWARDS}
+        self.made_from = files.json_safe({"pretraining": method, **made_from})
+        self.layers = _chosen(find_layers(source.model, source.images.shape[1:]), settings.layers)
+
+    def get(
+        self,
+        seed: int,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_point: Callable[[Row], None] = lambda row: None,
+    ) -> Stack:
+        """The stack of a trial's seed, made where it is not there; another process is waited for.
+
+        Raises:
+            Stopped: If `should_stop` said so; what was done is saved.
+            RecordError: If a file of it is damaged.
+            LabError: If no learning rate works.
+        """
+        rates = self._rates(seed, should_stop, on_point)
+        folder = self._folder(seed)
+        with locks.locked(folder, math.inf):
+            params = self.source.init(seed)
+            learned: dict[str, dict[str, np.ndarray]] = {}
+            chosen: dict[str, float] = {}
+            digests: list[str] = []
+            rows: list[Row] = []
+            for number, layer in enumerate(self.layers):
+                place = folder / _place(number, [each.name for each in self.layers])
+                if not place.with_suffix(".json").exists():
+                    if should_stop():
+                        raise Stopped
+                    trainer = LayerTrainer(self.source, self.settings, seed, layer, params)
+                    of = Identity("pretraining", folder.name, place.name, "".join(digests))
+                    _make(place, trainer, rates[layer.name], of, digests, should_stop, on_point)
+                arrays, record = _read(place, digests)
+                params = transfer(params, {layer.name: arrays}, "", seed)
+                learned[layer.name], chosen[layer.name] = arrays, record["learning_rate"]
+                digests.append(record["sha256"])
+                rows.extend(record["rows"])
+            _write_metrics(folder / "metrics.csv", rows)
+        return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
+
+    def _rates(self, seed: int, *ask: Any) -> dict[str, tuple[float, ...]]:
+        """The grid of each layer; for seeds that do not choose, what was chosen."""
+        grid = self.settings.learning_rates or LEARNING_RATES[self.settings.method]
+        if seed == self.settings.rate_seed or len(grid) == 1:
+            return {layer.name: grid for layer in self.layers}
+        chosen = self.get(self.settings.rate_seed, *ask).learning_rates
+        return {name: (rate,) for name, rate in chosen.items()}
+
+    def _folder(self, seed: int) -> Path:
+        """The folder of a seed's stack, which says from the beginning what it is made from."""
+        content = {**self.made_from, "seed": seed}
+        digest = _sha256(json.dumps(content, sort_keys=True).encode())[:10]
+        name = f"{self.settings.method}-{self.source.activation}-s{seed}-{digest}"
+        files.make_folder(self.root / name)
+        if not (self.root / name / "stack.json").exists():
+            files.write_sealed(self.root / name / "stack.json", content)
+        return self.root / name
+
+
+def _write_metrics(path: Path, rows: list[Row]) -> None:
+    """A line per point; floats that read back exactly. A longer stack's file stands."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    if not path.exists() or len(path.read_text()) < len(text.getvalue()):
+        files.write_atomic(path, text.getvalue())
+
+
+def _make(
+    place: Path,
+    trainer: LayerTrainer,
+    grid: tuple[float, ...],
+    of: Identity,
+    below: list[str],
+    should_stop: Callable[[], bool],
+    on_point: Callable[[Row], None],
+) -> None:
+    """Trains a layer at every rate of its grid and keeps the best; the record is written last."""
+    folder = place.parent / "checkpoints" / place.name
+    found = {rate: trainer.train(rate, folder, of, should_stop, on_point) for rate in grid}
+    rate = best_rate([rows[-1] for _, rows in found.values()])
+    params = found[rate][0]
+    arrays = {name: params[name] for name in ("kernel", "bias") if name in params}
+    if "visible" in params:
+        arrays["visible_bias"] = params["visible"]["bias"]
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    files.write_atomic(place.with_suffix(".npz"), content.getvalue())
+    record = {
+        "layer": trainer.layer.name,
+        "learning_rate": rate,
+        "deviation": trainer.deviation,
+        "below": below,
+        "sha256": _sha256(content.getvalue()),
+        "rows": [row for _, rows in found.values() for row in rows],
+    }
+    files.write_sealed(place.with_suffix(".json"), record)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(place: Path, below: list[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A layer's arrays and its record.
+
+    Raises:
+        RecordError: If they are not as written, or stand on other layers than those below.
+    """
+    remedy = f"remove {place.parent} to pre-train again"
+    record = files.read_sealed(place.with_suffix(".json"), remedy)
+    content = files.read_bytes(place.with_suffix(".npz"))
+    if _sha256(content) != record["sha256"]:
+        raise RecordError(f"{place.with_suffix('.npz')} is not as it was written; {remedy}")
+    if record["below"] != below:
+        raise RecordError(f"{place}.json was trained on other layers than those below; {remedy}")
+    with np.load(io.BytesIO(content)) as arrays:
+        return dict(arrays), record
+
+
+def _place(number: int, names: list[str]) -> str:
+    """File name of a layer, which tells it from the same layer on top of others."""
+    chain = _sha256("+".join(names[: number + 1]).encode())[:4]
+    return f"{number:02d}-{file_name(names[number])}-{chain}"
+
+
+def _chosen(layers: tuple[Layer, ...], names: tuple[str, ...]) -> tuple[Layer, ...]:
+    """The layers of those names, in their order; all where there are none."""
+    by_name = {layer.name: layer for layer in layers}
+    for name in names:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.0)[0]
+            raise LabError(
+                f"config.pretraining.layers = {names}: this network has no convolution {name!r};"
+                f" did you mean {near!r}?"
+            )
+    return tuple(by_name[name] for name in names) or layers
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,91 @@
+"""The convolutions of a network, and what each of them reads."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from src.models.layers import Conv
+from src.pretraining.passes import Convolution
+
+
+class Layer(NamedTuple):
+    """A convolution as it stands in its network.
+
+    Attributes:
+        name: Its place among the parameters, `conv1` or, inside another module, `inner/conv1`.
+        convolution: How it moves.
+        kernel_shape: [h, w, J, O], where J are the input channels of one group.
+        channels: Of its input.
+    """
+
+    name: str
+    convolution: Convolution
+    kernel_shape: tuple[int, int, int, int]
+    channels: int
+
+
+class _Reached(Exception):
+    """Leaves a network at one of its layers."""
+
+    def __init__(self, inputs: Array):
+        super().__init__()
+        self.inputs = inputs
+
+
+def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[Layer, ...]:
+    """Every convolution of a network, in the order in which an image passes them.
+
+    A `PartialConv` is none of them: its kernel lacks connections.
+    """
+    found: list[Layer] = []
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if isinstance(module, Conv) and context.method_name == "__call__":
+            channels = args[0].shape[-1]
+            shape = (*(module.kernel_size,) * 2, channels // module.groups, module.features)
+            moves = Convolution(module.stride, module.padding, module.groups)
+            found.append(Layer("/".join(module.path), moves, shape, channels))
+        return call(*args, **kwargs)
+
+    def trace(key: Array, images: Array) -> Any:  # anew each time: JAX keeps traces by function
+        return model.init(key, images)
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(trace, jax.random.key(0), jnp.zeros((1, *image_shape)))
+    return tuple(found)
+
+
+def layer_input(
+    model: nn.Module, params: PyTree, name: str, pixels: Float[Array, "B H W C"]
+) -> Float[Array, "B P Q I"]:
+    """What the layer of that name reads, dropout off; the network is followed no further."""
+
+    def leave(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name == "__call__" and "/".join(module.path) == name:
+            raise _Reached(args[0])
+        return call(*args, **kwargs)
+
+    try:
+        with nn.intercept_methods(leave):
+            model.apply({"params": params}, pixels, keys=None)
+    except _Reached as reached:
+        return reached.inputs
+    raise ValueError(f"{type(model).__name__} has no layer {name!r}")
+
+
+def get_layer(params: PyTree, name: str) -> Any:
+    """The parameters of one layer."""
+    for part in name.split("/"):
+        params = params[part]
+    return params
+
+
+def with_layer(params: PyTree, name: str, layer: PyTree) -> PyTree:
+    """A copy of a network's parameters in which one layer's are others."""
+    first, _, rest = name.partition("/")
+    return {**params, first: with_layer(params[first], rest, layer) if rest else layer}

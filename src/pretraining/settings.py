@@ -1,0 +1,77 @@
+"""How a network is pre-trained, if at all."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from src.fields import AtLeast, ConfigError, OneOf, Rule, Within
+
+Method = Literal["none", "conv_autoencoder", "conv_rbm"]
+Control = Literal["", "shuffled", "scale"]
+# Gaussian visible units want smaller steps: their statistics are sums over all hidden units.
+LEARNING_RATES = {"conv_autoencoder": (0.003, 0.01, 0.03), "conv_rbm": (0.0003, 0.001, 0.003)}
+RBM_ACTIVATIONS = ("sigmoid", "tanh", "relu")  # the means of the units that there are
+COUNT = AtLeast(1, "a whole number of at least 1", most=10**6)
+SHARE = Rule(lambda x: 0 <= x < 1, "a fraction in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Unsupervised pre-training of a network's convolutions, one after another."""
+
+    method: Annotated[
+        Method, OneOf("none", "conv_autoencoder", "conv_rbm"), "what its layers are trained as"
+    ] = "none"
+    control: Annotated[
+        Control,
+        OneOf("", "shuffled", "scale"),
+        "in the weights' place: they themselves shuffled, or normal ones of the same norm",
+    ] = ""
+    layers: Annotated[tuple[str, ...], "convolutions, in this order; empty: all of them"] = ()
+    images: Annotated[
+        int, AtLeast(0), "unlabelled, the first so many that are trained on; 0: all"
+    ] = 0
+    held_out: Annotated[int, COUNT, "of the end of these, to measure reconstruction on"] = 1000
+    steps: Annotated[int, COUNT, "updates of each layer"] = 2000
+    batch_size: Annotated[int, COUNT, "images per update, summed over all devices"] = 128
+    learning_rates: Annotated[
+        tuple[float, ...],
+        Rule(lambda rate: 1e-12 <= rate <= 1e6, "positive numbers, 1e-12 to 1e6"),
+        "each layer has the one that reconstructs held-out images best; empty: the method's grid",
+    ] = ()
+    rate_seed: Annotated[
+        int, Within(0, 2**31 - 1), "the seed whose stack chooses the rates for all seeds"
+    ] = 0
+    momentum: Annotated[float, SHARE, "share of the velocity kept"] = 0.9
+    init_deviation: Annotated[
+        float, Within(1e-6, 10), "of the normal kernels that a layer begins with"
+    ] = 0.01
+    noise: Annotated[float, SHARE, "share of an auto-encoder's inputs that is set to zero"] = 0.25
+    competition: Annotated[
+        Literal["none", "2x2"],
+        OneOf("none", "2x2"),
+        "2x2: of each block of units at most one is on (Masci's and Lee's maximum pooling)",
+    ] = "none"
+    gibbs_steps: Annotated[int, Within(1, 1000), "k of an RBM's CD-k"] = 1
+    sparsity: Annotated[
+        float, Within(-10, 10), "mean state that an RBM's hidden units are drawn to"
+    ] = 0.0
+    sparsity_rate: Annotated[float, Within(0, 1000), "how strongly; 0: not at all"] = 0.0
+
+    def check(self, activation: str) -> None:
+        """Refuses what a network of this activation cannot be pre-trained as.
+
+        Raises:
+            ConfigError: Naming the field.
+        """
+        known = ("sigmoid",) if self.competition == "2x2" else RBM_ACTIVATIONS
+        if self.method == "conv_rbm" and activation not in known:
+            raise ConfigError(
+                f"config.model.activation = {activation!r}: no unit of an RBM with"
+                f" config.pretraining.competition = {self.competition!r} has it as its mean; there"
+                f" are units for {', '.join(known)}, and conv_autoencoder takes any"
+            )
+        if self.control and self.method == "none":
+            raise ConfigError(
+                f"config.pretraining.control = {self.control!r} is of pre-trained weights:"
+                " config.pretraining.method says how they are made"
+            )

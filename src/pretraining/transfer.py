@@ -1,0 +1,51 @@
+"""From a stack into the network that is fine-tuned, or a control that says what of it matters."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from src.pretraining.layers import get_layer, with_layer
+from src.pretraining.settings import Control
+
+CONTROL_STREAM = 3  # keeps what a control draws apart from every other use of a trial's seed
+LayerParams = Mapping[str, Float[Array | np.ndarray, "..."]]
+
+
+def transfer(
+    params: PyTree, layers: Mapping[str, LayerParams], control: Control, seed: int
+) -> PyTree:
+    """A network's parameters with those of a stack in their place.
+
+    A layer without a bias of its own, an auto-encoder's, has none in the network either: zeros.
+
+    Args:
+        params: As the network begins.
+        layers: By name, what was learned: `kernel` and, of an RBM, `bias`.
+        control: `shuffled` puts each kernel's weights in a random order, `scale` draws normal ones
+            of the same norm; biases stay.
+        seed: Of the trial, for what a control draws.
+
+    Source: Erhan et al. (2010), "Why does unsupervised pre-training help deep learning?", section
+    6.4, whose control is weights drawn from the pre-trained ones' histogram.
+    """
+    for number, (name, learned) in enumerate(layers.items()):
+        rng = np.random.default_rng([CONTROL_STREAM, seed, number])
+        kernel = controlled(np.asarray(learned["kernel"]), control, rng)
+        bias = learned.get("bias", np.zeros_like(get_layer(params, name)["bias"]))
+        both = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
+        params = with_layer(params, name, both)
+    return params
+
+
+def controlled(
+    kernel: Float[np.ndarray, "h w J O"], control: Control, rng: np.random.Generator
+) -> Float[np.ndarray, "h w J O"]:
+    """The kernel, or what a control makes of it."""
+    if control == "shuffled":
+        return rng.permutation(kernel.ravel()).reshape(kernel.shape)
+    if control == "scale":
+        drawn = rng.normal(size=kernel.shape)
+        return (drawn * np.linalg.norm(kernel) / np.linalg.norm(drawn)).astype(kernel.dtype)
+    return kernel

@@ -1,0 +1,177 @@
+"""Trials that begin with a stack: what they look at and what they record, up to a whole study."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from src import data
+from src.data import Dataset, Split
+from src.fields import ConfigError
+from src.pretraining import settings, units
+from src.pretraining.begin import make_stacks, with_stack
+from src.records import study as studies
+from src.study import runner
+from src.training.program import Program
+from src.training.settings import Trial
+from tests import tiny
+from tests.test_runner import FACTS
+
+DATASET = tiny.make_dataset(64, 16)
+SMALL = {
+    "data__name": "tiny",
+    "max_epochs": 1.0,
+    "learning_rates": (0.02,),
+    "workers": 1,
+    "pretraining__layers": ("conv1", "conv2"),
+    "pretraining__learning_rates": (0.01,),
+    "pretraining__steps": 4,
+    "pretraining__batch_size": 16,
+    "pretraining__held_out": 16,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_alike():
+    """All functions with the same, few optimizations: their bits are compared."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def make_trial(seed: int = 100, **changes: Any) -> Trial:
+    found = tiny.make_config(**(SMALL | changes)).trial
+    return Trial(f"t-lr0.02-s{seed}", "t", "fresh", 0.02, seed, found)
+
+
+def begin(program: Program, trial: Trial, root: Path, digest: str, **options: Any) -> Any:
+    return with_stack(program, trial, program.start(trial.seed), root, digest, **options)
+
+
+def with_labels(dataset: Dataset, labels: np.ndarray) -> Dataset:
+    return dataset._replace(train=Split(dataset.train.images, labels))
+
+
+def same(a: Any, b: Any) -> bool:
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_without_pretraining_a_trial_begins_as_its_seed_says(tmp_path):
+    trial = make_trial()
+    program = Program(trial.settings, DATASET)
+    state, said = begin(program, trial, tmp_path / "stacks", "digest")
+    assert same(state, program.start(100))
+    assert said == {}
+    assert not (tmp_path / "stacks").exists()
+
+
+def test_no_label_is_read(tmp_path):
+    """The labels of one training set are another's upside down; both stacks have the same bits."""
+    trial = make_trial(pretraining__method="conv_rbm", model__activation="tanh")
+    poisoned = with_labels(DATASET, 9 - DATASET.train.labels)
+    found = []
+    for number, dataset in enumerate((DATASET, poisoned)):
+        program = Program(trial.settings, dataset)
+        found.append(begin(program, trial, tmp_path / str(number), "digest"))
+    assert same(found[0][0].params, found[1][0].params)
+    assert found[0][1] == found[1][1]
+    assert set(found[0][1]) == {"stack", "stack_sha256"}
+
+
+def test_unlabelled_images_are_the_training_set_whatever_has_labels(tmp_path):
+    """Neither is the test set among them, nor are those that reconstruction is measured on."""
+    trial = make_trial(pretraining__method="conv_autoencoder", labels=20)
+    program = Program(trial.settings, DATASET)
+    stacks = make_stacks(program, trial.settings, tmp_path, "digest")
+    np.testing.assert_array_equal(stacks.source.images, DATASET.train.images[:48])
+    np.testing.assert_array_equal(stacks.source.held_out, DATASET.train.images[48:])
+    assert program.images == 20
+
+
+def test_labels_are_as_many_of_each_class_and_change_no_scaling():
+    labels = np.arange(64, dtype=np.int32) % 10
+    dataset = with_labels(DATASET, labels)
+    few = Program(make_trial(labels=30).settings, dataset)
+    every = Program(make_trial().settings, dataset)
+    found = few.source.splits["train"].labels
+    assert np.bincount(found).tolist() == [3] * 10
+    np.testing.assert_array_equal(few.source.splits["train"].images, DATASET.train.images[:30])
+    for a, b in zip(few.scaling, every.scaling, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_more_labels_than_images_are_refused():
+    with pytest.raises(data.DataError, match=r"config.labels = 65: only 64"):
+        Program(make_trial(labels=65).settings, DATASET)
+
+
+def test_too_few_images_are_refused(tmp_path):
+    trial = make_trial(pretraining__method="conv_rbm", pretraining__held_out=60)
+    with pytest.raises(data.DataError, match="holds out 60 of 64 images: fewer than one batch"):
+        begin(Program(trial.settings, DATASET), trial, tmp_path, "digest")
+
+
+def test_there_is_a_unit_for_each_activation_that_is_allowed():
+    assert set(settings.RBM_ACTIVATIONS) == set(units.BY_ACTIVATION)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "conv_rbm", "competition": "2x2"}, "'relu': no unit of an RBM"),
+        ({"control": "shuffled"}, "config.pretraining.method says how"),
+        ({"method": "conv_rmb"}, "did you mean 'conv_rbm'"),
+        ({"noise": 1.0}, r"config.pretraining.noise = 1.0 should be a fraction in \[0, 1\)"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(changes, words):
+    with pytest.raises(ConfigError, match=words) as refusal:
+        make_trial(**{f"pretraining__{name}": value for name, value in changes.items()})
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_a_study_of_methods_names_the_stack_of_each_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
+    changes = {
+        "sweep__pretraining": {"method": ("none", "conv_autoencoder")},
+        "compare__field": "method",
+        "compare__baseline": "none",
+        "fresh_seeds": (1, 2),
+        "labels": 20,
+    }
+    facts = {**FACTS, "digest": DATASET.digest}
+    runner.run_study(tiny.make_config(**(SMALL | changes)), tmp_path, facts, 1)
+    rows = [trial.row for trial in studies.read_study(tmp_path).trials]
+    assert [row["method"] for row in rows] == ["conv_autoencoder"] * 2 + ["none"] * 2
+    for row in rows:
+        if row["method"] == "none":
+            assert not row.get("stack")
+            continue
+        folder = tmp_path / "pretraining" / row["stack"]
+        assert (folder / "stack.json").exists()
+        assert len(row["stack_sha256"]) == 64
+    names = {path.name for path in (tmp_path / "pretraining").iterdir()}
+    assert names == {row["stack"] for row in rows if row.get("stack")}
+
+
+def test_a_stack_is_made_once_for_all_rates_and_labels(tmp_path):
+    trial = make_trial(pretraining__method="conv_autoencoder")
+    begin(Program(trial.settings, DATASET), trial, tmp_path, "digest")
+    points: list[Any] = []
+    again = make_trial(
+        pretraining__method="conv_autoencoder",
+        pretraining__control="shuffled",
+        pretraining__layers=("conv1",),
+        labels=10,
+    )
+    again = dataclasses.replace(again, learning_rate=0.5)
+    program = Program(again.settings, DATASET)
+    state, _ = begin(program, again, tmp_path, "digest", on_point=points.append)
+    assert not points
+    assert not same(state.params["conv1"], program.start(100).params["conv1"])
+    assert same(state.params["conv2"], program.start(100).params["conv2"])
