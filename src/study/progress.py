@@ -95,7 +95,7 @@ class Display:
             ]
             if done:
                 return float(statistics.median(done))
-        return max((position["last"] for position in self.positions.values()), default=0.0)
+        return float(max((p["last"] for p in self.positions.values()), default=0))
 
     def _line(self, name: str, text: str) -> None:
         done = len(self.trials)
