@@ -90,7 +90,6 @@ def config_of(**changes) -> Config:
     ("compare", "words"),
     [
         ({"measure": "test_error"}, "stop_at_target should be False"),
-        ({"further": ("best_test_error",)}, "stop_at_target should be False"),
         ({"measure": "iterations_frozen"}, "should begin with 'frozen'"),
         ({"measure": "iterations_as_in_figure"}, "should begin with 'figure'"),
         ({"further": ("iterations_frozen",)}, "should begin with 'frozen'"),
@@ -106,6 +105,8 @@ def test_what_a_study_cannot_have_is_refused_in_one_line(compare, words):
 
 
 def test_what_it_can_have_is_taken():
+    further = ("iterations_as_in_figure", "test_error")
+    measures.check_measures(config_of(compare={"further": further}))
     measures.check_measures(config_of(compare={"measure": "test_error"}, stop_at_target=False))
     frozen = {"measure": "iterations_frozen"}
     measures.check_measures(config_of(compare=frozen, readings=("frozen", "online")))

@@ -91,12 +91,13 @@ def check_measures(config: Config) -> None:
     compare, trial = config.study.compare, config.trial
     for name in (compare.measure, *compare.further):
         measure = get_measure(name)
-        if measure.equally_long and trial.stop_at_target:
+        decides = name == compare.measure
+        if decides and measure.equally_long and trial.stop_at_target:
             raise ConfigError(
                 f"config.compare.measure = {name!r} compares trials that train equally long;"
                 " config.stop_at_target should be False"
             )
-        stops = name != compare.measure or trial.readings[0] == measure.reading
+        stops = not decides or trial.readings[0] == measure.reading
         recorded = measure.reading != "frozen" or "frozen" in trial.readings
         if measure.reading and not (stops and recorded):
             raise ConfigError(
