@@ -30,8 +30,8 @@ format: $(VENV)/ready  ## format the code
 	$(VENV)/bin/ruff check --fix .
 
 figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their records
-	$(RUN) -m src.report --index experiments $(dir $(STUDIES))
 	$(RUN) -m src.claims experiments
+	$(RUN) -m src.report --index experiments $(dir $(STUDIES))
 
 bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes; NET=conv3: its step alone
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"

@@ -127,6 +127,21 @@ def test_ratios_are_open_where_censored(study_dir):
     assert np.all(np.diff(exact[:, 1]) > 0)
 
 
+def test_saturation_stands_beside_fig_1_where_layers_were_measured(study_dir, tmp_path):
+    assert not registry.measures_layers(analyse(load_study(study_dir)))
+    grid = {"sweep": {"model": {"activation": ["relu", "tanh"]}}, "learning_rates": [0.02]}
+    synthetic.write_header(tmp_path, **grid)
+    for activation, share in (("relu", 0.3), ("tanh", 0.97)):
+        rows = synthetic.make_metrics(lambda e: 0.8, epochs=2)
+        rows = [row | {"conv1_saturated": share, "conv2_saturated": 0.1} for row in rows]
+        fields = {"recipe": "modern", "activation": activation, "learning_rate": 0.02}
+        synthetic.write_trial(tmp_path, rows, **fields)
+    figure = draw(tmp_path, "saturation")
+    assert "Saturated units of conv1 by epoch" in texts(figure)
+    drawn = {float(np.asarray(line.get_ydata())[-1]) for line in figure.axes[0].lines}
+    assert drawn == {0.3, 0.97}
+
+
 def test_text_is_drawn_as_text(tmp_path):
     """An underscore or a pair of dollar signs in a name is no formula."""
     with canvas.style():

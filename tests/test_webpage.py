@@ -117,6 +117,17 @@ def test_the_index_has_question_answer_and_link_of_each_study(study_dir):
     ]  # fmt: skip
 
 
+def test_the_index_begins_with_the_figure_of_all_claims_where_there_is_one(study_dir, tmp_path):
+    webpage.write_index(tmp_path)
+    assert "<img" not in (tmp_path / "index.html").read_text()
+    for kind in ("png", "svg"):
+        figure = (study_dir / f"effects.{kind}").read_bytes()
+        (tmp_path / f"claims.{kind}").write_bytes(figure)
+    webpage.write_index(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert page.index('<img alt="Every claim with its interval"') < page.index("<table>")
+
+
 def browse(path: Path) -> str:
     """The page as a browser has it after its scripts have run."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from src.analysis.intervals import Ends
+from src.training.points import first_at_or_below
 
 FIGURE_EPOCHS = 0.2  # 10,000 of CIFAR-10's 50,000 training images, one of its five files
 ROUNDING = 1e-9  # epochs
@@ -81,12 +82,6 @@ def online_error(
     inside = np.clip(np.minimum(epochs, end) - np.maximum(before, start), 0.0, None)
     covered = inside.sum() >= (end - start) * (1 - ROUNDING)
     return float((inside * interval_error).sum() / inside.sum()) if covered else math.nan
-
-
-def first_at_or_below(values: Float[np.ndarray, " points"], goal: float) -> int | None:
-    """Index of the first point whose number is at or below the goal; None if there is none."""
-    there = np.flatnonzero(values <= goal)
-    return int(there[0]) if there.size else None
 
 
 def time_to_value(series: Series, goal: float) -> Ends:

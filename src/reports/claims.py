@@ -15,7 +15,7 @@ from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
-from src.reports import findings, readme, sentences
+from src.reports import findings, readme, sentences, webpage
 from src.reports.figures import canvas
 from src.reports.figures.canvas import GREY
 from src.reports.figures.claims import COLORS, draw_claims
@@ -127,7 +127,7 @@ def write_claims(folder: Path) -> None:
     readme.fill(folder / "README.md", "claims", claims_table(found, ""))
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")
-    picture = f"![Every claim with its interval]({folder.name}/claims.png)"
+    picture = f"![{webpage.CLAIMS}]({folder.name}/claims.png)"
     link = f"The table: [{folder.name}/README.md]({folder.name}/README.md)."
     text = f"{picture}\n\n{summary(found)} {link}"
     readme.fill(folder.resolve().parent / "README.md", "claims", text)

@@ -18,7 +18,7 @@ from src.records.files import read_bytes, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 DEPTHS = ("*/report.md", "*/*/report.md")  # of the studies below the folder of an index
-ALL = "All studies"
+ALL, CLAIMS = "All studies", "Every claim with its interval"
 UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # what a data URI in double quotes may hold as it is
 
 
@@ -33,7 +33,8 @@ def write_page(folder: Path) -> None:
 
 
 def write_index(folder: Path) -> None:
-    """Writes index.html: question, answer and link of every report below the folder.
+    """Writes index.html: the figure of all claims, where there is one, then question, answer and
+    link of every report below the folder.
 
     Raises:
         RecordError: If a report cannot be read.
@@ -42,7 +43,9 @@ def write_index(folder: Path) -> None:
     rows = "\n".join(_entry(path.parent, folder) for path in paths)
     heads = "<tr><th>study</th><th>question</th><th>answer</th></tr>"
     table = f"<table>\n<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
-    body = f'<h1>{ALL}</h1>\n<div class="wide">{table}</div>'
+    claims = folder / "claims.png"
+    figure = f'<img alt="{CLAIMS}" src="{_inlined(claims)}">\n' if claims.exists() else ""
+    body = f'<h1>{ALL}</h1>\n{figure}<div class="wide">{table}</div>'
     write_atomic(folder / "index.html", TEMPLATE.substitute(title=ALL, body=body))
 
 

@@ -1,6 +1,7 @@
 """What a trial records of itself: its points, and where the next one falls."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +113,11 @@ class Points:
         return float((inside * self.wrong).sum() / (inside * self.seen).sum())
 
 
+def first_at_or_below(values: Sequence[float] | np.ndarray, goal: float) -> int | None:
+    """Index of the first point whose number is at or below the goal; None if there is none."""
+    return next((index for index, value in enumerate(values) if value <= goal), None)
+
+
 @dataclass(frozen=True)
 class StopRule:
     """When a trial ends: its readings are at the target, its race is lost, its time is up."""
@@ -130,8 +136,8 @@ class StopRule:
             reading: Of `readings`, the first if it is not given.
         """
         column = COLUMNS[reading or self.readings[0]]
-        there = (row["iteration"] for row in rows if row.get(column, math.nan) <= self.target)
-        return float(next(there, math.inf))
+        index = first_at_or_below([row.get(column, math.nan) for row in rows], self.target)
+        return math.inf if index is None else float(rows[index]["iteration"])
 
     def lost(self, rows: list[Row], iteration: int) -> bool:
         """Whether some error of the race was not reached in the iterations allowed."""

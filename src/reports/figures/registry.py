@@ -16,6 +16,7 @@ from src.reports.figures.learning_rates import learning_rates
 from src.reports.figures.networks import curves
 from src.reports.figures.overfitting import overfitting
 from src.reports.figures.ratios import ratios
+from src.reports.figures.saturation import measures_layers, saturation
 from src.reports.figures.training_error import training_error
 
 
@@ -50,6 +51,8 @@ def _compares(analysis: Analysis) -> bool:
 FIGURES: tuple[Row, ...] = (
     Row("effects", "Every arm against its baseline, with intervals", "", _compares, effects),
     Row("training_error", "Training error by epoch", "", _always, training_error),
+    Row("saturation", "Saturated units of the first layer by epoch", "", measures_layers,
+        saturation),
     Row("curves", "Loss and errors by iterations and by seconds", "Networks",
         networks.compares_networks, curves),
     Row("final_errors", "Training and test error at the end by arm", "Measures",

@@ -1,0 +1,64 @@
+"""How much of the first layer is saturated while it trains, where a study measured its layers."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord
+from src.records.trial import TrialRecord
+from src.reports.figures import canvas
+from src.reports.figures.canvas import legend_entry, line_style
+from src.reports.figures.caption import caption, seeds
+
+SUFFIX = "_saturated"
+
+
+def first_layer(analysis: Analysis) -> str:
+    """The name of the first layer whose saturation was recorded; empty if none was."""
+    trials = [trial for group in analysis.groups for arm in group.arms for trial in arm.fresh]
+    columns = (name for trial in trials for name in trial.metrics if name.endswith(SUFFIX))
+    return next(columns, "").removesuffix(SUFFIX)
+
+
+def measures_layers(analysis: Analysis) -> bool:
+    """Whether the study has what this figure shows."""
+    return bool(first_layer(analysis))
+
+
+def saturation(analysis: Analysis) -> Figure:
+    """Every fresh seed, a panel per group: to be read beside the training error."""
+    layer = first_layer(analysis)
+    note = (
+        f"lines: {seeds(analysis)}; saturated: the activation's derivative is below 0.19 of its"
+        " largest\n|tanh| above 0.9; for ReLU the units that are zero"
+    )
+    figure, panels = canvas.make_panels(
+        [group.label for group in analysis.groups],
+        title=f"Saturated units of {layer} by epoch",
+        ylabel=f"share of {layer}'s units",
+        caption=caption(analysis, note),
+        sharex="all",
+    )
+    for axes, group in zip(panels, analysis.groups, strict=True):
+        arms = [_draw_arm(axes, arm, i, layer + SUFFIX) for i, arm in enumerate(group.arms)]
+        axes.legend(handles=arms, loc="center right", fontsize=8 if len(arms) <= 4 else 6.5)
+        axes.set(xlabel="epochs", ylim=(-0.02, 1.02))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def _draw_arm(axes: Axes, arm: ArmRecord, index: int, column: str) -> Line2D:
+    color, dash = line_style(index)
+    for trial in arm.fresh:
+        axes.plot(*_measured(trial, column), color=color, ls=dash, lw=1.1, alpha=0.8)
+    return legend_entry(arm.value, color=color, ls=dash, lw=1.4)
+
+
+def _measured(trial: TrialRecord, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs [P] and shares [P] of the points at which the layer was measured."""
+    values = trial.metrics.get(column, np.full(len(trial.metrics["epoch"]), np.nan))
+    there = ~np.isnan(values)
+    return trial.metrics["epoch"][there], values[there]
