@@ -85,6 +85,7 @@ def of_type(kind: str) -> Any:
     return set_type
 
 
+CLASS_LABEL = {"pythonClassName": f"{CORE}.class_label_feature.ClassLabel"}
 TENSOR = {"pythonClassName": f"{CORE}.tensor_feature.Tensor"}
 BAD_FEATURES = {
     "uint16": (of_type("uint16"), "'image' has images of uint16; only those of 8 bits"),
@@ -214,6 +215,14 @@ def test_lists_of_classes_that_cannot_be_meant_are_refused(tmp_path, way, number
     list_classes(write(tmp_path), number)
     with pytest.raises(data.DataError, match=reason):
         load(tmp_path, way)
+
+
+@each_way
+def test_a_list_of_classes_without_their_number_is_numbered(tmp_path, way):
+    folder = write(tmp_path)
+    list_classes(folder, 3)
+    change(folder / "features.json", label_as({**CLASS_LABEL, "classLabel": {}}))
+    assert load(tmp_path, way).num_classes == 3
 
 
 @each_way

@@ -114,8 +114,7 @@ def find_classes(folder: Path, key: str, feature: Any) -> tuple[int, tuple[str, 
     from tensorflow_datasets import features  # noqa: PLC0415
 
     if isinstance(feature, features.ClassLabel):
-        _check_names(names_file(folder, key), feature)
-        return feature.num_classes or 0, tuple(feature.names or ())
+        return feature.num_classes or 0, _names(names_file(folder, key), feature)
     kind, shape = np.dtype(feature.np_dtype), tuple(feature.shape or ())
     if not isinstance(feature, features.Tensor) or shape or kind.kind not in "iub":
         raise DataError(
@@ -130,13 +129,17 @@ def names_file(folder: Path, key: str) -> Path:
     return folder / f"{key}.labels.txt"
 
 
-def _check_names(path: Path, feature: Any) -> None:
-    """TFDS has read the file by now, but passes over one that it cannot open."""
+def _names(path: Path, feature: Any) -> tuple[str, ...]:
+    """Names of the classes; none where the file is missing.
+
+    TFDS would make up a name for each class then, of which a list of ids has more than memory.
+    """
     if not path.exists():
-        return
+        return ()
     try:
         names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
     if feature.num_classes and len(names) != feature.num_classes:
         raise DataError(f"{path} has {len(names)} names for {feature.num_classes} classes; {AGAIN}")
+    return tuple(names)
