@@ -457,3 +457,23 @@ def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):
     compiled = dict(tiny_program._compiled)
     tiny_program.prepare(5, 0.08, 1)
     assert tiny_program._compiled == compiled
+
+
+def test_input_over_64_is_the_same_net_with_64_times_its_first_kernel():
+    """And 64^2 times that layer's rate: bit for bit, for 64 is a power of two."""
+    twelve = np.tile(np.arange(12), (2, 2))[:, :16]
+    states = []
+    for recipe in (
+        {"input": "centered"},
+        {"input": "scaled", "layer_rates": {"conv1/kernel": 4096.0}},
+    ):
+        changes = {f"recipes__modern__{name}": value for name, value in recipe.items()}
+        one = make_program(model__activation="tanh", batch_size=16, **changes)
+        state = one.start(5)
+        kernel = state.params["conv1"]["kernel"] * (64 if recipe["input"] == "scaled" else 1)
+        params = {**state.params, "conv1": {**state.params["conv1"], "kernel": kernel / 256}}
+        after, _ = one.prepare(5, 0.01, 2)(state._replace(params=params), lambda _: iter([twelve]))
+        states.append(jax.device_get(after.params))
+    raw, scaled = states
+    np.testing.assert_array_equal(raw["conv1"]["kernel"] * 64, scaled["conv1"]["kernel"])
+    np.testing.assert_array_equal(raw["conv3"]["kernel"], scaled["conv3"]["kernel"])

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 CHUNK = 1000  # images summed at a time
+SCALE = 64  # grey levels
+Input = Literal["centered", "scaled", "standardized"]
 
 
 class ImageSums(NamedTuple):
@@ -58,19 +60,22 @@ def in_chunks(images: UInt8[np.ndarray, "N H W C"]) -> Iterable[UInt8[np.ndarray
 
 
 def input_scaling(
-    sums: ImageSums, kind: Literal["centered", "standardized"]
+    sums: ImageSums, kind: Input
 ) -> tuple[Float[np.ndarray, "1 _ _ C"], Float[np.ndarray, "1 _ _ #C"]]:
     """Shift and scale of the network's input, (pixels - shift) / scale.
 
     `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2).
+    `scaled`: the same divided by 64, near the deviation of natural images: a power of two, so that
+    a net on `centered` input is this one with 64 times the first kernel, bit for bit.
     `standardized`: minus the mean and divided by the standard deviation of each channel.
 
     Returns:
         Two float32 arrays that can be broadcast to [B, H, W, C], in grey levels.
     """
-    if kind == "centered":
+    if kind in ("centered", "scaled"):
         shift = (sums.pixels / sums.num_images)[None]
-        return shift.astype(np.float32), np.ones((1, 1, 1, 1), np.float32)
+        scale = np.full((1, 1, 1, 1), SCALE if kind == "scaled" else 1, np.float32)
+        return shift.astype(np.float32), scale
     levels, total = np.arange(256), sums.levels.sum(axis=1)
     mean = sums.levels @ levels / total
     variance = sums.levels @ levels**2 / total - mean**2

@@ -100,6 +100,11 @@ class AlexNet(nn.Module):
         " padded by 1, conv5 by 0 (147)",
     ] = "overlapping"
     deep_std: DeepStd = 0.01
+    ones: Annotated[
+        str,
+        OneOf("by_init", "yes", "no"),
+        "whether some biases begin at 1 (section 5): with the init paper, always, never",
+    ] = "by_init"
     dropout: Annotated[float, DROPOUT, "rate behind fc6 and fc7"] = 0.5
     dropout_scale: Annotated[
         str,
@@ -235,7 +240,8 @@ class AlexNet(nn.Module):
         return kernel_init(self.scheme, follows, std)
 
     def _bias(self, value: int) -> nn.initializers.Initializer:
-        return nn.initializers.constant(value if self.scheme == "paper" else 0)
+        begin = {"yes": True, "no": False}.get(self.ones, self.scheme == "paper")
+        return nn.initializers.constant(value if begin else 0)
 
 
 class AlexNet2012(AlexNet):

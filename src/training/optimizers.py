@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from src import own
+from src.data.scaling import Input
 from src.fields import AtLeast, ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
 
 Rate = Float[Array, ""] | float
@@ -27,9 +28,10 @@ class Recipe:
 
     name: str = ""
     input: Annotated[
-        Literal["centered", "standardized"],
-        OneOf("centered", "standardized"),
-        "centered: grey levels minus the mean image; standardized: per channel, mean 0, variance 1",
+        Input,
+        OneOf("centered", "scaled", "standardized"),
+        "centered: grey levels minus the mean image; scaled: that over 64; standardized: per"
+        " channel, mean 0, variance 1",
     ] = "standardized"
     init: Annotated[
         str,
@@ -44,7 +46,9 @@ class Recipe:
         float, Within(0, 1000, "a factor of at least 0"), "factor on the learning rate of biases"
     ] = 1.0
     layer_rates: Annotated[
-        NamedNumbers, FACTORS, "layer -> factor on its learning rate; 0 freezes it"
+        NamedNumbers,
+        FACTORS,
+        "layer, or layer/kernel, -> factor on its learning rate; 0 freezes it",
     ] = field(default_factory=NamedNumbers)
     order: Annotated[
         Literal["shuffled", "permuted", "file"],
@@ -141,7 +145,7 @@ def _layer_rate(layer: str, factor: float) -> optax.GradientTransformation:
     return optax.masked(
         optax.scale(factor),
         lambda params: jax.tree_util.tree_map_with_path(
-            lambda path, _: layer in [part.key for part in path], params
+            lambda path, _: f"/{layer}/" in "".join(f"/{part.key}" for part in path) + "/", params
         ),
     )
 
