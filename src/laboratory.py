@@ -13,7 +13,7 @@ from src.config.config import Config
 from src.records import provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
-from src.study import plan, question, runner
+from src.study import plan, progress_words, question, runner
 
 HELP = ("--help", "-h", "--helpfull", "--helpshort")
 
@@ -81,7 +81,7 @@ def _run(config: Config, workdir: Path) -> None:
     from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
 
     print(compose.summary(compose.write_report(workdir)))
-    print(f"Report: {workdir / 'report.md'}")
+    print(progress_words.where_to_look(workdir))
 
 
 def _workers(config: Config) -> int:

@@ -1,106 +1,198 @@
-"""What a study says while it runs: trial k of n, iteration, training error, time left."""
+"""What a study says while it runs: where each trial stands, what has ended and how, time left.
 
-import math
-import statistics
+On a terminal each trial has one line that changes in its place; elsewhere, as in a file, lines
+follow one another.
+"""
+
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from src.config.arms import Arm
 from src.config.config import Config
-from src.records.trial import TrialRecord
+from src.records.trial import TrialRecord, parse_trial_name
+from src.study import machine_speed, time_left
 from src.study import order as study
 from src.study.order import Task
-from src.wording import duration
+from src.study.progress_words import (
+    SPENT,
+    Position,
+    end_words,
+    left_words,
+    live_words,
+    position_words,
+)
+from src.study.screen import Screen
+from src.study.time_left import Left, Stage
 
-EVERY_SECONDS = 10.0
-Position = Mapping[str, Any]  # where a trial stands: see `train.Run.position`
+EVERY_SECONDS = 30.0  # between two lines on a trial where lines follow one another
+NEWEST = 20  # points that a speed is measured over
 
 
 class Display:
-    """Prints one line per trial every few seconds, and one when it ends."""
+    """Hears of every trial and prints what is to be known."""
 
-    def __init__(self, config: Config, finished: Mapping[str, TrialRecord], workers: int):
-        """`finished` are the trials done so far, by name: read here, kept by the runner."""
+    def __init__(
+        self,
+        config: Config,
+        finished: Mapping[str, TrialRecord],
+        workers: int,
+        networks: Mapping[str, Mapping[str, int]] | None = None,
+        machine: Callable[[], float] = machine_speed.multiply_adds_per_second,
+        screen: Screen | None = None,
+    ):
+        """Takes up where the study stands.
+
+        Args:
+            config: Of the study.
+            finished: The trials done so far, by name: read here, kept by the runner.
+            workers: Trials side by side.
+            networks: Arm -> size of its network, as study.json has them.
+            machine: Measures multiply-adds a second, once, if no trial has told its speed.
+            screen: Where to print.
+        """
         self.config, self.trials, self.workers = config, finished, workers
-        self.planned = study.planned_trials(config)
-        self.total = sum(selection + fresh for _, selection, fresh in self.planned)
+        self.machine, self.screen = machine, screen or Screen()
+        self.total = sum(selection + fresh for _, selection, fresh in study.planned_trials(config))
+        sizes = networks or {}
+        self.multiply_adds = {
+            arm.name: float(sizes[arm.name]["multiply_adds"] * arm.settings.batch_size)
+            for arm in config.arms
+            if arm.name in sizes
+        }
+        self.measured = _speeds(finished.values())  # seconds of a step, by arm
         self.tasks: dict[str, Task] = {}  # under way
-        self.positions: dict[str, Position] = {}  # of these, the newest
+        self.points: dict[str, deque[Position]] = {}  # of these, the newest
+        self.last: dict[str, float] = {}  # iterations of a trial at most, by arm
         self.shown: dict[str, float] = {}
-        self.iteration_seconds = 0.0  # smoothed
+        self._machine_speed: float | None = None
 
     def started(self, task: Task) -> None:
         """A trial has begun or goes on."""
         name = task.trial.name
-        self.tasks[name], self.shown[name] = task, 0.0
-        self._line(name, "starting")
+        self.tasks[name], self.shown[name] = task, time.monotonic()
+        self.points[name] = deque(maxlen=NEWEST)
+        if self.screen.is_terminal:
+            self._redraw()
+        else:
+            self._say(name, "starting")
 
     def heard(self, name: str, kind: str, payload: Any) -> None:
-        """A worker has sent word of a trial: a recorded point, or a complaint."""
+        """A worker has sent word of a trial: where it stands, or a complaint."""
         if kind == "complaint":
-            print(f"warning: {payload}", flush=True)
-            return
-        before = self.positions.get(name)
-        self.positions[name] = payload
-        if before is None:  # its seconds may hold a start-up
-            return
-        self._learn_speed(before, payload)
-        if time.monotonic() - self.shown[name] >= EVERY_SECONDS:
-            self.shown[name] = time.monotonic()
-            self._line(name, self._describe(payload))
+            self.screen.say(f"warning: {payload}")
+        elif name in self.tasks:
+            self._learn(name, payload)
+            is_first = len(self.points[name]) == 1
+            if self.screen.is_terminal:
+                self._redraw()
+            elif is_first or time.monotonic() - self.shown[name] >= EVERY_SECONDS:
+                self.shown[name] = time.monotonic()
+                ends = f"; {left_words(self.left(name))}, study {left_words(self.study_left())}"
+                self._say(name, position_words(payload, self._step_seconds(name)) + ends)
 
     def finished(self, row: Mapping[str, Any]) -> None:
         """A trial has ended; its record is among the finished ones by now."""
-        name, status = row["trial"], row["status"]
-        words = {"reached": "reached the target", "censored": "stopped without reaching the target"}
-        where = row["iterations_to_target" if status == "reached" else "iterations"]
-        test = row["final_test_error"]
-        tested = "" if math.isnan(test) else f", test error {test:.1%}"
-        self._line(name, f"{words.get(status, status)} at iteration {where:g}{tested}")
-        del self.tasks[name]
-        self.positions.pop(name, None)
+        name = row["trial"]
+        task = self.tasks.pop(name)
+        del self.points[name]
+        self.measured |= _speeds([self.trials[name]])
+        self._say(name, end_words(self.trials[name], task.limits, task.trial.settings))
+        self._redraw()
 
-    def _learn_speed(self, before: Position, now: Position) -> None:
-        rate = (now["seconds"] - before["seconds"]) / (now["iteration"] - before["iteration"])
-        weight = 0.1 if self.iteration_seconds else 1.0
-        self.iteration_seconds += weight * (rate - self.iteration_seconds)
+    def left(self, name: str) -> Left:
+        """What is left of a trial under way, by those of its arm that have ended."""
+        trial, points = self.tasks[name].trial, self.points[name]
+        if not points:
+            return self._left_of_new(trial.arm, trial.purpose)
+        expected = time_left.expected_iterations(self._ended(trial.arm), trial.purpose)
+        done, last = float(points[-1]["iteration"]), float(points[-1]["last"])
+        iterations, is_bound = time_left.iterations_left(done, expected, last)
+        return Left(iterations * self._step_seconds(name), is_bound)
 
-    def _describe(self, position: Position) -> str:
-        left = (position["last"] - position["iteration"]) * self.iteration_seconds
-        return (
-            f"epoch {position['epoch']:.1f}, iteration {position['iteration']},"
-            f" training error {position['train_error']:.1%},"
-            f" {1000 * self.iteration_seconds:.0f} ms/step;"
-            f" trial at most {duration(left)} more, study about {duration(self.seconds_left())}"
+    def study_left(self) -> Left:
+        """What is left of the study: until its last trial ends."""
+        parts: list[Left] = []
+        arms = [self._stages(arm, parts) for arm in self.config.arms]
+        seconds = time_left.study_seconds(arms, max(self.workers, len(self.tasks)))
+        return Left(seconds, any(part.is_bound for part in parts))
+
+    def _stages(self, arm: Arm, parts: list[Left]) -> list[Stage]:
+        """An arm's trials that are not done; what is left of each is added to `parts`."""
+        rates = study.selection_trials(self.config, arm)
+        if not study.is_racing(self.config):
+            rates = [[trial for same_rate in rates for trial in same_rate]]
+        stages = []
+        for names in ([trial.name for trial in trials] for trials in rates):
+            running = [self.left(name) for name in names if name in self.tasks]
+            new = [n for n in names if n not in self.tasks and n not in self.trials]
+            waiting = [self._left_of_new(arm.name, "selection")] * len(new)
+            stages.append(_stage(running, waiting, parts))
+        tasks = [task.trial for task in self.tasks.values()]
+        fresh = [t.name for t in tasks if t.arm == arm.name and t.purpose == "fresh"]
+        done = [t for t in self._ended(arm.name) if t.row["purpose"] == "fresh"]
+        new_ones = max(0, len(self.config.study.fresh_seeds) - len(fresh) - len(done))
+        waiting = [self._left_of_new(arm.name, "fresh")] * new_ones
+        return [*stages, _stage([self.left(name) for name in fresh], waiting, parts)]
+
+    def _left_of_new(self, arm: str, purpose: str) -> Left:
+        expected = time_left.expected_iterations(self._ended(arm), purpose)
+        last = self.last.get(arm, max(self.last.values(), default=0.0))
+        iterations = last if expected is None else expected
+        return Left(iterations * self._step_seconds_of(arm), expected is None)
+
+    def _ended(self, arm: str) -> list[TrialRecord]:
+        return [each for name, each in self.trials.items() if parse_trial_name(name).arm == arm]
+
+    def _learn(self, name: str, position: Position) -> None:
+        points, arm = self.points[name], self.tasks[name].trial.arm
+        self.last[arm] = max(self.last.get(arm, 0.0), float(position["last"]))
+        points.append(position)
+        steps = position["iteration"] - points[0]["iteration"]
+        if steps > 0:
+            self.measured[arm] = (position["seconds"] - points[0]["seconds"]) / steps
+
+    def _step_seconds(self, name: str) -> float:
+        return self._step_seconds_of(self.tasks[name].trial.arm)
+
+    def _step_seconds_of(self, arm: str) -> float:
+        if not self.measured and self.multiply_adds and self._machine_speed is None:
+            self._machine_speed = self.machine() / self.workers
+        speed = self._machine_speed or 0.0
+        return time_left.step_seconds(arm, self.measured, self.multiply_adds, speed)
+
+    def _redraw(self) -> None:
+        if not self.screen.is_terminal:
+            return
+        width = max(map(len, self.tasks), default=0)
+        lines = [f"  {name:<{width}}  {self._live(name)}" for name in self.tasks]
+        counts = f"{len(self.trials)} of {self.total} trials done, {len(self.tasks)} under way"
+        known = bool(self.tasks) and bool(self.last)
+        self.screen.show(
+            [*lines, counts + (f"; study {left_words(self.study_left())}" if known else "")]
         )
 
-    def seconds_left(self) -> float:
-        """Until the last trial ends, if those to come take as long as their arm's best so far."""
-        arms = {arm.name: self._expected(arm.name) for arm, _, _ in self.planned}
-        total = sum(arms[arm.name] * (n + m) for arm, n, m in self.planned)
-        for name, trial in self.trials.items():
-            total -= arms.get(_arm_of(name), 0.0) * (trial is not None)
-        for name in self.tasks:
-            done = self.positions[name]["iteration"] if name in self.positions else 0
-            total -= min(done, arms[_arm_of(name)])
-        return max(0.0, total) * self.iteration_seconds / self.workers
+    def _live(self, name: str) -> str:
+        points = self.points[name]
+        if not points:
+            return "starting"
+        return live_words(points[-1], self.left(name), self._step_seconds(name))
 
-    def _expected(self, arm: str) -> float:
-        """Iterations of a trial of this arm by those that have ended, of any arm while none has."""
-        for mine in (arm, ""):
-            done = [
-                trial.row["iterations"]
-                for name, trial in self.trials.items()
-                if mine in ("", _arm_of(name))
-            ]
-            if done:
-                return float(statistics.median(done))
-        return float(max((p["last"] for p in self.positions.values()), default=0))
-
-    def _line(self, name: str, text: str) -> None:
-        done = len(self.trials)
-        print(f"[{done}/{self.total} done] {name}: {text}", flush=True)
+    def _say(self, name: str, text: str) -> None:
+        self.screen.say(f"[{len(self.trials)}/{self.total} done] {name}: {text}")
 
 
-def _arm_of(trial: str) -> str:
-    return trial.rsplit("-lr", 1)[0]
+def _stage(running: Sequence[Left], waiting: Sequence[Left], parts: list[Left]) -> Stage:
+    parts += [*running, *waiting]
+    return Stage(tuple(each.seconds for each in running), tuple(each.seconds for each in waiting))
+
+
+def _speeds(trials: Any) -> dict[str, float]:
+    """Seconds of a step by arm, as the records of trials have them."""
+    return {
+        parse_trial_name(trial.row["trial"]).arm: sum(trial.row.get(kind, 0.0) for kind in SPENT)
+        / trial.row["iterations"]
+        for trial in trials
+        if trial.row["iterations"] and trial.row["status"] != "diverged"
+    }

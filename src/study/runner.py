@@ -81,7 +81,8 @@ class Runner:
 
     def __post_init__(self) -> None:
         self.running: dict[Future[Any], Job] = {}
-        self.display = Display(self.config, self.finished, self.workers)
+        sizes = self.header.get("networks", {})
+        self.display = Display(self.config, self.finished, self.workers, sizes)
 
     def run(self) -> None:
         """Until nothing is left to do, or somebody says stop.
@@ -140,6 +141,8 @@ class Runner:
         return () if self.workers > 1 else (self.channel,)
 
     def _show(self) -> None:
+        if self.channel.stop.is_set():
+            self.display.screen.leave()
         while True:
             try:
                 self.display.heard(*self.channel.points.get_nowait())

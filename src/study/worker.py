@@ -132,6 +132,7 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
                 channel.stop.is_set,
                 lambda row: _end_with_study(channel),
             )
+            channel.points.put((trial.name, "point", run.position()))  # before its first step
             outcome = train.train_trial(
                 run,
                 program,

@@ -162,13 +162,15 @@ class Run:
     def position(self) -> Row:
         """Where the trial stands, to be shown while it runs."""
         rows, limits = self.points.rows, self.rule.limits
-        newest = rows[-1] if rows else {"epoch": 0.0, "train_error": math.nan}
+        newest = rows[-1] if rows else {"epoch": 0.0}
         last = self.grid.last
+        racing = bool(limits) and self.points.iteration < limits[-1][1]
         return {
             "iteration": self.points.iteration,
-            "last": min(last, limits[-1][1]) if limits else last,
+            "last": min(last, limits[-1][1]) if racing else last,
             "epoch": newest["epoch"],
-            "train_error": newest["train_error"],
+            "train_error": newest.get("train_error", math.nan),
+            "interval_error": newest.get("interval_error", math.nan),
             "seconds": sum(self.seconds.values()) - self.seconds["compile"],
         }
 

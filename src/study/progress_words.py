@@ -1,0 +1,89 @@
+"""Progress in words: where a trial stands, what is left of it, how it has ended."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src import wording
+from src.records.trial import TrialRecord
+from src.study.time_left import Left
+from src.training.points import COLUMNS
+from src.training.settings import Limit, TrialSettings
+from src.wording import duration
+
+SPENT = ("train_seconds", "measure_seconds", "save_seconds")
+Position = Mapping[str, Any]  # where a trial stands: see `training.trial.Run.position`
+
+
+def left_words(left: Left) -> str:
+    """Such as `about 3 min left`; a bound says so."""
+    if left.seconds <= 0:
+        return "time left not known yet"
+    return f"{'at most' if left.is_bound else 'about'} {duration(left.seconds)} left"
+
+
+def error_words(position: Position) -> str:
+    """The training error; while its window is not full that of the newest images."""
+    if not math.isnan(position["train_error"]):
+        return f"training error {position['train_error']:.1%}"
+    newest = position.get("interval_error", math.nan)
+    return "" if math.isnan(newest) else f"error of the newest images {newest:.1%}"
+
+
+def position_words(position: Position, step_seconds: float) -> str:
+    """Where a trial stands, as a line of its own says it."""
+    if not position["iteration"]:
+        return "first estimate, by the multiply-adds of its network"
+    return ", ".join(
+        part
+        for part in (
+            f"epoch {position['epoch']:.1f}",
+            f"iteration {position['iteration']:,}",
+            error_words(position),
+            f"{1000 * step_seconds:.3g} ms a step",
+        )
+        if part
+    )
+
+
+def live_words(position: Position, left: Left, step_seconds: float) -> str:
+    """The same for a line that changes in its place: short, what matters most first."""
+    error = position["train_error"]
+    if math.isnan(error):
+        error = position.get("interval_error", math.nan)
+    shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
+    step = f"{1000 * step_seconds:.3g} ms a step" if position["iteration"] else "by multiply-adds"
+    return f"epoch {position['epoch']:5.1f}  {shown}  {left_words(left)}  {step}"
+
+
+def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettings) -> str:
+    """How a trial has ended, and why if it was stopped early."""
+    row, goal = trial.row, f"{wording.target(settings.target_train_error)} training error"
+    tested = row["final_test_error"]
+    ends = "" if math.isnan(tested) else f", test error {tested:.1%}"
+    ends += f", after {duration(sum(row.get(kind, 0.0) for kind in SPENT))}"
+    if row["status"] == "diverged":
+        return f"diverged: at iteration {row['iterations']:,} its loss was no longer a number"
+    if row["status"] == "reached":
+        return f"reached {goal} at iteration {row['iterations_to_target']:,.0f}{ends}"
+    errors = trial.metrics.get(COLUMNS[settings.readings[0]], np.zeros(0))
+    best = float(np.nanmin(errors)) if np.isfinite(errors).any() else math.nan
+    lost = [
+        each for each in limits if row["iterations"] >= each.iterations and not best <= each.error
+    ]
+    if lost:
+        limit = max(lost, key=lambda each: each.error)
+        return (
+            f"raced off at iteration {row['iterations']:,}: not at"
+            f" {wording.target(limit.error)} training error, for which the best rate so far allows"
+            f" {limit.iterations:,.0f} iterations"
+        )
+    return f"ended at iteration {row['iterations']:,} without reaching {goal}{ends}"
+
+
+def where_to_look(workdir: Path) -> str:
+    """The report's address; terminals open it on a click."""
+    return f"Report: {(workdir / 'report.html').resolve().as_uri()}"

@@ -1,0 +1,44 @@
+"""Where progress is printed: lines that stay and, on a terminal, lines below them that change."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+UP_AND_CLEAR = "\x1b[{}A\r\x1b[J"
+
+
+class Screen:
+    """Lines that stay, and a block of lines below them that is drawn anew in its place."""
+
+    def __init__(self, out: Any = None):
+        """`out` is a stream of text; standard output if it is not given."""
+        self.out = out or sys.stdout
+        self.is_terminal = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.block: list[str] = []
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.out.write(f"{self._erased()}{line}\n{self._drawn()}")
+        self.out.flush()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """The lines of the block from here on; only a terminal has one."""
+        if self.is_terminal:
+            before, size = self._erased(), shutil.get_terminal_size()
+            most = max(1, size.lines - 2)
+            shown = [*lines[:-1][: most - 1], *lines[-1:]]  # the last line sums up
+            self.block = [line[: size.columns - 1] for line in shown]
+            self.out.write(before + self._drawn())
+            self.out.flush()
+
+    def leave(self) -> None:
+        """The block stays as it is: what is printed next stands below it."""
+        self.block = []
+
+    def _erased(self) -> str:
+        return UP_AND_CLEAR.format(len(self.block)) if self.block else ""
+
+    def _drawn(self) -> str:
+        return "".join(f"{line}\n" for line in self.block)

@@ -1,0 +1,109 @@
+"""How long a study still takes: arithmetic on iterations and seconds, without a clock."""
+
+import heapq
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from src.records.trial import TrialRecord
+
+PASSES = 3  # forward, gradient of the layer's input, gradient of its weights
+
+
+class Stage(NamedTuple):
+    """Trials of an arm that may run side by side.
+
+    Attributes:
+        under_way: Seconds that each trial of it that runs still takes.
+        waiting: Seconds of each one to come.
+    """
+
+    under_way: tuple[float, ...] = ()
+    waiting: tuple[float, ...] = ()
+
+
+class Left(NamedTuple):
+    """What is left of a trial or a study."""
+
+    seconds: float
+    is_bound: bool  # It takes so long at most; else about so long, by trials that have ended.
+
+
+def study_seconds(arms: Sequence[Sequence[Stage]], workers: int) -> float:
+    """Seconds until the last trial ends, never less than the longest of those under way.
+
+    Args:
+        arms: In the order of the study, the stages of each: one begins when all trials of the one
+            before it have ended.
+        workers: Trials side by side; a free one takes the first trial that may begin.
+    """
+    waiting = [[list(stage.waiting) for stage in stages] for stages in arms]
+    ends = [(t, arm) for arm, stages in enumerate(arms) for s in stages for t in s.under_way]
+    heapq.heapify(ends)
+    under_way = Counter(arm for _, arm in ends)
+    now, free = 0.0, workers - len(ends)
+    while True:
+        for arm, stages in enumerate(waiting):
+            while stages and not stages[0] and not under_way[arm]:
+                stages.pop(0)
+            while stages and stages[0] and free > 0:
+                heapq.heappush(ends, (now + stages[0].pop(0), arm))
+                under_way[arm] += 1
+                free -= 1
+        if not ends:
+            return now
+        now, arm = heapq.heappop(ends)
+        under_way[arm] -= 1
+        free += 1
+
+
+def step_seconds(
+    arm: str, measured: Mapping[str, float], multiply_adds: Mapping[str, float], machine: float
+) -> float:
+    """Seconds of a training step of an arm: measured, else by the size of its network.
+
+    Args:
+        arm: Its name.
+        measured: Arm -> seconds of a step, as far as known.
+        multiply_adds: Arm -> those of one batch, forward.
+        machine: Multiply-adds a second for one trial; counts while no arm has been measured.
+
+    Returns:
+        0 if nothing is known.
+    """
+    if arm in measured:
+        return measured[arm]
+    speeds = [
+        PASSES * multiply_adds[name] / seconds
+        for name, seconds in measured.items()
+        if seconds > 0 and multiply_adds.get(name)
+    ]
+    speed = statistics.median(speeds) if speeds else machine
+    return PASSES * multiply_adds.get(arm, 0.0) / speed if speed > 0 else 0.0
+
+
+def iterations_left(done: float, expected: float | None, last: float) -> tuple[float, bool]:
+    """Iterations that a trial still takes, and whether that is a bound.
+
+    Args:
+        done: So far.
+        expected: By trials like it that have ended, if any has.
+        last: After which it is stopped at the latest.
+    """
+    if expected is not None and done < expected <= last:
+        return expected - done, False
+    return max(0.0, last - done), True
+
+
+def expected_iterations(ended: Iterable[TrialRecord], purpose: str) -> float | None:
+    """The median of an arm's trials of the same purpose, else of those that reached the target.
+
+    Args:
+        ended: Trials of one arm.
+        purpose: "selection" or "fresh".
+    """
+    rows = [trial.row for trial in ended]
+    same = [row["iterations"] for row in rows if row["purpose"] == purpose]
+    reached = [row["iterations"] for row in rows if row["status"] == "reached"]
+    return float(statistics.median(same or reached)) if same or reached else None
