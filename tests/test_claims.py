@@ -1,6 +1,7 @@
 """What is said of a claim, and by which words of one vocabulary."""
 
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.arms import axes
 from src.config.studies import named_trees
-from src.reports import claims, findings
+from src.records.files import RecordError
+from src.reports import claims, findings, paper_figures
 from src.reports import compose as report
 from src.reports.findings import Finding, find
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
@@ -170,9 +172,32 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
     assert "lab notes" in table
     top = (tmp_path / "README.md").read_text()
     assert "![Every claim with its interval](experiments/claims.png)" in top
-    rows = 2 + 1 + len(CLAIMS) - 2 + len(UNTESTED)  # a row per recipe, one for both, the others
+    rows = 2 + 1 + len(CLAIMS) - 2 + 1 + len(UNTESTED)  # a row per recipe, Fig. 4, the others
     assert f"Of {rows} rows: " in top
     assert (folder / "claims.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("features", "pixels", "verdict"),
+    [
+        ((0.72, 0.70, 0.74), (0.28, 0.26, 0.30), "shown"),
+        ((0.28, 0.26, 0.30), (0.72, 0.70, 0.74), "contradicted"),
+        ((0.30, 0.28, 0.32), (0.28, 0.26, 0.30), "not decided"),
+    ],
+)
+def test_neighbours_are_judged_by_whether_their_intervals_part(tmp_path, features, pixels, verdict):
+    ends = ("value", "low", "high")
+    near = {"same_class": dict(zip(ends, features, strict=True)), "test_images": 2000}
+    near["same_class_by_pixels"] = dict(zip(ends, pixels, strict=True))
+    path = tmp_path / "paper_figures" / "paper_figures.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"neighbours": near, "dataset": "cifar10", "trial": "t"}))
+    row = paper_figures.neighbours(tmp_path)
+    assert row.verdict == verdict
+    assert f"{features[0]:.1%} ({features[1]:.1%} to {features[2]:.1%}) of them" in row.ours
+    path.write_text("{")
+    with pytest.raises(RecordError, match="is damaged"):
+        paper_figures.neighbours(tmp_path)
 
 
 def test_a_figure_without_any_finding_can_be_drawn(tmp_path):

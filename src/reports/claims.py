@@ -15,7 +15,7 @@ from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
-from src.reports import findings, readme, sentences, webpage
+from src.reports import findings, paper_figures, readme, sentences, webpage
 from src.reports.figures import canvas
 from src.reports.figures.canvas import GREY
 from src.reports.figures.claims import COLORS, draw_claims
@@ -94,13 +94,17 @@ def study_command(study: str) -> str:
 
 def summary(found: Sequence[Finding]) -> str:
     """How many rows say what, in a sentence."""
-    words = [each.verdict or ("not run" if not each.group else "no verdict") for each in found]
-    counts = collections.Counter([*words, *["not run"] * len(UNTESTED)])
-    parts = [f"{n} {SHORT.get(word, word)}" for word, n in counts.most_common()]
+    counts = collections.Counter([*map(_short, found), *["not run"] * len(UNTESTED)])
+    parts = [f"{n} {word}" for word, n in counts.most_common()]
     return f"Of {counts.total()} rows: {', '.join(parts)}."
 
 
-SHORT = {"no effect larger than": "no effect larger than a margin"}
+def _short(found: Finding) -> str:
+    """The verdict without its margin and remarks."""
+    if not found.group:
+        return "not run"
+    words = {"no effect larger than": "no large effect", None: "no verdict"}
+    return words.get(found.verdict, found.verdict or "")
 
 
 def _bars(found: Sequence[Finding]) -> list[Bar]:
@@ -109,7 +113,7 @@ def _bars(found: Sequence[Finding]) -> list[Bar]:
         Bar(
             f"{f.claim.text} ({f.group})",
             f.found,
-            f"{sentences.value_words(f.found)} ({sentences.ends(f.found)})",
+            f"{sentences.value_words(f.found)} ({sentences.ends(f.found)}), {_short(f)}",
             COLORS.get(f.verdict or "", GREY),
         )
         for f in found
@@ -123,7 +127,7 @@ def write_claims(folder: Path) -> None:
     Raises:
         RecordError: If a record is damaged or a file cannot be written.
     """
-    found = findings.find_all(read_studies(folder))
+    found = [*findings.find_all(read_studies(folder)), paper_figures.neighbours(folder)]
     readme.fill(folder / "README.md", "claims", claims_table(found, ""))
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")

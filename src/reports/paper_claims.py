@@ -69,7 +69,7 @@ _FOUR_LAYERS = ("conv3_fc64", "conv2_local2")
 
 # fmt: off
 CLAIMS: tuple[Claim, ...] = (
-    Claim("ReLU reaches 25% training error six times sooner than tanh", "3.1, Fig. 1",
+    Claim("ReLU reaches 25% training error sooner than tanh", "3.1, Fig. 1",
           "6 times; its curves: more than 6.1", "relu_vs_tanh", "relu", "tanh", (TIMES, FIGURE), 1,
           factor=6.0),
     Claim("The factor depends on the recipe: it is larger under 2012's than under a modern one",
