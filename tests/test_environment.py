@@ -1,13 +1,16 @@
 """What is set before JAX starts, in processes of its own."""
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from src import environment
 
+ROOT = Path(__file__).parent.parent
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 
 
@@ -90,3 +93,25 @@ def test_devices_that_are_not_there_are_said_in_one_line(asked):
     )
     assert done.stderr.splitlines()[-1].startswith("src.environment.MachineError: JAX does not")
     assert f"with {asked}: unset it, or set JAX_PLATFORMS=cpu" in done.stderr.splitlines()[-1]
+
+
+def test_no_text_is_read_or_written_by_the_locale():
+    """Text files are UTF-8 whatever the shell says."""
+    found = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _by_locale(node):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not found
+
+
+def _by_locale(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    named = {keyword.arg for keyword in call.keywords}
+    if name in ("read_text", "write_text"):
+        texts = len(call.args) - (name == "write_text")
+        return "encoding" not in named and texts < 1 and "files" not in ast.unparse(call.func)
+    if name != "open" or ast.unparse(call.func) != "open":  # os.open, Image.open, tarfile.open
+        return False
+    mode = ast.unparse(call.args[1]) if len(call.args) > 1 else "'r'"
+    return "b" not in mode and "encoding" not in named

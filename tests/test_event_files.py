@@ -17,7 +17,7 @@ from tests import tiny
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
     "dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu", "jax_version": "0.10",
-    "commit": "abc",
+    "commit": "abc", "image_shape": (8, 8, 3), "num_classes": 10,
 }  # fmt: skip
 
 
@@ -106,18 +106,32 @@ def test_a_full_disk_costs_points_not_the_training(tmp_path, monkeypatch):
 @pytest.mark.parametrize("tensorboard", [True, False])
 def test_a_study_writes_them_or_not_and_counts_the_same(tmp_path, monkeypatch, tensorboard):
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
-    config = tiny.make_config(
-        data__name="tiny", max_epochs=1.0, learning_rates=(0.02,), workers=1,
-        tensorboard=tensorboard,
-    )  # fmt: skip
+    fields = {"data__name": "tiny", "max_epochs": 1.0, "learning_rates": (0.02,), "workers": 1}
+    config = tiny.make_config(**fields, tensorboard=tensorboard)
     runner.run_study(config, tmp_path, FACTS, 1)
     (trial_dir,) = (tmp_path / "trials").iterdir()
     with (trial_dir / "metrics.csv").open() as file:
-        errors = [(int(r["iteration"]), float(r["train_error"])) for r in csv.DictReader(file)]
-    assert len(errors) == 4
+        points = [(int(r["iteration"]), r["train_error"]) for r in csv.DictReader(file)]
+    assert len(points) == 4
+    errors = [(iteration, float(error)) for iteration, error in points if error]
     found = list(trial_dir.glob(f"{event_files.PREFIX}*"))
     assert len(found) == tensorboard
     if tensorboard:
         assert read(trial_dir)["train_error"] == [(i, pytest.approx(e)) for i, e in errors]
     # off or on, it is the same question: the study is finished
-    runner.run_study(config | {"tensorboard": not tensorboard}, tmp_path, FACTS, 1)
+    other = tiny.make_config(**fields, tensorboard=not tensorboard)
+    runner.run_study(other, tmp_path, FACTS, 1)
+
+
+def test_event_files_of_others_stay_and_no_link_is_followed(tmp_path, monkeypatch):
+    theirs = tmp_path / f"{event_files.PREFIX}1700000000.host.123.0"
+    theirs.write_bytes(b"of another writer")
+    victim = tmp_path / "victim"
+    victim.write_text("years of work")
+    monkeypatch.setattr(event_files.time, "time", lambda: 1800000000.0)
+    (tmp_path / f"{event_files.PREFIX}1800000000").symlink_to(victim)
+    events = EventFile(tmp_path)
+    events.update([])
+    events.close()
+    assert theirs.read_bytes() == b"of another writer"
+    assert victim.read_text() == "years of work"

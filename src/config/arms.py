@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from src.config.schema import trial_settings
 from src.fields import NamedValues, Value
+from src.records.trial import make_trial_name
 from src.training.settings import Trial, TrialSettings
 from src.trees import Path, Tree, leaves, plain, replaced
 
@@ -46,7 +47,7 @@ class Arm:
 
 def make_trial(arm: Arm, purpose: str, learning_rate: float, seed: int) -> Trial:
     """A trial of an arm; its name says all that tells it from the study's others."""
-    name = f"{arm.name}-lr{learning_rate:g}-s{seed}"
+    name = make_trial_name(arm.name, learning_rate, seed)
     return Trial(name, arm.name, purpose, learning_rate, seed, arm.settings, arm.swept)
 
 

@@ -7,6 +7,7 @@ counts; where these files cannot be written, training goes on without them.
 
 import io
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 PREFIX = "events.out.tfevents."  # by which TensorBoard knows its files
+_OURS = re.compile(re.escape(PREFIX) + r"([1-9]\d*)", re.ASCII)  # others name host and process
 KEYS = ("iteration", "epoch")  # of a point; all else in it is drawn
 VERSION = "brain.Event:2"
 
@@ -49,18 +51,14 @@ class EventFile:
 
     def _open(self) -> BinaryIO:
         """A new file, in the place of all others."""
-        old = sorted(self.trial_dir.glob(f"{PREFIX}*"))
-        newest = max((_number(path) for path in old), default=0)
+        names = (path.name for path in self.trial_dir.iterdir())
+        old = [int(found[1]) for name in names if (found := _OURS.fullmatch(name))]
         # TensorBoard reads the files of a folder by name, and none a second time
-        file = (self.trial_dir / f"{PREFIX}{max(int(time.time()), newest + 1)}").open("wb")
-        for path in old:
-            path.unlink()
+        number = max(int(time.time()), *(before + 1 for before in old), 0)
+        file = (self.trial_dir / f"{PREFIX}{number}").open("xb")  # it follows no link
+        for before in old:
+            (self.trial_dir / f"{PREFIX}{before}").unlink()
         return file
-
-
-def _number(path: Path) -> int:
-    text = path.name.removeprefix(PREFIX)
-    return int(text) if text.isdecimal() else 0
 
 
 def _point(row: Mapping[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ def _options() -> argparse.Namespace:
     for flag, default, what in (
         ("--configs", 500, "fuzzed configs"),
         ("--kills", 50, "kill -9 at random moments"),
-        ("--terms", 20, "SIGTERM at random moments"),
+        ("--terms", 20, "SIGTERM or SIGHUP at random moments"),
         ("--fills", 20, "times the disk is full"),
         ("--flips", 200, "flipped bytes, half in a finished study, half in one half done"),
         ("--foreign", 140, "things of others put into a study"),
@@ -64,7 +64,8 @@ def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:
         from tests.torture import kills  # noqa: PLC0415
 
         sound = kills.run_sound(study, study.folder / "sound")
-        signals = [signal.SIGKILL] * options.kills + [signal.SIGTERM] * options.terms
+        gentle = [(signal.SIGTERM, signal.SIGHUP)[n % 2] for n in range(options.terms)]
+        signals = [signal.SIGKILL] * options.kills + gentle
         if signals:
             yield _timed(_kills, study, sound, signals, seed)
         if options.fills:
