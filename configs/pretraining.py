@@ -31,10 +31,11 @@ def get_config() -> ConfigDict:
     config.checkpoint_every_epochs = 10.0
     config.target_train_error = 0.25
     config.learning_rates = (0.005, 0.02, 0.08)
-    config.racing = False  # the test error at the end decides
     config.selection_seeds = (0,)
     config.fresh_seeds = (100, 101, 102, 103, 104)
-    config.compare = ConfigDict({"field": "method", "baseline": "none"})
+    config.compare.update(
+        field="method", baseline="none", measure="test_error", further=("mean_test_error",)
+    )
     config.stacks_dir = "runs/pretraining/stacks"  # the studies' own: each stack is made once
 
     config.study = "all"
@@ -74,8 +75,9 @@ def get_config() -> ConfigDict:
         "max_epochs": 30.0,
         "stop_at_target": True,
         "points_per_epoch": 10,
-        "racing": True,
+        "test_every_epochs": 5.0,
         "fresh_seeds": (100, 101, 102),
+        "compare": {"measure": "iterations", "further": ()},
         "sweep": {"pretraining": {"method": METHODS}},
     }
     return config

@@ -1,0 +1,115 @@
+"""What a step of pre-training costs beside a supervised one, and beside what multiply-adds say.
+
+    python -m experiments.pretraining.bench [ROUNDS]
+
+Prints, for each convolution of conv3 and each method, the processor time of a step of 128 images on
+one core, as a share of conv3's supervised step; what the multiply-adds of both say; and the ratio
+of the two, which is to be at most 1.5. Processor time, so that others at work on the machine count
+for little; steps of all kinds take turns.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from experiments.speed.measure import make_program
+from src import environment
+
+ALLOWED, STEPS = 1.5, 4
+KINDS = (
+    ("conv_autoencoder", "relu"),
+    ("conv_rbm", "relu"),
+    ("conv_rbm", "tanh"),
+    ("conv_rbm", "sigmoid"),
+)
+
+
+def main(rounds: int) -> None:
+    """Measures and prints."""
+    environment.configure_jax()
+    environment.use_one_thread()
+    program = make_program("conv3")
+    steps = {("supervised", ""): supervised(program)}
+    work = {}
+    from src.models.summary import summarize  # noqa: PLC0415
+
+    adds = {layer.name: layer.multiply_adds for layer in summarize(program.model, 32)}
+    forward = [count for count in adds.values() if count]
+    whole = 3 * sum(forward) - forward[0]
+    for method, activation in KINDS:
+        for number, layer in enumerate(("conv1", "conv2", "conv3")):
+            kind = (f"{method}, {activation}", layer)
+            steps[kind] = pretraining(program, method, activation, number)
+            # five convolutions of its own, and one forward pass of each layer below
+            work[kind] = (5 * adds[layer] + sum(forward[:number])) / whole
+    times = interleave(steps, rounds)
+    base = statistics.median(times["supervised", ""])
+    print(f"supervised step of conv3: {1000 * base:.0f} ms of one core\n")
+    print("| trained as | layer | ms | of the supervised step | by multiply-adds | ratio |")
+    print("| --- | --- | --: | --: | --: | --: |")
+    for kind, share in work.items():
+        found = statistics.median(times[kind])
+        ratio = found / base / share
+        mark = "" if ratio <= ALLOWED else " !"
+        print(
+            f"| {kind[0]} | {kind[1]} | {1000 * found:.0f} | {found / base:.2f} | {share:.2f} |"
+            f" {ratio:.2f}{mark} |"
+        )
+
+
+def supervised(program: Any) -> Callable[[], Any]:
+    """Some steps of the classifier."""
+    import jax  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    step_fn = program.prepare(0, 1e-4, STEPS)
+    rows = np.zeros((STEPS, program.batch_size), np.int32)
+    state = jax.device_get(program.start(0))
+    return lambda: step_fn(state, lambda steps: iter([rows[:steps]]))
+
+
+def pretraining(program: Any, method: str, activation: str, number: int) -> Callable[[], Any]:
+    """As many steps of a layer."""
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
+
+    from src.models import make_model  # noqa: PLC0415
+    from src.pretraining.layers import find_layers  # noqa: PLC0415
+    from src.pretraining.settings import Pretraining  # noqa: PLC0415
+    from src.pretraining.stack import LayerTrainer, Source  # noqa: PLC0415
+
+    model = make_model("conv3", activation=activation, init_scheme="modern", num_classes=10)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    images = program.source.unlabelled.images
+    source = Source(
+        model, activation, lambda seed: params, images, images[:100], *program.scaling,
+        program.devices,
+    )  # fmt: skip
+    layer = find_layers(model, (32, 32, 3))[number]
+    trainer = LayerTrainer(source, Pretraining(method=method), 0, layer, params)  # type: ignore[arg-type]
+    draw, key = trainer._draw(0, STEPS), trainer._place(jax.random.key(0))
+    rate = trainer._place(jnp.float32(1e-4))
+
+    def step() -> Any:
+        state = trainer._place(trainer.start())
+        return jax.block_until_ready(trainer._steps(state, draw, rate, key, trainer._data))
+
+    return step
+
+
+def interleave(steps: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, list[float]]:
+    """Seconds of processor time per step, the kinds in turn; the first round compiles."""
+    times: dict[Any, list[float]] = {kind: [] for kind in steps}
+    for round_ in range(rounds + 1):
+        for kind, step in steps.items():
+            start = time.process_time()
+            step()
+            if round_:
+                times[kind].append((time.process_time() - start) / STEPS)
+    return times
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
