@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from configs import ablations, architectures, relu_vs_tanh
+from configs import (
+    ablations,
+    architectures,
+    relu_vs_tanh,
+    relu_vs_tanh_early,
+    why_tanh_is_slow,
+)
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.arms import axes
@@ -206,14 +212,15 @@ def test_a_figure_without_any_finding_can_be_drawn(tmp_path):
 
 
 def test_every_claim_is_of_arms_that_its_study_has():
-    named = named_trees(ablations.get_config().to_dict(), {})
-    studies = {f"ablations/{name}": tree for name, tree in named}
-    studies["relu_vs_tanh"] = relu_vs_tanh.get_config().to_dict()
-    studies["architectures"] = architectures.get_config().to_dict()
+    studies = {}
+    for config in (ablations, architectures, relu_vs_tanh, relu_vs_tanh_early, why_tanh_is_slow):
+        folder = config.__name__.rpartition(".")[2]
+        for name, tree in named_trees(config.get_config().to_dict(), {}):
+            studies[f"{folder}/{name}" if name else folder] = tree
     for claim, role in itertools.product(CLAIMS, ("baseline", "other")):
-        if claim.study in studies:
-            values = [str(s.value) for axis in axes(studies[claim.study]) for s in axis]
-            assert getattr(claim, role) in values, claim
+        values = [str(s.value) for axis in axes(studies[claim.study]) for s in axis]
+        assert getattr(claim, role) in values, claim
+        assert all(value in values for _, value in claim.where), claim
 
 
 def test_the_report_has_final_errors_and_their_differences(tmp_path):
