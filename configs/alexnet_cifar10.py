@@ -6,11 +6,11 @@ Result:  none yet: its 90 epochs want a GPU.
 
 from ml_collections import ConfigDict
 
-from configs import alexnet_imagenet
+from configs import alexnet_as_written
 
 
 def get_config() -> ConfigDict:
-    config = alexnet_imagenet.get_config()
+    config = alexnet_as_written.get_config()
     config.model.name = "alexnet_cifar"
     config.data.name = "cifar10"
     config.data.stream_size = 0

@@ -20,6 +20,7 @@ from tests.test_train_step import make_images, run
 KEY = jax.random.key(7)
 KEYS = jax.random.split(KEY, 400)
 GREY = np.eye(3, dtype=np.float32)
+NOW = jnp.int32(0)
 
 
 def make_batch(count: int = 400, height: int = 6, width: int = 8) -> jax.Array:
@@ -120,26 +121,28 @@ ALL = Augment(crop=5, translation=1, flip=True, noise=2.0, pca=0.1)
 def test_an_operation_leaves_the_draws_of_the_others_alone():
     images = make_batch(20, 6, 6)
     keys = KEYS[:20]
-    flips = augment.make_augment_fn(Augment(flip=True), GREY)(images, keys)
-    both = augment.make_augment_fn(Augment(flip=True, noise=0.01), GREY)(images, keys)
+    flips = augment.make_augment_fn(Augment(flip=True), GREY)(images, keys, keys, NOW)
+    both = augment.make_augment_fn(Augment(flip=True, noise=0.01), GREY)(images, keys, keys, NOW)
     np.testing.assert_allclose(both, flips, atol=0.06)
     assert not np.array_equal(both, flips)
 
 
 def test_each_image_is_varied_by_its_own_key_alone():
     images, augment_fn = make_batch(20, 6, 6), augment.make_augment_fn(ALL, GREY)
-    together = augment_fn(images, KEYS[:20])
+    together = augment_fn(images, KEYS[:20], KEYS[:20], NOW)
     assert together.shape == (20, 5, 5, 3)
-    alone = augment_fn(images[4:5], KEYS[4:5])
+    alone = augment_fn(images[4:5], KEYS[4:5], KEYS[4:5], NOW)
     np.testing.assert_allclose(alone[0], together[4], rtol=1e-5, atol=1e-4)
-    twins = augment_fn(jnp.repeat(images[:1], 2, axis=0), KEYS[:2])
+    twins = augment_fn(jnp.repeat(images[:1], 2, axis=0), KEYS[:2], KEYS[:2], NOW)
     assert not np.allclose(twins[0], twins[1])
 
 
-def test_eight_devices_equal_one_with_all_of_it():
+@pytest.mark.parametrize("shared", [1, 4])  # four images of a batch lie on two of eight devices
+def test_eight_devices_equal_one_with_all_of_it(shared):
     augment_fn = augment.make_augment_fn(replace(ALL, crop=0), GREY)
     (eight, wrong, loss), (one, wrong_too, loss_too) = (
-        run("pmap", jax.devices()[:devices], augment_fn=augment_fn) for devices in (8, 1)
+        run("pmap", jax.devices()[:devices], augment_fn=augment_fn, shared=shared)
+        for devices in (8, 1)
     )
     np.testing.assert_array_equal(wrong, wrong_too)
     np.testing.assert_allclose(loss, loss_too, rtol=1e-4)
@@ -156,7 +159,7 @@ def test_the_step_augments_centred_grey_levels():
     mirrored = data._replace(images=data.images[:, :, ::-1])
     seen = []
 
-    def spy(images: jax.Array, keys: jax.Array) -> jax.Array:
+    def spy(images: jax.Array, *keys_and_step: jax.Array) -> jax.Array:
         jax.debug.callback(lambda found: seen.append(np.asarray(found)), images)
         return images[:, :, ::-1]
 

@@ -19,7 +19,13 @@ from src.training.program import Program
 from src.training.settings import TrialSettings
 from tests import tiny
 
-SLOW = ("ablations", "alexnet_imagenet", "architectures")  # many arms, large images, GoogLeNet
+SLOW = (
+    "ablations",
+    "alexnet_as_written",
+    "alexnet_imagenet",
+    "architectures",
+    "imagenette",
+)  # many arms, large images, GoogLeNet
 NAMES = sorted(
     path.stem
     for path in Path(str(configs.__file__)).parent.glob("*.py")

@@ -292,7 +292,7 @@ def test_each_step_and_image_has_random_numbers_of_its_own():
     """Augmentation that marks each image with its number shows them."""
     marks = []
 
-    def augment(images: jax.Array, keys: jax.Array) -> jax.Array:
+    def augment(images: jax.Array, keys: jax.Array, *others: jax.Array) -> jax.Array:
         numbers = jax.vmap(lambda key: jax.random.bits(key, dtype=jnp.uint32))(keys)
         jax.debug.callback(lambda found: marks.append(np.asarray(found)), numbers)
         return images

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import alexnet_imagenet
+from configs import alexnet_as_written
 from experiments.streaming import photos, tables
 from src import environment
 from src.config.config import Config
@@ -68,7 +68,7 @@ def measure_steps(stream: Stream, width: float) -> dict[str, Any]:
     """Seconds of training steps of AlexNet, and how much of them passed in wait for a batch."""
     from src.training.program import Program  # noqa: PLC0415  (starts JAX)
 
-    config = alexnet_imagenet.get_config()
+    config = alexnet_as_written.get_config()
     config.batch_size, config.validation_images, config.model.width = BATCH, 0, width
     config.schedule.name = "constant"
     program = Program(Config.read(config.to_dict()).arms[0].settings, stream)

@@ -15,11 +15,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from src.fields import Within
+from src.fields import AtLeast, Within
 
 Image = Float[Array, "H W C"]
-AugmentFn = Callable[[Float[Array, "B H W C"], Array], Float[Array, "B h w C"]]
+AugmentFn = Callable[[Float[Array, "B H W C"], Array, Array, Array], Float[Array, "B h w C"]]
 
+PLACINGS = 3  # operations that images may share: crop, translation, flip
 AUGMENT_STREAM = 2**31 - 1  # keeps these draws apart from dropout's, which begin with the same keys
 
 
@@ -49,35 +50,52 @@ class Augment:
         Within(0, 255, "0 (off) or a deviation"),
         "standard deviation of the paper's alpha, which has 0.1",
     ] = 0.0
+    pca_epochs: Annotated[
+        float, AtLeast(0), "epochs after which colours are left alone; 0: they never are"
+    ] = 0.0
+    shared: Annotated[
+        int,
+        AtLeast(1, most=10**6),
+        "so many consecutive images of a batch have one crop, shift and flip; 32 as run in 2012",
+    ] = 1
 
 
-def make_augment_fn(options: Augment, components: Float[np.ndarray, "C C"]) -> AugmentFn | None:
-    """(images [B, H, W, C], keys [B]) -> images, or None where nothing is asked for.
+def make_augment_fn(
+    options: Augment, components: Float[np.ndarray, "C C"], pca_steps: int | None = None
+) -> AugmentFn | None:
+    """(images [B, H, W, C], keys [B], shared keys [B], step) -> images, or None for nothing.
 
     Args:
         options: What is varied.
         components: From `scaling.colour_components`; used where `options.pca` is not 0.
+        pca_steps: Updates after which colours are left alone; None: they never are.
     """
     crop, translation, noise, pca = options.crop, options.translation, options.noise, options.pca
+
+    def colour(image: Image, key: Array, step: Array) -> Image:
+        changed = add_colour(image, key, pca, jnp.asarray(components))
+        return changed if pca_steps is None else jnp.where(step < pca_steps, changed, image)
+
     # In this order. One that is off draws nothing and leaves the draws of the others alone.
-    operations: list[tuple[bool, Callable[[Image, Array], Image]]] = [
-        (crop > 0, lambda image, key: random_crop(image, key, crop)),
-        (translation > 0, lambda image, key: translate(image, key, translation)),
-        (options.flip, random_flip),
-        (pca > 0, lambda image, key: add_colour(image, key, pca, jnp.asarray(components))),
-        (noise > 0, lambda image, key: add_noise(image, key, noise)),
+    operations: list[tuple[bool, Callable[[Image, Array, Array], Image]]] = [
+        (crop > 0, lambda image, key, step: random_crop(image, key, crop)),
+        (translation > 0, lambda image, key, step: translate(image, key, translation)),
+        (options.flip, lambda image, key, step: random_flip(image, key)),
+        (pca > 0, colour),
+        (noise > 0, lambda image, key, step: add_noise(image, key, noise)),
     ]
     if not any(used for used, _ in operations):
         return None
 
-    def augment(image: Array, key: Array) -> Array:
-        key = jax.random.fold_in(key, AUGMENT_STREAM)
+    def augment(image: Array, key: Array, shared: Array, step: Array) -> Array:
+        streams = [jax.random.fold_in(each, AUGMENT_STREAM) for each in (shared, key)]
         for number, (used, operation) in enumerate(operations):
             if used:
-                image = operation(image, jax.random.fold_in(key, number))
+                stream = streams[number >= PLACINGS]
+                image = operation(image, jax.random.fold_in(stream, number), step)
         return image
 
-    return jax.vmap(augment)
+    return jax.vmap(augment, (0, 0, 0, None))
 
 
 def random_crop(image: Image, key: Array, size: int) -> Float[Array, "size size C"]:

@@ -9,9 +9,10 @@ from jaxtyping import PyTree
 from src.records import locks, study, trial
 from src.records.files import RecordError
 from src.training import checkpoints, optimizers
-from src.training.points import Points
+from src.training.points import Grid, Points
 from src.training.program import first_state
 from src.training.settings import TrialSettings, read_settings
+from src.training.stages import make_stages
 
 
 class Finished(NamedTuple):
@@ -55,7 +56,8 @@ def _like(settings: TrialSettings, header: dict) -> PyTree:
     height, width, channels = header["image_shape"]
     crop = settings.augment.crop
     model = settings.model.make(settings.recipe.init, header["num_classes"])
-    optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay)
+    stages = make_stages(settings.schedule, Grid(settings, 1).iteration_of)  # moments do not count
+    optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay, stages)
     shape = (crop or height, crop or width, channels)
     state = jax.eval_shape(lambda: first_state(model.init, optimizer, shape, 0))
     return {"state": state, **Points().window}

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PyTree
 from src import own
 from src.data.scaling import Input
 from src.fields import AtLeast, ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
+from src.training.stages import NO_STAGES, Change, Stages, scale_by_changes
 
 Rate = Float[Array, ""] | float
 RATES = Rule(lambda rate: 1e-12 <= rate <= 1e6, "positive numbers, 1e-12 to 1e6")
@@ -111,7 +112,7 @@ def check_optimizer(name: str, path: str) -> None:
 
 
 def make_optimizer(
-    learning_rate: Rate, recipe: Recipe, weight_decay: float
+    learning_rate: Rate, recipe: Recipe, weight_decay: float, stages: Stages = NO_STAGES
 ) -> optax.GradientTransformation:
     """The optimizer of a recipe, with weight decay on the weights and a rate factor on the biases.
 
@@ -123,6 +124,7 @@ def make_optimizer(
         learning_rate: May be traced: one compiled step then serves every rate.
         recipe: Optimizer, momentum, factors of biases and layers.
         weight_decay: Coefficient on the weights, 5e-4 in the paper; biases do not decay.
+        stages: Rates of some parameters that change in mid-training.
     """
     build = OPTIMIZERS.get(recipe.optimizer) or own.find(recipe.optimizer)
     decay = optax.masked(
@@ -131,19 +133,28 @@ def make_optimizer(
     biases = optax.masked(
         optax.scale(recipe.bias_rate), lambda params: _where_bias(params, is_bias=True)
     )
-    layers = [_layer_rate(name, factor) for name, factor in recipe.layer_rates.items()]
+    layers = [_of_layer(name, optax.scale(factor)) for name, factor in recipe.layer_rates.items()]
+    layers += [_of_layer(name, scale_by_changes(c)) for name, c in stages.layers.items()]
+    if stages.biases:
+        changes = scale_by_changes(stages.biases)
+        layers.append(optax.masked(changes, lambda params: _where_bias(params, is_bias=True)))
+    gates = [
+        _of_layer(name, scale_by_changes([Change(at, 0.0)])) for name, at in stages.frozen.items()
+    ]
     if recipe.optimizer in ("sgd", "nesterov"):
-        return optax.chain(decay, biases, *layers, build(learning_rate, recipe))
+        return optax.chain(decay, biases, *layers, build(learning_rate, recipe), *gates)
     decoupled = optax.masked(
         optax.add_decayed_weights(-weight_decay * learning_rate),
         lambda params: _where_bias(params, is_bias=False),
     )
-    return optax.chain(build(learning_rate, recipe), decoupled, biases, *layers)
+    return optax.chain(build(learning_rate, recipe), decoupled, biases, *layers, *gates)
 
 
-def _layer_rate(layer: str, factor: float) -> optax.GradientTransformation:
+def _of_layer(
+    layer: str, transformation: optax.GradientTransformation
+) -> optax.GradientTransformation:
     return optax.masked(
-        optax.scale(factor),
+        transformation,
         lambda params: jax.tree_util.tree_map_with_path(
             lambda path, _: f"/{layer}/" in "".join(f"/{part.key}" for part in path) + "/", params
         ),

@@ -20,7 +20,9 @@ from src.data.stream import Stream
 from src.training import evaluation, optimizers
 from src.training import step as train_step
 from src.training.layers import make_layer_statistics
+from src.training.points import Grid
 from src.training.settings import TrialSettings
+from src.training.stages import make_stages
 from src.training.step import StepErrors, TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
@@ -50,11 +52,6 @@ class Program:
         self.devices = tuple(jax.devices())
         self.num_classes = dataset.num_classes
         self.model = settings.model.make(settings.recipe.init, dataset.num_classes)
-        self.make_optimizer = functools.partial(
-            optimizers.make_optimizer,
-            recipe=settings.recipe,
-            weight_decay=settings.weight_decay,
-        )
         self.batch_size = settings.batch_size
         crop = settings.augment.crop
         height, width, channels = image_shape(dataset)
@@ -64,18 +61,28 @@ class Program:
         splits["train"] = with_labels(unlabelled, settings.labels)
         make_source = Streamed if isinstance(dataset, Stream) else Resident
         self.source = make_source(splits, unlabelled)
+        grid = Grid(settings, self.images)
+        self.make_optimizer = functools.partial(
+            optimizers.make_optimizer,
+            recipe=settings.recipe,
+            weight_decay=settings.weight_decay,
+            stages=make_stages(settings.schedule, grid.iteration_of),
+        )
         self.parallel = parallel
         self.scaling = input_scaling(self.source.sums, settings.recipe.input)
         self.data = {name: self._place(self.source.images(name, *self.scaling)) for name in splits}
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        augment_fn = make_augment_fn(settings.augment, self.source.sums)
+        until = settings.augment.pca_epochs
+        pca_steps = grid.iteration_of(until) if until else None
+        augment_fn = make_augment_fn(settings.augment, self.source.sums, pca_steps)
         train_steps = train_step.make_train_steps(
             self._apply,
             self.make_optimizer,
             augment_fn,
             ragged=settings.recipe.file_images > 0,
+            shared=settings.augment.shared,
         )
         self._steps = spread(train_steps, arguments=5, donate_state=True)
         self.crops = settings.test_crops
@@ -218,7 +225,9 @@ def first_state(
     return TrainState(jnp.int32(0), params, optimizer.init(params), variables)
 
 
-def make_augment_fn(options: augment.Augment, sums: ImageSums) -> augment.AugmentFn | None:
+def make_augment_fn(
+    options: augment.Augment, sums: ImageSums, pca_steps: int | None
+) -> augment.AugmentFn | None:
     """What `options` ask for; the colours' components are those of the training images."""
     components = colour_components(sums) if options.pca else np.zeros((0, 0), np.float32)
-    return augment.make_augment_fn(options, components)
+    return augment.make_augment_fn(options, components, pca_steps)

@@ -1,12 +1,13 @@
 """How the learning rate falls: a function of the epochs done and the validation errors so far."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from src.fields import AtLeast, OneOf, Rule
+from src.fields import AtLeast, NamedNumbers, OneOf, Rule
 
 EPOCHS = Rule(lambda epochs: epochs > 0, "a tuple of epochs above 0")
+MOMENT = Rule(lambda epoch: epoch > 0, "an epoch above 0")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,15 @@ class Schedule:
     boundaries: Annotated[
         tuple[float, ...], EPOCHS, "steps: the epochs at which the rate drops"
     ] = ()
+    bias_boundaries: Annotated[
+        tuple[float, ...], EPOCHS, "steps: those of biases; empty: the same as of weights"
+    ] = ()
+    slowed: Annotated[
+        NamedNumbers, MOMENT, "layer -> epoch from which its rate is lower by one more drop"
+    ] = field(default_factory=NamedNumbers)
+    frozen: Annotated[NamedNumbers, MOMENT, "layer -> epoch from which it stays as it is"] = field(
+        default_factory=NamedNumbers
+    )
     patience: Annotated[
         int, AtLeast(1, "at least 1 epoch"), "plateau: epochs without a new best validation error"
     ] = 5

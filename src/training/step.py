@@ -101,9 +101,10 @@ Objective = Callable[..., tuple[Array, tuple[PartErrors, PyTree]]]
 def make_train_steps(
     apply_fn: ApplyFn,
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
-    augment_fn: Callable[[Array, Array], Array] | None = None,
+    augment_fn: Callable[[Array, Array, Array, Array], Array] | None = None,
     *,
     ragged: bool = False,
+    shared: int = 1,
 ) -> Callable[..., tuple[TrainState, StepErrors]]:
     """`make_steps` of a classifier, the network `apply_fn`."""
 
@@ -140,6 +141,7 @@ def make_steps(
         augment_fn: Acts on centred grey levels, see `augment`.
         ragged: Whether rows of -1 may fill up a batch: losses and gradients are then means over
             the images that are there.
+        shared: So many consecutive images of the global batch share what `augment_fn` lets them.
     """
 
     def one_step(
@@ -150,13 +152,17 @@ def make_steps(
         data: Images,
     ) -> tuple[TrainState, StepErrors]:
         count = jax.tree.leaves(batch)[0].shape[0]
-        keys = _example_keys(jax.random.fold_in(key, state.step), count)
+        step_key = jax.random.fold_in(key, state.step)
+        keys = _example_keys(step_key, count)
+        shared_keys = keys if shared == 1 else _example_keys(step_key, count, shared)
 
-        def one_part(batch: Batch, keys: Array) -> tuple[PyTree, PartErrors, PyTree]:
+        def one_part(
+            batch: Batch, keys: Array, shared_keys: Array
+        ) -> tuple[PyTree, PartErrors, PyTree]:
             images, labels = _fetch(batch, data)
             centred = images.astype(jnp.float32) - data.shift
             if augment_fn is not None:
-                centred = augment_fn(centred, keys)
+                centred = augment_fn(centred, keys, shared_keys, state.step)
             pixels = centred / data.scale
 
             def loss_fn(params: PyTree) -> tuple[Array, tuple[PartErrors, PyTree]]:
@@ -168,7 +174,7 @@ def make_steps(
 
         # What a layer keeps is a statistic of the whole batch, so that is not taken in parts.
         parts = 1 if jax.tree.leaves(state.model_state) else _parts(count)
-        grads, errors, model_state = _sum_over_parts(one_part, parts, batch, keys)
+        grads, errors, model_state = _sum_over_parts(one_part, parts, batch, keys, shared_keys)
         wrong, seen = lax.psum((errors.wrong, errors.seen), AXIS)
         if ragged:
             grads, loss = jax.tree.map(lambda x: x / seen, lax.psum((grads, errors.loss), AXIS))
@@ -259,9 +265,9 @@ def _fetch(batch: Batch, data: Images) -> tuple[Any, Any]:
     return data.images[batch], jnp.where(batch >= 0, data.labels[batch], -1)
 
 
-def _example_keys(key: Array, count: int) -> Array:
-    """[b] keys, one per image, by its place in the global batch."""
-    places = lax.axis_index(AXIS) * count + jnp.arange(count)
+def _example_keys(key: Array, count: int, shared: int = 1) -> Array:
+    """[b] keys by the images' places in the global batch, one for every `shared` of them."""
+    places = (lax.axis_index(AXIS) * count + jnp.arange(count)) // shared * shared
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 
 

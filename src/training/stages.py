@@ -1,0 +1,86 @@
+"""Rates of biases and of single layers that change in mid-training, as they were changed by hand.
+
+The notes of layers-145, the paper's net, tell of them (experiments/networks/README.md): the rate of
+biases fell once, conv1 was slowed and then frozen while the others went on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from src.training.schedule import Schedule
+
+
+class Change(NamedTuple):
+    """A factor on a rate, beside that of all parameters.
+
+    Attributes:
+        iteration: Updates done when it begins to hold.
+        factor: Until the next one.
+    """
+
+    iteration: int
+    factor: float
+
+
+class Stages(NamedTuple):
+    """Changes of some parameters' rates; none where the schedule has none.
+
+    Attributes:
+        biases: Of all biases.
+        layers: Layer -> changes of its rate, all above 0.
+        frozen: Layer -> iteration from which it stays as it is, momentum included.
+    """
+
+    biases: tuple[Change, ...] = ()
+    layers: Mapping[str, tuple[Change, ...]] = {}
+    frozen: Mapping[str, int] = {}
+
+
+NO_STAGES = Stages()
+
+
+def make_stages(schedule: Schedule, iteration_of: Callable[[float], int]) -> Stages:
+    """What a schedule says, in iterations.
+
+    Args:
+        schedule: In epochs.
+        iteration_of: The first iteration by which so many epochs are done.
+    """
+    layers = {
+        layer: (Change(iteration_of(epoch), schedule.factor),)
+        for layer, epoch in schedule.slowed.items()
+    }
+    frozen = {layer: iteration_of(epoch) for layer, epoch in schedule.frozen.items()}
+    return Stages(_biases(schedule, iteration_of), layers, frozen)
+
+
+def scale_by_changes(changes: Sequence[Change]) -> optax.GradientTransformation:
+    """Multiplies by the factor that holds at each update."""
+
+    def factor(count: Int[Array, ""]) -> Float[Array, ""]:
+        found = jnp.float32(1)
+        for change in changes:
+            found = jnp.where(count >= change.iteration, jnp.float32(change.factor), found)
+        return found
+
+    return optax.scale_by_schedule(factor)
+
+
+def _biases(schedule: Schedule, iteration_of: Callable[[float], int]) -> tuple[Change, ...]:
+    """Their own drops beside those of the weights, which the rate of all has in it."""
+    if not schedule.bias_boundaries:
+        return ()
+    own, others = (
+        [iteration_of(epoch) for epoch in epochs]
+        for epochs in (schedule.bias_boundaries, schedule.boundaries)
+    )
+
+    def more(moment: int) -> int:
+        """How many more drops biases have had than weights."""
+        return sum(moment >= at for at in own) - sum(moment >= at for at in others)
+
+    return tuple(Change(at, schedule.factor ** more(at)) for at in sorted({*own, *others}))
