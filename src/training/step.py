@@ -118,15 +118,16 @@ def make_train_steps(
         missed = jnp.sum(wrong & (labels >= 0)) if ragged else jnp.sum(wrong)
         return total, (PartErrors(loss, missed, seen), model_state)
 
-    return make_steps(classify, make_optimizer_fn, augment_fn, ragged=ragged)
+    return make_steps(classify, make_optimizer_fn, augment_fn, ragged=ragged, shared=shared)
 
 
 def make_steps(
     objective: Objective,
     make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
-    augment_fn: Callable[[Array, Array], Array] | None = None,
+    augment_fn: Callable[[Array, Array, Array, Array], Array] | None = None,
     *,
     ragged: bool = False,
+    shared: int = 1,
 ) -> Callable[..., tuple[TrainState, StepErrors]]:
     """Per-device function of many steps: (state, batches, learning_rate, key, data) -> (state,
     StepErrors).
