@@ -125,7 +125,7 @@ def test_a_trial_starts_from_a_file_as_that_file_is(cifar, tmp_path):
     images = jnp.asarray(cifar.test.images - program.data["test"].shift)
     logits = jax.jit(program.model.apply)({"params": state.params}, images)
     wrong = float(np.mean(np.asarray(logits).argmax(axis=1) != cifar.test.labels))
-    assert program.error(state.params, "test") == pytest.approx(wrong)
+    assert program.error(state.variables, "test") == pytest.approx(wrong)
 
 
 @pytest.mark.slow
