@@ -6,17 +6,16 @@ Both give the same images for the same iteration, so a trial does not know which
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from src import environment
 from src.data import Split, batches, cache
 from src.data.loader import read_batches
 from src.data.scaling import ImageSums, in_chunks, sum_images
 from src.data.stream import Rows
-from src.training.step import Images, Pixels
 
 # (first iteration, iterations) -> the rows of each batch that this host trains on.
 DrawFn = Callable[[int, int], Int[np.ndarray, "iterations batch"]]
@@ -25,6 +24,24 @@ TakeFn = Callable[[int], Iterator[Any]]
 
 DECODED_AT_ONCE = 64  # images of a stream, when all of them are summed
 MANY_CORES = 8  # from here on, threads wait for the interpreter and processes decode faster
+
+
+class Images(NamedTuple):
+    """A split as it lies on every device, with what turns its bytes into network input: (x - shift)
+    / scale.
+    """
+
+    images: UInt8[Array | np.ndarray, "N H W C"]
+    labels: Int[Array | np.ndarray, " N"]
+    shift: Float[Array | np.ndarray, "1 #H #W C"]
+    scale: Float[Array | np.ndarray, "1 #H #W C"]
+
+
+class Pixels(NamedTuple):
+    """Batches that bring their images; otherwise a batch is the numbers of its rows in `Images`."""
+
+    images: UInt8[Array | np.ndarray, "*batch H W C"]
+    labels: Int[Array | np.ndarray, "*batch"]
 
 
 class Resident:

@@ -1,7 +1,7 @@
 """The parameters of a finished trial, read back without its data."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import PyTree
@@ -51,7 +51,7 @@ def read_finished(trial_dir: Path) -> Finished:
     return Finished(settings, found.arrays["state"].params, found.progress["iteration"])
 
 
-def _like(settings: TrialSettings, header: dict) -> PyTree:
+def _like(settings: TrialSettings, header: dict[str, Any]) -> PyTree:
     """Shapes and types of what a checkpoint holds."""
     height, width, channels = header["image_shape"]
     crop = settings.augment.crop

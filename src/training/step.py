@@ -15,8 +15,9 @@ import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Float, Int, PyTree
 
+from src.data.sources import Images, Pixels
 from src.training import evaluation
 
 AXIS = "devices"
@@ -48,24 +49,6 @@ class TrainState(NamedTuple):
     def variables(self) -> PyTree:
         """What the network is applied with."""
         return {"params": self.params, **self.model_state}
-
-
-class Images(NamedTuple):
-    """A split as it lies on every device, with what turns its bytes into network input: (x - shift)
-    / scale.
-    """
-
-    images: UInt8[Array | np.ndarray, "N H W C"]
-    labels: Int[Array | np.ndarray, " N"]
-    shift: Float[Array | np.ndarray, "1 #H #W C"]
-    scale: Float[Array | np.ndarray, "1 #H #W C"]
-
-
-class Pixels(NamedTuple):
-    """Batches that bring their images; otherwise a batch is the numbers of its rows in `Images`."""
-
-    images: UInt8[Array | np.ndarray, "*batch H W C"]
-    labels: Int[Array | np.ndarray, "*batch"]
 
 
 Batch = Int[Array, "*batch"] | Pixels
