@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src.analysis import censored, families, intervals, ranks, verdicts
+from src.analysis import censored, families, intervals, parts, ranks, verdicts
 from src.analysis.intervals import Interval, Sample
 
 INF = math.inf
@@ -182,6 +182,42 @@ class TestInteraction:
         assert open_above.value == open_above.high == INF
         assert 4 < open_above.low < 2000 / 303  # the second ratio alone is at least 6.6
         assert not intervals.interaction("ratio", (reached, never), (reached, never)).exists
+
+
+class TestShare:
+    """Log ratios 1.6 and 0.1 make a whole of 1.5; a part of 0.4 has removed 1.2 of it: 80%."""
+
+    def arms(self, ratio: float, spread: float = 0.05) -> tuple[Sample, Sample]:
+        noise = spread * np.array([-1.0, 0.0, 1.0])
+        return exact(*np.exp(noise)), exact(*np.exp(ratio + noise))
+
+    def test_is_that_of_the_logarithms(self):
+        found = parts.share((self.arms(1.6), self.arms(0.1)), self.arms(0.4))
+        assert found.value == pytest.approx(0.8)
+
+    def test_nearly_has_the_interval_of_the_numerator_where_the_whole_is_certain(self):
+        whole = self.arms(1.6, spread=1e-4), self.arms(0.1, spread=1e-4)
+        part = self.arms(0.4)
+        found = parts.share(whole, part)
+        effect = intervals.compare("ratio", *part)
+        ends = [(1.6 - math.log(end)) / 1.5 for end in (effect.high, effect.low)]
+        assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-3)
+
+    def test_an_end_is_a_share_that_students_test_just_rejects(self):
+        cells = [*self.arms(1.6), *self.arms(0.1), *self.arms(0.4)]
+        found = parts.share((self.arms(1.6), self.arms(0.1)), self.arms(0.4))
+        signs = (1 - found.low, found.low, -1.0)
+        weights = [sign * one for sign in signs for one in (-1.0, 1.0)]
+        value, error, freedom = intervals.contrast([np.log(c.low) for c in cells], weights)
+        assert 2 * stats.t.sf(abs(value) / error, freedom) == pytest.approx(0.05, abs=1e-6)
+
+    def test_has_no_interval_where_the_whole_itself_is_in_doubt(self):
+        found = parts.share((self.arms(0.1, 0.5), self.arms(0.0, 0.5)), self.arms(0.05, 0.5))
+        assert not found.exists
+
+    def test_of_a_censored_part_is_not_known(self):
+        part = exact(1.0, 1.1, 1.2), times(9, 8, stopped=(9,))
+        assert parts.share((self.arms(1.6), self.arms(0.1)), part).how == "incomplete"
 
 
 class TestRanks:

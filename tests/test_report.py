@@ -102,7 +102,7 @@ def test_an_interval_around_one_shows_no_difference_or_that_none_is_large(tmp_pa
 def test_neither_reached(tmp_path):
     write_pair(tmp_path, [0, 0], [0, 0])
     text = compose(tmp_path)
-    told = "Neither tanh nor relu got to iterations to 25% training error: nothing can be said."
+    told = "tanh against relu: no trial got to 25% training error."
     assert told in text
     assert "| relu | 2 | > 3,900 |" in text
     assert "On fresh seeds 4 of 4 did not reach it" in text
@@ -355,6 +355,25 @@ def test_a_study_may_list_further_measures(tmp_path):
     write_errors(tmp_path, {"none": [0.3, 0.31], "paper": [0.29, 0.28]}, compare=compare)
     text = compose(tmp_path)
     assert "| test error at 25% training error | best test error |" in text
+
+
+def test_a_study_of_parts_gives_their_shares(tmp_path):
+    """Ratios of 8, 2 and, without a part, 4: half of the logarithm of 8 / 2 goes with it."""
+    recipes = ("cuda_convnet", "modern", "without_it")
+    grids = {name: {"learning_rates": [0.02]} for name in recipes}
+    config = {"recipes": grids, "fresh_seeds": [200, 201, 202], "thresholds": [0.25]}
+    sweep = {"recipe": [*recipes], "model": {"activation": ["relu", "tanh"]}}
+    synthetic.write_header(tmp_path, sweep=sweep, **config)
+    for recipe, slower in zip(recipes, (8, 2, 4), strict=True):
+        for activation, times in (("relu", 1), ("tanh", slower)):
+            for seed, points in enumerate((20, 21, 22)):
+                fields = {"recipe": recipe, "activation": activation, "learning_rate": 0.02}
+                rows = steps(39 * points * times)
+                synthetic.write_trial(tmp_path, rows, seed=200 + seed, **fields)
+    text = compose(tmp_path)
+    row = next(line for line in text.splitlines() if line.startswith("| without_it | tanh |"))
+    assert "| 50% |" in row or "| 49% |" in row  # half a step is off each
+    assert "Each row is cuda_convnet but for one part" in text
 
 
 def test_thresholds_are_printed_with_their_digits(tmp_path):

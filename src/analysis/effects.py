@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from src.analysis import families, intervals
+from src.analysis import families, intervals, parts
 from src.analysis.groups import ArmRecord, Group, make_groups
 from src.analysis.intervals import Interval, Sample
 from src.analysis.measures import MEASURES, Measure, get_measure
@@ -151,6 +151,37 @@ class Analysis:
             for name in _only_difference(one, two)
             for arm in one.others
             if two.arm(arm.value)
+        )
+
+    def shares(self) -> tuple[Interaction, ...]:
+        """Of what makes the first group's ratio unlike the second's: the share of each other group.
+
+        Made where three groups or more differ in one field, and times are compared: the first two
+        are then the whole, each other one is as the first but for a part. `second` names the part.
+        """
+        if len(self.groups) < 3 or self.measure.kind != "ratio":
+            return ()
+        one, two, *others = self.groups
+        fields = [_only_difference(one, each) for each in (two, *others)]
+        if any(list(names) != list(fields[0]) for names in fields) or not fields[0]:
+            return ()
+        (name,) = fields[0]
+        return tuple(
+            Interaction(
+                name,
+                str(one.fields[name]),
+                str(part.fields[name]),
+                arm.value,
+                parts.share(
+                    (
+                        self._arms(self.measure, one, arm.value),
+                        self._arms(self.measure, two, arm.value),
+                    ),
+                    self._arms(self.measure, part, arm.value),
+                ),
+            )
+            for part in others
+            for arm in one.others
         )
 
     def _interaction(self, measure: Measure, one: Group, two: Group, value: str) -> Interval:

@@ -128,9 +128,9 @@ def compare(kind: Kind, baseline: Sample, other: Sample) -> Interval:
     """
     n = (len(baseline.low), len(other.low))
     if not all(n):
-        return _without(math.nan, n, kind, "not measured")
+        return without_interval(math.nan, n, kind, "not measured")
     if np.isnan(baseline.low).any() or np.isnan(other.low).any():
-        return _without(math.nan, n, kind, "incomplete")
+        return without_interval(math.nan, n, kind, "incomplete")
     if baseline.censored.any() or other.censored.any():
         return _censored_ratio(baseline, other, n)
     return _two_samples(kind, baseline, other, n)
@@ -154,7 +154,7 @@ def interaction(
     n = (min(effects[0].n), min(effects[1].n))
     for effect in effects:
         if not effect.exists:
-            return _without(math.nan, n, kind, effect.how)
+            return without_interval(math.nan, n, kind, effect.how)
     if any(effect.how == "likelihood" for effect in effects):
         return _combined(*effects, n)
     samples = [scaled(kind, each) for each in (*first, *second)]
@@ -188,9 +188,9 @@ def _two_samples(kind: Kind, baseline: Sample, other: Sample, n: tuple[int, int]
     samples = [scaled(kind, each) for each in (baseline, other)]
     value = _back(kind)(float(samples[1].mean() - samples[0].mean()))
     if min(n) < 2:
-        return _without(value, n, kind, "too few")
+        return without_interval(value, n, kind, "too few")
     if not all(np.ptp(each) > SMALLEST_SPREAD for each in samples):
-        return _without(value, n, kind, "no spread")
+        return without_interval(value, n, kind, "no spread")
     return _student(kind, *contrast(samples, (-1.0, 1.0)), n)
 
 
@@ -217,7 +217,7 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
     found = censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
     if found is None:  # one of the two bounds is open
         value = math.nan if below == 0 and above == math.inf else (below and above)
-        return replace(_without(value, n, "ratio", "too few"), bounds=(below, above))
+        return replace(without_interval(value, n, "ratio", "too few"), bounds=(below, above))
     low, high = map(_exp, found.interval)
     inner = (_exp(found.inner[0]), _exp(found.inner[1]))
     value = _exp(found.value)
@@ -234,7 +234,7 @@ def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval
     with np.errstate(invalid="ignore"):  # infinity minus infinity is unknown
         value = float(_log(second.value) - _log(first.value))
     if math.isnan(value):
-        return _without(math.nan, n, "ratio", "incomplete")
+        return without_interval(math.nan, n, "ratio", "incomplete")
 
     def ends(one: Ends, two: Ends) -> Ends:
         if math.isinf(value):
@@ -249,7 +249,7 @@ def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval
     return Interval(_exp(value), low, high, n, "ratio", "MOVER", math.nan, inner, known)
 
 
-def _without(value: float, n: tuple[int, int], kind: Kind, how: How) -> Interval:
+def without_interval(value: float, n: tuple[int, int], kind: Kind, how: How) -> Interval:
     """A value whose spread is not known."""
     return Interval(value, math.nan, math.nan, n, kind, how, bounds=(value, value))
 

@@ -49,6 +49,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Networks", _if_networks),
     Section("Measures", tables.measures),
     Section("Interactions", tables.interactions),
+    Section("Shares", tables.shares),
     Section("Learning rates", trials.learning_rates),
     Section("By training error", tables.thresholds),
     Section("Distance to the paper's curves", likeness.likeness),

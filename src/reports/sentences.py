@@ -59,7 +59,7 @@ def answer(analysis: Analysis, effect: Effect) -> str:
     if found.how == "incomplete":
         return f"{other} against {baseline}: {words} not known, {_missing(analysis, effect)}."
     if math.isnan(found.value):
-        return f"Neither {other} nor {baseline} got to {words}: nothing can be said."
+        return f"{other} against {baseline}: no trial got to {_target(analysis)}."
     devices = ", ".join(sorted({t.row["device"] for t in (*arm.fresh, *group.baseline.fresh)}))
     numbers = [means(measure, each, analysis.target) for each in (arm, group.baseline)]
     return (
@@ -67,6 +67,10 @@ def answer(analysis: Analysis, effect: Effect) -> str:
         f" {' against '.join(numbers)}; {analysis.study.header['dataset']}, {devices})."
         f"{conclusion(effect)}"
     )
+
+
+def _target(analysis: Analysis) -> str:
+    return f"{wording.target(analysis.target)} training error"
 
 
 def _claim(found: Interval, words: str, other: str, baseline: str) -> str:

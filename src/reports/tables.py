@@ -104,6 +104,36 @@ def interactions(analysis: Analysis) -> str:
     return f"How far the effect depends on what the groups do not share.\n\n{table(header, rows)}"
 
 
+def shares(analysis: Analysis) -> str:
+    """Which part of the first group makes its ratio unlike the second's; empty where none is."""
+    found = analysis.shares()
+    if not found:
+        return ""
+    one, two = (group.fields[found[0].field] for group in analysis.groups[:2])
+    rows = [
+        [
+            each.second,
+            each.value,
+            _percent(each.interval.value),
+            f"{_percent(each.interval.low)} to {_percent(each.interval.high)}"
+            if each.interval.exists
+            else sentences.REASONS.get(each.interval.how, "no interval"),
+        ]
+        for each in found
+    ]
+    text = (
+        f"The ratio under {one} is another than under {two}. Each row is {one} but for one part:"
+        " how much of the logarithm of that difference goes with it, 100% where the ratio is then"
+        f" as under {two}. The 95% interval is Fieller's. Shares need not add up to 100%:"
+        " parts act together."
+    )
+    return f"{text}\n\n{table([found[0].field, 'arm', 'share', '95% interval'], rows)}"
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.0f}%"
+
+
 def thresholds(analysis: Analysis) -> str:
     """Ratio of iterations to each training error, in both readings."""
     errors = sorted(analysis.study.config.study.thresholds, reverse=True)
@@ -119,12 +149,14 @@ def thresholds(analysis: Analysis) -> str:
     if theirs:
         cells = list(map(sentences.value_words, theirs))
         rows.append(["the paper's curves", "tanh", READINGS["iterations_as_in_figure"], *cells])
-    baseline = analysis.study.config.study.compare.baseline
+    config = analysis.study.config
+    baseline, epochs = config.study.compare.baseline, config.trial.window_epochs
+    window = "epoch" if epochs == 1 else f"{epochs:g} epochs"
     text = (
         f"Iterations relative to {baseline}, in brackets the 95% interval of each ratio by itself;"
-        " with so many intervals some miss the truth. *Online* is the error of the trailing epoch,"
-        " defined once a whole epoch has been seen; *as in Fig. 1* that of the first 10,000 images"
-        " after each epoch, read by straight lines between these points as the paper's curves are."
+        " with so many intervals some miss the truth. *Online* is the error of the trailing"
+        f" {window}, defined once that has been seen; *as in Fig. 1* that of the first 10,000"
+        " images after each epoch, read by straight lines between these points as the paper's curves are."
         " The two differ: only the second may be set beside the paper's."
     )
     header = ["group", "arm", "reading", *map(wording.target, errors)]
