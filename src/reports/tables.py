@@ -156,7 +156,8 @@ def thresholds(analysis: Analysis) -> str:
         f"Iterations relative to {baseline}, in brackets the 95% interval of each ratio by itself;"
         " with so many intervals some miss the truth. *Online* is the error of the trailing"
         f" {window}, defined once that has been seen; *as in Fig. 1* that of the first 10,000"
-        " images after each epoch, read by straight lines between these points as the paper's curves are."
+        " images after each epoch, read by straight lines between these points as the paper's"
+        " curves are."
         " The two differ: only the second may be set beside the paper's."
     )
     header = ["group", "arm", "reading", *map(wording.target, errors)]
