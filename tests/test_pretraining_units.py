@@ -133,3 +133,23 @@ def test_down_is_the_transpose_of_up(size, stride, padding, groups, pixels):
     down = convolution.down(hidden, kernel, *pixels)
     assert down.shape == visible.shape
     np.testing.assert_allclose(jnp.vdot(up, hidden), jnp.vdot(visible, down), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "groups", "pixels"), GEOMETRIES[::2])
+def test_gradients_of_down_are_those_of_a_transpose(size, stride, padding, groups, pixels):
+    """<down(h, W), g> has the slope up(g, W) in h, and that of <h, up(g, W)> in W: by differences,
+    which are exact in a function that is linear in each.
+    """
+    rng = np.random.default_rng(1)
+    convolution = Convolution(stride, padding, groups)
+    visible = jnp.asarray(rng.normal(size=(2, *pixels, 4)))
+    kernel = jnp.asarray(rng.normal(size=(size, size, 4 // groups, 6)))
+    hidden = jnp.asarray(rng.normal(size=convolution.up(visible, kernel).shape))
+    product = jax.jit(lambda h, k: jnp.vdot(convolution.down(h, k, *pixels), visible))
+    slopes = jax.grad(product, argnums=(0, 1))(hidden, kernel)
+    for number, (point, slope) in enumerate(zip((hidden, kernel), slopes, strict=True)):
+        step = jnp.asarray(rng.normal(size=point.shape))
+        moved = [hidden, kernel]
+        moved[number] = point + step
+        rise = product(*moved) - product(hidden, kernel)
+        np.testing.assert_allclose(jnp.vdot(slope, step), rise, rtol=1e-10)

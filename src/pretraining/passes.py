@@ -1,7 +1,9 @@
 """Up and down through one convolution: the network's own pass, and its transpose."""
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -39,14 +41,41 @@ class Convolution(NamedTuple):
             rows: H; several heights may have the same P where the stride is above 1.
             columns: W.
         """
-        pads = [
-            (size - 1 - self.padding, pixels - (places - 1) * self.stride - 1 + self.padding)
-            for size, pixels, places in zip(
-                kernel.shape, (rows, columns), hidden.shape[1:3], strict=False
-            )
-        ]
-        spread = [(*pad, self.stride - 1) for pad in pads]
-        whole = lax.pad(hidden, jnp.zeros((), hidden.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
-        towers = jnp.split(kernel[::-1, ::-1], self.groups, axis=-1)
-        turned = jnp.concatenate([tower.transpose(0, 1, 3, 2) for tower in towers], axis=-1)
-        return conv(whole, turned, groups=self.groups)  # stride 1: fast on a CPU too
+        return _down(self, rows, columns, hidden, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _down(moves: Convolution, rows: int, columns: int, hidden: Array, kernel: Array) -> Array:
+    pads = [
+        (size - 1 - moves.padding, pixels - (places - 1) * moves.stride - 1 + moves.padding)
+        for size, pixels, places in zip(
+            kernel.shape, (rows, columns), hidden.shape[1:3], strict=False
+        )
+    ]
+    spread = [(*pad, moves.stride - 1) for pad in pads]
+    whole = lax.pad(hidden, jnp.zeros((), hidden.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
+    towers = jnp.split(kernel[::-1, ::-1], moves.groups, axis=-1)
+    turned = jnp.concatenate([tower.transpose(0, 1, 3, 2) for tower in towers], axis=-1)
+    return conv(whole, turned, groups=moves.groups)  # stride 1: fast on a CPU too
+
+
+def _down_forward(
+    moves: Convolution, rows: int, columns: int, hidden: Array, kernel: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _down(moves, rows, columns, hidden, kernel), (hidden, kernel)
+
+
+def _down_backward(
+    moves: Convolution, rows: int, columns: int, saved: tuple[Array, Array], grads: Array
+) -> tuple[Array, Array]:
+    """A transpose's gradients are the pass up and its kernel's gradient, the images exchanged.
+
+    Derived from `_down` itself, the kernel's would be a convolution to the three channels of a
+    first layer, which takes five times as long on a CPU.
+    """
+    hidden, kernel = saved
+    up, pull = jax.vjp(lambda kernel: moves.up(grads, kernel), kernel)
+    return up, pull(hidden)[0]
+
+
+_down.defvjp(_down_forward, _down_backward)
