@@ -8,7 +8,10 @@ from src.fields import AtLeast, ConfigError, OneOf, Rule, Within
 Method = Literal["none", "conv_autoencoder", "conv_rbm"]
 Control = Literal["", "shuffled", "scale"]
 # Gaussian visible units want smaller steps: their statistics are sums over all hidden units.
-LEARNING_RATES = {"conv_autoencoder": (0.003, 0.01, 0.03), "conv_rbm": (0.0003, 0.001, 0.003)}
+LEARNING_RATES = {
+    "conv_autoencoder": (0.003, 0.01, 0.03),
+    "conv_rbm": (0.0001, 0.0003, 0.001, 0.003),
+}
 RBM_ACTIVATIONS = ("sigmoid", "tanh", "relu")  # the means of the units that there are
 COUNT = AtLeast(1, "a whole number of at least 1", most=10**6)
 SHARE = Rule(lambda x: 0 <= x < 1, "a fraction in [0, 1)")
