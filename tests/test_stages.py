@@ -10,11 +10,11 @@ import pytest
 
 from src.data import augment
 from src.data.augment import Augment
-from src.fields import NamedNumbers
+from src.fields import ConfigError, NamedNumbers
 from src.training import optimizers
 from src.training.optimizers import Recipe
 from src.training.schedule import Schedule
-from src.training.stages import Change, make_stages
+from src.training.stages import Change, check_layers, make_stages
 
 PER_EPOCH = 2
 MOMENTUM = 0.5
@@ -87,6 +87,15 @@ def test_all_optimizers_take_stages():
         second, _ = optimizer.update(params, state, params)
         assert float(jnp.abs(first["conv1"]["kernel"]).min()) > 0
         assert float(optax.tree.norm(second)) == 0
+
+
+def test_layers_that_the_network_has_not_are_refused():
+    params = {"conv1": {"kernel": 0}, "block": {"fc2": {"kernel": 0}}}
+    check_layers(params, schedule__frozen=["conv1", "fc2", "block"])
+    with pytest.raises(
+        ConfigError, match=r"config.schedule.frozen.conv9: .* 'conv1'\?; it has conv1, block, fc2"
+    ):
+        check_layers(params, schedule__slowed=["fc2"], schedule__frozen=["conv1", "conv9"])
 
 
 # --- Images. ---

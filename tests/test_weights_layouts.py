@@ -390,3 +390,18 @@ def test_published_weights_give_the_published_errors(name, one_view, two_views):
     wrong = [np.sum(s.argmax(axis=1) != dataset.test.labels) for s in (scores[0], sum(scores))]
     assert wrong[0] == one_view
     assert two_views is None or wrong[1] == two_views
+
+
+@pytest.mark.slow
+def test_the_golden_number_of_caffes_alexnet():
+    """OpenCV's test_model.cpp: blue, green, red, no mean; class 652, p 0.641789 within 1e-4."""
+    from PIL import Image  # noqa: PLC0415
+
+    weights, image = WEIGHTS / "bvlc_alexnet.caffemodel", WEIGHTS / "grace_hopper_227.png"
+    if not weights.exists() or not image.exists():
+        pytest.skip(f"no {weights} (dl.caffe.berkeleyvision.org), {image} (opencv/opencv_extra)")
+    imported = import_weights(read_weights(weights))
+    pixels = np.asarray(Image.open(image).convert("RGB"), np.float32)[None]
+    found = np.asarray(jax.nn.softmax(logits_of(imported, pixels)))[0]
+    assert found.argmax() == 652
+    assert found[652] == pytest.approx(0.641789, abs=1e-4)

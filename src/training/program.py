@@ -22,7 +22,7 @@ from src.training import step as train_step
 from src.training.layers import make_layer_statistics
 from src.training.points import Grid
 from src.training.settings import TrialSettings
-from src.training.stages import make_stages
+from src.training.stages import check_layers, make_stages
 from src.training.step import StepErrors, TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
@@ -68,6 +68,11 @@ class Program:
             weight_decay=settings.weight_decay,
             stages=make_stages(settings.schedule, grid.iteration_of),
         )
+        self._layers_named = {
+            "schedule__slowed": dict(settings.schedule.slowed),
+            "schedule__frozen": dict(settings.schedule.frozen),
+            f"recipes__{settings.recipe.name}__layer_rates": dict(settings.recipe.layer_rates),
+        }
         self.parallel = parallel
         self.scaling = input_scaling(self.source.sums, settings.recipe.input)
         self.data = {name: self._place(self.source.images(name, *self.scaling)) for name in splits}
@@ -103,7 +108,9 @@ class Program:
 
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
-        return first_state(self._init, self.make_optimizer(0.0), self.input_shape, seed)
+        state = first_state(self._init, self.make_optimizer(0.0), self.input_shape, seed)
+        check_layers(state.params, **self._layers_named)
+        return state
 
     def batches(self, draw: DrawFn, first: int) -> TakeFn:
         """Batches from iteration `first` on.

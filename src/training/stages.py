@@ -4,13 +4,15 @@ The notes of layers-145, the paper's net, tell of them (experiments/networks/REA
 biases fell once, conv1 was slowed and then frozen while the others went on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
+from src.fields import ConfigError, nearest
 from src.training.schedule import Schedule
 
 
@@ -56,6 +58,28 @@ def make_stages(schedule: Schedule, iteration_of: Callable[[float], int]) -> Sta
     }
     frozen = {layer: iteration_of(epoch) for layer, epoch in schedule.frozen.items()}
     return Stages(_biases(schedule, iteration_of), layers, frozen)
+
+
+def check_layers(params: PyTree, **named: Iterable[str]) -> None:
+    """Refuses the name of a layer that a network has not.
+
+    Args:
+        params: Of the network.
+        **named: Field of the config, its dots as two underscores -> the layers that it names.
+
+    Raises:
+        ConfigError: Naming the field and the nearest layer.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    known = list(dict.fromkeys(part.key for path, _ in leaves for part in path[:-1]))
+    for field, layers in named.items():
+        for layer in layers:
+            if layer not in known:
+                where = f"config.{field.replace('__', '.')}.{layer}"
+                raise ConfigError(
+                    f"{where}: the network has no such layer{nearest(layer, known)}; it has"
+                    f" {', '.join(known)}"
+                )
 
 
 def scale_by_changes(changes: Sequence[Change]) -> optax.GradientTransformation:
