@@ -93,7 +93,7 @@ def test_layers_that_the_network_has_not_are_refused():
     params = {"conv1": {"kernel": 0}, "block": {"fc2": {"kernel": 0}}}
     check_layers(params, schedule__frozen=["conv1", "fc2", "block"])
     with pytest.raises(
-        ConfigError, match=r"config.schedule.frozen.conv9: .* 'conv1'\?; it has conv1, block, fc2"
+        ConfigError, match=r"config.schedule.frozen.conv9: .* 'conv1'\?; it has block, fc2, conv1"
     ):
         check_layers(params, schedule__slowed=["fc2"], schedule__frozen=["conv1", "conv9"])
 
