@@ -12,7 +12,13 @@ from tests import tiny
 
 STEPS, BATCH = 2, 16
 # The smallest images that a network takes, where these are not of 32 pixels.
-SIZES = {"alexnet": 67, "alexnet_cifar": 8, "googlenet_cifar": 8, "lenet5_modern": 16}
+SIZES = {
+    "alexnet": 67,
+    "alexnet_2012": 64,
+    "alexnet_cifar": 8,
+    "googlenet_cifar": 8,
+    "lenet5_modern": 16,
+}
 SIZES |= dict.fromkeys(("conv3", "conv3_fc64", "conv2_local2"), 8)
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 FAST = ("conv3", "lenet5_modern", "alexnet_cifar")  # to compile
