@@ -1,7 +1,7 @@
 """LeNet, AlexNet, VGG and GoogLeNet on CIFAR-10: which is more accurate, and which sooner?
 
 Run:     python -m src.main --config=configs/architectures.py
-Result:  experiments/architectures/README.md
+Result:  none yet on the original data: experiments/open.md
 
 Made for one core of a CPU: AlexNet, VGG-11 and GoogLeNet in CIFAR size
 have an eighth of their features, every training lasts two epochs, rates are chosen with one seed

@@ -2,7 +2,7 @@
 
 Run:     python -m src.main --config=configs/paper_figures.py
          python -m src.paper_figures runs/paper_figures/trials/*
-Result:  experiments/paper_figures/
+Result:  none yet on the original data: experiments/open.md
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """ReLU vs tanh, small: the question of relu_vs_tanh.py at 40% training error, at fixed rates.
 
 Run:     make run, or python -m src.main --config=configs/quick.py
-Rates:   those that relu_vs_tanh.py chose on cifar10-jpeg, see experiments/relu_vs_tanh/; one
+Rates:   those that relu_vs_tanh.py chose on a JPEG copy of the data, with another seed; one
          seed, so no interval. Where CIFAR-10 cannot be had, the built-in images take its place and
          say so.
 """
