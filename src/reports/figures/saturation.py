@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from src.analysis.effects import Analysis
@@ -35,26 +34,31 @@ def saturation(analysis: Analysis) -> Figure:
         f"lines: {seeds(analysis)}; saturated: the activation's derivative is below 0.19 of its"
         " largest\n|tanh| above 0.9; for ReLU the units that are zero"
     )
+    arms = max((group.arms for group in analysis.groups), key=len)
+    handles = [
+        legend_entry(arm.value, color=line_style(i)[0], ls=line_style(i)[1], lw=1.4)
+        for i, arm in enumerate(arms)
+    ]
     figure, panels = canvas.make_panels(
         [group.label for group in analysis.groups],
         title=f"Saturated units of {layer} by epoch",
         ylabel=f"share of {layer}'s units",
         caption=caption(analysis, note),
+        handles=handles,
         sharex="all",
     )
     for axes, group in zip(panels, analysis.groups, strict=True):
-        arms = [_draw_arm(axes, arm, i, layer + SUFFIX) for i, arm in enumerate(group.arms)]
-        axes.legend(handles=arms, loc="center right", fontsize=8 if len(arms) <= 4 else 6.5)
+        for i, arm in enumerate(group.arms):
+            _draw_arm(axes, arm, i, layer + SUFFIX)
         axes.set(xlabel="epochs", ylim=(-0.02, 1.02))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
 
-def _draw_arm(axes: Axes, arm: ArmRecord, index: int, column: str) -> Line2D:
+def _draw_arm(axes: Axes, arm: ArmRecord, index: int, column: str) -> None:
     color, dash = line_style(index)
     for trial in arm.fresh:
         axes.plot(*_measured(trial, column), color=color, ls=dash, lw=1.1, alpha=0.8)
-    return legend_entry(arm.value, color=color, ls=dash, lw=1.4)
 
 
 def _measured(trial: TrialRecord, column: str) -> tuple[np.ndarray, np.ndarray]:
