@@ -1,12 +1,14 @@
 """From a command line to a finished study: checks all that can be checked, runs, reports."""
 
+import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from src import data, doors, environment
+from src import data, doors, environment, hosts
 from src.analysis.measures import check_measures
 from src.config import checks, flags
 from src.config.config import Config
@@ -34,14 +36,50 @@ def main(argv: Sequence[str], usage: str) -> int:
     studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
     for config, _ in studies:
         check_measures(config)
-    work = _list_trials if request.dry_run else _run
+    if request.dry_run:
+        for config, workdir in studies:
+            _list_trials(config, workdir)
+        return 0
+    _check_hosts(request.hosts, [config for config, _ in studies])
+    hosts.join(request.hosts)
     try:
         for config, workdir in studies:
-            work(config, workdir)
+            _run(config, workdir)
     except runner.Stopped:
         print(f"Stopped and saved. To go on: {flags.command(argv)}")
         return doors.STOPPED
+    except Exception as error:
+        if request.hosts != "none":
+            _end_all(error)
+        raise
     return 0
+
+
+def _check_hosts(how: str, configs: Sequence[Config]) -> None:
+    for config in configs:
+        runtime = config.runtime
+        if how != "none" and (runtime.workers > 1 or runtime.engine != "local"):
+            raise hosts.HostError(
+                f"--hosts={how} trains one trial at a time on all processes: it goes with"
+                f" config.workers = 1 and config.engine = 'local', not {runtime.workers} and"
+                f" {runtime.engine!r}"
+            )
+        if how != "none" and any(a.settings.pretraining.method != "none" for a in config.arms):
+            raise hosts.HostError(
+                f"--hosts={how} cannot pre-train: make the stacks in one process first, or set"
+                " config.pretraining.method = 'none'"
+            )
+
+
+def _end_all(error: Exception) -> None:
+    """Says what went wrong on this process and ends it; the others end with it."""
+    if (line := doors.explain(error)) is None:
+        traceback.print_exception(error)
+    else:
+        doors.refuse(line)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    hosts.leave(doors.REFUSED)
 
 
 def _help(argv: Sequence[str], usage: str) -> int:
@@ -56,13 +94,9 @@ def _help(argv: Sequence[str], usage: str) -> int:
 
 def _run(config: Config, workdir: Path) -> None:
     environment.start_jax()
-    checks.check_devices(config.trial.batch_size, jax.device_count())
-    about = config.trial.data
-    dataset = data.load(
-        about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size
-    )
-    shape, images = data.image_shape(dataset), data.count(dataset.train)
-    checks.check_data(config.arms, shape, images, dataset.num_classes)
+    dataset = hosts.together(lambda: _checked_data(config))
+    if not hosts.is_leader():
+        return runner.follow_study()
     trial = config.trial
     for line in data.remarks(
         dataset,
@@ -74,7 +108,7 @@ def _run(config: Config, workdir: Path) -> None:
     if dataset.name == "procedural":
         config = config.with_data(dataset.name)
     facts: dict[str, Any] = {"dataset": dataset.name, "digest": dataset.digest}
-    facts |= {"image_shape": shape, "num_classes": dataset.num_classes}
+    facts |= {"image_shape": data.image_shape(dataset), "num_classes": dataset.num_classes}
     facts |= provenance.provenance()
     print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
     runner.run_study(config, workdir, facts, _workers(config))
@@ -82,6 +116,19 @@ def _run(config: Config, workdir: Path) -> None:
 
     print(compose.summary(compose.write_report(workdir)))
     print(progress_words.where_to_look(workdir))
+
+
+def _checked_data(config: Config) -> Any:
+    """The data set, on which everything the config asks for can be done."""
+    if config.runtime.engine == "local":
+        checks.check_devices(config.trial.batch_size, jax.device_count())
+    about = config.trial.data
+    dataset = data.load(
+        about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size
+    )
+    shape, images = data.image_shape(dataset), data.count(dataset.train)
+    checks.check_data(config.arms, shape, images, dataset.num_classes)
+    return dataset
 
 
 def _workers(config: Config) -> int:

@@ -22,15 +22,17 @@ from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.reports import compose as report
 from src.study import runner, worker
+from src.study.engines import local
+from src.study.engines.local import Channel
 from src.study.question import StudyError
-from src.study.worker import Channel, StopFlag
+from src.study.worker import StopFlag
 from tests import tiny
 
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
-    "dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu", "jax_version": "0.10",
-    "commit": "abc", "image_shape": (8, 8, 3), "num_classes": 10,
+    "dataset": "tiny", "digest": DATASET.digest, "image_shape": (8, 8, 3), "num_classes": 10,
 }  # fmt: skip
+MADE_BY = {"device": "1 x cpu", "jax_version": "0.10", "commit": "abc"}
 
 
 def make_config(**changes: Any) -> Config:
@@ -41,6 +43,7 @@ def make_config(**changes: Any) -> Config:
 @pytest.fixture(autouse=True)
 def tiny_data(monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
+    monkeypatch.setattr(worker, "made_by", lambda: MADE_BY)
 
 
 def run(workdir: Path, facts: dict[str, Any] | None = None, **changes: Any) -> None:
@@ -96,7 +99,8 @@ def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypa
     assert "saving the trials under way" in capfd.readouterr().err
     assert len(list(tmp_path.glob("stopped/trials/*/checkpoints/[0-9]*"))) == 1
     assert not untimed(tmp_path / "stopped")
-    run(tmp_path / "stopped", {**FACTS, "commit": "def"}, **changes)
+    monkeypatch.setattr(worker, "made_by", lambda: {**MADE_BY, "commit": "def"})
+    run(tmp_path / "stopped", **changes)
     (whole,), (stopped,) = untimed(tmp_path / "whole"), untimed(tmp_path / "stopped")
     assert stopped.pop("commit") == "abc + def"  # both codes made it
     assert whole.pop("commit") == "abc"
@@ -288,7 +292,7 @@ def test_a_lock_dies_with_its_holder(tmp_path):
 
 
 def orphan(channel: Channel) -> None:
-    worker.join(channel)
+    local.join(channel)
 
 
 def test_a_worker_ends_where_its_study_is_not_its_parent():

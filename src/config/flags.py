@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from src import hosts
 from src.config.schema import GROUPS, all_fields, field_at, recipe_fields
 from src.config.studies import named_trees
 from src.errors import LabError
@@ -36,6 +37,12 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "List the trials, their number and rough cost; run and write nothing."
+)
+_HOSTS = flags.DEFINE_string(
+    "hosts",
+    "none",
+    "Train each trial on several processes together: slurm, mpi, k8s, tpu, or ADDRESS:PORT,N,I by"
+    " hand (that of process 0, their number, the number of this one).",
 )
 PREFIX = "--config."
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
@@ -64,6 +71,7 @@ class Request:
     overrides: tuple[Override, ...]
     workdir: Path
     dry_run: bool
+    hosts: str = "none"
 
     def studies(self) -> list[tuple[Tree, Path]]:
         """Config, not checked, and folder of each study to run: one, or those the file names.
@@ -110,7 +118,8 @@ def parse(argv: Sequence[str]) -> Request:
     file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
     default = Path("runs") / Path(file).stem
     workdir = local_path(_WORKDIR.value, "--workdir") if _WORKDIR.value else default
-    return Request(file, tuple(overrides), workdir, bool(_DRY_RUN.value))
+    hosts.check(_HOSTS.value)
+    return Request(file, tuple(overrides), workdir, bool(_DRY_RUN.value), _HOSTS.value)
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
@@ -251,7 +260,7 @@ def help_text(tree: Tree | None) -> Iterator[str]:
     Args:
         tree: The config that was named; None: the defaults are shown.
     """
-    for flag in (_CONFIG, _WORKDIR, _DRY_RUN):
+    for flag in (_CONFIG, _WORKDIR, _DRY_RUN, _HOSTS):
         yield f"  --{flag.name}: {flags.FLAGS[flag.name].help}"
     yield ""
     yield "Fields of a config, --config.FIELD=VALUE:" + ("" if tree else " (defaults)")

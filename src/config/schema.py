@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from src.fields import (
+    Above,
     AtLeast,
     ConfigError,
     Field,
@@ -65,6 +66,15 @@ class StudySettings:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a trial has for itself on a machine of a cluster."""
+
+    cpus: Annotated[float, Above(0, "a positive number"), "cores"] = 1.0
+    gpus: Annotated[float, AtLeast(0), "GPUs, seen by this trial alone"] = 0.0
+    tpus: Annotated[float, AtLeast(0), "TPU chips, likewise"] = 0.0
+
+
+@dataclass(frozen=True)
 class Runtime:
     """How a study is run; these change no number."""
 
@@ -81,6 +91,21 @@ class Runtime:
     stacks_dir: Annotated[
         str, "folder of pre-trained stacks, which studies may share; empty: in the study's"
     ] = ""
+    engine: Annotated[
+        Literal["local", "ray", "dask"],
+        OneOf("local", "ray", "dask"),
+        "who trains the trials: this machine, or the machines of a Ray or Dask cluster",
+    ] = "local"
+    cluster: Annotated[
+        str,
+        "address of the cluster: Ray's or auto, Dask's or its scheduler file; empty: started here",
+    ] = ""
+    trial_resources: Resources = field(default_factory=Resources)
+    keep_checkpoints: Annotated[
+        Literal["last", "none"],
+        OneOf("last", "none"),
+        "of a finished trial; paper_figures, evaluate and start_from.trial read the last one",
+    ] = "last"
     tensorboard: Annotated[bool, "event files beside metrics.csv, to look at while it runs"] = True
 
 

@@ -19,6 +19,8 @@ from src.data.stream import Rows
 
 # (first iteration, iterations) -> the rows of each batch that this host trains on.
 DrawFn = Callable[[int, int], Int[np.ndarray, "iterations batch"]]
+# Rows of global batches -> those that this host takes.
+ShareFn = Callable[[Int[np.ndarray, "*batches batch"]], Int[np.ndarray, "*batches share"]]
 # Number of the next iterations -> their batches, some or all of them together.
 TakeFn = Callable[[int], Iterator[Any]]
 
@@ -88,9 +90,9 @@ class Resident:
 
         return take
 
-    def testing(self, split: str, batch: int) -> Iterator[np.ndarray]:
-        """Every image once."""
-        yield batches.evaluation_rows(self.sizes[split], batch)
+    def testing(self, split: str, batch: int, share: ShareFn = lambda rows: rows) -> Iterator[Any]:
+        """Every image once, over all hosts."""
+        yield share(batches.evaluation_rows(self.sizes[split], batch))
 
 
 class Streamed:
@@ -139,9 +141,9 @@ class Streamed:
         endless = _read(self.splits["train"], lambda number: draw(number, 1)[0], first, 2**62)
         return lambda steps: itertools.islice(endless, steps)
 
-    def testing(self, split: str, batch: int) -> Iterator[Pixels]:
-        """Every image once."""
-        rows = batches.evaluation_rows(self.sizes[split], batch)
+    def testing(self, split: str, batch: int, share: ShareFn = lambda rows: rows) -> Iterator[Any]:
+        """Every image once, over all hosts."""
+        rows = share(batches.evaluation_rows(self.sizes[split], batch))
         yield from _read(self.splits[split], lambda number: rows[number], 0, len(rows))
 
 

@@ -58,10 +58,12 @@ def provenance() -> dict[str, Any]:
 
 
 def describe_devices(devices: Any) -> str:
-    """Such as `1 x cpu (AMD EPYC)` or `8 x NVIDIA H100 80GB HBM3`."""
+    """Such as `1 x cpu (AMD EPYC)`, `8 x NVIDIA H100 80GB HBM3`, or `4 hosts x 8 x ...`."""
     kind = devices[0].device_kind
     named = f" ({processor.brand(processor.read_info())})" if kind == "cpu" else ""
-    return f"{len(devices)} x {kind}{named}"
+    hosts = len({device.process_index for device in devices})
+    several = f"{hosts} hosts x " if hosts > 1 else ""
+    return f"{several}{len(devices) // hosts} x {kind}{named}"
 
 
 def commit(root: Path = ROOT) -> str:

@@ -38,6 +38,44 @@ def ready_tasks(config: Config, finished: Finished) -> list[Task]:
     return [task for arm in config.arms for task in _ready_in_arm(config, arm, finished)]
 
 
+class Queue:
+    """The trials that may start, kept arm by arm: one that ends has its own arm looked at alone."""
+
+    def __init__(self, config: Config, finished: Finished):
+        """`finished` are the trials done so far, by name: read here, kept by the runner."""
+        self.config, self.trials = config, finished
+        self.places = {arm.name: place for place, arm in enumerate(config.arms)}
+        self.waiting: dict[int, list[Task]] = {}  # by the place of their arm
+        self.taken: set[str] = set()
+        for task in ready_tasks(config, finished):
+            self.waiting.setdefault(self.places[task.trial.arm], []).append(task)
+
+    def __bool__(self) -> bool:
+        """Whether any trial may start now."""
+        return bool(self.waiting)
+
+    def take(self, most: int) -> list[Task]:
+        """The next trials in the order of the study, which are under way from here on."""
+        chosen: list[Task] = []
+        for place in sorted(self.waiting):
+            tasks = self.waiting[place]
+            while tasks and len(chosen) < most:
+                chosen.append(tasks.pop(0))
+            if not tasks:
+                del self.waiting[place]
+            if len(chosen) >= most:
+                break
+        self.taken |= {task.trial.name for task in chosen}
+        return chosen
+
+    def ended(self, arm: str) -> None:
+        """A trial of this arm is among the finished ones now: others may follow it."""
+        place = self.places[arm]
+        ready = _ready_in_arm(self.config, self.config.arms[place], self.trials)
+        if tasks := [task for task in ready if task.trial.name not in self.taken]:
+            self.waiting[place] = tasks
+
+
 def _ready_in_arm(config: Config, arm: Arm, finished: Finished) -> list[Task]:
     waiting: list[Task] = []
     before: list[list[TrialRecord]] = []

@@ -62,6 +62,9 @@ class Display:
             if arm.name in sizes
         }
         self.measured = _speeds(finished.values())  # seconds of a step, by arm
+        self.ended: dict[str, list[TrialRecord]] = {}  # by arm
+        for name, trial in finished.items():
+            self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
         self.tasks: dict[str, Task] = {}  # under way
         self.points: dict[str, deque[Position]] = {}  # of these, the newest
         self.last: dict[str, float] = {}  # iterations of a trial at most, by arm
@@ -98,6 +101,7 @@ class Display:
         task = self.tasks.pop(name)
         del self.points[name]
         self.measured |= _speeds([self.trials[name]])
+        self.ended.setdefault(task.trial.arm, []).append(self.trials[name])
         self._say(name, end_words(self.trials[name], task.limits, task.trial.settings))
         self._redraw()
 
@@ -143,7 +147,7 @@ class Display:
         return Left(iterations * self._step_seconds_of(arm), expected is None)
 
     def _ended(self, arm: str) -> list[TrialRecord]:
-        return [each for name, each in self.trials.items() if parse_trial_name(name).arm == arm]
+        return self.ended.get(arm, [])
 
     def _learn(self, name: str, position: Position) -> None:
         points, arm = self.points[name], self.tasks[name].trial.arm

@@ -3,40 +3,33 @@
 import ctypes
 import multiprocessing
 import os
-import queue
 import signal
+import time
 from collections.abc import Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from src import hosts
 from src.config.config import Config
-from src.fields import plain
 from src.paths import local_path
 from src.records import files, locks
 from src.records import study as records
-from src.records import trial as trials
+from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.records.trial import TrialRecord
-from src.study import order as study
 from src.study import question, worker
-from src.study.order import Task
+from src.study.engines import Engine, open_engine
+from src.study.order import Queue, Task
 from src.study.progress import Display
-from src.study.worker import Channel, Job, StopFlag
+from src.study.worker import SIGNALS, Job, StopFlag
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal that is closed
 SAVE_SECONDS = 60.0
+RESULTS_SECONDS = 10.0  # results.csv is derived: it need not be written for every trial
+ASK_SECONDS = 0.2
 
 
 class Stopped(Exception):
@@ -49,21 +42,58 @@ def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers
     Args:
         config: A checked config.
         workdir: Where the records are kept; made if need be.
-        provenance: What the records say of data, code and machine.
-        workers: Trials side by side; more than one run in processes of their own, one thread each.
+        provenance: What study.json says of data, code and the machine that began it.
+        workers: Trials side by side on this machine; more than one run in processes of their own,
+            one thread each.
 
     Raises:
-        StudyError: If the workdir holds another study, or a worker process died.
+        StudyError: If the workdir holds another study, or a machine or worker process was lost.
+        EngineError: If the engine is not installed or cannot be reached.
         InUseError: If another process is at work in it.
         RecordError: If a record is damaged or cannot be written.
         Stopped: On SIGTERM or Ctrl-C, after the trials under way have saved themselves.
     """
     files.make_folder(workdir)
+    stop = StopFlag(multiprocessing.get_context("spawn").RawValue(ctypes.c_bool))
     with locks.locked(workdir):
         header = question.open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
-        with _executor(workers) as (executor, channel), stopping_on_signals(channel.stop):
-            Runner(config, workdir, provenance, header, workers, executor, channel, finished).run()
+        with (
+            open_engine(config.runtime, workers, stop) as engine,
+            stopping_on_signals(stop),
+        ):
+            try:
+                Runner(config, workdir, header, engine, stop, finished).run()
+            except Stopped:
+                hosts.tell(True)
+                raise
+            hosts.tell(False)
+
+
+def follow_study() -> None:
+    """What every process but the first does while that runs a study.
+
+    Raises:
+        Stopped: If the study was stopped.
+    """
+    stop = StopFlag(ctypes.c_bool())
+    with stopping_on_signals(stop):
+        if worker.follow(Follower(stop)):
+            raise Stopped
+
+
+@dataclass(frozen=True)
+class Follower:
+    """The line of a process that reports to nobody."""
+
+    stop: StopFlag
+
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        """The first process tells the same."""
+
+    def should_stop(self) -> bool:
+        """Whether a signal has come here."""
+        return self.stop.is_set()
 
 
 @dataclass
@@ -72,17 +102,17 @@ class Runner:
 
     config: Config
     workdir: Path
-    provenance: dict[str, Any]
     header: dict[str, Any]  # of the study
-    workers: int
-    executor: Executor
-    channel: Channel
+    engine: Engine
+    stop: StopFlag  # set by signals, read here
     finished: dict[str, TrialRecord]
+    running: dict[Future[Any], Job] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.running: dict[Future[Any], Job] = {}
+        self.queue = Queue(self.config, self.finished)
         sizes = self.header.get("networks", {})
-        self.display = Display(self.config, self.finished, self.workers, sizes)
+        self.display = Display(self.config, self.finished, self.engine.slots(), sizes)
+        self.written = time.monotonic()  # results.csv
 
     def run(self) -> None:
         """Until nothing is left to do, or somebody says stop.
@@ -90,100 +120,89 @@ class Runner:
         If one trial fails, the others save themselves.
         """
         try:
-            while self._start_ready() or self.running:
-                done, _ = wait(self.running, timeout=0.2, return_when=FIRST_COMPLETED)
-                self._show()
+            while not self._is_done():
+                self._start_ready()
+                done = self._wait()
+                for message in self.engine.messages():
+                    self.display.heard(*message)
                 for future in done:
                     self._finish(future)
-        except BrokenProcessPool:
-            self._end_workers()
+        except self.engine.lost:
+            self._save_others()
             raise question.StudyError(
                 "a worker process died (killed, or out of memory); what was saved stays:"
                 " run the same command again, with fewer --config.workers if memory was short"
             ) from None
         except BaseException:
-            self.channel.stop.set()
+            self.engine.stop()
+            with suppress(RecordError):  # perhaps the very one
+                self._write_results()
             raise
-        if self.channel.stop.is_set():
+        self._write_results()
+        if self.stop.is_set():
             raise Stopped
-        records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
 
-    def _start_ready(self) -> bool:
-        """Starts what may start and finds a free worker; whether anything was."""
-        busy = {job.task.trial.name for job in self.running.values()}
-        free = 0 if self.channel.stop.is_set() else self.workers - len(busy)
-        if free <= 0:
-            return False
-        ready = study.ready_tasks(self.config, self.finished)
-        tasks = [task for task in ready if task.trial.name not in busy][:free]
-        for task in tasks:
+    def _is_done(self) -> bool:
+        if self.stop.is_set():
+            self.engine.stop()
+            self.display.screen.leave()
+            return not self.running
+        return not self.running and not self.queue
+
+    def _start_ready(self) -> None:
+        """Starts what may start and finds a free worker."""
+        free = 0 if self.stop.is_set() else self.engine.slots() - len(self.running)
+        for task in self.queue.take(free):
             job = self._job(task)
-            files.refuse_link(job.directory.parent)
-            files.refuse_link(job.directory)
-            trials.write_config(job.directory, plain(task.trial.settings))
-            with _signals_blocked():  # a worker process that starts here never hears them
-                future = self.executor.submit(worker.run_job, job, *self._in_process())
-            self.running[future] = job
+            self.running[self.engine.submit(job)] = job
             self.display.started(task)
-        return bool(tasks)
+
+    def _wait(self) -> set[Future[Any]]:
+        """The trials that have ended, after a moment; without a machine there are none."""
+        if not self.running:
+            time.sleep(ASK_SECONDS)
+        return wait(self.running, timeout=ASK_SECONDS, return_when=FIRST_COMPLETED).done
 
     def _job(self, task: Task) -> Job:
-        directory = self.workdir / "trials" / task.trial.name
-        runtime, data_dir = self.config.runtime, self.config.trial.data.dir
+        directory = (self.workdir / "trials" / task.trial.name).absolute()
         of = records.identity_of(self.header, task.trial.name, directory)
+        data_dir, runtime = self.config.trial.data.dir, self.config.runtime
         stacks = self.workdir / "pretraining"
         if runtime.stacks_dir:
             stacks = local_path(runtime.stacks_dir, "config.stacks_dir")
-        parallel, tensorboard = runtime.parallel, runtime.tensorboard
-        return Job(task, directory, of, data_dir, stacks, parallel, tensorboard, self.provenance)
-
-    def _in_process(self) -> tuple[Channel, ...]:
-        return () if self.workers > 1 else (self.channel,)
-
-    def _show(self) -> None:
-        if self.channel.stop.is_set():
-            self.display.screen.leave()
-        while True:
-            try:
-                self.display.heard(*self.channel.points.get_nowait())
-            except queue.Empty:
-                return
+        dataset = self.header["dataset"]
+        return Job(task, directory, of, dataset, data_dir, stacks.absolute(), runtime)
 
     def _finish(self, future: Future[Any]) -> None:
-        row, job = future.result(), self.running[future]
-        if row is not None:
-            trials.write_result(job.directory, job.of, row)
-            metrics = trials.read_metrics(job.directory)
-            self.finished[row["trial"]] = TrialRecord(row, metrics)
-            records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
-            self.display.finished(row)
-        del self.running[future]
+        job = self.running.pop(future)
+        try:
+            record = future.result()
+        except CancelledError:
+            if not self.stop.is_set():
+                raise
+            record = None  # it had not begun when the study was stopped
+        if record is None:
+            self.stop.set()  # whoever asked
+            return
+        self.finished[record.row["trial"]] = record
+        self.queue.ended(job.task.trial.arm)
+        self.display.finished(record.row)
+        if time.monotonic() - self.written >= RESULTS_SECONDS:
+            self._write_results()
 
-    def _end_workers(self) -> None:
-        """Lets the trials save themselves, then ends the workers.
+    def _write_results(self) -> None:
+        records.write_results(self.workdir, [trial.row for trial in self.finished.values()])
+        self.written = time.monotonic()
 
-        One that waits for a lock of the queues, which died with its holder, would never end.
-        """
-        self.channel.stop.set()
+    def _save_others(self) -> None:
+        """Lets the trials save themselves, then ends the workers."""
+        self.engine.stop()
         for job in self.running.values():
-            with suppress(InUseError), locks.locked(job.directory, SAVE_SECONDS):
+            with suppress(InUseError, RecordError), locks.locked(job.directory, SAVE_SECONDS):
                 pass
-        for process in multiprocessing.active_children():
-            process.kill()
-
-
-@contextmanager
-def _executor(workers: int) -> Iterator[tuple[Executor, Channel]]:
-    if workers == 1:
-        channel = Channel(StopFlag(ctypes.c_bool()), queue.SimpleQueue(), os.getpid())
-        with ThreadPoolExecutor(1) as threads:
-            yield threads, channel
-        return
-    context = multiprocessing.get_context("spawn")
-    stop = StopFlag(context.RawValue(ctypes.c_bool))
-    channel = Channel(stop, context.Queue(), os.getpid())
-    with ProcessPoolExecutor(workers, context, worker.join, (channel,)) as processes:
-        yield processes, channel
+        self.engine.end()
+        with suppress(RecordError):
+            self._write_results()
 
 
 @contextmanager
@@ -209,13 +228,3 @@ def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Puts SIGTERM and Ctrl-C off; what is started meanwhile does so for its whole life."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,27 +1,27 @@
-"""Runs one trial of a study, in this process or in one of its own."""
+"""Runs one trial of a study, in this process or in one of its own, on this machine or another."""
 
-import ctypes
 import functools
-import os
 import signal
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol, runtime_checkable
 
-from src import environment
+from src import hosts
+from src.config.checks import check_devices
+from src.config.schema import Runtime
 from src.data import DataError
-from src.records import locks
+from src.fields import plain
+from src.records import files, locks, provenance
+from src.records import trial as trials
 from src.records.event_files import EventFile
 from src.records.files import RecordError
-from src.records.provenance import Machine
-from src.records.trial import Identity
+from src.records.trial import Identity, TrialRecord
 from src.study.order import Task
 from src.training.settings import TrialSettings
 
-MADE_BY = tuple(field.name for field in fields(Machine))  # each may change when a trial goes on
-TAKE_OVER_SECONDS = 60.0
-Parallel = Literal["pmap", "shard_map"]
+# How long whoever had a trial before, and is taken for dead, may still hold its lock.
+TAKE_OVER_SECONDS = {"local": 60.0, "ray": 600.0, "dask": 600.0}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal that is closed
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,10 @@ class Job:
     task: Task
     directory: Path  # of the trial
     of: Identity  # of the trial, which its records name
+    dataset: str  # its name in the records
     data_dir: str
     stacks_dir: Path  # of pre-trained stacks
-    parallel: Parallel
-    tensorboard: bool
-    provenance: dict[str, Any]
+    runtime: Runtime
 
 
 @dataclass(frozen=True)
@@ -53,47 +52,47 @@ class StopFlag:
         return bool(self.shared.value)
 
 
-@dataclass(frozen=True)
-class Channel:
-    """The line between a worker and the study: points out, a request to stop in."""
+@runtime_checkable
+class Line(Protocol):
+    """From a worker to its study."""
 
-    stop: StopFlag
-    points: Any  # Queue of (trial name, kind, payload)
-    study: int  # process that listens
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        """Sends word of a trial: a "point" with `Run.position`, or a "complaint" in one line."""
 
-
-_channels: list[Channel] = []  # of this process; a process pool can hand it over in no other way
-
-
-def join(channel: Channel) -> None:
-    """Prepares a fresh process: its threads, and its end with the study's process.
-
-    SIGINT and SIGTERM are blocked already: the study hears them and asks its workers to save.
-    """
-    _channels[:] = [channel]
-    environment.use_one_thread()
-    environment.seal_compilations()
-    environment.silence_orbax()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    _end_with_study(channel)
+    def should_stop(self) -> bool:
+        """Whether the trial is to save itself; asked after every point."""
 
 
-def _end_with_study(channel: Channel) -> None:
-    if channel.study not in (os.getpid(), os.getppid()):
-        os._exit(1)
+def run_job(job: Job, line: Line) -> TrialRecord | None:
+    """Trains the job's trial and writes its records; None if it was stopped and saved.
 
-
-def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
-    """Trains the job's trial; its row of results.csv, or None if it was stopped and saved.
-
-    A trial that was begun goes on from its last checkpoint.
+    A trial that was begun goes on from its last checkpoint. One that is finished by now, by a
+    worker that was taken for dead, is read.
 
     Raises:
         RecordError: If it cannot save itself.
         DataError: If the data set is no longer the study's.
         InUseError: If another process is still at this trial.
     """
+    directory = job.directory
+    files.refuse_link(directory.parent)
+    files.refuse_link(directory)
+    files.make_folder(directory)
+    with locks.locked(directory, TAKE_OVER_SECONDS[job.runtime.engine]):
+        if not trials.is_finished(directory):
+            trials.write_config(directory, plain(job.task.trial.settings))
+            outcome = _train(hosts.tell(job), line)
+            if outcome is None:
+                return None
+            trials.write_result(directory, job.of, row(job, outcome))
+            _tidy(job)
+        found = trials.read_result(directory, job.of)
+        assert found is not None  # it is finished
+        return TrialRecord(found, trials.read_metrics(directory))
+
+
+def _train(job: Job, line: Line) -> dict[str, Any] | None:
+    """The trial's outcome; None if it was stopped and saved."""
     # These start JAX, after the threads are set.
     from src.pretraining.begin import with_stack  # noqa: PLC0415
     from src.pretraining.stack import Stopped  # noqa: PLC0415
@@ -101,52 +100,70 @@ def run_job(job: Job, channel: Channel | None = None) -> dict[str, Any] | None:
     from src.training.trial import Run  # noqa: PLC0415
     from src.weights.start import begin  # noqa: PLC0415
 
-    channel = channel or _channels[0]
     trial = job.task.trial
-    program = _program(trial.settings, job.data_dir, job.parallel, job.provenance["digest"])
-    made_by = {key: job.provenance[key] for key in MADE_BY if key in job.provenance}
-    run = Run(trial, program.images, job.directory, job.of, job.task.limits, made_by)
-
-    events = EventFile(job.directory) if job.tensorboard else None
+    what = (trial.settings, job.data_dir, job.runtime.parallel, job.of.data)
+    program = hosts.together(lambda: _program(*what))
+    run = Run(trial, program.images, job.directory, job.of, job.task.limits, made_by())
+    logged = job.runtime.tensorboard and hosts.is_leader()
+    events = EventFile(job.directory) if logged else None
 
     def on_point(run: Run) -> None:
-        _end_with_study(channel)  # where the kernel does not see to it
         if events:
             events.update(run.points.rows)
-        channel.points.put((trial.name, "point", run.position()))
+        line.tell(trial.name, "point", run.position())
 
-    def on_complaint(line: str) -> None:
-        channel.points.put((trial.name, "complaint", line))
+    def on_complaint(text: str) -> None:
+        line.tell(trial.name, "complaint", text)
 
     try:
-        with locks.locked(job.directory, TAKE_OVER_SECONDS):  # one that was killed may still end
-            state, origin, remarks = begin(program, trial)
-            for remark in remarks:
-                on_complaint(remark)
-            state, stack = with_stack(
-                program,
-                trial,
-                state,
-                job.stacks_dir,
-                job.provenance["digest"],
-                channel.stop.is_set,
-                lambda row: _end_with_study(channel),
-            )
-            channel.points.put((trial.name, "point", run.position()))  # before its first step
-            outcome = train.train_trial(
-                run,
-                program,
-                state=state,
-                on_point=on_point,
-                should_stop=channel.stop.is_set,
-                on_complaint=on_complaint,
-            )
+        state, origin, remarks = hosts.together(lambda: begin(program, trial))
+        for remark in remarks:
+            on_complaint(remark)
+        state, stack = with_stack(
+            program, trial, state, job.stacks_dir, job.of.data, line.should_stop
+        )
+        line.tell(trial.name, "point", run.position())  # before its first step
+        outcome = train.train_trial(
+            run,
+            program,
+            state=state,
+            on_point=on_point,
+            should_stop=lambda: hosts.any_of(line.should_stop()),
+            on_complaint=on_complaint,
+        )
     except (train.Interrupted, Stopped):
         return None
     finally:
         if events:
             events.close()
-    return row(job, outcome | origin | stack)
+    return outcome | origin | stack
+
+
+def follow(line: Line) -> bool:
+    """On every process but the first: trains with it what it tells, until the study ends.
+
+    Returns:
+        Whether it was stopped.
+    """
+    told: Job | bool | None = hosts.tell(None)
+    while isinstance(told, Job):
+        _train(told, line)
+        told = hosts.tell(None)
+    return bool(told)
+
+
+@functools.cache
+def made_by() -> dict[str, str]:
+    """Device, versions and commit of this process; each may change when a trial goes on."""
+    return asdict(provenance.machine())
+
+
+def _tidy(job: Job) -> None:
+    """Drops checkpoints that nobody will go on from."""
+    from src.training import checkpoints  # noqa: PLC0415
+
+    kept = 0 if job.runtime.keep_checkpoints == "none" else 1
+    checkpoints.keep_newest(job.directory / "checkpoints", kept)
 
 
 def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +171,7 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
     trial = job.task.trial
     found = {
         "trial": trial.name,
-        "dataset": job.provenance["dataset"],
+        "dataset": job.dataset,
         "activation": trial.settings.model.activation,
         "model": trial.settings.model.name,
         "recipe": trial.settings.recipe.name,
@@ -169,10 +186,13 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)  # each holds the data set on the devices
-def _program(settings: TrialSettings, data_dir: str, parallel: Parallel, digest: str) -> Any:
+def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process."""
+    import jax  # noqa: PLC0415
+
     from src.training.program import Program  # noqa: PLC0415
 
+    check_devices(settings.batch_size, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
         raise DataError(f"data set {dataset.name} has changed since the study was started")

@@ -71,7 +71,13 @@ def save(
     except (OSError, ValueError) as error:  # TensorStore has no type of its own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
         raise RecordError(f"cannot write checkpoint {final}: {_reason(error)}") from error
-    for old in _found(directory)[:-KEEP]:
+    keep_newest(directory, KEEP)
+
+
+def keep_newest(directory: Path, count: int) -> None:
+    """Drops all checkpoints but the newest `count`; those that were set aside stay."""
+    found = _found(directory)
+    for old in found[: max(0, len(found) - count)]:
         shutil.rmtree(directory / str(old), ignore_errors=True)
 
 
@@ -199,7 +205,16 @@ def _plain_folder() -> str:
 
 
 def _checkpointer() -> Any:
-    return _orbax().Checkpointer(_orbax().PyTreeCheckpointHandler())
+    if jax.process_count() == 1:
+        return _orbax().Checkpointer(_orbax().PyTreeCheckpointHandler())
+    # Of several processes one alone saves: Orbax would wait for the others, which compute.
+    alone = _orbax().options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"process{jax.process_index()}",
+    )
+    handler = _orbax().PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return _orbax().Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _orbax() -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from src import hosts
 from src.data import Dataset, Split, augment
 from src.data.loader import host_share
 from src.data.scaling import ImageSums, colour_components, input_scaling
@@ -49,7 +50,8 @@ class Program:
             dataset: Goes whole onto every device, or is streamed to them.
             parallel: How the step is spread over the devices.
         """
-        self.devices = tuple(jax.devices())
+        # Those of a host one after another, as its share of a batch is.
+        self.devices = tuple(sorted(jax.devices(), key=lambda d: (d.process_index, d.id)))
         self.num_classes = dataset.num_classes
         self.model = settings.model.make(settings.recipe.init, dataset.num_classes)
         self.batch_size = settings.batch_size
@@ -122,10 +124,7 @@ class Program:
         Returns:
             A function: number of the next iterations -> their batches, for `prepare`'s function.
         """
-        host, hosts = jax.process_index(), jax.process_count()
-        return self.source.training(
-            lambda first, count: host_share(draw(first, count), host, hosts), first
-        )
+        return self.source.training(lambda first, count: _my_share(draw(first, count)), first)
 
     def prepare(self, seed: int, learning_rate: float, steps: int) -> StepFn:
         """Compiles `steps` training steps, once.
@@ -136,7 +135,9 @@ class Program:
         key = self._place(jax.random.fold_in(jax.random.key(seed), STEP_STREAM))
         data, at_once = self.data["train"], self.source.steps_at_once(steps)
         if at_once not in self._compiled:
-            nothing = self._split(self.source.placeholder(at_once, self.batch_size))
+            nothing = self._split(
+                self.source.placeholder(at_once, self.batch_size // hosts.count())
+            )
             rate = self._place(jnp.float32(learning_rate))
             arguments = (self._place(self.start(seed)), nothing, rate, key, data)
             self._compiled[at_once] = self._steps.lower(*arguments).compile()
@@ -169,10 +170,12 @@ class Program:
         batch = math.ceil(most / len(self.devices)) * len(self.devices)
         counts = [
             self._count_misses(variables, self._split(batches), self.data[split])
-            for batches in self.source.testing(split, batch)
+            for batches in self.source.testing(split, batch, _my_share)
         ]
         missed = np.sum([np.asarray(count) for count in counts], axis=0)
-        return int(missed[0 if top == 1 else 1]) / self.source.sizes[split]
+        share = int(missed[0 if top == 1 else 1]) / self.source.sizes[split]
+        assert 0 <= share <= 1  # an image that two hosts test counts twice
+        return share
 
     def layer_statistics(self, state: TrainState) -> dict[str, float]:
         """What each layer hands on, on the first training images, see `training.layers`."""
@@ -210,6 +213,11 @@ class Program:
 
     def _split(self, batches: PyTree) -> PyTree:
         return train_step.split_batches(batches, self.devices)
+
+
+def _my_share(rows: np.ndarray) -> np.ndarray:
+    """This host's part of the rows of global batches."""
+    return host_share(rows, hosts.index(), hosts.count())
 
 
 def first_state(

@@ -310,8 +310,21 @@ def across_devices(
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     """Puts `tree` whole on every device, where the compiled step expects it: later steps then
     compile no more.
+
+    With several hosts each puts its own copy on its own devices; these copies are the same.
     """
-    return jax.device_put(tree, NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec()))
+    everywhere = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
+    if jax.process_count() == 1:
+        return jax.device_put(tree, everywhere)
+    mine = [device for device in devices if device.process_index == jax.process_index()]
+
+    def place(leaf: Any) -> Array:
+        there = {s.device: s.data for s in getattr(leaf, "addressable_shards", ())}
+        whole = next(iter(there.values()), leaf)
+        copies = [there[d] if d in there else jax.device_put(whole, d) for d in mine]
+        return jax.make_array_from_single_device_arrays(np.shape(leaf), everywhere, copies)
+
+    return jax.tree.map(place, tree)
 
 
 def split_batches(batches: PyTree, devices: Sequence[jax.Device]) -> PyTree:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from src import hosts
 from src.data import batches
 from src.records import trial as records
 from src.records.trial import Identity
@@ -120,7 +121,9 @@ class Run:
             self.points.rows[-1]["rate_factor"] = factor
 
     def save(self, state: TrainState) -> None:
-        """Writes a checkpoint and metrics.csv."""
+        """Writes a checkpoint and metrics.csv; of several processes the first one does."""
+        if not hosts.is_leader():
+            return
         points = self.points
         arrays = {"state": state, **points.window}
         rest = {"iteration": points.iteration, "rows": points.rows, "made_by": self.made_by}
@@ -136,7 +139,8 @@ class Run:
         """
         like = {"state": state, **self.points.window}
         folder = self.directory / "checkpoints"
-        arrays, rest, complaints = checkpoints.restore(folder, like, self.of)
+        mine = checkpoints.restore(folder, like, self.of) if hosts.is_leader() else None
+        arrays, rest, complaints = hosts.tell(mine)
         if arrays is None:
             return state, complaints
         self.diverged, self.seconds = rest["diverged"], rest["seconds"]
@@ -144,7 +148,8 @@ class Run:
         window = {name: arrays[name] for name in self.points.window}
         self.points = Points(**window, iteration=rest["iteration"], rows=rest["rows"])
         self._sign()
-        records.write_metrics(self.directory, self.points.rows)  # A kill may have left older ones.
+        if hosts.is_leader():  # A kill may have left older ones.
+            records.write_metrics(self.directory, self.points.rows)
         return arrays["state"], complaints
 
     def _sign(self) -> None:

@@ -1,0 +1,112 @@
+"""Trials on the machines of a Dask cluster; the same code, paths and shared disk on all of them."""
+
+import logging
+import queue
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Event, KilledWorker, LocalCluster, get_worker
+
+from src.config.schema import Runtime
+from src.records.trial import TrialRecord
+from src.study import worker
+from src.study.engines import EngineError, Message, prepare_process, signals_blocked
+from src.study.worker import Job
+
+
+@dataclass(frozen=True)
+class DaskLine:
+    """From a task to its study: words as events of a topic, the request to stop as an `Event`."""
+
+    topic: str
+    task: str  # its key
+
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        """Sends word by way of the scheduler."""
+        get_worker().log_event(self.topic, (trial, kind, payload))
+
+    def should_stop(self) -> bool:
+        """Asked to, or the task is dropped: its study died, or its worker was taken for dead."""
+        task = get_worker().state.tasks.get(self.task)
+        wanted = task is not None and task.state == "executing"
+        return not wanted or bool(Event(self.topic).is_set())
+
+
+def _run(job: Job, topic: str) -> TrialRecord | None:
+    prepare_process()
+    line = DaskLine(topic, str(get_worker().get_current_task()))
+    return None if line.should_stop() else worker.run_job(job, line)
+
+
+@dataclass(frozen=True)
+class DaskEngine:
+    """The workers of a cluster, of one thread each."""
+
+    client: Client
+    topic: str  # of this run of the study
+    executor: Executor
+    told: Any  # SimpleQueue of messages
+    lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
+
+    def slots(self) -> int:
+        """Threads of all workers that there are now."""
+        return sum(self.client.nthreads().values())
+
+    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+        """A task that lives as long as the study's client."""
+        return self.executor.submit(_run, job, self.topic)
+
+    def messages(self) -> Iterator[Message]:
+        """Those that have come."""
+        while not self.told.empty():
+            yield self.told.get()
+
+    def stop(self) -> None:
+        """Sets the event that every task asks for after every point."""
+        Event(self.topic, client=self.client).set()
+
+    def end(self) -> None:
+        """Workers see for themselves that nobody waits for them."""
+
+
+@contextmanager
+def open_engine(runtime: Runtime, workers: int) -> Iterator[DaskEngine]:
+    """Joins the cluster at its address or scheduler file, or starts workers on this machine."""
+    try:
+        with signals_blocked():  # the study hears them and asks its workers to save
+            client = _connect(runtime.cluster, workers)
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"config.cluster = {runtime.cluster!r}: no Dask scheduler answers there ({error}); give"
+            " its address, as tcp://HOST:8786, or its scheduler file"
+        ) from error
+    told: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    topic = f"laboratory-{secrets.token_hex(8)}"
+    client.subscribe_topic(topic, lambda event: told.put(tuple(event[1])))
+    asked = {"GPU": runtime.trial_resources.gpus, "TPU": runtime.trial_resources.tpus}
+    resources = {name: number for name, number in asked.items() if number}
+    executor = client.get_executor(pure=False, resources=resources or None)
+    try:
+        yield DaskEngine(client, topic, executor, told)
+    finally:
+        cluster = client.cluster
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _connect(address: str, workers: int) -> Client:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if Path(address).is_file():
+        return Client(scheduler_file=address)
+    if address:
+        return Client(address)
+    local = LocalCluster(
+        n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
+    )
+    return Client(local)

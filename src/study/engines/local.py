@@ -1,0 +1,116 @@
+"""Trials on this machine: in a thread of the study's process, or in processes of their own."""
+
+import ctypes
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from src import environment
+from src.records.trial import TrialRecord
+from src.study import worker
+from src.study.engines import Message, signals_blocked
+from src.study.worker import Job, StopFlag
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The line between a worker and the study: points out, a request to stop in."""
+
+    stop: StopFlag
+    points: Any  # Queue of messages
+    study: int  # process that listens
+
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        """Puts it in the queue."""
+        self.points.put((trial, kind, payload))
+
+    def should_stop(self) -> bool:
+        """Whether the study has asked. It may be gone: the worker then ends here."""
+        _end_with_study(self)
+        return self.stop.is_set()
+
+
+_channels: list[Channel] = []  # of this process; a process pool can hand it over in no other way
+
+
+def join(channel: Channel) -> None:
+    """Prepares a fresh process: its threads, and its end with the study's process.
+
+    SIGINT and SIGTERM are blocked already: the study hears them and asks its workers to save.
+    """
+    _channels[:] = [channel]
+    environment.use_one_thread()
+    environment.seal_compilations()
+    environment.silence_orbax()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    _end_with_study(channel)
+
+
+def _end_with_study(channel: Channel) -> None:
+    if channel.study not in (os.getpid(), os.getppid()):
+        os._exit(1)
+
+
+def _run_in_process(job: Job) -> TrialRecord | None:
+    return worker.run_job(job, _channels[0])
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Threads or processes of this machine."""
+
+    workers: int
+    executor: Executor
+    channel: Channel
+    lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+
+    def slots(self) -> int:
+        """As many as were asked for."""
+        return self.workers
+
+    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+        """A worker process that starts here never hears the study's signals."""
+        if self.workers == 1:
+            return self.executor.submit(worker.run_job, job, self.channel)
+        with signals_blocked():
+            return self.executor.submit(_run_in_process, job)
+
+    def messages(self) -> Iterator[Message]:
+        """Those in the queue."""
+        while True:
+            try:
+                yield self.channel.points.get_nowait()
+            except queue.Empty:
+                return
+
+    def stop(self) -> None:
+        """Sets the flag that every worker reads after every point."""
+        self.channel.stop.set()
+
+    def end(self) -> None:
+        """One that waits for a lock of the queues, which died with its holder, would never end."""
+        for process in multiprocessing.active_children():
+            process.kill()
+
+
+@contextmanager
+def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
+    """One worker is a thread of this process; more are processes, of one thread each."""
+    if workers == 1:
+        channel = Channel(stop, queue.SimpleQueue(), os.getpid())
+        with ThreadPoolExecutor(1) as threads:
+            yield LocalEngine(1, threads, channel)
+        return
+    context = multiprocessing.get_context("spawn")
+    channel = Channel(stop, context.Queue(), os.getpid())
+    with ProcessPoolExecutor(workers, context, join, (channel,)) as processes:
+        yield LocalEngine(workers, processes, channel)

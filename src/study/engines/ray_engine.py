@@ -1,0 +1,140 @@
+"""Trials on the machines of a Ray cluster; the same code, paths and shared disk on all of them."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from src.config.schema import Resources, Runtime
+from src.records.trial import TrialRecord
+from src.study import worker
+from src.study.engines import EngineError, Message, prepare_process, signals_blocked
+from src.study.worker import Job
+
+
+class Board:
+    """An actor on the study's machine: what the workers tell, and whether they are to stop."""
+
+    def __init__(self) -> None:
+        self.told: list[Message] = []
+        self.stopped = False
+
+    def tell(self, message: Message) -> None:
+        """A worker has something to say."""
+        self.told.append(message)
+
+    def take(self) -> list[Message]:
+        """All of it since the last call."""
+        told, self.told = self.told, []
+        return told
+
+    def stop(self) -> None:
+        """The study asks its trials to save themselves."""
+        self.stopped = True
+
+    def is_stopped(self) -> bool:
+        """Whether it has."""
+        return self.stopped
+
+
+@dataclass(frozen=True)
+class RayLine:
+    """From a task to its study; Ray itself ends the tasks of a study that has died."""
+
+    board: Any
+
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        """Sends word; does not wait."""
+        self.board.tell.remote((trial, kind, payload))
+
+    def should_stop(self) -> bool:
+        """Whether the study has asked."""
+        return bool(ray.get(self.board.is_stopped.remote()))
+
+
+def _run(job: Job, board: Any) -> TrialRecord | None:
+    prepare_process()
+    line = RayLine(board)
+    return None if line.should_stop() else worker.run_job(job, line)
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """The nodes of a cluster; each trial has the cores, GPUs or TPUs it asks for to itself."""
+
+    board: Any
+    task: Any  # the remote function
+    resources: Resources
+    lost: tuple[type[BaseException], ...] = (
+        exceptions.NodeDiedError,
+        exceptions.OutOfMemoryError,
+        exceptions.RayActorError,
+        exceptions.WorkerCrashedError,
+    )
+
+    def slots(self) -> int:
+        """Trials for which the nodes that there are now have room."""
+        there = ray.cluster_resources()
+        asked = {"CPU": self.resources.cpus, "GPU": self.resources.gpus, "TPU": self.resources.tpus}
+        return int(min(there.get(name, 0.0) / number for name, number in asked.items() if number))
+
+    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+        """The error of a task is its own again, without Ray's traceback around it."""
+        outer: Future[TrialRecord | None] = Future()
+
+        def hand_on(inner: "Future[Any]") -> None:
+            if (error := inner.exception()) is None:
+                outer.set_result(inner.result())
+            else:
+                outer.set_exception(getattr(error, "cause", None) or error)
+
+        self.task.remote(job, self.board).future().add_done_callback(hand_on)
+        return outer
+
+    def messages(self) -> Iterator[Message]:
+        """Those that are on the board."""
+        yield from ray.get(self.board.take.remote())
+
+    def stop(self) -> None:
+        """Says so on the board, which every task reads after every point."""
+        ray.get(self.board.stop.remote())
+
+    def end(self) -> None:
+        """Ray ends its tasks with the study."""
+
+
+@contextmanager
+def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
+    """Joins the cluster at its address (or `auto`), or starts Ray on this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    here = {} if runtime.cluster else {"num_cpus": workers, "include_dashboard": False}
+    try:
+        with signals_blocked():  # the study hears them and asks its workers to save
+            ray.init(address=runtime.cluster or None, log_to_driver=False, **here)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise EngineError(
+            f"config.cluster = {runtime.cluster!r}: no Ray head answers there ({said}); give its"
+            " address, as HOST:6379, or auto on one of its nodes"
+        ) from error
+    asked = runtime.trial_resources
+    try:
+        yield RayEngine(
+            ray.remote(num_cpus=0)(Board).remote(),
+            ray.remote(
+                num_cpus=asked.cpus,
+                num_gpus=asked.gpus,
+                resources={"TPU": asked.tpus} if asked.tpus else None,
+                max_retries=3,  # on another node, from the trial's checkpoint
+                max_calls=0,  # a process keeps its compiled arms for the next trial
+                scheduling_strategy="SPREAD",
+            )(_run),
+            asked,
+        )
+    finally:
+        ray.shutdown()

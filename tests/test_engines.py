@@ -1,0 +1,199 @@
+"""What a study asks of an engine: machines that come and go, trials queued, lost, run twice."""
+
+import ctypes
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.records import study as studies
+from src.records import trial as trials
+from src.records.trial import TrialRecord
+from src.study import engines, runner, worker
+from src.study.engines import EngineError
+from src.study.question import StudyError
+from src.study.worker import Job, StopFlag
+from tests.test_runner import FACTS, MADE_BY, make_config, run, tiny_data
+
+assert tiny_data  # a fixture, used here as well
+
+
+class LostError(Exception):
+    """What the fake engine calls the loss of a machine."""
+
+
+class FakeEngine:
+    """Runs what was submitted in this thread, one each time it is asked for messages."""
+
+    lost = (LostError,)
+
+    def __init__(self, slots: list[int]):
+        """`slots` are its answers, one after another; the last one stays."""
+        self.answers, self.waiting = slots, list[tuple[Job, Future[Any]]]()
+        self.most, self.stopped, self.ended = 0, False, False
+        self.loses: str = ""  # name of a trial
+
+    def slots(self) -> int:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+        future: Future[Any] = Future()
+        self.waiting.append((job, future))
+        self.most = max(self.most, len(self.waiting))
+        return future
+
+    def messages(self) -> Iterator[engines.Message]:
+        if not self.waiting:
+            return
+        job, future = self.waiting.pop(0)
+        if self.stopped:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        elif job.task.trial.name.endswith(self.loses) and self.loses:
+            future.set_exception(LostError())
+        else:
+            line = FakeLine()
+            future.set_result(worker.run_job(job, line))
+            yield from line.told
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def end(self) -> None:
+        self.ended = True
+
+
+class FakeLine:
+    def __init__(self) -> None:
+        self.told: list[engines.Message] = []
+
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        self.told.append((trial, kind, payload))
+
+    def should_stop(self) -> bool:
+        return False
+
+
+def use(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
+    @contextmanager
+    def open_engine(*_: Any) -> Iterator[FakeEngine]:
+        yield engine
+
+    monkeypatch.setattr(runner, "open_engine", open_engine)
+    monkeypatch.setattr(runner, "ASK_SECONDS", 0.01)
+
+
+def seeds(workdir: Path) -> list[int]:
+    return [trial.row["seed"] for trial in studies.read_finished(workdir)]
+
+
+def test_machines_come_and_go(tmp_path, monkeypatch):
+    """None at first, then two, then one: as many trials are under way, and all are done."""
+    engine = FakeEngine([1, 0, 0, 2, 1])  # the first is asked for the time that is left
+    use(monkeypatch, engine)
+    run(tmp_path, fresh_seeds=(1, 2, 3))
+    assert engine.most == 2
+    assert seeds(tmp_path) == [1, 2, 3]
+
+
+def test_a_lost_machine_ends_the_study_in_one_line_and_what_was_done_stays(tmp_path, monkeypatch):
+    engine = FakeEngine([1])
+    engine.loses = "-s2"
+    use(monkeypatch, engine)
+    with pytest.raises(StudyError, match=r"a worker process died .* run the same command again"):
+        run(tmp_path, fresh_seeds=(1, 2, 3))
+    assert engine.stopped
+    assert engine.ended
+    assert seeds(tmp_path) == [1]
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 2
+
+
+def test_trials_that_have_not_begun_do_not_begin_when_the_study_is_stopped(tmp_path, monkeypatch):
+    engine = FakeEngine([3])
+    use(monkeypatch, engine)
+    heard = runner.Display.heard
+
+    def stop(self: Any, *message: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        heard(self, *message)
+
+    monkeypatch.setattr(runner.Display, "heard", stop)
+    with pytest.raises(runner.Stopped):
+        run(tmp_path, fresh_seeds=(1, 2, 3))
+    assert seeds(tmp_path) == [1]  # it was under way
+
+
+def test_a_trial_that_another_worker_has_finished_is_read_and_not_repeated(tmp_path, monkeypatch):
+    """A machine that was taken for dead had not died."""
+    run(tmp_path, fresh_seeds=(1,))
+    (done,) = studies.read_finished(tmp_path)
+    (folder,) = (tmp_path / "trials").iterdir()
+    before = (folder / "result.json").read_bytes()
+    monkeypatch.setattr(worker, "_train", None)  # whoever trains would notice
+    config = make_config(fresh_seeds=(1,))
+    header = studies.read_study_header(tmp_path)
+    of = studies.identity_of(header, folder.name, folder)
+    (task,) = runner.Queue(config, {}).take(5)
+    found = worker.run_job(Job(task, folder, of, "tiny", "", config.runtime), FakeLine())
+    assert found is not None
+    assert found.row["trial"] == done.row["trial"]
+    assert (folder / "result.json").read_bytes() == before
+
+
+def test_device_and_commit_are_those_of_the_worker(tmp_path, monkeypatch):
+    facts = {**FACTS, "device": "1 x laptop", "commit": "abc"}
+    monkeypatch.setattr(worker, "made_by", lambda: {**MADE_BY, "device": "8 x H100"})
+    run(tmp_path, facts, fresh_seeds=(1,))
+    (trial,) = studies.read_finished(tmp_path)
+    assert trial.row["device"] == "8 x H100"
+    assert json.loads((tmp_path / "study.json").read_text())["device"] == "1 x laptop"
+
+
+@pytest.mark.parametrize(("keep", "count"), [("last", 1), ("none", 0)])
+def test_checkpoints_of_finished_trials_go(tmp_path, keep, count):
+    run(tmp_path, fresh_seeds=(1,), keep_checkpoints=keep, max_epochs=2.0)
+    (folder,) = (tmp_path / "trials").iterdir()
+    found = [path.name for path in (folder / "checkpoints").iterdir()]
+    assert found == ["8"][:count]  # the last of 2 epochs of 64 images, 16 at a time
+
+
+def test_results_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    written: list[int] = []
+    original = studies.write_results
+
+    def write(folder: Path, rows: list[Any]) -> None:
+        written.append(len(rows))
+        original(folder, rows)
+
+    monkeypatch.setattr(runner.records, "write_results", write)
+    monkeypatch.setattr(runner, "RESULTS_SECONDS", 1e9)
+    run(tmp_path, fresh_seeds=(1, 2, 3))
+    assert written == [3]
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
+    monkeypatch.setattr(runner, "RESULTS_SECONDS", 0.0)
+    run(tmp_path, fresh_seeds=(1, 2, 3, 4, 5))
+    assert written == [3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("name", ["ray", "dask"])
+def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch, name):
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda package: None)
+    config = make_config(engine=name)
+    stop = StopFlag(ctypes.c_bool())
+    with pytest.raises(EngineError, match=f"pip install -r requirements-{name}.txt"):
+        engines.open_engine(config.runtime, 1, stop)
+
+
+def test_runtime_fields_change_no_number_and_no_question(tmp_path):
+    run(tmp_path, fresh_seeds=(1,))
+    run(tmp_path, fresh_seeds=(1,), keep_checkpoints="none", trial_resources__gpus=1.0)
+    header = json.loads((tmp_path / "study.json").read_text())
+    for name in ("engine", "cluster", "trial_resources", "keep_checkpoints"):
+        assert name not in header["config"]
+    assert trials.is_finished(next((tmp_path / "trials").iterdir()))
