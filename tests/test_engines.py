@@ -120,7 +120,9 @@ def test_trials_that_have_not_begun_do_not_begin_when_the_study_is_stopped(tmp_p
     heard = runner.Display.heard
 
     def stop(self: Any, *message: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not engine.stopped:
+            engine.stopped = True
+            os.kill(os.getpid(), signal.SIGTERM)
         heard(self, *message)
 
     monkeypatch.setattr(runner.Display, "heard", stop)
@@ -140,7 +142,7 @@ def test_a_trial_that_another_worker_has_finished_is_read_and_not_repeated(tmp_p
     header = studies.read_study_header(tmp_path)
     of = studies.identity_of(header, folder.name, folder)
     (task,) = runner.Queue(config, {}).take(5)
-    found = worker.run_job(Job(task, folder, of, "tiny", "", config.runtime), FakeLine())
+    found = worker.run_job(Job(task, folder, of, "tiny", "", tmp_path, config.runtime), FakeLine())
     assert found is not None
     assert found.row["trial"] == done.row["trial"]
     assert (folder / "result.json").read_bytes() == before
