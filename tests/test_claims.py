@@ -12,6 +12,7 @@ from scipy import stats
 from configs import (
     ablations,
     architectures,
+    pretraining,
     relu_vs_tanh,
     relu_vs_tanh_early,
     why_tanh_is_slow,
@@ -213,7 +214,8 @@ def test_a_figure_without_any_finding_can_be_drawn(tmp_path):
 
 def test_every_claim_is_of_arms_that_its_study_has():
     studies = {}
-    for config in (ablations, architectures, relu_vs_tanh, relu_vs_tanh_early, why_tanh_is_slow):
+    configs = (ablations, architectures, pretraining, relu_vs_tanh, relu_vs_tanh_early)
+    for config in (*configs, why_tanh_is_slow):
         folder = config.__name__.rpartition(".")[2]
         for name, tree in named_trees(config.get_config().to_dict(), {}):
             studies[f"{folder}/{name}" if name else folder] = tree

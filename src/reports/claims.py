@@ -15,6 +15,7 @@ from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
+from src.records import files
 from src.reports import findings, paper_figures, readme, sentences, webpage
 from src.reports.figures import canvas
 from src.reports.figures.canvas import GREY
@@ -23,6 +24,7 @@ from src.reports.figures.forest import Bar
 from src.reports.findings import Finding
 from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED
 
+PUBLISHED = "published_weights"  # Folder in experiments/.
 HEADER = ("claim", "source", "claimed", "ours", "training error", "verdict", "records")
 TEXT = (
     "Ours was measured on small nets and few images, as each study says. How far training got, the"
@@ -56,15 +58,18 @@ def _read(folder: Path) -> Analysis | None:
     return analyse(load_study(folder)) if (folder / "study.json").exists() else None
 
 
-def claims_table(found: Sequence[Finding], link: str) -> str:
+def claims_table(
+    found: Sequence[Finding], link: str, published: Sequence[Sequence[str]] = ()
+) -> str:
     """The table and the sentences it needs to be read rightly.
 
     Args:
         found: From `findings.find_all`.
         link: Path to the folder of the studies from where the table stands, empty or with a slash
             at its end.
+        published: Rows of published weights, see `published_rows`.
     """
-    rows = [_row(each, link) for each in found]
+    rows = [*(_row(each, link) for each in found), *published]
     rows += [
         [u.text, u.source, u.number, "-", "-", f"not run: `{_command(u.command)}`", "-"]
         for u in UNTESTED
@@ -80,6 +85,32 @@ def _row(found: Finding, link: str) -> list[str]:
         return [*start, "-", "-", f"not run: `{study_command(claim.study)}`", "-"]
     records = f"[{claim.study}]({link}{claim.study}/report.md)"
     return [*start, f"{found.group}: {found.ours}", found.trained, found.words, records]
+
+
+def published_rows(folder: Path) -> list[list[str]]:
+    """A row for each net of others whose weights were evaluated here: their number beside ours.
+
+    Raises:
+        RecordError: If a record is damaged.
+    """
+    rows = []
+    for path in sorted((folder / PUBLISHED).glob("*/evaluation.json")):
+        record = files.read_sealed(path, "evaluate the weights again")
+        for net in record["networks"]:
+            ours = [
+                f"{error['top1']['wrong']:,} of {error['top1']['images']:,} wrong"
+                f" ({wording.percent(error['top1']['value'])}) in {_views(views)}"
+                for views, error in net["errors"].items()
+            ]
+            link = f"[{path.parent.name}]({PUBLISHED}/{path.parent.name}/report.md)"
+            claim = f"Published weights: {net['name']}"
+            cells = [claim, "Caffe", net["published"], f"{'; '.join(ours)}; {record['dataset']}"]
+            rows.append([*cells, "-", "evaluated", link])
+    return rows
+
+
+def _views(number: str) -> str:
+    return {"1": "one view", "2": "image and mirror"}.get(number, f"{number} views")
 
 
 def _command(arguments: str) -> str:
@@ -128,7 +159,7 @@ def write_claims(folder: Path) -> None:
         RecordError: If a record is damaged or a file cannot be written.
     """
     found = [*findings.find_all(read_studies(folder)), paper_figures.neighbours(folder)]
-    readme.fill(folder / "README.md", "claims", claims_table(found, ""))
+    readme.fill(folder / "README.md", "claims", claims_table(found, "", published_rows(folder)))
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")
     picture = f"![{webpage.CLAIMS}]({folder.name}/claims.png)"

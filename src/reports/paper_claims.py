@@ -86,6 +86,9 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("At 35% too the factor is larger under 2012's recipe than under a modern one",
           "3.1 does not say", "-", "relu_vs_tanh_early", "relu", "tanh", (TIMES,), 1,
           where=_RECIPES, rule="interaction"),
+    Claim("Tanh is slow with conv1's kernel at 1/64^2 of 2012's rate too, at 35%",
+          "3.3: ReLUs need no input normalization", "-", f"{_WHY}/first_look", "relu", "tanh",
+          (TIMES, FIGURE), 1),
     *(Claim(f"It is {words} that makes tanh slow under 2012's recipe",
             "3.3: ReLUs need no input normalization" if part == "slow_conv1" else "3.1", "-",
             f"{_WHY}/flips", "relu", "tanh", (TIMES,), 1,
@@ -146,6 +149,18 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("Two towers have a lower test error than one of half the kernels", "3.2",
           "-1.7 points top-1, ImageNet", f"{_ABLATIONS}/towers", "one", "two", (TEST,), -1,
           effect=0.017),
+    *(Claim(f"Unsupervised pre-training helps, {words}: {name}", source, "-",
+            f"pretraining/labels_{labels}", "none", method, (END,), -1)
+      for labels, words, source in (
+          (50_000, "with all labels", "1: \"we expect that it will help\""),
+          (2_000, "with 2,000 labels", "article"),
+          (500, "with 500 labels", "article"))
+      for method, name in (("conv_rbm", "RBM"), ("conv_autoencoder", "auto-encoder"))),
+    *(Claim(f"Pre-training is sooner at 25% training error: {name}", "ours", "-",
+            "pretraining/speed", "none", method, (TIMES,), -1)
+      for method, name in (("conv_rbm", "RBM"), ("conv_autoencoder", "auto-encoder"))),
+    Claim("What helps is more than the size of the weights: shuffled, they are worse",
+          "Erhan et al. 2010", "-", "pretraining/controls", "whole", "shuffled", (END,), 1),
     Claim("AlexNet is more accurate than LeNet", "article", "-", "architectures",
           "lenet5_modern", "alexnet_cifar", (END,), -1),
     Claim("AlexNet gets to a training error sooner than LeNet", "article", "-", "architectures",
@@ -168,8 +183,6 @@ UNTESTED: tuple[Untested, ...] = (
              "40.7% to 38.1% top-1, 18.2% to 16.4% top-5", "--config=configs/alexnet_imagenet.py"),
     Untested("The two towers specialize, during every run", "6.1, Fig. 3",
              "one in colour, one in shape", "--config=configs/paper_figures.py"),
-    Untested("Unsupervised pre-training will help", "7; article", "-",
-             "--config=configs/pretraining.py"),
     Untested("The whole network on ImageNet (2012), one net", "6, Table 2; article",
              "40.7% top-1, 18.2% top-5 error (Caffe's release: 57.1% and 80.2% right)",
              "--config=configs/alexnet_imagenet.py"),
