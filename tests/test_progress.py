@@ -103,7 +103,7 @@ def test_nan_is_never_shown():
         progress_words.live_words(position, Left(65.0, False), 0.05),
     ):
         assert "nan" not in words
-    assert progress_words.left_words(Left(0.0, True)) == "time left not known yet"
+    assert progress_words.left_words(Left(0.0, True)) == ""
     assert progress_words.left_words(Left(200.0, True)) == "at most 3 min left"
 
 
@@ -174,6 +174,7 @@ def test_lines_follow_one_another_where_there_is_no_terminal(monkeypatch):
     display.started(task)
     display.heard(name, "point", position(0, 160, 0.0))
     display.heard(name, "point", position(40, 160, 20.0, 0.5))
+    display.heard(name, "point", position(160, 160, 80.0, 0.3))
     display.heard(name, "complaint", "checkpoint 20 is damaged")
     finished[name] = record(name, "reached", [0.5, 0.2])
     display.finished(finished[name].row)
@@ -191,9 +192,10 @@ def test_lines_follow_one_another_where_there_is_no_terminal(monkeypatch):
         f"[0/5 done] {name}: epoch 1.0, iteration 40, training error 50.0%, 500 ms a step; at most"
         " 60 s left, study at most 5 min left"
     )
-    assert lines[3] == "warning: checkpoint 20 is damaged"
-    assert lines[4].startswith(f"[1/5 done] {name}: reached 25% training error at iteration 20")
-    assert len(lines) == 5
+    assert "4.0, iteration 160, training error 30.0%, 500 ms a step; study at most" in lines[3]
+    assert lines[4] == "warning: checkpoint 20 is damaged"
+    assert lines[5].startswith(f"[1/5 done] {name}: reached 25% training error at iteration 20")
+    assert len(lines) == 6
 
 
 def test_a_line_changes_in_its_place_on_a_terminal(terminal):

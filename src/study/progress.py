@@ -92,8 +92,8 @@ class Display:
                 self._redraw()
             elif is_first or time.monotonic() - self.shown[name] >= EVERY_SECONDS:
                 self.shown[name] = time.monotonic()
-                ends = f"; {left_words(self.left(name))}, study {left_words(self.study_left())}"
-                self._say(name, position_words(payload, self._step_seconds(name)) + ends)
+                where = position_words(payload, self._step_seconds(name))
+                self._say(name, "; ".join([where, *self._left_words(name)]))
 
     def finished(self, row: Mapping[str, Any]) -> None:
         """A trial has ended; its record is among the finished ones by now."""
@@ -172,10 +172,13 @@ class Display:
         width = max(map(len, self.tasks), default=0)
         lines = [f"  {name:<{width}}  {self._live(name)}" for name in self.tasks]
         counts = f"{len(self.trials)} of {self.total} trials done, {len(self.tasks)} under way"
-        known = bool(self.tasks) and bool(self.last)
-        self.screen.show(
-            [*lines, counts + (f"; study {left_words(self.study_left())}" if known else "")]
-        )
+        whole = left_words(self.study_left()) if self.tasks else ""
+        self.screen.show([*lines, f"{counts}; study {whole}" if whole else counts])
+
+    def _left_words(self, name: str) -> list[str]:
+        own, whole = left_words(self.left(name)), left_words(self.study_left())
+        found = ", ".join(part for part in (own, whole and f"study {whole}") if part)
+        return [found] if found else []
 
     def _live(self, name: str) -> str:
         points = self.points[name]

@@ -19,9 +19,9 @@ Position = Mapping[str, Any]  # where a trial stands: see `training.trial.Run.po
 
 
 def left_words(left: Left) -> str:
-    """Such as `about 3 min left`; a bound says so."""
+    """Such as `about 3 min left`; a bound says so. Nothing where none is left, or none is known."""
     if left.seconds <= 0:
-        return "time left not known yet"
+        return ""
     return f"{'at most' if left.is_bound else 'about'} {duration(left.seconds)} left"
 
 
@@ -56,7 +56,8 @@ def live_words(position: Position, left: Left, step_seconds: float) -> str:
         error = position.get("interval_error", math.nan)
     shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
     step = f"{1000 * step_seconds:.3g} ms a step" if position["iteration"] else "by multiply-adds"
-    return f"epoch {position['epoch']:5.1f}  {shown}  {left_words(left)}  {step}"
+    parts = (f"epoch {position['epoch']:5.1f}", shown, left_words(left), step)
+    return "  ".join(part for part in parts if part)
 
 
 def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettings) -> str:
