@@ -138,6 +138,11 @@ def test_how_a_trial_has_ended():
     assert "no longer a number" in progress_words.end_words(diverged, limits, settings)
 
 
+def test_the_time_of_a_step():
+    assert progress_words.step_words(0.0525) == "52.5 ms a step"
+    assert progress_words.step_words(1.34) == "1.3 s a step"
+
+
 def test_where_to_look_is_an_address():
     assert progress_words.where_to_look(Path("/tmp/a study")) == (
         "Report: file:///tmp/a%20study/report.html"

@@ -33,6 +33,11 @@ def error_words(position: Position) -> str:
     return "" if math.isnan(newest) else f"error of the newest images {newest:.1%}"
 
 
+def step_words(seconds: float) -> str:
+    """Such as `52 ms a step`."""
+    return f"{seconds:.1f} s a step" if seconds >= 1 else f"{1000 * seconds:.3g} ms a step"
+
+
 def position_words(position: Position, step_seconds: float) -> str:
     """Where a trial stands, as a line of its own says it."""
     if not position["iteration"]:
@@ -43,7 +48,7 @@ def position_words(position: Position, step_seconds: float) -> str:
             f"epoch {position['epoch']:.1f}",
             f"iteration {position['iteration']:,}",
             error_words(position),
-            f"{1000 * step_seconds:.3g} ms a step",
+            step_words(step_seconds),
         )
         if part
     )
@@ -55,7 +60,7 @@ def live_words(position: Position, left: Left, step_seconds: float) -> str:
     if math.isnan(error):
         error = position.get("interval_error", math.nan)
     shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
-    step = f"{1000 * step_seconds:.3g} ms a step" if position["iteration"] else "by multiply-adds"
+    step = step_words(step_seconds) if position["iteration"] else "by multiply-adds"
     parts = (f"epoch {position['epoch']:5.1f}", shown, left_words(left), step)
     return "  ".join(part for part in parts if part)
 
