@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.special import log_ndtr
+
+from src.analysis.distributions import log_normal, t_quantile, t_tail
 
 STEPS = 300  # each closes in on the maximum by the share of censored trials
 CLOSE = 1e-6  # a step that changes no deviation by more is the last
@@ -121,13 +121,13 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
         count = len(shifts)
         return _surprise(peak, baseline.repeated(count), other.repeated(count), shifts)
 
-    limits = stats.t.ppf((1 + np.array([level, inner])) / 2, peak.freedom[0])
+    limits = t_quantile((1 + np.array([level, inner])) / 2, peak.freedom[0])
     below, above = _ends(surprise, middle, limits)
     if reached[0] == 0:
         below[:] = -math.inf
     if reached[1] == 0:
         above[:] = math.inf
-    p = 2 * float(stats.t.sf(surprise(np.zeros(1))[0], peak.freedom[0]))
+    p = 2 * float(t_tail(surprise(np.zeros(1))[0], peak.freedom[0]))
     value = middle if min(reached) else math.copysign(math.inf, reached[0] - reached[1])
     outer, inside = ((float(low), float(high)) for low, high in zip(below, above, strict=True))
     return LogRatio(value, outer, inside, p)
@@ -255,8 +255,8 @@ def _moments(times: LogTimes, mean: PerSet, deviation: PerSet) -> tuple[PerSet, 
     low, high = (times.low - center) / scale, (times.high - center) / scale
     # The normal distribution function is accurate in its left tail alone: turn the others over.
     left, right = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
-    log_right = log_ndtr(right)
-    narrow = np.minimum(log_ndtr(left) - log_right, -1e-15)
+    log_right = log_normal(right)
+    narrow = np.minimum(log_normal(left) - log_right, -1e-15)
     logs = np.maximum(log_right + np.log1p(-np.exp(narrow)), -700.0)
     at_low, at_high = (np.exp(-(z**2) / 2 - math.log(2 * math.pi) / 2 - logs) for z in (low, high))
     finite_low, finite_high = (np.where(np.isfinite(z), z, 0.0) for z in (low, high))

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from src.analysis.intervals import Interval, Kind, Sample, scaled
 
@@ -35,6 +34,8 @@ def adjusted(
         One per comparison; nan where it has no p-value, and then it does not count.
     """
     if len(samples) == 1 and len(found) > 1 and _suits_dunnett(kind, *samples[0]):
+        from scipy import stats  # noqa: PLC0415  (takes half a second)
+
         baseline, others = samples[0]
         test = stats.dunnett(
             *(scaled(kind, other) for other in others),

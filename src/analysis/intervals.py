@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from src.analysis import censored
+from src.analysis.distributions import t_quantile, t_tail
 
 LEVEL = 0.95
 SMALLEST_SPREAD = 1e-12  # less is rounding
@@ -200,10 +200,10 @@ def _student(
     back = _back(kind)
 
     def ends(level: float) -> Ends:
-        half = error * float(stats.t.ppf((1 + level) / 2, freedom))
+        half = error * float(t_quantile((1 + level) / 2, freedom))
         return back(value - half), back(value + half)
 
-    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    p = 2 * float(t_tail(abs(value) / error, freedom))
     known = (back(value), back(value))
     return Interval(back(value), *ends(LEVEL), n, kind, "Welch", p, ends(INNER_LEVEL), known)
 

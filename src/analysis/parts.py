@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, stats
 
+from src.analysis.distributions import t_quantile
 from src.analysis.intervals import (
     INNER_LEVEL,
     LEVEL,
@@ -51,7 +51,7 @@ def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
         signs = (1 - at, at, -1.0)
         weights = [sign * one for sign in signs for one in (-1.0, 1.0)]
         value, error, freedom = contrast(logs, weights)
-        return abs(value) - error * float(stats.t.ppf((1 + level) / 2, freedom))
+        return abs(value) - error * float(t_quantile((1 + level) / 2, freedom))
 
     first, second, third = (logs[i + 1].mean() - logs[i].mean() for i in (0, 2, 4))
     value = float((first - third) / (first - second))
@@ -63,6 +63,8 @@ def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
 
 def _fieller(excess: Callable[[float, float], float], value: float, level: float) -> Ends:
     """Where, on either side of the value, a share begins to be rejected."""
+    from scipy import optimize  # noqa: PLC0415  (few studies have parts)
+
     ends = []
     for direction in (-1.0, 1.0):
         width = 0.01

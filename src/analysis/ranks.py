@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from src.analysis.intervals import LEVEL, Kind, Sample
 
@@ -60,6 +59,8 @@ def _order_is_known(baseline: Sample, other: Sample) -> bool:
 
 def _p_value(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> float:
     """Two-sided, over all ways to deal out the ranks; equal numbers share theirs."""
+    from scipy import stats  # noqa: PLC0415  (takes half a second)
+
     ranks = stats.rankdata(np.concatenate([first, second]))
     if len(np.unique(ranks)) == len(ranks):
         return float(stats.mannwhitneyu(first, second, method="exact").pvalue)

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from scipy import stats
+from src.analysis.distributions import normal_quantile
 
 LEVEL = 0.95
 
@@ -38,7 +38,7 @@ def share(wrong: int, images: int) -> Share:
     """
     if not 0 <= wrong <= images or not images:
         raise ValueError(f"{wrong} of {images} images is no share")
-    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    z = float(normal_quantile((1 + LEVEL) / 2))
     value, n = wrong / images, images
     centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))

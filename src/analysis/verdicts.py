@@ -3,8 +3,7 @@
 import math
 from typing import Literal
 
-from scipy import stats
-
+from src.analysis.distributions import normal_quantile, t_quantile
 from src.analysis.intervals import LEVEL, Interval
 
 Verdict = Literal[
@@ -73,12 +72,12 @@ def seeds_needed(found: Interval, effect: float) -> float:
         found: An interval of this comparison.
         effect: A factor, or a difference, of either direction.
     """
-    freedom = max(1, sum(found.n) - 2)
+    freedom = max(1.0, sum(found.n) - 2.0)
     into = math.log if found.kind == "ratio" else float
     if not (math.isfinite(found.high) and found.low > (0 if found.kind == "ratio" else -math.inf)):
         return math.inf
     width = into(found.high) - into(found.low)
-    error = width / 2 / float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    error = width / 2 / float(t_quantile((1 + LEVEL) / 2, freedom))
     per_trial = error**2 * 2 / sum(1 / n for n in found.n)  # variance of one trial of either arm
-    quantiles = float(stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER))
+    quantiles = float(normal_quantile((1 + LEVEL) / 2) + normal_quantile(POWER))
     return float(math.ceil(quantiles**2 * per_trial / into(effect) ** 2))
