@@ -91,7 +91,9 @@ def test_all_optimizers_take_stages():
 
 def test_layers_that_the_network_has_not_are_refused():
     params = {"conv1": {"kernel": 0}, "block": {"fc2": {"kernel": 0}}}
-    check_layers(params, schedule__frozen=["conv1", "fc2", "block"])
+    check_layers(params, schedule__frozen=["conv1", "fc2", "block", "conv1/kernel"])
+    with pytest.raises(ConfigError, match="conv1/bias: the network has no such layer"):
+        check_layers(params, schedule__frozen=["conv1/bias"])
     with pytest.raises(
         ConfigError, match=r"config.schedule.frozen.conv9: .* 'conv1'\?; it has block, fc2, conv1"
     ):

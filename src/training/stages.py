@@ -72,9 +72,10 @@ def check_layers(params: PyTree, **named: Iterable[str]) -> None:
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     known = list(dict.fromkeys(part.key for path, _ in leaves for part in path[:-1]))
+    paths = ["".join(f"/{part.key}" for part in path) + "/" for path, _ in leaves]
     for field, layers in named.items():
-        for layer in layers:
-            if layer not in known:
+        for layer in layers:  # or one of its parameters, such as conv1/kernel
+            if not any(f"/{layer}/" in path for path in paths):
                 where = f"config.{field.replace('__', '.')}.{layer}"
                 raise ConfigError(
                     f"{where}: the network has no such layer{nearest(layer, known)}; it has"
