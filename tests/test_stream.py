@@ -5,19 +5,21 @@ import json
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments.streaming import photos
-from src.data import DataError
+from src.data import DataError, loader
 from src.data.images import decode
 from src.data.loader import host_share, read_batches
 from src.data.stream import Stream, open_stream
 from src.data.write_tfds import Description, Example, write_folder
 
 SIZE, TRAIN, TEST, CLASSES = 24, 20, 7, 3
+BATCH_BYTES = 4 * SIZE * SIZE * 3  # of four images
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,34 @@ def test_worker_processes_give_the_same_and_end(stream):
     assert len(multiprocessing.active_children()) == 2
     found.close()
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("free", [0, 2 * (loader.AHEAD + 2) * BATCH_BYTES - 1, None])
+def test_shared_memory_that_is_too_small_is_done_without(stream, monkeypatch, capsys, free):
+    """64 MB in a container; None: there is no such folder."""
+
+    def disk_usage(path):
+        if free is None:
+            raise FileNotFoundError(path)
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(loader.shutil, "disk_usage", disk_usage)
+    monkeypatch.setattr(loader.sys, "platform", "linux")
+    loader._say_small.cache_clear()
+    for _ in range(2):
+        found = batches(stream, 1, 4, processes=2)
+        np.testing.assert_array_equal(
+            next(found).images, stream.train.load(rows_of_batch(1)).images
+        )
+        assert multiprocessing.active_children() == []
+        found.close()
+    assert capsys.readouterr().err.count("/dev/shm is too small") == (free is not None)
+
+
+def test_processes_decode_where_their_batches_have_room(stream, monkeypatch):
+    room = SimpleNamespace(free=2 * (loader.AHEAD + 2) * BATCH_BYTES)
+    monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: room)
+    assert loader._fits(2 * (loader.AHEAD + 2) * stream.train.num_bytes(len(rows_of_batch(0))))
 
 
 def test_a_damaged_image_stops_the_batch_it_is_in(tmp_path):

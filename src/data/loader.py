@@ -5,9 +5,12 @@ The position in the middle of an epoch is therefore one integer, the iteration: 
 number of workers, and there is no other state to save.
 """
 
+import functools
 import multiprocessing
 import os
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import connection
@@ -16,10 +19,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from src.data.dataset import Split
+from src.data.dataset import Split, say
 from src.data.stream import Rows
 
 AHEAD = 2  # batches decoded ahead by each worker
+SHARED_MEMORY = "/dev/shm"  # where processes hand batches over; 64 MB in a container
 
 
 def read_batches(
@@ -39,7 +43,8 @@ def read_batches(
         first: Where to begin, 0 or the iteration of a checkpoint.
         last: Where to end.
         processes: Worker processes; 0: threads of this one. Decoding lets other threads run, so
-            processes are needed only where many cores wait for the interpreter.
+            processes are needed only where many cores wait for the interpreter. Threads do it too
+            where shared memory cannot hold what processes hand over.
         threads: Threads without processes, each at work on a batch of its own.
     """
     import grain  # noqa: PLC0415  (slow to import, and only streams need it)
@@ -49,6 +54,9 @@ def read_batches(
         flags.FLAGS.mark_as_parsed()
     numbers = grain.MapDataset.range(first, last)
     batches: Any = numbers.map(lambda number: rows.load(rows_of_batch(int(number))))
+    if processes and first < last:
+        batch = rows.num_bytes(len(rows_of_batch(first)))
+        processes = processes if _fits(batch * processes * (AHEAD + 2)) else 0
     if processes:
         alone = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
         options = grain.MultiprocessingOptions(processes, per_worker_buffer_size=AHEAD)
@@ -60,6 +68,22 @@ def read_batches(
         yield from iterator
     finally:
         iterator.close()
+
+
+def _fits(num_bytes: int) -> bool:
+    """Whether shared memory has room; only Linux has a folder for it, of a fixed size."""
+    try:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        return sys.platform != "linux"
+    if free < num_bytes:
+        _say_small()
+    return free >= num_bytes
+
+
+@functools.cache
+def _say_small() -> None:
+    say(f"{SHARED_MEMORY} is too small for processes that decode images: threads do it, slower")
 
 
 def host_share(

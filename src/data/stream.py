@@ -50,6 +50,10 @@ class Rows:
         """Some of these rows."""
         return replace(self, records=self.records[rows], labels=self.labels[rows])
 
+    def num_bytes(self, rows: int) -> int:
+        """Of so many decoded images; 0 where they are of sizes of their own."""
+        return rows * self.size**2 * self.channels
+
     def load(self, rows: Int[np.ndarray, " rows"]) -> Split:
         """Decodes images; a row of -1, which fills up a batch, gives a black one of label -1.
 
