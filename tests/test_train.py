@@ -222,6 +222,41 @@ def test_diverged_before_the_first_point(tmp_path):
     assert len(records.read_metrics(tmp_path)["iteration"]) == 0
 
 
+class BrokenAtTheEnd(FakeProgram):
+    """Has parameters that are no numbers from a step on, which no loss before it shows."""
+
+    def __init__(self, wrong: Sequence[float], broken_at: int):
+        super().__init__(wrong)
+        self.broken_at = broken_at
+
+    def prepare(self, seed: int, learning_rate: float, steps: int) -> Callable[..., Any]:
+        step_fn = super().prepare(seed, learning_rate, steps)
+
+        def breaking(*arguments: Any) -> tuple:
+            state, errors = step_fn(*arguments)
+            value = NAN if state.step >= self.broken_at else 0.0
+            return state._replace(params={"w": np.full(1, value, np.float32)}), errors
+
+        return breaking
+
+
+@pytest.mark.parametrize(
+    ("wrong", "iterations"),
+    [([16] * 10, 10), ([16, 12, 0, 0, 0, 0], 4)],  # the last three batches: 12 of 48
+    ids=["at the last iteration", "at the target"],
+)
+def test_diverged_at_the_very_last_update(tmp_path, wrong, iterations):
+    run = make_run(tmp_path)
+    assert train_fake(make_run(tmp_path / "sound"), wrong)["iterations"] == iterations
+    outcome = train.train_trial(run, BrokenAtTheEnd(wrong, iterations))
+    assert outcome["status"] == "diverged"
+    assert outcome["iterations"] == iterations
+    assert outcome["iterations_to_target"] == math.inf
+    assert math.isnan(outcome["final_train_error"])
+    assert math.isnan(outcome["final_test_error"])
+    assert records.read_metrics(tmp_path)["iteration"].max() < iterations
+
+
 def test_an_interval_of_one_iteration_is_the_shortest(tmp_path):
     assert make_run(tmp_path, points_per_epoch=1000).grid.per_point == 1
 

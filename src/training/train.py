@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
+
 from src.training.evaluation import TOP
 from src.training.program import Program
 from src.training.step import TrainState
@@ -52,6 +55,8 @@ def train_trial(
         state, errors = step_fn(state, batches, run.rate_factor)
         run.record(errors, time.perf_counter() - start)
         with run.timed("measure"):
+            if run.status in ("reached", "censored") and not _is_sound(state):
+                run.take_back()
             _measure(run, program, state)
         on_point(run)
         stopping = should_stop() and run.status == "running"
@@ -61,6 +66,11 @@ def train_trial(
         if stopping:
             raise Interrupted
     return run.outcome()
+
+
+def _is_sound(state: TrainState) -> bool:
+    """Whether all parameters are numbers: a loss says so of the update before its own alone."""
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
 def _measure(run: Run, program: Program, state: TrainState) -> None:

@@ -120,6 +120,11 @@ class Run:
         if self.settings.schedule.name != "constant":
             self.points.rows[-1]["rate_factor"] = factor
 
+    def take_back(self) -> None:
+        """Drops the newest row: its last update has left parameters that are no numbers."""
+        self.diverged = True
+        self.points.rows.pop()
+
     def save(self, state: TrainState) -> None:
         """Writes a checkpoint and metrics.csv; of several processes the first one does."""
         if not hosts.is_leader():
