@@ -2,12 +2,23 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from src import environment
 from src.errors import LabError
 
+# What asks a command to end: Ctrl-C, a scheduler, a terminal that is closed; batch systems send the
+# last three some time before the limit (Slurm's --signal=USR1@120, Grid Engine's -notify).
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
 REFUSED, STOPPED, PIPE_CLOSED = 2, 130, 141  # exit codes; the last as a shell says SIGPIPE
 
 
@@ -18,6 +29,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         main: Imports whatever needs JAX or Matplotlib itself: the environment is set before it.
         argv: The command line, without the name of the program.
     """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that is not UTF-8 still shows the line
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -39,6 +51,20 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         if line is None:
             raise
         return refuse(line)
+
+
+def _open_streams() -> None:
+    """Gives a process that was started without them its three streams, to and from nowhere.
+
+    Else a file that is opened later has the number of one, and what libraries print goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number)  # which workers inherit, as they do not `nowhere`
+            if nowhere != number:
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))
 
 
 def refuse(message: str) -> int:

@@ -10,6 +10,7 @@ import mmap
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, MutableMapping
 from importlib import metadata
 from pathlib import Path
@@ -63,11 +64,23 @@ def configure_jax() -> None:
         "SOURCE_DATE_EPOCH", None
     )  # of builds: NumPy does not start with one that is none
     os.environ["MPLBACKEND"] = "agg"  # files alone: a notebook's backend is not installed here
+    _leave_warnings_warnings()
     if cache := cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     if ours or not _may_have_accelerator():
         use_one_thread()
+
+
+def _leave_warnings_warnings() -> None:
+    """As Python has them by itself: PYTHONWARNINGS=error, set for tests of other code, would make
+    a refusal of what a library says of its own future.
+    """
+    os.environ.pop("PYTHONWARNINGS", None)  # of the workers
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
 
 
 def left_out(variables: MutableMapping[str, str]) -> Iterator[str]:

@@ -33,6 +33,7 @@ ENVIRONMENTS = {
     "flags": {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true --no_such_flag"},
     "a file of flags": {"XLA_FLAGS": "flags.txt"},
     "half a quotation": {"XLA_FLAGS": "'--xla"},
+    "warnings as errors": {"PYTHONWARNINGS": "error"},
 }
 
 
@@ -83,6 +84,29 @@ def test_ctrl_c_is_no_traceback(capsys):
 
     assert doors.run(main, []) == doors.STOPPED
     assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_a_process_without_streams_runs_and_no_file_takes_their_place(tmp_path):
+    """As services, GUIs and cron start one: all three closed."""
+    program = """
+import os, sys
+from src import doors
+doors.environment.import_jax = lambda: None
+def main(argv):
+    print("to nowhere", file=sys.stderr)
+    with open(argv[0], "w") as file:
+        os.write(1, b"what a library prints")
+        file.write(str(file.fileno()))
+    return 7
+sys.exit(doors.run(main, sys.argv[1:]))
+"""
+    path = tmp_path / "file"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program, str(path)],
+        cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 7
+    assert int(path.read_text()) > 2
 
 
 @pytest.mark.slow

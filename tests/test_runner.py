@@ -87,7 +87,10 @@ def test_the_same_study_twice_has_the_same_records(tmp_path):
     assert untimed(tmp_path / "one") == untimed(tmp_path / "two")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU],
+)
 def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypatch, capfd, number):
     changes = {"max_epochs": 6.0, "target_train_error": 0.01, "checkpoint_every_epochs": 100.0}
     run(tmp_path / "whole", **changes)

@@ -15,6 +15,7 @@ from typing import Any
 
 from src import hosts
 from src.config.config import Config
+from src.doors import SIGNALS
 from src.paths import local_path
 from src.records import files, locks
 from src.records import study as records
@@ -25,7 +26,7 @@ from src.study import question, worker
 from src.study.engines import Engine, open_engine
 from src.study.order import Queue, Task
 from src.study.progress import Display
-from src.study.worker import SIGNALS, Job, StopFlag
+from src.study.worker import Job, StopFlag
 
 SAVE_SECONDS = 60.0
 RESULTS_SECONDS = 10.0  # results.csv is derived: it need not be written for every trial
@@ -207,7 +208,7 @@ class Runner:
 
 @contextmanager
 def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
-    """SIGTERM, SIGHUP and Ctrl-C ask the trials to save themselves; a second one leaves at once.
+    """Ctrl-C, SIGTERM and their like ask the trials to save themselves; a second leaves at once.
 
     What was ignored stays ignored, as SIGHUP is under nohup.
     """

@@ -1,7 +1,6 @@
 """Runs one trial of a study, in this process or in one of its own, on this machine or another."""
 
 import functools
-import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +20,6 @@ from src.training.settings import TrialSettings
 
 # How long whoever had a trial before, and is taken for dead, may still hold its lock.
 TAKE_OVER_SECONDS = {"local": 60.0, "ray": 600.0, "dask": 600.0}
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal that is closed
 
 
 @dataclass(frozen=True)

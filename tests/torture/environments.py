@@ -45,6 +45,7 @@ OTHERS: dict[str, tuple[str | None, ...]] = {  # None: not set
     "PYTHONIOENCODING": ("ascii", "latin-1"),
     "PYTHONOPTIMIZE": ("1", "2"),
     "PYTHONHASHSEED": ("1", "random"),
+    "PYTHONWARNINGS": ("error", "error::DeprecationWarning", "nonsense"),
     "PJRT_NPROC": ("7", "0", "many"),
     "NPROC": ("5", "-1"),
     "OMP_NUM_THREADS": ("3", "0", "many"),

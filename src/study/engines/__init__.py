@@ -10,9 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from src import environment
 from src.config.schema import Runtime
+from src.doors import SIGNALS
 from src.errors import LabError
 from src.records.trial import TrialRecord
-from src.study.worker import SIGNALS, Job, StopFlag
+from src.study.worker import Job, StopFlag
 
 Message = tuple[str, str, Any]  # name of a trial, kind, payload: see `worker.Line.tell`
 PACKAGES = {"ray": "ray", "dask": "distributed"}  # what each engine needs beyond requirements.txt
