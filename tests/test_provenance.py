@@ -74,6 +74,24 @@ def test_no_other_repository_lends_its_commit(repository, tmp_path, monkeypatch)
     assert provenance.commit(repository) == "unknown"
 
 
+def test_the_commit_of_a_worktree_a_clone_and_a_detached_head(repository, tmp_path):
+    head = git(repository, "rev-parse", "HEAD")[:10]
+    beside = tmp_path / "beside"  # its .git is a file
+    git(repository, "worktree", "add", "--quiet", "--detach", str(beside))
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", "shallow")
+    for root in (beside, tmp_path / "shallow"):
+        assert provenance.commit(root) == head
+        (root / "src" / "code.py").write_text("changed\n")
+        assert provenance.commit(root) == f"{head}-dirty"
+
+
+def test_a_repository_without_a_commit_has_none(tmp_path):
+    (tmp_path / "src").mkdir()
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    assert provenance.commit(tmp_path) == "unknown"
+
+
 @pytest.mark.parametrize(
     ("text", "model", "vectors"),
     [

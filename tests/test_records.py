@@ -291,6 +291,18 @@ def test_a_study_of_an_earlier_version_is_refused_with_its_commit(study_dir):
     refused(study_dir, "it has no arms; read it with the code of commit 0123456789")
 
 
+def test_copies_that_a_synchronized_folder_makes_are_left_or_refused_by_name(study_dir):
+    """As Dropbox and OneDrive leave them where two machines have written."""
+    copy = " (Ann's conflicted copy 2026-01-31)"
+    files = [study_dir / name for name in ("study.json", "results.csv")]
+    first = sorted((study_dir / "trials").iterdir())[0]
+    for path in [*files, *(first / name for name in ("result.json", "metrics.csv", "config.json"))]:
+        path.with_name(f"{path.stem}{copy}{path.suffix}").write_bytes(path.read_bytes())
+    assert len(studies.read_study(study_dir).trials) == 3
+    shutil.copytree(first, first.with_name(first.name + copy))
+    refused(study_dir, r"conflicted copy 2026-01-31\) is none of this study's trials")
+
+
 def test_what_others_put_beside_the_trials_is_left_alone(study_dir):
     for name in (".ipynb_checkpoints", "@eaDir", "notes"):
         (study_dir / "trials" / name).mkdir()

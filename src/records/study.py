@@ -113,7 +113,12 @@ def identity_of(header: Mapping[str, Any], name: str, where: Path) -> Identity:
     Raises:
         RecordError: If the study has no such trial.
     """
-    arm, rate, seed = trial.parse_trial_name(name)
+    try:
+        arm, rate, seed = trial.parse_trial_name(name)
+    except RecordError as error:
+        raise RecordError(
+            f"{where} is none of this study's trials: {error}; move that folder out of the study"
+        ) from error
     config, arms = header["config"], header["arms"]
     asked = {
         f"arm {arm}": arm in arms,
