@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 STUDIES := $(wildcard experiments/*/study.json experiments/*/*/study.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help run study test check format figures bench torture clean
+.PHONY: help run study test check format figures bench torture records clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time go
 
 torture: $(VENV)/ready  ## kill it, flip its bytes, fill its disk, feed it nonsense; prints what survived
 	$(RUN) -m tests.torture
+
+records: $(VENV)/ready  ## the studies in order of worth, within HOURS=0.4, each packed in packs/
+	$(RUN) -m experiments.records --hours $(or $(HOURS),0.4)
 
 clean:  ## remove the virtual environment and caches; runs/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,108 @@
+"""Runs the studies in the order of their worth within a time limit, and packs what they leave.
+
+    python -m experiments.records --hours 0.4 [--packs packs] [--workdir runs]
+
+For a machine that is lent for an hour: each study that has begun is packed as PACKS/NAME.tar.gz,
+whether it is finished or not. Given such packs, on this machine or another, the same command goes
+on from them. Studies that are finished are not repeated; their reports are written again.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+# Name of a config, and what its command says besides: the claim first, then why, then the rest.
+STUDIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("relu_vs_tanh", ()),
+    ("why_tanh_is_slow", ()),
+    ("ablations", ()),
+    ("alexnet_cifar10", ()),
+    ("architectures", ()),
+    ("pretraining", ()),
+    ("paper_figures", ()),
+)
+SAVE_SECONDS = 120.0  # a study that was asked to stop saves itself by then
+LEAST_SECONDS = 30.0  # less is not worth a start
+
+
+def run_all(
+    hours: float,
+    workdir: Path,
+    packs: Path,
+    studies: Sequence[tuple[str, tuple[str, ...]]] = STUDIES,
+    command: Sequence[str] = (sys.executable, "-m", "src.main"),
+) -> dict[str, int]:
+    """Runs what there is time for; name -> exit code, 130 of one that was stopped and saved.
+
+    Args:
+        hours: In all.
+        workdir: Each study has a folder of its name in it.
+        packs: Where packs are looked for and written.
+        studies: Names of configs with further arguments.
+        command: What runs a study.
+    """
+    end, codes = time.monotonic() + 3600 * hours, dict[str, int]()
+    for name, arguments in studies:
+        left = end - time.monotonic()
+        if left < min(LEAST_SECONDS, 1800 * hours):
+            print(f"{name}: no time left", flush=True)
+            continue
+        folder, pack = workdir / name, packs / f"{name}.tar.gz"
+        unpack(pack, folder)
+        asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}", *arguments]
+        codes[name] = run(asked, left)
+        if folder.is_dir():
+            write_pack(folder, pack)
+        print(f"{name}: exit code {codes[name]}, {pack}", flush=True)
+    return codes
+
+
+def run(command: Sequence[str], seconds: float) -> int:
+    """Runs a study and asks it to stop when its time is up; its exit code."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(SAVE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its trials go on from their last checkpoints
+        return process.wait()
+
+
+def write_pack(folder: Path, pack: Path) -> None:
+    """Packs a study, checkpoints and all; the old pack stands until the new one is whole."""
+    pack.parent.mkdir(parents=True, exist_ok=True)
+    partial = pack.with_name(pack.name + ".part")
+    with tarfile.open(partial, "w:gz", compresslevel=1) as file:
+        file.add(folder, folder.name, filter=lambda e: None if e.name.endswith("/.lock") else e)
+    os.replace(partial, pack)
+
+
+def unpack(pack: Path, folder: Path) -> None:
+    """Brings a study back from its pack, unless it is there."""
+    if pack.is_file() and not folder.exists():
+        with tarfile.open(pack) as file:
+            file.extractall(folder.parent, filter="data")
+
+
+def main() -> int:
+    """Does what the command line asks for; 0 if every study that ran is finished or saved."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--hours", type=float, default=0.4)
+    parser.add_argument("--workdir", type=Path, default=Path("runs"))
+    parser.add_argument("--packs", type=Path, default=Path("packs"))
+    asked = parser.parse_args()
+    codes = run_all(asked.hours, asked.workdir, asked.packs)
+    return int(any(code not in (0, 130) for code in codes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""One trial over several processes: who they are, what they agree on, and what a death does.
+
+The slow ones start two processes of two CPU devices, which talk over this machine's loopback.
+"""
+
+import csv
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from src import doors, environment, hosts
+from src.data.batches import evaluation_rows
+from src.data.loader import host_share
+from src.hosts import HostError
+from src.records import provenance
+from tests.torture.subject import CONFIG, ROOT, Subject
+
+SMALL = (
+    "--config.learning_rates=(0.02,)", "--config.fresh_seeds=(1,)", "--config.max_epochs=6",
+    "--config.sweep.model.activation=('relu',)", "--config.target_train_error=0.01",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["none", "slurm", "mpi", "k8s", "tpu", "10.0.0.1:1234,4,3"])
+def test_ways_to_find_each_other(how):
+    hosts.check(how)
+
+
+@pytest.mark.parametrize("how", ["", "ssh", "host,2,0", "host:1,2,2", "host:1,2", "host:1,2,-1"])
+def test_others_are_refused_in_one_line(how):
+    with pytest.raises(HostError, match=re.escape(f"--hosts={how} is none of none, slurm, mpi")):
+        hosts.check(how)
+
+
+def test_a_process_alone_agrees_with_itself():
+    hosts.join("none")
+    assert (hosts.count(), hosts.index(), hosts.is_leader()) == (1, 0, True)
+    value = object()
+    assert hosts.tell(value) is value
+    assert [hosts.any_of(flag) for flag in (True, False)] == [True, False]
+    assert hosts.together(lambda: 3) == 3
+    with pytest.raises(HostError, match="mine"):
+        hosts.together(fail)
+    hosts.leave(7)  # nobody waits: this process goes on
+
+
+def fail() -> None:
+    raise HostError("mine")
+
+
+def test_hosts_test_every_image_once():
+    """A test set of 23 images in batches of 8 over 2 hosts: 3 batches of 4 each."""
+    rows = evaluation_rows(23, 8)
+    shares = [host_share(rows, host, 2) for host in (0, 1)]
+    assert [share.shape for share in shares] == [(3, 4), (3, 4)]
+    tested = np.concatenate([share.ravel() for share in shares])
+    assert sorted(tested[tested >= 0]) == list(range(23))
+
+
+def test_the_record_says_hosts_and_devices(monkeypatch):
+    devices = [SimpleNamespace(device_kind="H100", process_index=i // 4) for i in range(8)]
+    assert provenance.describe_devices(devices) == "2 hosts x 4 x H100"
+    assert provenance.describe_devices(devices[:4]) == "4 x H100"
+    variables = {"JAX_LOCAL_DEVICE_IDS": "0,1", "JAX_FOO": "1"}
+    assert list(environment.left_out(variables)) == ["JAX_FOO=1"]  # a launcher sets the other
+
+
+@pytest.mark.parametrize("field", ["--config.workers=2", "--config.engine=dask"])
+def test_trials_side_by_side_do_not_go_with_several_hosts(field):
+    command = ["--config=configs/quick.py", "--hosts=127.0.0.1:9,2,0", field]
+    done = subprocess.run(
+        [sys.executable, "-m", "src.main", *command],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == doors.REFUSED
+    assert "trains one trial at a time on all processes" in done.stderr
+
+
+class Pair:
+    """The same command as two processes."""
+
+    def __init__(self, subject: Subject, workdir: Path, *more: str, only_second: str = ""):
+        port = free_port()
+        self.outputs = [workdir.with_name(f"{workdir.name}-{i}.txt") for i in (0, 1)]
+        self.processes = []
+        for i, output in enumerate(self.outputs):
+            arguments = [f"--config={CONFIG}", f"--workdir={workdir}", *SMALL, *more]
+            arguments += [
+                f"--config.data.dir={subject.data_dir}",
+                f"--hosts=127.0.0.1:{port},2,{i}",
+            ]
+            arguments += [only_second] if only_second and i == 1 else []
+            self.processes.append(start(subject, arguments, 2, output))
+
+    def end(self, seconds: float) -> list[int]:
+        """Exit codes; a process that does not end by then hangs."""
+        return [process.wait(seconds) for process in self.processes]
+
+    def said(self) -> str:
+        return "".join(path.read_text(errors="replace") for path in self.outputs)
+
+
+def start(
+    subject: Subject, arguments: list[str], devices: int, output: Path
+) -> "subprocess.Popen[bytes]":
+    variables = subject.environment | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "src.main", *arguments],
+            cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def metrics(workdir: Path) -> list[dict[str, str]]:
+    (path,) = workdir.glob("trials/*/metrics.csv")
+    with path.open() as file:
+        return [
+            {name: value for name, value in row.items() if "seconds" not in name}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory) -> Subject:
+    return Subject(tmp_path_factory.mktemp("subject"))
+
+
+@pytest.fixture(scope="module")
+def sound(subject, tmp_path_factory) -> Path:
+    """What two processes make of the trial when nothing happens."""
+    workdir = tmp_path_factory.mktemp("sound") / "pmap"
+    pair = Pair(subject, workdir)
+    assert pair.end(500) == [0, 0], pair.said()
+    return workdir
+
+
+@pytest.mark.slow
+def test_two_hosts_of_two_devices_are_one_of_four(subject, sound, tmp_path):
+    where = [f"--workdir={tmp_path / 'one'}", f"--config.data.dir={subject.data_dir}"]
+    alone = start(subject, [f"--config={CONFIG}", *SMALL, *where], 4, tmp_path / "one.txt")
+    assert alone.wait(500) == 0
+    together, one = metrics(sound), metrics(tmp_path / "one")
+    assert len(together) == len(one) > 20
+    for row, other in zip(together, one, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)
+        assert not row["test_error"] or 0 <= float(row["test_error"]) <= 1
+    with (sound / "results.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["device"].startswith("2 hosts x 2 x cpu")
+
+
+@pytest.mark.slow
+def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
+    pair = Pair(subject, tmp_path / "shard_map", "--config.parallel=shard_map")
+    assert pair.end(500) == [0, 0], pair.said()
+    assert metrics(tmp_path / "shard_map") == metrics(sound)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("victim", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGTERM)]
+)
+def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, victim, number):
+    workdir = tmp_path / "killed"
+    pair = Pair(subject, workdir)
+    await_checkpoint(workdir, pair)
+    os.kill(pair.processes[victim].pid, number)
+    codes = pair.end(120)  # a heartbeat of ten seconds, on a loaded machine
+    if number == signal.SIGTERM:
+        assert codes == [doors.STOPPED, doors.STOPPED], pair.said()
+    else:
+        assert codes[victim] == -signal.SIGKILL
+        assert codes[1 - victim] != 0
+    again = Pair(subject, workdir)
+    assert again.end(500) == [0, 0], again.said()
+    assert metrics(workdir) == metrics(sound)
+
+
+def await_checkpoint(workdir: Path, pair: Pair) -> None:
+    for _ in range(3000):
+        if any(workdir.glob("trials/*/checkpoints/[0-9]*")):
+            return
+        assert all(process.poll() is None for process in pair.processes), pair.said()
+        time.sleep(0.1)
+    raise AssertionError(pair.said())
+
+
+@pytest.mark.slow
+def test_an_error_in_one_ends_both(subject, tmp_path):
+    pair = Pair(subject, tmp_path / "study", only_second="--config.data.dir=/nowhere")
+    codes = pair.end(300)
+    assert all(codes), pair.said()
+    assert "another process cannot go on" in pair.outputs[0].read_text()
+    assert "/nowhere" in pair.outputs[1].read_text()
