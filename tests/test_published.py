@@ -82,3 +82,25 @@ def test_a_difference_of_test_errors_is_that_of_the_records(name):
         ends = [points(study, trial)[-1]["test_error"] for trial in fresh(study, arm)]
         ours[arm] = 100 * float(np.mean(ends))
     assert sorted(means.values()) == pytest.approx(sorted(ours.values()), abs=0.06)
+
+
+def near_one_epoch(recipe: str) -> list[float]:
+    """Saturated share of conv1 of the tanh nets at the point nearest to epoch 1."""
+    study = "relu_vs_tanh_early"
+    found = []
+    for trial in fresh(study, f"conv3-{recipe}-tanh"):
+        at = min(points(study, trial), key=lambda row: abs(row["epoch"] - 1))
+        found.append(100 * at["conv1_saturated"])
+    return found
+
+
+def test_what_came_of_the_predictions_is_what_the_records_say():
+    text = (EXPERIMENTS / "relu_vs_tanh_early" / "predictions.md").read_text()
+    report = (EXPERIMENTS / "relu_vs_tanh_early" / "report.md").read_text()
+    assert f"| {min(near_one_epoch('cuda_convnet')):.1f}% at least | yes |" in text
+    assert f"| {max(near_one_epoch('modern')):.1f}% at most | yes |" in text
+    ratios = re.findall(r"are ([\d.]+) times those with relu", report)
+    assert f"| {ratios[0]} times | yes |" in text
+    assert f"| {ratios[1]} times | yes |" in text
+    larger, low = re.search(r"is ([\d.]+) times as large .*interval ([\d.]+) to", report).groups()
+    assert f"| {larger}, interval from {low} | yes |" in text
