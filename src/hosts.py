@@ -21,7 +21,7 @@ from src.errors import LabError
 LAUNCHERS = {"slurm": "slurm", "mpi": "ompi", "k8s": None, "tpu": None}
 HEARTBEAT_SECONDS = 10
 START_SECONDS = 300
-SHUTDOWN_SECONDS = 15
+SHUTDOWN_SECONDS = 3600  # the others wait while process 0 writes its report
 ASK_MILLISECONDS = 2_000  # signals are heard in between
 CHUNK_BYTES = 1 << 20  # of a message; gRPC takes no larger ones than a few MB
 
