@@ -86,6 +86,15 @@ def test_ctrl_c_is_no_traceback(capsys):
     assert capsys.readouterr().err == "Stopped.\n"
 
 
+def test_a_reader_that_leaves_is_no_traceback(monkeypatch):
+    """`| head` ends when it has its lines."""
+    left, writes = os.pipe()
+    os.close(left)
+    with open(writes, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert doors.run(lambda argv: print("a line") or 0, []) == doors.PIPE_CLOSED
+
+
 def test_a_process_without_streams_runs_and_no_file_takes_their_place(tmp_path):
     """As services, GUIs and cron start one: all three closed."""
     program = """

@@ -1,6 +1,7 @@
 """The four-layer networks: sizes by arithmetic, values by an independent network in PyTorch."""
 
 import functools
+import importlib
 import math
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+import configs
 from src import models
 from src.models import four_layer
 
@@ -298,3 +300,36 @@ def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation, l
         expected = expected.transpose(2, 3, 1, 0) if expected.ndim == 4 else expected.T
         assert np.abs(expected).max() > 0
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(x): return jax.nn.rellu(x)", "has no attribute 'rellu'"),
+        ("def f(x) return x", "line 2: expected ':'"),
+        ("def f(x): raise KeyError('a')", "KeyError: 'a'"),
+        ("def f(x): pass", "returns NoneType"),
+        ("def f(x): raise SystemExit(7)", "SystemExit: 7"),
+        ("def f(x, y): return x", "missing 1 required positional argument: 'y'"),
+        ("def f(x): return x if x > 0 else 0 * x", "truth value"),
+        ("def f(x): return x > 0", "of bool: keep the type"),
+        ("def f(x): return x.astype(int)", "of int32: keep the type"),
+        ("def f(x): return x[:1]", "keep the shape"),
+        ("def f(x): return jnp.log(x)", "infinities or NaN"),
+        ("def f(x): return x - x.mean(0, keepdims=True)", "depends on the other images"),
+        ("class f: pass", "not a function that the file defines"),
+        ("from jax.nn import relu as f", "not something that configs.* defines"),
+        ("g = 1", "has no attribute 'f'"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_each_mistake_in_an_activation_of_ones_own_has_its_line(
+    tmp_path, monkeypatch, text, message
+):
+    name = f"mistake_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(f"import jax, jax.numpy as jnp\n{text}\n")
+    monkeypatch.setattr("configs.__path__", [*configs.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match=message) as error:
+        models.get_activation(f"configs.{name}.f")
+    assert "\n" not in str(error.value)
