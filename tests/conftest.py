@@ -4,9 +4,11 @@ import os
 import shutil
 import tempfile
 
+# Of this process alone: the user's own stays as it is.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tests-")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-# Many tests compile the same; a folder of this process alone, for JAX does not write it atomically.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="xla-")
+# Many tests compile the same; not shared, for JAX does not write it atomically.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(os.environ["XDG_CACHE_HOME"], "xla")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
@@ -40,4 +42,4 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_unconfigure():
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
