@@ -62,7 +62,7 @@ def configure_jax() -> None:
         print(f"note: {name} of the environment is left out: it changes numbers", file=sys.stderr)
     os.environ.pop(
         "SOURCE_DATE_EPOCH", None
-    )  # of builds: NumPy does not start with one that is none
+    )  # Seconds: NumPy does not start with a value that is no number.
     os.environ["MPLBACKEND"] = "agg"  # files alone: a notebook's backend is not installed here
     _leave_warnings_warnings()
     if cache := cache_folder():

@@ -33,6 +33,6 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     for number in doors.SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP.
             signal.signal(number, _leave)
     sys.exit(doors.run(main, sys.argv[1:]))

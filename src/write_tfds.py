@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     target = own_images.write_own(
         given.name, given.version, source, data_dir, given.test_fraction, given.seed % 2**32
     )
-    found = describe.describe(target)  # as a study will
+    found = describe.describe(target)  # A study will read it in the same way.
     sizes = f"{sum(found.train.sizes)} images to train on, {sum(found.test.sizes)} to test on"
     print(f"{target}: {sizes}, {found.num_classes} classes; --config.data.name={given.name}")
     return 0

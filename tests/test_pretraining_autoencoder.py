@@ -70,7 +70,7 @@ def test_masked_inputs_are_zero_at_the_rate_of_the_noise():
     expected, deviation = 0.25 + 0.75 / 9, 8 / 9 * (0.25 * 0.75) ** 0.5
     assert abs(missing - expected) < 4 * deviation / 100_000**0.5
     alone = [float(layer.loss(params, images[i : i + 1], keys(40)[i : i + 1])) for i in range(40)]
-    np.testing.assert_allclose(missing, np.mean(alone), rtol=1e-6)
+    np.testing.assert_allclose(missing, np.mean(alone), rtol=1e-4)
     assert len(set(alone)) > 20  # each image its own mask
 
 

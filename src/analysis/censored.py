@@ -24,10 +24,10 @@ from src.analysis.distributions import log_normal, t_quantile, t_tail
 
 STEPS = 300  # each closes in on the maximum by the share of censored trials
 CLOSE = 1e-6  # a step that changes no deviation by more is the last
-SMALLEST_DEVIATION = 1e-6  # where all trials of an arm fall into one recording step
+SMALLEST_DEVIATION = 1e-6  # All trials of an arm may fall into one recording step.
 FAR = 5.0  # logarithm: where the mean of an arm without a single reached trial is sought
-NEAREST, FARTHEST = 1e-3, 2 * FAR  # where an end of the interval is sought; beyond, it is open
-POINTS, ROUNDS = 16, 3  # of the search for an end
+NEAREST, FARTHEST = 1e-3, 2 * FAR  # An end is sought between these; beyond, the interval is open.
+POINTS, ROUNDS = 16, 3  # Points and rounds of the search for an end.
 
 Sets = np.ndarray  # [sets, N]
 PerSet = np.ndarray  # [sets]

@@ -18,7 +18,7 @@ from src.training.points import first_at_or_below
 
 FIGURE_EPOCHS = 0.2  # 10,000 of CIFAR-10's 50,000 training images, one of its five files
 ROUNDING = 1e-9  # epochs
-Columns = Mapping[str, np.ndarray]  # of metrics.csv, each [points]
+Columns = Mapping[str, np.ndarray]  # Columns of metrics.csv, each [points].
 
 
 class Series(NamedTuple):

@@ -19,7 +19,7 @@ from src.config.config import Config
 from src.fields import ConfigError, one_of
 from src.records.trial import TrialRecord
 
-LAST_PART = 0.25  # of a trial's epochs, for the averaged test error
+LAST_PART = 0.25  # Share of a trial's epochs over which the test error is averaged.
 UNKNOWN = (math.nan, math.nan)
 
 

@@ -15,7 +15,7 @@ from src.analysis.study import Study
 from src.records.trial import TrialRecord
 
 PATH = Path(__file__).with_name("figure1_paper.csv")
-DATASETS = ("cifar10", "cifar10-jpeg")  # what its curves may be laid beside
+DATASETS = ("cifar10", "cifar10-jpeg")  # Data sets beside which its curves may be drawn.
 NETS = ("conv3", "conv3_fc64", "conv2_local2")  # those that may be the figure's
 POINTS = (1, 2, 3, 4, 5)  # epochs after which ours are compared with the paper's
 TOLERANCE = 0.03

@@ -74,7 +74,7 @@ def describe(folder: Path) -> Description:
     """
     told = [folder / "dataset_info.json", folder / "features.json"]
     if not all(path.is_file() for path in told):
-        return _describe(folder)  # which says what is missing
+        return _describe(folder)  # It says what is missing.
     told += sorted(folder.glob("*.labels.txt"))
     head = cache.kept("description", told, lambda: cache.Kept(_packed(_describe(folder)), [])).head
     found = _unpacked(folder, head)

@@ -90,7 +90,7 @@ def first_of_each(labels: Int[np.ndarray, " images"], number: int) -> Int[np.nda
     """
     order = np.argsort(labels, kind="stable")  # class by class
     starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])[labels[order]]
-    ranks = np.empty(len(labels), np.int64)  # of an image among those of its class
+    ranks = np.empty(len(labels), np.int64)  # An image's place among those of its class.
     ranks[order] = np.arange(len(labels)) - starts
     return np.sort(np.lexsort((np.arange(len(labels)), ranks))[:number])
 

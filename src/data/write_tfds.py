@@ -14,7 +14,7 @@ from src.data.cifar10.facts import CLASSES
 from src.data.dataset import DataError, Split, say
 from src.data.workplace import put, workplace
 
-NAME, VERSION = "cifar10", "3.0.2"  # whose features and ids these are
+NAME, VERSION = "cifar10", "3.0.2"  # The data set with these features and ids.
 
 
 class Description(NamedTuple):

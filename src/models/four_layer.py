@@ -46,7 +46,7 @@ class Conv3(nn.Module):
     ) -> Float[Array, "B classes"]:
         del keys  # trained and tested alike
         act = get_activation(self.activation)
-        std = 0.1 if self.hidden else 0.01  # of the fully connected layers
+        std = 0.1 if self.hidden else 0.01  # First weights of the fully connected layers.
 
         def conv(features: int, init_std: float, name: str) -> Conv:
             init = kernel_init(self.scheme, self.activation, init_std)

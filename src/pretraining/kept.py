@@ -141,7 +141,7 @@ def _write_metrics(path: Path, rows: list[Row]) -> None:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    if not path.exists() or len(path.read_text()) < len(text.getvalue()):
+    if not path.exists() or len(files.read_text(path)) < len(text.getvalue()):
         files.write_atomic(path, text.getvalue())
 
 

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-PREFIX = "events.out.tfevents."  # by which TensorBoard knows its files
+PREFIX = "events.out.tfevents."  # TensorBoard knows its files by this.
 _OURS = re.compile(re.escape(PREFIX) + r"([1-9]\d*)", re.ASCII)  # others name host and process
-KEYS = ("iteration", "epoch")  # of a point; all else in it is drawn
+KEYS = ("iteration", "epoch")  # Columns that are not plotted.
 VERSION = "brain.Event:2"
 
 

@@ -23,11 +23,11 @@ class Machine:
 
     device: str  # such as `1 x cpu (AMD EPYC 7B13)` or `8 x NVIDIA H100 80GB HBM3`
     jax_version: str
-    commit: str  # of the code
+    commit: str  # Of this repository, short.
     jaxlib_version: str
-    processor: str  # with family, model and stepping: a name stands for many
+    processor: str  # Its name stands for many: family, model and stepping follow.
     vectors: str  # the widest instructions it has
-    threads: str  # of each CPU device
+    threads: str  # Threads of one CPU device.
     xla_flags: str  # those that stand, see `src.environment`; "none" without any
 
 

@@ -21,7 +21,7 @@ from src.records.trial import RESULT_COLUMNS, Identity, Row, TrialRecord
 
 HEADER, TRIALS, RESULTS = "study.json", "trials", "results.csv"
 _NO_ARM: dict[str, Any] = {"learning_rates": ()}
-_NEEDED = ("study", "arms", "config", "dataset", "digest")  # of study.json
+_NEEDED = ("study", "arms", "config", "dataset", "digest")  # Entries that study.json must have.
 
 
 @dataclass(frozen=True)

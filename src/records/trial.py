@@ -52,7 +52,7 @@ class TrialName(NamedTuple):
     """What the name of a trial says."""
 
     arm: str
-    rate: str  # in the six digits of `:g`
+    rate: str  # Six digits, as `:g` writes it.
     seed: int
 
 
@@ -105,7 +105,7 @@ def _short(value: Any) -> str:
 class TrialRecord:
     """One finished trial."""
 
-    row: Row  # of results.csv, typed
+    row: Row  # A row of results.csv, typed.
     metrics: Metrics  # column of metrics.csv -> [points]
 
 

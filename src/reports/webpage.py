@@ -17,9 +17,9 @@ from markdown_it import MarkdownIt
 from src.records.files import read_bytes, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-DEPTHS = ("*/report.md", "*/*/report.md")  # of the studies below the folder of an index
+DEPTHS = ("*/report.md", "*/*/report.md")  # Where studies lie below the folder of an index.
 ALL, CLAIMS = "All studies", "Every claim with its interval"
-UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # what a data URI in double quotes may hold as it is
+UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # Characters that a data URI in double quotes may hold.
 
 
 def write_page(folder: Path) -> None:

@@ -16,7 +16,7 @@ from src.records.trial import TrialRecord
 from src.training.points import COLUMNS
 from src.training.settings import Limit, Trial
 
-Finished = Mapping[str, TrialRecord]  # by the trial's name
+Finished = Mapping[str, TrialRecord]  # Name of a trial -> its record.
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Display:
         for name, trial in finished.items():
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
         self.tasks: dict[str, Task] = {}  # under way
-        self.points: dict[str, deque[Position]] = {}  # of these, the newest
+        self.points: dict[str, deque[Position]] = {}  # The newest ones of each trial.
         self.last: dict[str, float] = {}  # iterations of a trial at most, by arm
         self.shown: dict[str, float] = {}
         self._machine_speed: float | None = None

@@ -15,7 +15,7 @@ from src.training.settings import Limit, TrialSettings
 from src.wording import duration
 
 SPENT = ("train_seconds", "measure_seconds", "save_seconds")
-Position = Mapping[str, Any]  # where a trial stands: see `training.trial.Run.position`
+Position = Mapping[str, Any]  # See `training.trial.Run.position`.
 
 
 def left_words(left: Left) -> str:

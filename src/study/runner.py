@@ -103,7 +103,7 @@ class Runner:
 
     config: Config
     workdir: Path
-    header: dict[str, Any]  # of the study
+    header: dict[str, Any]  # Header of the study.
     engine: Engine
     stop: StopFlag  # set by signals, read here
     finished: dict[str, TrialRecord]

@@ -27,11 +27,11 @@ class Job:
     """All a worker needs to run a trial."""
 
     task: Task
-    directory: Path  # of the trial
-    of: Identity  # of the trial, which its records name
+    directory: Path  # Folder of the trial.
+    of: Identity  # The trial that its records name.
     dataset: str  # its name in the records
     data_dir: str
-    stacks_dir: Path  # of pre-trained stacks
+    stacks_dir: Path  # Folder of the pre-trained stacks.
     runtime: Runtime
 
 

@@ -41,9 +41,9 @@ class Findings(NamedTuple):
     network: Trained
     test: Split
     train: Split
-    probabilities: Float[np.ndarray, "Q classes"]  # of the test images
+    probabilities: Float[np.ndarray, "Q classes"]  # Probabilities of the test images.
     features: int  # activities of the last hidden layer
-    rows: Int[np.ndarray, "Q k"]  # of the training images nearest to each test image
+    rows: Int[np.ndarray, "Q k"]  # Rows of the training images nearest to each test image.
 
 
 def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:

@@ -111,7 +111,9 @@ def features(
     height, width = candidate.size
     channels = candidate.shift.shape[-1]
     image = jnp.zeros((1, height, width, channels))
-    shapes: dict[str, tuple[int, ...]] = {}  # in the order of the layers, as JAX's trees are not
+    shapes: dict[
+        str, tuple[int, ...]
+    ] = {}  # Keeps the order of the layers; JAX's trees sort by name.
 
     def note(params: PyTree, image: Array) -> None:
         shapes.update({k: v.shape for k, v in _layers(candidate, params, image).items()})

@@ -120,7 +120,7 @@ def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
     """
     complaints: list[str] = []
     files.refuse_link(directory)
-    for partial in _folders(directory, re.escape(PARTIAL) + r"\d+"):  # of a process that was killed
+    for partial in _folders(directory, re.escape(PARTIAL) + r"\d+"):  # A killed process left it.
         shutil.rmtree(partial, ignore_errors=True)
     for iteration in reversed(_found(directory)):
         path = directory / str(iteration)

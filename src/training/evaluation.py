@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-TOP = 5  # of which the paper reports errors beside the first
+TOP = 5  # The paper reports top-1 and top-5 errors.
 
 LogitsFn = Callable[[PyTree, Float[Array, "B H W C"]], Float[Array, "B classes"]]
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from src.weights.protobuf import fields, integer, integers, octets, text
 from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
 
-V1_LAYER, LAYER = 2, 100  # of a NetParameter, by generation
+V1_LAYER, LAYER = 2, 100  # Fields of a NetParameter, by generation.
 V1_TYPES = {4: "Convolution", 14: "InnerProduct", 15: "LRN", 17: "Pooling", 18: "ReLU"}
 BLOB_NAMES = ("weight", "bias")
 

@@ -21,7 +21,7 @@ from src import models
 from src.weights.tensors import Tensors, WeightsError, WeightsFile
 
 Shape = tuple[int, ...]
-Names = tuple[str, str]  # of a layer's weight and bias, `{}` being the layer
+Names = tuple[str, str]  # Patterns of a weight's and a bias's name; `{}` is the layer.
 
 
 class Input(NamedTuple):
@@ -93,9 +93,9 @@ class Imported:
 
 
 CAFFE: Names = ("{}/weight", "{}/bias")
-ZOO: Names = ("{}_w_0", "{}_b_0")  # of the ONNX model zoo
+ZOO: Names = ("{}_w_0", "{}_b_0")  # Names in the ONNX model zoo.
 TORCH: Names = ("{}.weight", "{}.bias")
-PREFIXES = ("module.", "model.")  # which training programs put before every name
+PREFIXES = ("module.", "model.")  # Training programs put these before every name.
 CHANNELS_LAST = (".npy",)  # kernels lie there as ours do
 CIFAR10 = Input("none", 32, 0, None)
 CAFFE_IMAGENET = Input("warped", 256, 227, (122.67891, 116.66877, 104.00699))

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from src.weights.protobuf import fields, integer, integers, octets, text
 from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
 
-GRAPH = 7  # of a ModelProto
-NODE, INITIALIZER = 1, 5  # of a GraphProto
+GRAPH = 7  # Field of a ModelProto.
+NODE, INITIALIZER = 1, 5  # Fields of a GraphProto.
 FLOAT_TYPES = {1: "<f4", 10: "<f2", 11: "<f8"}
 TYPES = {"Conv": "Convolution", "Gemm": "InnerProduct", "MatMul": "InnerProduct"}
 TYPES |= {"MaxPool": "Pooling", "AveragePool": "Pooling", "Relu": "ReLU"}

@@ -60,7 +60,7 @@ def make_tensor(
             f"{path}: tensor {name} has {values.size} values, its shape {tuple(shape)} says"
             f" {math.prod(shape)}; the file is damaged"
         )
-    with np.errstate(over="ignore"):  # what overflows is refused below
+    with np.errstate(over="ignore"):  # Overflow is refused below.
         tensor = values.astype(np.float32).reshape(shape)
     if not np.isfinite(tensor).all():
         raise WeightsError(f"{path}: tensor {name} holds infinity or NaN; the file is damaged")

@@ -78,7 +78,7 @@ def _phase(windows: Windows, winner: Array, grads: Array, i: int, j: int) -> Arr
     batch, rows, columns, channels = grads.shape
     total = jnp.zeros((batch, rows + reach - 1, columns + reach - 1, channels), grads.dtype)
     for m, n in np.ndindex(reach, reach):
-        y, z = i + m * windows.stride, j + n * windows.stride  # of the pixel in its window
+        y, z = i + m * windows.stride, j + n * windows.stride  # The pixel's place in its window.
         if y < windows.size and z < windows.size:
             won = jnp.where(winner == y * windows.size + z, grads, 0)
             total += jnp.pad(won, ((0, 0), (m, reach - 1 - m), (n, reach - 1 - n), (0, 0)))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from src.reports.figures.canvas import GREY
 from src.reports.figures.forest import Bar, forest
 
-COLORS = {  # by verdict
+COLORS = {  # Verdict -> colour.
     "shown": "#1b7f5c",
     "contradicted": "#c8441b",
     "no effect larger than": "#0b5394",

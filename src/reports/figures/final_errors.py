@@ -15,7 +15,7 @@ from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
 from src.reports.figures.caption import caption, seeds
 
 BARS = ("train_error", "test_error")
-WIDTH = 0.36  # of a bar, where arms are 1 apart
+WIDTH = 0.36  # Width of a bar; arms are 1 apart.
 
 
 def final_errors(analysis: Analysis) -> Figure:

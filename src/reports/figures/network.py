@@ -12,7 +12,7 @@ from src.models.summary import Layer
 from src.reports.figures.canvas import DARK, GREY
 
 FRONT, TOP, SIDE = "#dbe7f3", "#eef4fa", "#b9cfe4"
-SLANT = (0.30, 0.22)  # of a box's height, to the right and up
+SLANT = (0.30, 0.22)  # Shares of a box's height, to the right and up.
 GAP = 0.75  # between boxes
 
 
@@ -51,7 +51,7 @@ def make_boxes(layers: Sequence[Layer], image_size: int, towers: int) -> list[Bo
             continue
         features, dense = layer.output[-1], layer.kind == "Dense"
         last = layer is layers[-1]
-        weights = layer.parameters // features - 1  # of each output; and a bias
+        weights = layer.parameters // features - 1  # Weights of each output; one more is its bias.
         kernel = 0 if dense else _root(weights, before)
         sees_all = dense or bool(kernel)
         if not sees_all:

@@ -11,7 +11,7 @@ from src.reports.figures import canvas
 from src.reports.figures.canvas import legend_entry, line_style
 from src.reports.networks import TIMES
 
-COLUMNS = {  # of metrics.csv -> in words
+COLUMNS = {  # Column of metrics.csv -> its words.
     "train_loss": "training loss",
     "train_error": "training error",
     "test_error": "test error",

@@ -19,7 +19,7 @@ def kernels(
     """Fig. 3: the first layer's kernels, a panel per tower; below them other views, by title."""
     count = next(iter(found.values())).shape[-1] // towers
     columns = 8 if count <= 64 else 16
-    side = 3.3 - MARGIN  # of a panel, inches
+    side = 3.3 - MARGIN  # Side of a panel, inches.
     width, tall = 3.3 * towers + MARGIN, side * math.ceil(count / columns) / columns
     height = 0.5 + 0.14 * len(caption.splitlines()) + (tall + 0.4) * len(found)
     figure = Figure(figsize=(width, height))
