@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 # Of this process alone: the user's own stays as it is.
@@ -14,6 +15,14 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 import jax
 import pytest
 from jaxtyping import install_import_hook
+
+# A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; tests send both.
+for number, action in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, action)
 
 install_import_hook("src", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -232,11 +232,12 @@ def test_a_study_is_never_shorter_than_a_trial_under_way(terminal):
     display = make_display(terminal, finished)
     one = first_task(display)
     finished[one.trial.name] = record(one.trial.name, "reached", [0.9, 0.2])  # 20 iterations
+    display = make_display(terminal, finished)
     two = first_task(display)
     display.started(two)
     display.heard(two.trial.name, "point", position(10, 160, 5.0, 0.9))
     left = display.left(two.trial.name)
-    assert left == pytest.approx((10 * 0.1, False))  # as long as the one before it
+    assert left == pytest.approx((10 * 6.0 / 20, False))  # as that before it: 20 steps of 6 s
     display.heard(two.trial.name, "point", position(30, 160, 15.0, 0.9))
     left = display.left(two.trial.name)
     assert left == (130 * 0.5, True)
