@@ -87,6 +87,7 @@ def plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int, group
     )
 
 
+@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
 def test_conv_is_xlas_in_values_and_gradients(case):
     height, width, inputs, outputs, size, stride, padding, groups = case
@@ -228,6 +229,7 @@ def plain_avg_pool(x: jax.Array, case: tuple) -> jax.Array:
     return total / plain_sum_or_max(jnp.ones_like(x), case, 0.0, lax.add)
 
 
+@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", POOLS, ids=str)
 @pytest.mark.parametrize(
     ("ours", "plain"), [(max_pool, plain_max_pool), (avg_pool, plain_avg_pool)]
@@ -242,6 +244,7 @@ def test_pools_are_xlas_in_values_and_gradients(case, ours, plain):
     )
 
 
+@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", POOLS[::3], ids=str)
 def test_pools_are_pytorchs_in_values_and_gradients(case):
     torch = pytest.importorskip("torch")
