@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ from src.data.cifar10.facts import CLASSES
 from src.records import files, trial
 from src.study import runner
 from src.trained import candidates, evaluation_report, testing
-from src.trained.candidates import of_trial, of_weights
+from src.trained.candidates import Candidate, of_trial, of_weights
 from src.weights import classes, layouts
 from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
@@ -77,6 +78,30 @@ def test_views_are_the_crop_its_mirror_and_the_ten():
     assert testing.view(images, 4, 4, 10).shape == (10, 2, 4, 4, 3)
 
 
+class Normalized(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, keys=None):
+        x = nn.BatchNorm(use_running_average=keys is None, name="norm")(images)
+        return nn.Dense(10, name="fc2")(x.mean(axis=(1, 2)))
+
+
+def test_a_network_is_tested_with_the_means_that_it_keeps():
+    dataset, model = tiny.make_dataset(8, 6), Normalized()
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    means = np.array([90.0, 100.0, 110.0], np.float32)
+    variables["batch_stats"]["norm"]["mean"] = jnp.asarray(means)
+    variables["batch_stats"]["norm"]["var"] = jnp.full(3, 2500.0)
+    shift, scale = np.zeros((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
+    candidate = Candidate(
+        "normed", model, variables, shift, scale, (8, 8), dataset.test, dataset, np.arange(10), {}
+    )
+    found, _ = testing.probabilities(candidate, 1)
+    colours = (dataset.test.images.mean(axis=(1, 2)) - means) / np.sqrt(2500 + 1e-5)
+    expected = jax.nn.softmax(colours.astype(np.float32) @ variables["params"]["fc2"]["kernel"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert testing.features(candidate, "norm")[0].shape == (6, 8, 8, 3)
+
+
 # --- Files of weights, on a small set with CIFAR-10's classes. ---
 
 
@@ -101,7 +126,7 @@ def by_hand(path: Path, dataset: data.Dataset, mirrored: bool) -> np.ndarray:
     candidate = of_weights(path, "", "")
     mean = dataset.train.images.astype(np.float64).mean(axis=0)
     pixels = (dataset.test.images - mean).astype(np.float32)[:, :, :: -1 if mirrored else 1]
-    logits = jax.jit(candidate.model.apply)({"params": candidate.params}, pixels)
+    logits = jax.jit(candidate.model.apply)(candidate.variables, pixels)
     return np.asarray(jax.nn.softmax(logits))
 
 
@@ -147,7 +172,7 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
     candidate = of_weights(written(tmp_path, "a", QUICK), "", "")
     hidden, _ = testing.features(candidate, "fc64")
     logits, _ = testing.features(candidate, "fc10")
-    last = candidate.params["fc10"]
+    last = candidate.variables["params"]["fc10"]
     np.testing.assert_allclose(logits, hidden @ last["kernel"] + last["bias"], rtol=1e-4, atol=1e-3)
     with pytest.raises(WeightsError, match="has no layer 'fc7'; it has conv1, pool1, conv2"):
         testing.features(candidate, "fc7")
@@ -260,7 +285,7 @@ def test_alexnet_on_streamed_images_is_given_caffes_pixels(photo_dir, tmp_path, 
     )
     assert np.abs(plain - warped).max() > 20
     pixels = warped[:, 14:241, 14:241] - np.array([122.67891, 116.66877, 104.00699], np.float32)
-    expected = jax.nn.softmax(jax.jit(candidate.model.apply)({"params": candidate.params}, pixels))
+    expected = jax.nn.softmax(jax.jit(candidate.model.apply)(candidate.variables, pixels))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     tested = testing.measure([candidate], (1,), most=5)
     wrong = np.sum(np.asarray(expected)[:5].argmax(axis=1) != outputs[labels[:5]])

@@ -77,7 +77,7 @@ def test_features_are_what_the_last_layer_reads(name):
 
     @jax.jit
     def run(params):
-        logits, layers = call_layers(model, params, images)
+        logits, layers = call_layers(model, {"params": params}, images)
         assert layers[0][1].shape == images.shape
         assert list(params) == sorted({name for name, _ in layers})
         return logits, layers[-1][1].reshape(2, -1), params[layers[-1][0]]

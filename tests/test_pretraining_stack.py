@@ -129,7 +129,7 @@ def test_a_layer_reads_what_it_reads_in_the_whole_network(name):
         jax.jit(source.model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"],
     )
     pixels = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
-    _, read = call_layers(model, params, pixels)
+    _, read = call_layers(model, {"params": params}, pixels)
     expected = dict(read)
     for layer in layers.find_layers(model, (32, 32, 3)):
         found = layers.layer_input(model, params, layer.name, pixels)

@@ -32,7 +32,7 @@ class Candidate:
     Attributes:
         name: Trial or file, for reports.
         model: The network.
-        params: Its parameters.
+        variables: Its parameters, and what layers keep beside them.
         shift: What is taken off the pixels, grey levels.
         scale: What they are then divided by.
         size: Height and width of a view.
@@ -44,7 +44,7 @@ class Candidate:
 
     name: str
     model: nn.Module = field(repr=False)
-    params: PyTree = field(repr=False)
+    variables: PyTree = field(repr=False)
     shift: Float[np.ndarray, "1 _ _ C"]
     scale: Float[np.ndarray, "1 _ _ #C"]
     size: tuple[int, int]
@@ -103,7 +103,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
     return Candidate(
         trial_dir.name,
         trained.program.model,
-        trained.params,
+        trained.variables,
         np.asarray(given.shift),
         np.asarray(given.scale),
         (trained.program.input_shape[0], trained.program.input_shape[1]),
@@ -149,7 +149,7 @@ def of_weights(
     return Candidate(
         path.name,
         imported.make_model(),
-        imported.params,
+        {"params": imported.params},
         shift,
         scale,
         (side, side),

@@ -39,10 +39,15 @@ class Trained:
     settings: TrialSettings
     dataset: data.Dataset | data.Stream
     program: Program
-    params: PyTree
+    variables: PyTree  # parameters, and what layers keep beside them
     iteration: int  # optimizer updates done
     seed: int
     of: trial.Identity
+
+    @property
+    def params(self) -> PyTree:
+        """Its parameters alone."""
+        return self.variables["params"]
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -67,26 +72,26 @@ class Trained:
         _, _, shift, scale = self.program.data["train"]
 
         @jax.jit
-        def on_batch(params: PyTree, batch: Array) -> tuple[Array, Array]:
+        def on_batch(variables: PyTree, batch: Array) -> tuple[Array, Array]:
             pixels = (batch.astype(jnp.float32) - shift) / scale
             pixels = evaluation.central_crop(pixels, *self.program.input_shape[:2])
-            logits, layers = call_layers(self.program.model, params, pixels)
+            logits, layers = call_layers(self.program.model, variables, pixels)
             features = layers[-1][1].reshape(len(batch), -1)
             return features, jax.nn.softmax(logits)
 
         batches = range(0, len(images), EVAL_IMAGES)
-        found = [on_batch(self.params, images[at : at + EVAL_IMAGES]) for at in batches]
+        found = [on_batch(self.variables, images[at : at + EVAL_IMAGES]) for at in batches]
         return Outputs(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
     def layer_names(self) -> list[str]:
         """Layers with weights, in the order in which an image passes them."""
         names: list[str] = []
 
-        def note(params: PyTree) -> None:
+        def note(variables: PyTree) -> None:
             image = jnp.zeros((1, *self.program.input_shape))
-            names.extend(name for name, _ in call_layers(self.program.model, params, image)[1])
+            names.extend(name for name, _ in call_layers(self.program.model, variables, image)[1])
 
-        jax.eval_shape(note, self.params)
+        jax.eval_shape(note, self.variables)
         return names
 
     def first_kernels(self) -> Kernels:
@@ -129,11 +134,13 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
     if arrays is None:
         raise RecordError("; ".join(complaints) or f"{trial_dir} holds no checkpoint")
     seed = trial.parse_trial_name(trial_dir.name).seed
-    return Trained(settings, dataset, program, arrays["state"].params, rest["iteration"], seed, of)
+    return Trained(
+        settings, dataset, program, arrays["state"].variables, rest["iteration"], seed, of
+    )
 
 
 def call_layers(
-    model: nn.Module, params: PyTree, pixels: Float[Array, "B H W C"]
+    model: nn.Module, variables: PyTree, pixels: Float[Array, "B H W C"]
 ) -> tuple[Float[Array, "B classes"], list[tuple[str, Array]]]:
     """Logits, and every layer that has weights: its name and what it reads."""
     layers: list[tuple[str, Array]] = []
@@ -145,5 +152,5 @@ def call_layers(
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
-        logits: Any = model.apply({"params": params}, pixels, keys=None)
+        logits: Any = model.apply(variables, pixels, keys=None)
     return logits, layers

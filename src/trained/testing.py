@@ -77,9 +77,9 @@ def probabilities(
 ) -> tuple[Float[np.ndarray, "N outputs"], Int[np.ndarray, " N"]]:
     """Softmax averaged over the views of each image, and the images' labels."""
 
-    def mean_softmax(params: PyTree, pixels: Array) -> Array:
+    def mean_softmax(variables: PyTree, pixels: Array) -> Array:
         shown = view(pixels, *candidate.size, views)
-        logits: Any = candidate.model.apply({"params": params}, shown.reshape(-1, *shown.shape[2:]))
+        logits: Any = candidate.model.apply(variables, shown.reshape(-1, *shown.shape[2:]))
         return jax.nn.softmax(logits).reshape(views, len(pixels), -1).mean(axis=0)
 
     return _over_images(candidate, mean_softmax, views, most)
@@ -115,10 +115,10 @@ def features(
         str, tuple[int, ...]
     ] = {}  # Keeps the order of the layers; JAX's trees sort by name.
 
-    def note(params: PyTree, image: Array) -> None:
-        shapes.update({k: v.shape for k, v in _layers(candidate, params, image).items()})
+    def note(variables: PyTree, image: Array) -> None:
+        shapes.update({k: v.shape for k, v in _layers(candidate, variables, image).items()})
 
-    jax.eval_shape(note, candidate.params, image)
+    jax.eval_shape(note, candidate.variables, image)
     if layer not in shapes:
         raise WeightsError(f"{candidate.name} has no layer {layer!r}; it has {', '.join(shapes)}")
     numbers = candidate.count(most) * int(np.prod(shapes[layer][1:]))
@@ -128,16 +128,16 @@ def features(
             " number of --images"
         )
 
-    def of_layer(params: PyTree, pixels: Array) -> Array:
-        return _layers(candidate, params, evaluation.central_crop(pixels, height, width))[layer]
+    def of_layer(variables: PyTree, pixels: Array) -> Array:
+        return _layers(candidate, variables, evaluation.central_crop(pixels, height, width))[layer]
 
     return _over_images(candidate, of_layer, 1, most)
 
 
-def _layers(candidate: Candidate, params: PyTree, pixels: Array) -> dict[str, Array]:
+def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str, Array]:
     """The output of every layer by its name."""
     _, state = candidate.model.apply(
-        {"params": params}, pixels, capture_intermediates=True, mutable=["intermediates"]
+        variables, pixels, capture_intermediates=True, mutable=["intermediates"]
     )
     outputs: dict[str, Array] = {}
 
@@ -156,18 +156,18 @@ def _layers(candidate: Candidate, params: PyTree, pixels: Array) -> dict[str, Ar
 def _over_images(
     candidate: Candidate, fn: Callable[[PyTree, Array], Array], views: int, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`fn` of the parameters and of scaled pixels, batch by batch; and the labels."""
+    """`fn` of the variables and of scaled pixels, batch by batch; and the labels."""
     at_once = max(1, min(EVAL_IMAGES, EVAL_PIXELS // (views * candidate.size[0] ** 2)))
 
     @jax.jit
-    def on_batch(params: PyTree, images: Array) -> Array:
-        return fn(params, (images.astype(jnp.float32) - candidate.shift) / candidate.scale)
+    def on_batch(variables: PyTree, images: Array) -> Array:
+        return fn(variables, (images.astype(jnp.float32) - candidate.shift) / candidate.scale)
 
     results, labels = [], []
     for images, of_images in candidate.batches(at_once, most):
         missing = ((0, at_once - len(images)), (0, 0), (0, 0), (0, 0))  # one shape, one compilation
         results.append(
-            np.asarray(on_batch(candidate.params, np.pad(images, missing)))[: len(images)]
+            np.asarray(on_batch(candidate.variables, np.pad(images, missing)))[: len(images)]
         )
         labels.append(of_images)
     return np.concatenate(results), np.concatenate(labels)
