@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from src.reports.sentences import table
+from src.wording import table
 
 
 def render(record: dict[str, Any]) -> str:

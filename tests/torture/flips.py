@@ -19,7 +19,7 @@ from src.config.config import Config
 from src.records import provenance
 from src.records import trial as records
 from src.reports import compose as report
-from src.study import runner
+from src.study import question, runner
 from tests.torture import study_config, subject
 from tests.torture.subject import Subject
 
@@ -109,7 +109,7 @@ def _outcome(laboratory: Laboratory, sound: Path, copy: Path, file: Path) -> tup
     flipped = (copy / file).read_bytes()
     try:
         said = laboratory.go_on(copy)
-    except (records.RecordError, runner.StudyError) as error:
+    except (records.RecordError, question.StudyError) as error:
         told = str(copy) in str(error) and "\n" not in str(error)
         return "refused by name", [] if told else [f"{file}: unclear message {error}"]
     except Exception as error:
