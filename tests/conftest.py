@@ -29,12 +29,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_data_of_other_tests():
-    """Many tests call their images `tiny`: what a process has loaded by that name is let go."""
+def nothing_of_other_tests():
+    """What a process has loaded and compiled for the tests of one file is let go.
+
+    Many call their images `tiny`. Compiled programs stay mapped into memory as long as JAX keeps
+    them, and Linux kills a process of 65,530 mappings: a long suite had that many.
+    """
     from src.study import worker  # noqa: PLC0415  (under the hook above)
 
     worker._program.cache_clear()
     worker._dataset.cache_clear()
+    jax.clear_caches()
 
 
 @pytest.fixture
