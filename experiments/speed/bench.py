@@ -23,7 +23,7 @@ from src import environment
 from src.records import provenance
 
 HERE = Path(__file__).parent
-STUDY = HERE.parent / "relu_vs_tanh"
+STUDY = HERE.parent / "relu_vs_tanh_early"
 NETS = ("conv3", "conv3_fc64", "alexnet")
 NETWORKS = (
     *("conv3", "conv3_fc64", "conv2_local2", "lenet5", "lenet5_modern"),
