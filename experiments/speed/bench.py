@@ -186,11 +186,11 @@ def small_run() -> dict[str, float]:
     return {"whole": whole, "trials": len(rows), **parts}
 
 
-def study_cost() -> dict[str, float]:
+def study_cost() -> dict[str, Any]:
     """Seconds of training, measuring and saving in all trials of the real study."""
     rows = read_rows(STUDY / "results.csv")
     parts = {part: sum(float(row[f"{part}_seconds"]) for row in rows) for part in PARTS}
-    return {"trials": len(rows), **parts}
+    return {"study": STUDY.name, "trials": len(rows), **parts}
 
 
 def run_main(arguments: list[str], variables: Any) -> None:

@@ -181,7 +181,7 @@ def measuring(record: dict[str, Any]) -> list[tuple[str, ...]]:
         ("online training error, of a step", f"{cost:+.1%}"),
         ("test error: 10,000 images", f"{seconds['evaluate']:.2f} s"),
         ("saving a checkpoint", f"{seconds['save']:.2f} s"),
-        (f"both, in the {whole['trials']} trials of relu_vs_tanh", f"{share:.1%} of training"),
+        (f"both, in the {whole['trials']} trials of {whole['study']}", f"{share:.1%} of training"),
     ]
 
 
