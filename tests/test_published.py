@@ -1,6 +1,7 @@
 """The published numbers again, from metrics.csv by a few lines of their own.
 
-Reads experiments/ as it is in the repository: a study without records yet is skipped.
+Reads experiments/ as it is in the repository: what has no records yet is not looked at. The same
+lines are tried on a study made of arithmetic, where they must notice a number that is changed.
 """
 
 import csv
@@ -13,90 +14,166 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from src.reports import compose
+from tests import synthetic
+
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-ROWS = ("pooling", "augmentation", "depth", "dropout", "lrn", "towers", "weight_decay")
+STUDIES = sorted(path.parent for path in EXPERIMENTS.rglob("study.json"))
+TIMES = {"iterations": "train_error", "iterations_frozen": "frozen_error"}
+ERRORS = ("test_error", "mean_test_error")
+EARLY = EXPERIMENTS / "relu_vs_tanh_early"
+Arm = tuple[str, str]  # label of its group, value of the compared field
 
 
-def header(study: str) -> dict:
-    path = EXPERIMENTS / study / "study.json"
-    if not path.exists() or "arms" not in (read := json.loads(path.read_text())):
-        pytest.skip(f"{study} has no records of this code yet")
-    return read
+def named(folder: Path) -> str:
+    return str(folder.relative_to(EXPERIMENTS))
 
 
-def points(study: str, trial: str) -> list[dict[str, float]]:
-    with open(EXPERIMENTS / study / "trials" / trial / "metrics.csv", newline="") as file:
+def header(folder: Path) -> dict:
+    return json.loads((folder / "study.json").read_text())
+
+
+def points(folder: Path, trial: str) -> list[dict[str, float]]:
+    with open(folder / "trials" / trial / "metrics.csv", newline="") as file:
         return [{k: float(v or "nan") for k, v in row.items()} for row in csv.DictReader(file)]
 
 
-def fresh(study: str, arm: str) -> list[str]:
-    """Trials of an arm at the rate that was chosen: the rate of its fresh seeds."""
-    seeds = header(study)["config"]["fresh_seeds"]
-    names = [path.name for path in (EXPERIMENTS / study / "trials").glob(f"{arm}-lr*")]
-    return sorted(name for name in names if int(re.search(r"-s(\d+)$", name)[1]) in seeds)
+def swept(tree: dict) -> list[str]:
+    """Columns of results.csv for the fields of a sweep."""
+    names = []
+    for name, below in tree.items():
+        inner = swept(below) if isinstance(below, dict) else [name]
+        names += [name if each == "name" else each for each in inner]
+    return names
 
 
-@pytest.mark.parametrize("study", ["relu_vs_tanh", "relu_vs_tanh_early"])
-@pytest.mark.parametrize("recipe", ["cuda_convnet", "modern"])
-def test_the_ratio_of_iterations_is_that_of_the_records(study, recipe):
-    target = header(study)["config"]["target_train_error"]
-    logs: dict[str, list[float]] = {}
-    for activation in ("relu", "tanh"):
-        for trial in fresh(study, f"conv3-{recipe}-{activation}"):
-            rows = points(study, trial)
-            at = next((i for i, row in enumerate(rows) if row["train_error"] <= target), None)
-            if at is None:
-                pytest.skip(f"{trial} was censored: that takes more than a few lines")
-            before = rows[at - 1]["iteration"] if at else 0.0
-            middle = (before + rows[at]["iteration"]) / 2
-            logs.setdefault(activation, []).append(math.log(middle))
-    if len(logs) < 2 or min(map(len, logs.values())) < 2:
-        pytest.skip(f"{study} is not finished")
-    test = stats.ttest_ind(logs["tanh"], logs["relu"], equal_var=False)
-    low, high = np.exp(tuple(test.confidence_interval()))
-    ratio = math.exp(np.mean(logs["tanh"]) - np.mean(logs["relu"]))
-    report = (EXPERIMENTS / study / "report.md").read_text()
-    answer = next(line for line in report.splitlines() if f"**conv3, {recipe}**" in line)
-    told = re.search(r"are ([\d.]+) times .*interval ([\d.]+) to ([\d.]+)", answer)
-    assert told, answer
-    assert [float(number) for number in told.groups()] == pytest.approx([ratio, low, high], abs=0.1)
+def fresh(folder: Path) -> dict[Arm, list[dict[str, str]]]:
+    """The rows of each arm's trials with fresh seeds; the arm as the report calls it."""
+    config = header(folder)["config"]
+    field = config["compare"]["field"]
+    others = [*swept(config["sweep"]), *(["variant"] if config["variants"] else [])]
+    found: dict[Arm, list[dict[str, str]]] = {}
+    with open(folder / "results.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["purpose"] == "fresh"]
+    for row in rows:
+        label = [row[name] for name in ("model", "recipe") if name != field]
+        label += [f"{n} {row[n]}" for n in others if n not in ("model", "recipe", field)]
+        found.setdefault((", ".join(label), row[field]), []).append(row)
+    return found
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_difference_of_test_errors_is_that_of_the_records(name):
-    study = f"ablations/{name}"
-    config = header(study)["config"]
-    if config["compare"].get("measure") != "test_error":
-        pytest.skip(f"{study} compares something else")
-    report = (EXPERIMENTS / study / "report.md").read_text()
-    table = report.split("## Measures")[1].split("\n## ")[0]
-    means: dict[str, float] = {}
-    for line in table.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) > 3 and cells[2].isdigit():
-            means[cells[1]] = float(cells[3].split("%")[0])
-    arms = header(study)["arms"]
-    assert len(means) == len(arms)
-    ours = {}
-    for arm in arms:
-        ends = [points(study, trial)[-1]["test_error"] for trial in fresh(study, arm)]
-        ours[arm] = 100 * float(np.mean(ends))
-    assert sorted(means.values()) == pytest.approx(sorted(ours.values()), abs=0.06)
+def time_to(rows: list[dict[str, float]], column: str, target: float) -> float:
+    """Half a step before the first point at or below the target; infinite where there is none."""
+    at = next((i for i, row in enumerate(rows) if row[column] <= target), None)
+    if at is None:
+        return math.inf
+    return (rows[at]["iteration"] + (rows[at - 1]["iteration"] if at else 0.0)) / 2
+
+
+def number(rows: list[dict[str, float]], config: dict) -> float:
+    """What the study compares, of one trial: the logarithm of a time, or an error in percent."""
+    measure = config["compare"]["measure"]
+    if measure in TIMES:
+        column = TIMES[measure] if TIMES[measure] in rows[0] else "train_error"
+        return math.log(time_to(rows, column, config["target_train_error"]))
+    tested = [(row["epoch"], row["test_error"]) for row in rows if row["test_error"] >= 0]
+    start = 0.75 * rows[-1]["epoch"] if measure == "mean_test_error" else tested[-1][0] - 1e-6
+    return 100 * float(np.mean([error for epoch, error in tested if epoch > start]))
+
+
+def told(folder: Path) -> dict[Arm, str]:
+    """What the report's first measure says of each arm."""
+    table = (folder / "report.md").read_text().split("## Measures")[1].split("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+    return {(line[0], line[1]): line[3] for line in lines[2:]}
+
+
+def check_measure(folder: Path) -> int:
+    """Holds the means, effects and intervals of a study's measure against its records.
+
+    Returns:
+        How many arms were compared. Those with a censored trial take more than a few lines, those
+        with a diverged one have no number.
+    """
+    config, compared = header(folder)["config"], 0
+    times = config["compare"]["measure"] in TIMES
+    ours = {
+        arm: [number(points(folder, row["trial"]), config) for row in rows]
+        for arm, rows in fresh(folder).items()
+        if all(row["status"] != "diverged" for row in rows)
+    }
+    report = told(folder)
+    assert ours.keys() <= report.keys()
+    for (label, value), found in ours.items():
+        said = report[label, value]
+        if not np.isfinite(found).all():
+            assert said.startswith("> ")
+            continue
+        mean = math.exp(np.mean(found)) if times else np.mean(found)
+        assert float(re.match(r"[\d,.]+", said)[0].replace(",", "")) == pytest.approx(
+            mean, abs=0.5 if times else 0.051
+        ), (label, value)
+        baseline = ours.get((label, str(config["compare"]["baseline"])), [math.inf])
+        if baseline is found or not np.isfinite(baseline).all() or "no interval" in said:
+            continue
+        compare(said, baseline, found, times=times)
+        compared += 1
+    return compared
+
+
+def compare(said: str, baseline: list[float], arm: list[float], *, times: bool) -> None:
+    """An effect as the report says it, and Welch's interval of it."""
+    test = stats.ttest_ind(arm, baseline, equal_var=False)
+    effect = np.array([np.mean(arm) - np.mean(baseline), *test.confidence_interval()])
+    words = re.search(r"\((\S+?)(?: points)?: (\S+) to ([^,)]+)", said)
+    assert words, said
+    expected = np.exp(effect) if times else effect
+    # Rounded to the last digit, the interval's ends outwards.
+    digits = [len(word.partition(".")[2]) for word in words.groups()]
+    for word, value, digit in zip(words.groups(), expected, digits, strict=True):
+        assert float(word) == pytest.approx(value, abs=1.01 * 10.0**-digit), said
+
+
+def measured(folders: list[Path]) -> list[Path]:
+    known = (*TIMES, *ERRORS)
+    return [each for each in folders if header(each)["config"]["compare"]["measure"] in known]
+
+
+# --- The records of this repository. ---
+
+
+@pytest.mark.parametrize("folder", measured(STUDIES), ids=named)
+def test_the_numbers_of_a_report_are_those_of_its_records(folder):
+    check_measure(folder)
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=named)
+def test_a_study_is_of_the_original_data_and_of_committed_code(folder):
+    with open(folder / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["dataset"] for row in rows} == {header(folder)["dataset"]} == {"cifar10"}
+    for row in rows:  # A trial that went on with later code names both.
+        for commit in row["commit"].split(" + "):
+            assert re.fullmatch(r"[0-9a-f]{10}", commit), row["trial"]
+
+
+def test_published_weights_are_tested_on_the_original_data():
+    paths = [*(EXPERIMENTS / "published_weights").glob("*/evaluation.json")]
+    assert {json.loads(path.read_text())["dataset"] for path in paths} == {"cifar10"}
 
 
 def near_one_epoch(recipe: str) -> list[float]:
     """Saturated share of conv1 of the tanh nets at the point nearest to epoch 1."""
-    study = "relu_vs_tanh_early"
     found = []
-    for trial in fresh(study, f"conv3-{recipe}-tanh"):
-        at = min(points(study, trial), key=lambda row: abs(row["epoch"] - 1))
+    for row in fresh(EARLY)[f"conv3, {recipe}", "tanh"]:
+        at = min(points(EARLY, row["trial"]), key=lambda point: abs(point["epoch"] - 1))
         found.append(100 * at["conv1_saturated"])
     return found
 
 
 def test_what_came_of_the_predictions_is_what_the_records_say():
-    text = (EXPERIMENTS / "relu_vs_tanh_early" / "predictions.md").read_text()
-    report = (EXPERIMENTS / "relu_vs_tanh_early" / "report.md").read_text()
+    text = (EARLY / "predictions.md").read_text()
+    report = (EARLY / "report.md").read_text()
     assert f"| {min(near_one_epoch('cuda_convnet')):.1f}% at least | yes |" in text
     assert f"| {max(near_one_epoch('modern')):.1f}% at most | yes |" in text
     ratios = re.findall(r"are ([\d.]+) times those with relu", report)
@@ -104,3 +181,44 @@ def test_what_came_of_the_predictions_is_what_the_records_say():
     assert f"| {ratios[1]} times | yes |" in text
     larger, low = re.search(r"is ([\d.]+) times as large .*interval ([\d.]+) to", report).groups()
     assert f"| {larger}, interval from {low} | yes |" in text
+
+
+# --- The same lines on a study made of arithmetic. ---
+
+
+def write_study(folder: Path, measure: str) -> None:
+    """Nine trials of 25 points, tested at five of them; the study's measure is of test errors."""
+    synthetic.write_header(
+        folder,
+        data={"name": "cifar10", "stream_size": 0},
+        sweep={"model": {"activation": ["relu", "tanh", "elu"]}},
+        learning_rates=[0.02],
+        fresh_seeds=[1, 2, 3],
+        stop_at_target=measure == "iterations",
+        compare={"field": "activation", "baseline": "relu", "measure": measure},
+    )
+    for activation, harder in (("relu", 0.0), ("tanh", 0.03), ("elu", -0.01)):
+        for seed in (1, 2, 3):
+            wave = 0.03 * math.sin(5 * seed + 100 * harder)
+            rows = synthetic.make_metrics(lambda e, w=wave + harder: 0.5 - 0.2 * e + w, epochs=2.49)
+            for point, row in enumerate(rows):
+                tested = point in (3, 8, 20, 22, 24)
+                row["test_error"] = row["interval_error"] + 0.04 if tested else math.nan
+            given = {"recipe": "modern", "learning_rate": 0.02, "seed": seed}
+            synthetic.write_trial(folder, rows, activation=activation, **given)
+    compose.write_report(folder)
+
+
+@pytest.mark.parametrize("measure", ["mean_test_error", "test_error", "iterations"])
+def test_a_number_that_is_not_the_records_is_noticed(tmp_path, measure):
+    write_study(tmp_path, measure)
+    assert check_measure(tmp_path) == 2
+    report = (tmp_path / "report.md").read_text()
+    first, second = (said for (_, value), said in told(tmp_path).items() if value != "relu")
+    (tmp_path / "report.md").write_text(report.replace(first, second))
+    with pytest.raises(AssertionError):
+        check_measure(tmp_path)
+    changed = re.sub(r"to (\S*?)(\d)", lambda m: f"to {m[1]}{(int(m[2]) + 5) % 10}", second)
+    (tmp_path / "report.md").write_text(report.replace(second, changed))
+    with pytest.raises(AssertionError):
+        check_measure(tmp_path)
