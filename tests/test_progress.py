@@ -1,14 +1,17 @@
 """What a study says while it runs. No test here looks at a clock."""
 
+import csv
 import io
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from src.records.trial import TrialRecord
-from src.study import order, progress, progress_words, time_left
+from src.study import machine_speed, order, progress, progress_words, time_left
 from src.study.progress import Display
 from src.study.screen import Screen
 from src.study.time_left import Left, Stage, study_seconds
@@ -17,6 +20,8 @@ from src.training.trial import Run
 from tests import tiny
 
 RATES = (0.01, 0.02, 0.04)
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RECORDED = sorted((EXPERIMENTS / "relu_vs_tanh_early" / "trials").glob("*/metrics.csv"))
 
 
 class Terminal(io.StringIO):
@@ -76,17 +81,41 @@ def test_a_step_not_measured_yet_goes_by_multiply_adds():
 
 
 @pytest.mark.parametrize(
-    ("done", "expected", "left"),
+    ("done", "total", "left"),
     [
-        (30.0, None, (70, True)),
-        (30.0, 50.0, (20, False)),
-        (50.0, 50.0, (50, True)),  # past what others took: its bound
-        (100.0, 50.0, (0, True)),
-        (130.0, 50.0, (0, True)),  # never negative
+        (30.0, math.nan, (math.nan, 140)),
+        (30.0, 50.0, (40, 140)),
+        (30.0, 500.0, (140, 140)),  # never more than the bound
+        (60.0, 50.0, (0, 80)),  # never negative
+        (130.0, 150.0, (0, 0)),
     ],
 )
-def test_iterations_left(done, expected, left):
-    assert time_left.iterations_left(done, expected, 100.0) == left
+def test_what_is_left_of_a_trial(done, total, left):
+    assert time_left.left(done, total, 100.0, 2.0) == pytest.approx(left, nan_ok=True)
+
+
+def test_a_curve_is_drawn_on_as_it_fell_since_half_of_its_iterations():
+    # 8 points lower at 200 than at 100: the 4 that are left take half a doubling
+    curve = [(50.0, math.nan), (100.0, 0.48), (150.0, 0.44), (200.0, 0.40)]
+    assert time_left.forecast(curve, 0.36) == pytest.approx(200 * 2**0.5)
+    assert time_left.forecast(curve, 0.32) == pytest.approx(400)
+    assert math.isnan(time_left.forecast(curve, 0.4))  # there: another reading is waited for
+    assert math.isnan(time_left.forecast(curve[:2], 0.3))
+    assert math.isnan(time_left.forecast([(100.0, 0.5), (120.0, 0.4)], 0.3))  # too short
+    assert math.isnan(time_left.forecast([], 0.3))
+    assert time_left.forecast([(100.0, 0.5), (200.0, 0.5)], 0.3) == math.inf
+    assert time_left.forecast([(100.0, 0.5), (200.0, 0.4999)], 0.3) < math.inf
+
+
+@pytest.mark.parametrize("part", [0.6, 0.7, 0.8, 0.9])
+def test_the_forecasts_of_recorded_trials_come_near(part):
+    for path in RECORDED:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        curve = [(float(row["iteration"]), float(row["train_error"] or "nan")) for row in rows]
+        end = next(iteration for iteration, error in curve if error <= 0.35)
+        early = [point for point in curve if point[0] <= part * end]
+        assert time_left.forecast(early, 0.35) == pytest.approx(end, rel=0.2), path
 
 
 # --- Words. ---
@@ -99,12 +128,25 @@ def test_nan_is_never_shown():
     before = {"iteration": 0, "epoch": 0.0, "train_error": math.nan}
     for words in (
         progress_words.position_words(before, 0.05),
-        progress_words.live_words(before, Left(0.0, True), 0.0),
-        progress_words.live_words(position, Left(65.0, False), 0.05),
+        progress_words.live_words(before, Left(math.nan, 0.0), 0.0),
+        progress_words.live_words(position, Left(math.nan, 65.0), 0.05),
     ):
         assert "nan" not in words
-    assert progress_words.left_words(Left(0.0, True)) == ""
-    assert progress_words.left_words(Left(200.0, True)) == "at most 3 min left"
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (Left(math.nan, 0.0), ""),
+        (Left(math.nan, 200.0), "at most 3 min left"),
+        (Left(200.0, 720.0), "about 3 min left (12 min at most)"),
+        (Left(200.0, 240.0), "about 3 min left"),
+        (Left(0.0, 720.0), "about 1 s left (12 min at most)"),
+    ],
+)
+def test_what_is_left_in_words(left, words):
+    assert progress_words.left_words(left) == words
+    assert progress_words.left_words(left, both=False) == words.partition(" (")[0]
 
 
 def record(name: str, status: str, errors: list[float], **row: object) -> TrialRecord:
@@ -156,7 +198,9 @@ def make_display(out: io.StringIO, finished: dict, **changes: object) -> Display
     config = tiny.make_config(learning_rates=RATES, fresh_seeds=(100, 101), **changes)
     (arm,) = config.arms
     sizes = {arm.name: {"parameters": 10, "multiply_adds": 1000}}
-    return Display(config, finished, 2, sizes, machine=lambda: 960e3, screen=Screen(out))
+    return Display(
+        config, finished, 2, sizes, machine=lambda trials: 960e3 / trials, screen=Screen(out)
+    )
 
 
 def position(iteration: int, last: int, seconds: float, error: float = math.nan) -> dict:
@@ -189,15 +233,18 @@ def test_lines_follow_one_another_where_there_is_no_terminal(monkeypatch):
     # 3 passes of 16 x 1000 multiply-adds at 480,000 a second for one of two workers: 0.1 s a step;
     # 3 rates one after another, then 2 fresh trials side by side
     assert lines[1] == (
-        f"[0/5 done] {name}: first estimate, by the multiply-adds of its network; at most 16 s"
-        " left, study at most 64 s left"
+        f"[0/5 done] {name}: first estimate, by the size of its network; at most 16 s left, study"
+        " at most 64 s left"
     )
     # 0.5 s a step: 120 more steps; then 160 each for two rates and the fresh pair
     assert lines[2] == (
         f"[0/5 done] {name}: epoch 1.0, iteration 40, training error 50.0%, 500 ms a step; at most"
         " 60 s left, study at most 5 min left"
     )
-    assert "4.0, iteration 160, training error 30.0%, 500 ms a step; study at most" in lines[3]
+    # one trial is at its end now, so that the others are known to take as long: 3 times 80 s
+    assert lines[3].endswith(
+        "iteration 160, training error 30.0%, 500 ms a step; study about 4 min left"
+    )
     assert lines[4] == "warning: checkpoint 20 is damaged"
     assert lines[5].startswith(f"[1/5 done] {name}: reached 25% training error at iteration 20")
     assert len(lines) == 6
@@ -236,12 +283,49 @@ def test_a_study_is_never_shorter_than_a_trial_under_way(terminal):
     two = first_task(display)
     display.started(two)
     display.heard(two.trial.name, "point", position(10, 160, 5.0, 0.9))
-    left = display.left(two.trial.name)
-    assert left == pytest.approx((10 * 6.0 / 20, False))  # as that before it: 20 steps of 6 s
+    left, whole = display.left(two.trial.name), display.study_left()
+    assert left == pytest.approx((10 * 0.3, 150 * 0.3))  # as that before it: 20 steps of 6 s
+    assert whole.about >= left.about
+    assert whole.most >= left.most
     display.heard(two.trial.name, "point", position(30, 160, 15.0, 0.9))
-    left = display.left(two.trial.name)
-    assert left == (130 * 0.5, True)
-    assert display.study_left().seconds >= left.seconds
+    left, whole = display.left(two.trial.name), display.study_left()
+    assert left == (130 * 0.5, 130 * 0.5)  # its error does not fall
+    assert whole.about >= left.about
+    assert whole.most >= left.most
+
+
+def test_an_arm_of_which_nothing_is_known_is_taken_to_need_what_the_others_need(terminal):
+    finished: dict[str, TrialRecord] = {}
+    display = make_display(terminal, finished, racing=False)
+    one, two = order.ready_tasks(display.config, finished)[:2]
+    for task in (one, two):
+        display.started(task)
+    display.heard(one.trial.name, "point", position(0, 160, 0.0))
+    assert math.isnan(display.study_left().about)
+    display.heard(one.trial.name, "point", position(20, 160, 10.0, 0.65))
+    display.heard(one.trial.name, "point", position(40, 160, 20.0, 0.45))
+    # 20 points in a doubling, 20 more to go: 80 iterations in all, at half a second
+    assert display.left(one.trial.name) == pytest.approx((20, 60))
+    # the other one takes 40 s, a third rate begins after 20 and the fresh pair after 60
+    assert display.study_left() == pytest.approx((20 + 40 + 40, 60 + 80 + 80))
+
+
+def test_trials_that_do_not_stop_at_a_target_take_as_long_as_they_may(terminal):
+    display = make_display(terminal, {}, stop_at_target=False, racing=False)
+    task = first_task(display)
+    display.started(task)
+    display.heard(task.trial.name, "point", position(20, 160, 10.0, 0.3))
+    display.heard(task.trial.name, "point", position(40, 160, 20.0, 0.2))
+    assert display.left(task.trial.name) == (60, 60)
+
+
+def test_a_machine_is_as_fast_as_its_fastest_product(monkeypatch):
+    times = iter([0.0, *(t for begun in (0, 5, 6) for t in (begun, begun + 1 + begun % 2)), 99.0])
+    clock = SimpleNamespace(perf_counter=lambda: next(times))
+    monkeypatch.setattr(machine_speed, "time", clock)
+    monkeypatch.setattr(machine_speed, "SECONDS", 10.0)
+    devices = jax.device_count()
+    assert machine_speed.multiply_adds_per_second(2) == machine_speed.SIZE**3 * devices
 
 
 def test_long_lines_and_many_trials_do_not_leave_the_terminal(terminal, monkeypatch):

@@ -4,10 +4,12 @@ On a terminal each trial has one line that changes in its place; elsewhere, as i
 follow one another.
 """
 
+import math
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from src.config.arms import Arm
 from src.config.config import Config
@@ -28,6 +30,7 @@ from src.study.time_left import Left, Stage
 
 EVERY_SECONDS = 30.0  # between two lines on a trial where lines follow one another
 NEWEST = 20  # points that a speed is measured over
+Stages = list[tuple[list[Left], list[Left]]]  # Of an arm, as in `time_left.Stage`.
 
 
 class Display:
@@ -39,7 +42,7 @@ class Display:
         finished: Mapping[str, TrialRecord],
         workers: int,
         networks: Mapping[str, Mapping[str, int]] | None = None,
-        machine: Callable[[], float] = machine_speed.multiply_adds_per_second,
+        machine: Callable[[int], float] = machine_speed.multiply_adds_per_second,
         screen: Screen | None = None,
     ):
         """Takes up where the study stands.
@@ -49,7 +52,8 @@ class Display:
             finished: The trials done so far, by name: read here, kept by the runner.
             workers: Trials side by side.
             networks: Arm -> size of its network, as study.json has them.
-            machine: Measures multiply-adds a second, once, if no trial has told its speed.
+            machine: Measures multiply-adds a second for one of so many trials, once, if no trial
+                has told its speed.
             screen: Where to print.
         """
         self.config, self.trials, self.workers = config, finished, workers
@@ -67,6 +71,7 @@ class Display:
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
         self.tasks: dict[str, Task] = {}  # under way
         self.points: dict[str, deque[Position]] = {}  # The newest ones of each trial.
+        self.curves: dict[str, list[tuple[float, float]]] = {}  # Iterations and training errors.
         self.last: dict[str, float] = {}  # iterations of a trial at most, by arm
         self.shown: dict[str, float] = {}
         self._machine_speed: float | None = None
@@ -75,7 +80,7 @@ class Display:
         """A trial has begun or goes on."""
         name = task.trial.name
         self.tasks[name], self.shown[name] = task, time.monotonic()
-        self.points[name] = deque(maxlen=NEWEST)
+        self.points[name], self.curves[name] = deque(maxlen=NEWEST), []
         if self.screen.is_terminal:
             self._redraw()
         else:
@@ -99,52 +104,83 @@ class Display:
         """A trial has ended; its record is among the finished ones by now."""
         name = row["trial"]
         task = self.tasks.pop(name)
-        del self.points[name]
+        del self.points[name], self.curves[name]
         self.measured |= _speeds([self.trials[name]])
         self.ended.setdefault(task.trial.arm, []).append(self.trials[name])
         self._say(name, end_words(self.trials[name], task.limits, task.trial.settings))
         self._redraw()
 
-    def left(self, name: str) -> Left:
-        """What is left of a trial under way, by those of its arm that have ended."""
+    def left(self, name: str, otherwise: float = math.nan) -> Left:
+        """What is left of a trial under way: by its own curve, else by those of its arm that ended.
+
+        Args:
+            name: Of the trial.
+            otherwise: Iterations that it is taken to do in all where neither says.
+        """
         trial, points = self.tasks[name].trial, self.points[name]
         if not points:
-            return self._left_of_new(trial.arm, trial.purpose)
-        expected = time_left.expected_iterations(self._ended(trial.arm), trial.purpose)
+            return self._left_of_new(trial.arm, trial.purpose, otherwise)
         done, last = float(points[-1]["iteration"]), float(points[-1]["last"])
-        iterations, is_bound = time_left.iterations_left(done, expected, last)
-        return Left(iterations * self._step_seconds(name), is_bound)
+        total = self._total(name)
+        if math.isnan(total):
+            total = last if done >= otherwise else otherwise
+        return time_left.left(done, total, last, self._step_seconds(name))
 
     def study_left(self) -> Left:
-        """What is left of the study: until its last trial ends."""
-        parts: list[Left] = []
-        arms = [self._stages(arm, parts) for arm in self.config.arms]
-        seconds = time_left.study_seconds(arms, max(self.workers, len(self.tasks)))
-        return Left(seconds, any(part.is_bound for part in parts))
+        """What is left of the study: until its last trial ends.
 
-    def _stages(self, arm: Arm, parts: list[Left]) -> list[Stage]:
-        """An arm's trials that are not done; what is left of each is added to `parts`."""
+        An arm of which nothing is known yet is taken to need what the others need.
+        """
+        typical = self._typical_total()
+        arms = [self._stages(arm, typical) for arm in self.config.arms]
+        workers = max(self.workers, len(self.tasks))
+        most = time_left.study_seconds(_in_seconds(arms, "most"), workers)
+        if math.isnan(typical):
+            return Left(math.nan, most)
+        return Left(time_left.study_seconds(_in_seconds(arms, "about"), workers), most)
+
+    def _typical_total(self) -> float:
+        """The median of what is known of arms and trials under way; nan while nothing is."""
+        totals = [self._total(name) for name in self.tasks if self.points[name]]
+        totals += [time_left.expected_iterations(each, "fresh") for each in self.ended.values()]
+        known = [total for total in totals if not math.isnan(total)]
+        return statistics.median(known) if known else math.nan
+
+    def _total(self, name: str) -> float:
+        """Iterations that a trial under way will most likely have done; nan while nothing says."""
+        trial, newest = self.tasks[name].trial, self.points[name][-1]
+        last = float(newest["last"])
+        if not trial.settings.stop_at_target:
+            return last
+        own = time_left.forecast(self.curves[name], trial.settings.target_train_error)
+        if not math.isnan(own):
+            return min(own, last)
+        expected = time_left.expected_iterations(self._ended(trial.arm), trial.purpose)
+        return expected if newest["iteration"] < expected <= last else math.nan
+
+    def _stages(self, arm: Arm, typical: float) -> Stages:
+        """An arm's trials that are not done, stage by stage: those under way, those to come."""
         rates = study.selection_trials(self.config, arm)
         if not study.is_racing(self.config):
             rates = [[trial for same_rate in rates for trial in same_rate]]
-        stages = []
+        stages: Stages = []
         for names in ([trial.name for trial in trials] for trials in rates):
-            running = [self.left(name) for name in names if name in self.tasks]
+            running = [self.left(name, typical) for name in names if name in self.tasks]
             new = [n for n in names if n not in self.tasks and n not in self.trials]
-            waiting = [self._left_of_new(arm.name, "selection")] * len(new)
-            stages.append(_stage(running, waiting, parts))
+            stages.append((running, [self._left_of_new(arm.name, "selection", typical)] * len(new)))
         tasks = [task.trial for task in self.tasks.values()]
         fresh = [t.name for t in tasks if t.arm == arm.name and t.purpose == "fresh"]
         done = [t for t in self._ended(arm.name) if t.row["purpose"] == "fresh"]
         new_ones = max(0, len(self.config.study.fresh_seeds) - len(fresh) - len(done))
-        waiting = [self._left_of_new(arm.name, "fresh")] * new_ones
-        return [*stages, _stage([self.left(name) for name in fresh], waiting, parts)]
+        waiting = [self._left_of_new(arm.name, "fresh", typical)] * new_ones
+        return [*stages, ([self.left(name, typical) for name in fresh], waiting)]
 
-    def _left_of_new(self, arm: str, purpose: str) -> Left:
-        expected = time_left.expected_iterations(self._ended(arm), purpose)
+    def _left_of_new(self, arm: str, purpose: str, otherwise: float) -> Left:
         last = self.last.get(arm, max(self.last.values(), default=0.0))
-        iterations = last if expected is None else expected
-        return Left(iterations * self._step_seconds_of(arm), expected is None)
+        total = time_left.expected_iterations(self._ended(arm), purpose)
+        if math.isnan(total):
+            total = otherwise
+        return time_left.left(0.0, total, last, self._step_seconds_of(arm))
 
     def _ended(self, arm: str) -> list[TrialRecord]:
         return self.ended.get(arm, [])
@@ -153,6 +189,7 @@ class Display:
         points, arm = self.points[name], self.tasks[name].trial.arm
         self.last[arm] = max(self.last.get(arm, 0.0), float(position["last"]))
         points.append(position)
+        self.curves[name].append((float(position["iteration"]), position["train_error"]))
         steps = position["iteration"] - points[0]["iteration"]
         if steps > 0:
             self.measured[arm] = (position["seconds"] - points[0]["seconds"]) / steps
@@ -162,7 +199,7 @@ class Display:
 
     def _step_seconds_of(self, arm: str) -> float:
         if not self.measured and self.multiply_adds and self._machine_speed is None:
-            self._machine_speed = self.machine() / self.workers
+            self._machine_speed = self.machine(self.workers)
         speed = self._machine_speed or 0.0
         return time_left.step_seconds(arm, self.measured, self.multiply_adds, speed)
 
@@ -190,9 +227,14 @@ class Display:
         self.screen.say(f"[{len(self.trials)}/{self.total} done] {name}: {text}")
 
 
-def _stage(running: Sequence[Left], waiting: Sequence[Left], parts: list[Left]) -> Stage:
-    parts += [*running, *waiting]
-    return Stage(tuple(each.seconds for each in running), tuple(each.seconds for each in waiting))
+def _in_seconds(arms: Sequence[Stages], kind: Literal["about", "most"]) -> list[list[Stage]]:
+    return [
+        [
+            Stage(*(tuple(getattr(left, kind) for left in part) for part in stage))
+            for stage in stages
+        ]
+        for stages in arms
+    ]
 
 
 def _speeds(trials: Any) -> dict[str, float]:

@@ -15,14 +15,25 @@ from src.training.settings import Limit, TrialSettings
 from src.wording import duration
 
 SPENT = ("train_seconds", "measure_seconds", "save_seconds")
+CLOSE = 1.25  # A bound that is no farther above the estimate is not said.
 Position = Mapping[str, Any]  # See `training.trial.Run.position`.
 
 
-def left_words(left: Left) -> str:
-    """Such as `about 3 min left`; a bound says so. Nothing where none is left, or none is known."""
-    if left.seconds <= 0:
+def left_words(left: Left, *, both: bool = True) -> str:
+    """Such as `about 3 min left (12 min at most)`. Nothing where none is left, or none is known.
+
+    Args:
+        left: Of a trial or a study.
+        both: Whether the bound stands beside the estimate; without an estimate it always does.
+    """
+    if left.most <= 0:
         return ""
-    return f"{'at most' if left.is_bound else 'about'} {duration(left.seconds)} left"
+    most = duration(max(1.0, left.most))
+    if math.isnan(left.about):
+        return f"at most {most} left"
+    about = duration(max(1.0, left.about))
+    is_known = left.most < CLOSE * left.about or not both
+    return f"about {about} left" + ("" if is_known else f" ({most} at most)")
 
 
 def error_words(position: Position) -> str:
@@ -41,7 +52,7 @@ def step_words(seconds: float) -> str:
 def position_words(position: Position, step_seconds: float) -> str:
     """Where a trial stands, as a line of its own says it."""
     if not position["iteration"]:
-        return "first estimate, by the multiply-adds of its network"
+        return "first estimate, by the size of its network"
     return ", ".join(
         part
         for part in (
@@ -60,8 +71,8 @@ def live_words(position: Position, left: Left, step_seconds: float) -> str:
     if math.isnan(error):
         error = position.get("interval_error", math.nan)
     shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
-    step = step_words(step_seconds) if position["iteration"] else "by multiply-adds"
-    parts = (f"epoch {position['epoch']:5.1f}", shown, left_words(left), step)
+    step = step_words(step_seconds) if position["iteration"] else "first estimate"
+    parts = (f"epoch {position['epoch']:5.1f}", shown, left_words(left, both=False), step)
     return "  ".join(part for part in parts if part)
 
 

@@ -1,6 +1,7 @@
 """How long a study still takes: arithmetic on iterations and seconds, without a clock."""
 
 import heapq
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import NamedTuple
 from src.records.trial import TrialRecord
 
 PASSES = 3  # forward, gradient of the layer's input, gradient of its weights
+LEAST_GROWTH = 1.4  # of the iterations, between the two errors that a forecast is made from
+MOST_DOUBLINGS = 50.0  # of the iterations: as good as never
 
 
 class Stage(NamedTuple):
@@ -24,10 +27,15 @@ class Stage(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What is left of a trial or a study."""
+    """Seconds that are left of a trial or a study.
 
-    seconds: float
-    is_bound: bool  # It takes so long at most; else about so long, by trials that have ended.
+    Attributes:
+        about: Most likely; nan where nothing says yet.
+        most: If no trial reaches its target before its last epoch.
+    """
+
+    about: float
+    most: float
 
 
 def study_seconds(arms: Sequence[Sequence[Stage]], workers: int) -> float:
@@ -83,27 +91,57 @@ def step_seconds(
     return PASSES * multiply_adds.get(arm, 0.0) / speed if speed > 0 else 0.0
 
 
-def iterations_left(done: float, expected: float | None, last: float) -> tuple[float, bool]:
-    """Iterations that a trial still takes, and whether that is a bound.
+def left(done: float, total: float, last: float, step_seconds: float) -> Left:
+    """What is left of a trial.
 
     Args:
-        done: So far.
-        expected: By trials like it that have ended, if any has.
+        done: Iterations so far.
+        total: Those that it will most likely have done at its end; nan if unknown.
         last: After which it is stopped at the latest.
+        step_seconds: Of one iteration.
     """
-    if expected is not None and done < expected <= last:
-        return expected - done, False
-    return max(0.0, last - done), True
+    most = max(0.0, last - done)
+    about = math.nan if math.isnan(total) else min(most, max(0.0, total - done))
+    return Left(about * step_seconds, most * step_seconds)
 
 
-def expected_iterations(ended: Iterable[TrialRecord], purpose: str) -> float | None:
+def forecast(curve: Sequence[tuple[float, float]], target: float) -> float:
+    """Iterations at which a training error comes to its target.
+
+    It is taken to fall by as much, each time the iterations double, as it fell from half of them to
+    now; see the tests for how near that comes.
+
+    Args:
+        curve: Iterations and training errors so far; an error may be nan.
+        target: Training error.
+
+    Returns:
+        Infinity if it does not fall, nan while too little of it is known.
+    """
+    known = [point for point in curve if not math.isnan(point[1])]
+    if not known or known[-1][1] <= target:
+        return math.nan
+    now, error = known[-1]
+    before, higher = min(known, key=lambda point: abs(point[0] - now / 2))
+    if now < LEAST_GROWTH * before:
+        return math.nan
+    if higher <= error:
+        return math.inf
+    doublings = (error - target) / (higher - error) * math.log2(now / before)
+    return now * 2 ** min(doublings, MOST_DOUBLINGS)
+
+
+def expected_iterations(ended: Iterable[TrialRecord], purpose: str) -> float:
     """The median of an arm's trials of the same purpose, else of those that reached the target.
 
     Args:
         ended: Trials of one arm.
         purpose: "selection" or "fresh".
+
+    Returns:
+        nan if there are none.
     """
     rows = [trial.row for trial in ended]
     same = [row["iterations"] for row in rows if row["purpose"] == purpose]
     reached = [row["iterations"] for row in rows if row["status"] == "reached"]
-    return float(statistics.median(same or reached)) if same or reached else None
+    return float(statistics.median(same or reached)) if same or reached else math.nan
