@@ -51,8 +51,12 @@ def test_the_order_derives_from_the_seed():
     assert not np.array_equal(draw(0, 3, seed=5), draw(0, 3, seed=6))
 
 
-def test_a_batch_deep_in_a_long_training_costs_no_more_than_the_first():
+def test_a_batch_deep_in_a_long_training_costs_no_more_than_the_first(monkeypatch):
+    """1,000,000 batches of 128 are 2,560 epochs of 50,000: the order of one epoch is drawn."""
+    drawn, order = [], batches._order
+    monkeypatch.setattr(batches, "_order", lambda *of: (drawn.append(of), order(*of))[1])
     deep = draw(1_000_000, 1, batch_size=128, num_images=50_000)
+    assert drawn == [((batches.SHUFFLE_STREAM, 0, 2560), 50_000)]
     assert deep.shape == (1, 128)
     assert deep.min() >= 0 and deep.max() < 50_000
 

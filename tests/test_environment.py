@@ -30,6 +30,16 @@ def test_flags_already_set_stand(monkeypatch):
     assert os.environ["XLA_FLAGS"] == f"--xla_cpu_enable_fast_math=false {FLAG}=individual_dot"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_convolutions_take_all_threads_where_xla_has_a_flag_for_it(monkeypatch, known):
+    monkeypatch.setattr(environment, "_xla_knows", lambda flag: known)
+    os.environ.update(XLA_FLAGS="--xla_dump_to=x", PJRT_NPROC="1")
+    environment.convolve_on_all_threads()
+    added = f" {FLAG}=-individual_convolution" if known else ""
+    assert os.environ["XLA_FLAGS"] == f"--xla_dump_to=x{added}"
+    assert "PJRT_NPROC" not in os.environ
+
+
 def test_what_changes_numbers_is_left_out_and_said(capsys):
     kept = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "JAX_LOGGING_LEVEL": "INFO"}
     flags = "--xla_force_host_platform_device_count=2 --xla_dump_to='/tmp/a b'"
@@ -111,7 +121,9 @@ def _by_locale(call: ast.Call) -> bool:
     if name in ("read_text", "write_text"):
         texts = len(call.args) - (name == "write_text")
         return "encoding" not in named and texts < 1 and "files" not in ast.unparse(call.func)
-    if name != "open" or ast.unparse(call.func) != "open":  # os.open, Image.open, tarfile.open
+    of = ast.unparse(call.func).rpartition(".")[0]
+    if name not in ("open", "fdopen") or (of in ("os", "Image", "tarfile") and name == "open"):
         return False
-    mode = ast.unparse(call.args[1]) if len(call.args) > 1 else "'r'"
+    place = 0 if of and name == "open" else 1  # path.open(mode), open(path, mode)
+    mode = ast.unparse(call.args[place]) if len(call.args) > place else "'r'"
     return "b" not in mode and "encoding" not in named

@@ -5,9 +5,10 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from src.training import evaluation
+
+torch = pytest.importorskip("torch")
 
 
 def make_scores(count: int = 200, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:

@@ -33,12 +33,17 @@ FILES = sorted(SRC.rglob("*.py"))
 def imports(path: Path) -> Iterator[str]:
     """Modules of this project that a file imports, `src.` left out."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            first, _, rest = node.module.partition(".")
-            if first == "src":
-                yield from [rest] if rest else [alias.name for alias in node.names]
-            elif first == "configs":
-                yield "configs"
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: an import says from where"
+            whole = node.module == "src"
+            names = [f"src.{a.name}" for a in node.names] if whole else [node.module or ""]
+        for name in names:
+            first, _, rest = name.partition(".")
+            if first in ("src", "configs"):
+                yield rest if first == "src" else first
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))

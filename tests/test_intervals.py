@@ -75,14 +75,6 @@ class TestRatio:
         interval = intervals.compare("ratio", times(78, 78, 78), times(117, 156, 117))
         assert (interval.how, interval.exists) == ("no spread", False)
 
-    def test_of_the_published_records_is_what_a_reviewer_found(self):
-        """The recipe of 2012: 5.64 (5.24 to 6.06), a step of 39, before half of it is taken off."""
-        relu, tanh = exact(2964, 3042, 3003), exact(16653, 17823, 16848)
-        interval = intervals.compare("ratio", relu, tanh)
-        assert interval.value == pytest.approx(
-            (16653 * 17823 * 16848) ** (1 / 3) / (2964 * 3042 * 3003) ** (1 / 3)
-        )
-
 
 class TestCensoredRatio:
     def test_agrees_with_scipy_on_the_most_likely_means(self):

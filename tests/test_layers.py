@@ -173,7 +173,7 @@ def test_conv_module_adds_its_bias():
 
 @pytest.mark.slow
 def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside():
-    """JAX's own is 40 times slower there on a CPU: three times leaves room for a busy machine."""
+    """JAX's own is 40 times slower there. By the clock of this process, whatever else runs."""
     x, kernel = normal(0, 64, 16, 16, 32), normal(1, 5, 5, 32, 32)
     grad = jax.grad(lambda k, scale: jnp.sum(jnp.sin(scale * conv(x, k, padding=2))))
     once = jax.jit(lambda k: grad(k, 1.0))
@@ -185,9 +185,9 @@ def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside():
         jax.block_until_ready(fn(kernel))
         rounds = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()
             jax.block_until_ready(fn(kernel))
-            rounds.append((time.perf_counter() - start) / steps)
+            rounds.append((time.process_time() - start) / steps)
         seconds.append(min(rounds))
     assert seconds[1] < 3 * seconds[0]
 
