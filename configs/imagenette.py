@@ -1,10 +1,18 @@
-"""AlexNet on ten classes of ImageNet: `alexnet_imagenet.py`, narrow and short, for two cores.
+"""AlexNet a quarter as wide on ten classes of ImageNet: `alexnet_imagenet.py` for one core.
 
 Run:     python -m src.main --config=configs/imagenette.py
-         python -m src.evaluate runs/imagenette/trials/*
+         python -m src.evaluate runs/imagenette/trials/* --out=runs/imagenette/evaluation
+         python -m src.paper_figures runs/imagenette/trials/*
 Result:  none yet.
 
-On a GPU: --config.model.width=1 --config.max_epochs=90.
+A quarter of the features, 1,500 photographs and 50 epochs are what one core trains in 20 minutes:
+1,500 updates, so the kernels are far from those of Fig. 3. Whole, on a GPU: --config.model.width=1
+--config.max_epochs=90 --config.schedule.boundaries="(60.0, 80.0)" --config.augment.pca_epochs=70
+
+Predicted, before the first trial:
+- The test error in one view lies between 45% and 70%; chance is 90%.
+- Ten views change it by less than 4 points, which 500 test images do not decide.
+- What conv1 has learned is smooth: weights one pixel apart correlate at 0.3 or more.
 """
 
 from ml_collections import ConfigDict
@@ -18,15 +26,16 @@ def get_config() -> ConfigDict:
     config.model.width = 0.25
     # DEVIATION: from N(0, 0.01) a net whose units have few inputs is slow to begin.
     config.recipe = "modern"
-    config.recipes.modern.input = "centered"  # grey levels, for which the constants of LRN are
-    config.recipes.modern.learning_rates = (0.0001,)
+    # DEVIATION: He weights want standardized images, on which normalization is hardly more than a
+    # constant factor; on grey levels the first loss is eighteen, and a rate of 0.0001 slow.
+    config.recipes.modern.learning_rates = (0.01,)
     config.augment.shared = 1
-    config.augment.pca_epochs = 24.0
+    config.augment.pca_epochs = 40.0
     config.batch_size = 50  # of some thousands of images: enough updates
-    config.schedule.boundaries = (20.0, 28.0)
+    config.schedule.boundaries = (35.0, 45.0)
     config.schedule.bias_boundaries = ()
     config.schedule.slowed = ConfigDict()
     config.schedule.frozen = ConfigDict()
-    config.max_epochs = 30.0
+    config.max_epochs = 50.0
     config.test_every_epochs = 5.0
     return config
