@@ -68,15 +68,16 @@ class AlexNet(nn.Module):
     | fc6, fc7 | 4096, from 9216    | 1024, from 4096               |
 
     Attributes:
-        activation: Behind every layer but the last.
-        scheme: `paper`: weights N(0, 0.01), biases 1 in conv2, conv4, conv5, fc6 and fc7 (section
-            5), dropout as there. `modern`: He or Glorot weights, biases 0, inverted dropout.
+        activation: Name of the function behind every layer but the last.
+        init_scheme: `paper`: weights N(0, 0.01), biases 1 in conv2, conv4, conv5, fc6 and fc7
+            (section 5), dropout as there. `modern`: He or Glorot weights, biases 0, inverted
+            dropout.
         num_classes: Width of fc8.
-        small: Whether for 32 by 32 images.
+        small: Whether the net is for 32 by 32 images.
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
     small: bool = False
     towers: Annotated[int, OneOf(1, 2), "the paper's GPUs; 1: the net of 'One weird trick'"] = 2
@@ -204,7 +205,7 @@ class AlexNet(nn.Module):
             layer = Conv(features, x.shape[1], 1, 0, self.towers, kernel, bias, name=name)
             x = layer(x)
         inverted = {"testing": False, "training": True}.get(
-            self.dropout_scale, self.scheme == "modern"
+            self.dropout_scale, self.init_scheme == "modern"
         )
         return Dropout(self.dropout, inverted=inverted, name=f"drop{name[-1]}")(self._act(x), keys)
 
@@ -237,10 +238,10 @@ class AlexNet(nn.Module):
         return get_activation(self.activation)(x)
 
     def _kernel(self, follows: str, std: float = 0.01) -> nn.initializers.Initializer:
-        return kernel_init(self.scheme, follows, std)
+        return kernel_init(self.init_scheme, follows, std)
 
     def _bias(self, value: int) -> nn.initializers.Initializer:
-        begin = {"yes": True, "no": False}.get(self.ones, self.scheme == "paper")
+        begin = {"yes": True, "no": False}.get(self.ones, self.init_scheme == "paper")
         return nn.initializers.constant(value if begin else 0)
 
 

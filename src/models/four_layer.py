@@ -30,7 +30,7 @@ class Conv3(nn.Module):
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
     hidden: int = 0
     linear: bool = False
@@ -49,7 +49,7 @@ class Conv3(nn.Module):
         std = 0.1 if self.hidden else 0.01  # First weights of the fully connected layers.
 
         def conv(features: int, init_std: float, name: str) -> Conv:
-            init = kernel_init(self.scheme, self.activation, init_std)
+            init = kernel_init(self.init_scheme, self.activation, init_std)
             return Conv(features, 5, padding=2, kernel_init=init, name=name)
 
         # fmt: off
@@ -64,14 +64,14 @@ class Conv3(nn.Module):
         x = x.reshape(x.shape[0], -1)                           # [B, 1024]
         # fmt: on
         if self.hidden:
-            init = kernel_init(self.scheme, "tanh" if self.linear else self.activation, std)
+            init = kernel_init(self.init_scheme, "tanh" if self.linear else self.activation, std)
             x = nn.Dense(self.hidden, kernel_init=init, name="fc64")(x)
             x = x if self.linear else act(x)
         return nn.Dense(self.num_classes, kernel_init=self._last_init(std), name="fc10")(x)
 
     def _last_init(self, std: float) -> nn.initializers.Initializer:
         """No activation follows the logits: Glorot, where the scheme is modern."""
-        return kernel_init(self.scheme, "tanh", std)
+        return kernel_init(self.init_scheme, "tanh", std)
 
 
 class Conv2Local2(nn.Module):
@@ -82,7 +82,7 @@ class Conv2Local2(nn.Module):
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
     lrn: Annotated[str, LRN, "response normalization behind pool1 and conv2"] = "none"
 
@@ -98,7 +98,7 @@ class Conv2Local2(nn.Module):
         act = get_activation(self.activation)
 
         def init(std: float, follows: str = self.activation) -> nn.initializers.Initializer:
-            return kernel_init(self.scheme, follows, std)
+            return kernel_init(self.init_scheme, follows, std)
 
         # fmt: off
         x = act(Conv(64, 5, padding=2, kernel_init=init(1e-4), name="conv1")(images))

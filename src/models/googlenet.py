@@ -42,15 +42,15 @@ class GoogLeNet(nn.Module):
     | pool3, pool4 | 28 -> 14 -> 7               | 16 -> 8 -> 4               |
 
     Attributes:
-        activation: Behind every layer but the classifiers.
-        scheme: `paper`: the article does not say; as in Caffe's reference, weights uniform with
-            variance 1 / inputs, biases 0.2. `modern`: He or Glorot, biases 0.
+        activation: Name of the function behind every layer but the classifiers.
+        init_scheme: `paper`: the article does not say; as in Caffe's reference, weights uniform
+            with variance 1 / inputs, biases 0.2. `modern`: He or Glorot, biases 0.
         num_classes: Width of the classifiers.
-        small: Whether for 32 by 32 images.
+        small: Whether the net is for 32 by 32 images.
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
     small: bool = False
     auxiliary: Annotated[
@@ -143,9 +143,9 @@ class GoogLeNet(nn.Module):
         return x if self.lrn == "none" else LocalResponseNorm(self.lrn, name=name)(x)
 
     def _kernel(self, follows: str) -> nn.initializers.Initializer:
-        if self.scheme == "paper":
+        if self.init_scheme == "paper":
             return nn.initializers.lecun_uniform()
-        return kernel_init(self.scheme, follows, 0.0)
+        return kernel_init(self.init_scheme, follows, 0.0)
 
     def _bias(self) -> nn.initializers.Initializer:
-        return nn.initializers.constant(0.2 if self.scheme == "paper" else 0.0)
+        return nn.initializers.constant(0.2 if self.init_scheme == "paper" else 0.0)

@@ -1,6 +1,5 @@
 """LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998, section II.B), as then and as it is read today."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from src.models.activations import get_activation
-from src.models.init import kernel_init
+from src.models.init import Initializer, kernel_init
 from src.models.layers import Conv, avg_pool, conv
 from src.models.layers.pooling import MaxPool
 
@@ -21,7 +20,6 @@ C3_INPUTS = (
     *((i, (i + 1) % 6, (i + 3) % 6, (i + 4) % 6) for i in range(3)),
     tuple(range(6)),
 )
-Initializer = Callable[..., Array]
 
 
 class LeNet5(nn.Module):
@@ -34,7 +32,7 @@ class LeNet5(nn.Module):
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
 
     @nn.compact
@@ -43,7 +41,7 @@ class LeNet5(nn.Module):
     ) -> Float[Array, "B classes"]:
         del keys  # trained and tested alike
         act = get_activation(self.activation)
-        init = _init(self.scheme, self.activation)
+        init = _init(self.init_scheme, self.activation)
         # fmt: off
         x = act(Conv(6, 5, kernel_init=init, name="c1")(images))         # [B, 28, 28, 6]
         x = act(Subsampling(kernel_init=init, name="s2")(x))             # [B, 14, 14, 6]
@@ -55,7 +53,8 @@ class LeNet5(nn.Module):
         # fmt: on
         # DEVIATION: the paper's output is the distance of F6 to hand-drawn bitmaps of the digits.
         # Other classes have none: here a layer of weights gives logits.
-        return nn.Dense(self.num_classes, kernel_init=_init(self.scheme, "tanh"), name="output")(x)
+        last = _init(self.init_scheme, "tanh")
+        return nn.Dense(self.num_classes, kernel_init=last, name="output")(x)
 
 
 class LeNet5Modern(nn.Module):
@@ -65,7 +64,7 @@ class LeNet5Modern(nn.Module):
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
 
     @nn.compact
@@ -74,7 +73,7 @@ class LeNet5Modern(nn.Module):
     ) -> Float[Array, "B classes"]:
         del keys
         act = get_activation(self.activation)
-        init = _init(self.scheme, self.activation)
+        init = _init(self.init_scheme, self.activation)
         # fmt: off
         x = act(Conv(6, 5, kernel_init=init, name="conv1")(images))  # [B, 28, 28, 6]
         x = MaxPool(2, 2, name="pool1")(x)                           # [B, 14, 14, 6]
@@ -84,7 +83,8 @@ class LeNet5Modern(nn.Module):
         x = act(nn.Dense(120, kernel_init=init, name="fc3")(x))
         x = act(nn.Dense(84, kernel_init=init, name="fc4")(x))
         # fmt: on
-        return nn.Dense(self.num_classes, kernel_init=_init(self.scheme, "tanh"), name="fc5")(x)
+        last = _init(self.init_scheme, "tanh")
+        return nn.Dense(self.num_classes, kernel_init=last, name="fc5")(x)
 
 
 class Subsampling(nn.Module):
@@ -130,8 +130,8 @@ class PartialConv(nn.Module):
         return jnp.concatenate(kernels, axis=-1)
 
 
-def _init(scheme: str, follows: str) -> Initializer:
-    return _within_inputs if scheme == "paper" else kernel_init(scheme, follows, 0.0)
+def _init(init_scheme: str, follows: str) -> Initializer:
+    return _within_inputs if init_scheme == "paper" else kernel_init(init_scheme, follows, 0.0)
 
 
 def _within_inputs(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -1,9 +1,9 @@
 """The networks, one row each, and what a network of one's own must be.
 
 A network is a flax module `images [B, H, W, C] -> logits [B, num_classes]` whose `__call__` takes
-`keys`, one random key per image while training and None while testing. Of the fields `activation`,
-`scheme` and `num_classes` it is given those that it has; every other field with a default is an
-option, `config.model.OPTION`. A config file's own network is named by where it is, such as
+`keys`, one random key per image while training and None while testing. It is given those of the
+fields `activation`, `init_scheme` and `num_classes` that it has; every other field with a default
+is an option, `config.model.OPTION`. A config file's own network is named by where it is, such as
 `configs.mine.Net`. Any flax layer may be used: what it keeps beside its parameters (the running
 means of BatchNorm) is averaged over devices and kept in checkpoints. Dropout of flax finds its key
 under the name "dropout".
@@ -76,7 +76,7 @@ NETWORKS: dict[str, Network] = {
     "googlenet_cifar": Network(GoogLeNet, {"small": True}),
 }
 MODEL_NAMES = tuple(NETWORKS)
-GIVEN = ("activation", "scheme", "num_classes")  # Set by the trial, not by an option.
+GIVEN = ("activation", "init_scheme", "num_classes")  # Set by the trial, not by an option.
 OF_FLAX = ("parent", "name")
 
 
@@ -188,7 +188,7 @@ def make_model(
     known = [field.path[0] for field in options_of(name)]
     if unknown := sorted(options.keys() - set(known)):
         raise ValueError(f"{name} has no option {unknown[0]!r}")
-    given = {"activation": activation, "scheme": init_scheme, "num_classes": num_classes}
+    given = {"activation": activation, "init_scheme": init_scheme, "num_classes": num_classes}
     has = {field.name for field in dataclasses.fields(network.module)}
     taken = {key: value for key, value in given.items() if key in has}
     return network.module(**taken, **network.fixed, **options)

@@ -23,16 +23,16 @@ class VGG(nn.Module):
     32 by 32 images, of which the pools leave one place of 512 features.
 
     Attributes:
-        activation: Behind every layer but the last.
-        scheme: `paper`: weights normal with variance 0.01, biases 0 (section 3.1; the paper begins
-            its deeper nets with layers of the trained 11). `modern`: He or Glorot.
+        activation: Name of the function behind every layer but the last.
+        init_scheme: `paper`: weights normal with variance 0.01, biases 0 (section 3.1; the paper
+            begins its deeper nets with layers of the trained 11). `modern`: He or Glorot.
         num_classes: Width of fc8.
-        layers: 11 or 16.
-        small: Whether for 32 by 32 images.
+        layers: Layers with weights, 11 or 16.
+        small: Whether the net is for 32 by 32 images.
     """
 
     activation: str
-    scheme: Literal["paper", "modern"]
+    init_scheme: Literal["paper", "modern"]
     num_classes: int
     layers: int = 11
     small: bool = False
@@ -48,7 +48,7 @@ class VGG(nn.Module):
         self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
         act = get_activation(self.activation)
-        init = kernel_init(self.scheme, self.activation, 0.1)
+        init = kernel_init(self.init_scheme, self.activation, 0.1)
         x = images  # [B, 224, 224, 3]
         for stage, count in enumerate(CONVOLUTIONS[self.layers], start=1):
             features = scaled(FEATURES[stage - 1], self.width)
@@ -63,5 +63,5 @@ class VGG(nn.Module):
         for number in (6, 7):
             x = act(nn.Dense(hidden, kernel_init=init, name=f"fc{number}")(x))
             x = Dropout(self.dropout, name=f"drop{number}")(x, keys)
-        last = kernel_init(self.scheme, "tanh", 0.1)
+        last = kernel_init(self.init_scheme, "tanh", 0.1)
         return nn.Dense(self.num_classes, kernel_init=last, name="fc8")(x)
