@@ -19,7 +19,7 @@ from typing import Any
 from absl import logging
 
 from src import compilations, processor
-from src.errors import LabError
+from src.errors import LabError, one_line
 from src.paths import cache_folder
 
 # The first letters of what may stand: it chooses devices, caches, logs and the hosts of a cluster.
@@ -43,11 +43,6 @@ XLA_KEPT = ("xla_force_host_platform_device_count", "xla_dump_", "xla_gpu_", "xl
 # Threads of XLA's CPU backend, and TensorFloat-32 where nobody asked for it.
 OTHERS_LEFT_OUT = ("NPROC", "PJRT_NPROC", "NVIDIA_TF32_OVERRIDE")
 THREADS = "PJRT_NPROC"
-
-# XLA's default convolutions use one thread, whatever there are; with this it takes Eigen's, whose
-# last bits differ.
-_FUSION_FLAG = "xla_cpu_experimental_ynn_fusion_type"
-_THREADED = f"--{_FUSION_FLAG}=-individual_convolution"
 
 
 class MachineError(LabError):
@@ -101,7 +96,7 @@ def left_out(variables: MutableMapping[str, str]) -> Iterator[str]:
 
 def _may_stand(flag: str) -> bool:
     name = flag.removeprefix("--").split("=")[0]
-    return flag.startswith("--") and name.startswith(XLA_KEPT) and _xla_knows(name)
+    return flag.startswith("--") and name.startswith(XLA_KEPT) and xla_knows(name)
 
 
 def import_jax() -> None:
@@ -134,7 +129,7 @@ def start_jax() -> None:
         seal_compilations()
     except (RuntimeError, ValueError, AssertionError, KeyError) as error:
         asked = {k: v for k, v in os.environ.items() if k.startswith("JAX_PLATFORM") and v}
-        said = " ".join(str(error).split()).split(" (")[0] or "no such device"
+        said = one_line(error).split(" (")[0] or "no such device"
         named = ", ".join(f"{name}={value}" for name, value in asked.items())
         remedy = f"with {named}: unset it, or set JAX_PLATFORMS=cpu" if asked else "see JAX_*"
         raise MachineError(f"JAX does not start here ({said}); {remedy}") from error
@@ -170,18 +165,7 @@ def _may_have_accelerator() -> bool:
     return bool(plugins) or importlib.util.find_spec("libtpu") is not None
 
 
-def convolve_on_all_threads() -> None:
-    """For a process that has the machine for itself; before JAX starts in it.
-
-    Not for studies: one may go on with another number of workers, and must give the same numbers.
-    """
-    os.environ.pop(THREADS, None)
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _FUSION_FLAG not in flags and _xla_knows(_FUSION_FLAG):
-        os.environ["XLA_FLAGS"] = f"{flags} {_THREADED}".strip()
-
-
-def _xla_knows(flag: str) -> bool:
+def xla_knows(flag: str) -> bool:
     """Whether the installed XLA has this flag: an unknown one ends the process."""
     spec = importlib.util.find_spec("jaxlib")
     if spec is None or spec.origin is None:

@@ -9,12 +9,12 @@ import pytest
 
 import configs
 from experiments.streaming import photos
+from experiments.streaming.photos import open_stream
 from src import models
 from src.config import checks
 from src.config.config import Config
 from src.config.studies import named_trees
 from src.data import Dataset, Stream, image_shape
-from src.data.stream import open_stream
 from src.training.program import Program
 from src.training.settings import TrialSettings
 from tests import tiny

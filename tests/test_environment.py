@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.speed import measure
 from src import environment
 
 ROOT = Path(__file__).parent.parent
@@ -20,13 +21,13 @@ def _restored(monkeypatch):
 
 
 def test_a_flag_xla_does_not_know_is_not_set():
-    assert not environment._xla_knows("xla_no_such_flag_there_is")
-    assert environment._xla_knows("xla_cpu_multi_thread_eigen")  # as old as XLA's CPU backend
+    assert not environment.xla_knows("xla_no_such_flag_there_is")
+    assert environment.xla_knows("xla_cpu_multi_thread_eigen")  # as old as XLA's CPU backend
 
 
 def test_flags_already_set_stand(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=false {FLAG}=individual_dot")
-    environment.convolve_on_all_threads()
+    measure.convolve_on_all_threads()
     assert os.environ["XLA_FLAGS"] == f"--xla_cpu_enable_fast_math=false {FLAG}=individual_dot"
 
 
@@ -86,7 +87,7 @@ def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
 def test_jax_starts_with_what_is_set():
     """An unknown flag would end the process."""
     code = (
-        "from src import environment; environment.convolve_on_all_threads();"
+        "from experiments.speed import measure; measure.convolve_on_all_threads();"
         " import jax; jax.devices()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

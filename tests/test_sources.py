@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.streaming import photos
+from experiments.streaming.photos import open_stream
 from src.config.arms import make_trial
 from src.data import Dataset, Stream, sources
 from src.data.sources import Streamed
-from src.data.stream import open_stream
 from src.training import checkpoints, train
 from src.training.program import Program
 from src.training.trial import Run

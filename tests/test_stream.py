@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from experiments.streaming import photos
+from experiments.streaming.photos import open_stream
 from src.data import DataError, loader
 from src.data.images import decode
 from src.data.loader import host_share, read_batches
-from src.data.stream import Stream, open_stream
+from src.data.stream import Stream
 from src.data.write_tfds import Description, Example, write_folder
 
 SIZE, TRAIN, TEST, CLASSES = 24, 20, 7, 3

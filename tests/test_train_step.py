@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.speed.measure import trials_together
 from src.training import optimizers
 from src.training import step as train_step
 from src.training.step import Images, TrainState
@@ -361,7 +362,7 @@ def test_trials_together_are_each_as_alone(devices):
     rates, keys = jnp.asarray([RATE, RATE / 4]), jax.random.split(jax.random.key(3), 2)
     indices = np.stack([make_indices(), make_indices()[::-1]])
     split = [train_step.split_batches(one, found) for one in indices]
-    both = across(train_step.trials_together(train_steps))(
+    both = across(trials_together(train_steps))(
         place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
         jnp.stack(split, axis=2),
         place(rates),

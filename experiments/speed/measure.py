@@ -18,6 +18,9 @@ from src import environment
 BATCHES = {"alexnet": 32}  # 128 for all others
 LONG_STEP = 30.0  # GFLOP from which two steps are as good as ten
 MATRIX = 2048  # rows and columns of those whose product shows what the machine can multiply
+# By default XLA convolves in one thread on a CPU. This flag selects Eigen's threaded kernels, whose
+# last bits differ.
+FUSION_FLAG = "xla_cpu_experimental_ynn_fusion_type"
 
 
 class Net(NamedTuple):
@@ -66,10 +69,21 @@ def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
     if threads == "1" or spread == "devices":
         environment.use_one_thread()
     else:
-        environment.convolve_on_all_threads()
+        convolve_on_all_threads()
     if spread == "devices":
         os.environ["JAX_NUM_CPU_DEVICES"] = threads
     print(json.dumps(MEASUREMENTS[what](name, int(threads), int(rounds))))
+
+
+def convolve_on_all_threads() -> None:
+    """Prepares a process that has the machine for itself; call it before JAX starts.
+
+    Studies do not: one may go on with another number of workers, and must give the same numbers.
+    """
+    os.environ.pop(environment.THREADS, None)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if FUSION_FLAG not in flags and environment.xla_knows(FUSION_FLAG):
+        os.environ["XLA_FLAGS"] = f"{flags} --{FUSION_FLAG}=-individual_convolution".strip()
 
 
 def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
@@ -204,7 +218,7 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     program = make_program(name)
     train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
     both = train_step.across_devices(
-        train_step.trials_together(train_steps),
+        trials_together(train_steps),
         "pmap",
         5,
         donate_state=False,
@@ -221,6 +235,17 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     }
     found = interleave(steps, rounds, 10)
     return {"milliseconds": {**found, "together": [ms / 2 for ms in found["together"]]}}
+
+
+def trials_together(train_steps: Callable[..., Any]) -> Callable[..., Any]:
+    """The same steps for several trials at once, which may differ in state, images, rate and key.
+
+    State, rate and key have a leading axis of trials, and so has the result; indices are
+    [steps, 1, trials, b]. On a CPU the trials' convolutions become grouped ones, which are slow.
+    """
+    import jax  # noqa: PLC0415
+
+    return jax.vmap(train_steps, in_axes=(0, 2, 0, 0, None))
 
 
 def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:

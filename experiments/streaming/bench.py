@@ -17,10 +17,11 @@ import numpy as np
 
 from configs import alexnet_as_written
 from experiments.streaming import photos, tables
+from experiments.streaming.photos import open_stream
 from src import environment
 from src.config.config import Config
 from src.data.loader import read_batches
-from src.data.stream import Stream, open_stream
+from src.data.stream import Stream
 from src.records import provenance
 from src.reports import readme
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.describe import describe
+from src.data.stream import Stream, look_through
 from src.data.write_tfds import Description, Example, write_folder
 
 NAME, VERSION = "photos", "1.0.0"
@@ -18,12 +20,12 @@ def write_photos(
     """Writes data set `photos`, with splits `train` and `validation`, to a TFDS data directory.
 
     Args:
-        data_dir: Its TFDS data directory.
+        data_dir: TFDS data directory.
         train: Number of training images.
         test: Number of validation images.
-        classes: Each has a colour of its own.
+        classes: Number of classes; each has a colour of its own.
         sides: Least and greatest height and width, pixels; 375 to 500 for most of ImageNet.
-        seed: Of all that is drawn.
+        seed: Seed of all that is drawn.
     """
     folder = data_dir / NAME / VERSION
     folder.mkdir(parents=True)
@@ -35,6 +37,17 @@ def write_photos(
         for number, (split, count) in enumerate({"train": train, "validation": test}.items())
     }
     write_folder(folder, description, splits)
+
+
+def open_stream(name: str, folder: Path, size: int) -> Stream:
+    """The data set prepared in the folder of a version, its images still on disk.
+
+    Args:
+        name: What its records are to say.
+        folder: `<data_dir>/<name>/<version>`.
+        size: Side of the decoded images in pixels; 0: as they are.
+    """
+    return look_through(name, describe(folder), size).stream
 
 
 def _examples(

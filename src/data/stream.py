@@ -7,7 +7,6 @@ images are of many sizes, for a batch at a time, each image brought to one size.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +15,10 @@ from jaxtyping import Int
 from src.data import cache
 from src.data.classes import number_classes
 from src.data.dataset import DataError, Dataset, Split, make_dataset, say
-from src.data.describe import Description, SplitFiles, describe
+from src.data.describe import Description, SplitFiles
 from src.data.images import decode
 from src.data.records import Records, Survey, survey
+from src.errors import one_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +85,8 @@ class Rows:
             try:
                 yield decode(content, self.size, self.channels, warped=self.warped)
             except Exception as error:  # whatever Pillow makes of damaged files
-                reason = " ".join(f"{error}".split())[:200]
                 raise DataError(
-                    f"{self.files.source}, record {number} cannot be decoded ({reason});"
+                    f"{self.files.source}, record {number} cannot be decoded ({one_line(error)});"
                     " prepare the data set again, or without this image"
                 ) from error
 
@@ -132,11 +131,6 @@ class Surveyed(NamedTuple):
 
     stream: Stream
     lossy: bool
-
-
-def open_stream(name: str, folder: Path, size: int) -> Stream:
-    """The data set prepared in the folder of a version, its images still on disk; see below."""
-    return look_through(name, describe(folder), size).stream
 
 
 def look_through(name: str, found: Description, size: int) -> Surveyed:

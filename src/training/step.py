@@ -230,18 +230,6 @@ def _cross_entropy(logits: Array, labels: Array, ragged: bool) -> Array:
     return jnp.sum(jnp.where(labels >= 0, each, 0.0))
 
 
-def trials_together(
-    train_steps: Callable[..., tuple[TrainState, StepErrors]],
-) -> Callable[..., tuple[TrainState, StepErrors]]:
-    """The same steps for several trials at once, which may differ in state, images, rate and key.
-
-    State, rate and key have a leading axis of trials, and so has the result; indices are
-    [steps, 1, trials, b]. For accelerators: on a CPU the trials' convolutions become grouped ones,
-    which are slow there.
-    """
-    return jax.vmap(train_steps, in_axes=(0, 2, 0, 0, None))
-
-
 def _fetch(batch: Batch, data: Images) -> tuple[Any, Any]:
     """Images and labels of a batch; a row of -1 has the label -1."""
     if isinstance(batch, Pixels):
