@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from src import environment
-from src.errors import LabError
+from src.errors import LabError, one_line
 
 # What asks a command to end: Ctrl-C, a scheduler, a terminal that is closed; batch systems send the
 # last three some time before the limit (Slurm's --signal=USR1@120, Grid Engine's -notify).
@@ -97,7 +97,7 @@ def _explain_os(error: OSError) -> str:
 
 def _explain_runtime(text: str) -> str | None:
     """Words of libraries that have no type of their own for what a machine lacks."""
-    line = " ".join(text.split())[:300]
+    line = one_line(text)
     if "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"out of memory on the device ({line}); a smaller --config.batch_size needs less"
     if "Worker process was terminated unexpectedly" in text:

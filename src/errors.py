@@ -6,3 +6,8 @@ class LabError(Exception):
 
     Each room derives its own from it; `src.doors` prints them all the same way.
     """
+
+
+def one_line(words: object) -> str:
+    """An error's message, or other words of a library, without line breaks and not too long."""
+    return " ".join(str(words).split())[:300]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from src.errors import LabError
+from src.errors import LabError, one_line
 
 # Name of a launcher -> what JAX calls its way of telling a process who it is; None: JAX finds out.
 LAUNCHERS = {"slurm": "slurm", "mpi": "ompi", "k8s": None, "tpu": None}
@@ -82,8 +82,9 @@ def join(how: str) -> None:
         )
         devices = collections.Counter(device.process_index for device in jax.devices())
     except (RuntimeError, ValueError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise HostError(f"--hosts={how}: the processes do not find each other ({said})") from error
+        raise HostError(
+            f"--hosts={how}: the processes do not find each other ({one_line(error)})"
+        ) from error
     if len(set(devices.values())) > 1:
         found = ", ".join(str(devices[process]) for process in sorted(devices))
         raise HostError(

@@ -11,6 +11,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from src.errors import one_line
+
 PREFIX = "configs."
 
 
@@ -32,7 +34,8 @@ def find(name: str) -> Any:
     except AttributeError as error:
         raise ValueError(f"{error}; {hint}") from None
     except SyntaxError as error:
-        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from None
+        where = f"{error.filename}, line {error.lineno}"
+        raise ValueError(f"{where}: {error.msg} ({type(error).__name__})") from None
     except (Exception, SystemExit) as error:  # a config file is code: anything may come
         raise ValueError(f"{module}: {type(error).__name__}: {one_line(error)}; {hint}") from None
     if callable(found) and getattr(found, "__module__", module) != module:
@@ -50,11 +53,6 @@ def digest(name: str) -> str | None:
         return None
     parts = {module: _code(path) for module, path in _files(name.rpartition(".")[0]).items()}
     return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks, not too long."""
-    return " ".join(str(error).split())[:300]
 
 
 def _files(module: str) -> dict[str, Path]:

@@ -162,7 +162,7 @@ class TestGroups:
         assert arm.chosen
         assert arm.rate == 0.02
         assert [t.row["seed"] for t in arm.fresh] == [100, 101]
-        assert groups.planned_trials(study.config) == 3 + 3
+        assert study.config.num_trials == 3 + 3
 
     def test_a_trial_stopped_before_the_last_epoch_was_raced(self, tmp_path):
         def finished(epochs: float, purpose: str) -> TrialRecord:

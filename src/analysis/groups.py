@@ -104,8 +104,7 @@ def _arm_record(study: Study, arm: Arm, value: str) -> ArmRecord:
     mine = [t for t in study.trials if parse_trial_name(t.row["trial"]).arm == arm.name]
     selection = tuple(t for t in mine if t.row["purpose"] == "selection")
     choice = choose_rate(study.config, selection) if selection else None
-    wanted = len(arm.learning_rates) * len(study.config.study.selection_seeds)
-    chosen = len(arm.learning_rates) == 1 or len(selection) == wanted
+    chosen = len(selection) == study.config.selection_size(arm)
     rate = choice.rate if choice else arm.learning_rates[0]
     fresh = [t for t in mine if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
     return ArmRecord(
@@ -116,16 +115,6 @@ def _arm_record(study: Study, arm: Arm, value: str) -> ArmRecord:
 def rates_were_chosen(groups: Sequence[Group]) -> bool:
     """Whether an arm had more than one learning rate."""
     return any(len(arm.grid) > 1 for group in groups for arm in group.arms)
-
-
-def planned_trials(config: Config) -> int:
-    """How many trials the study has when it is done."""
-    selection = sum(
-        len(arm.learning_rates) * len(config.study.selection_seeds)
-        for arm in config.arms
-        if len(arm.learning_rates) > 1
-    )
-    return selection + len(config.arms) * len(config.study.fresh_seeds)
 
 
 def was_raced(trial: TrialRecord, config: Config) -> bool:

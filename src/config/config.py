@@ -67,6 +67,17 @@ class Config:
         """Columns of results.csv that tell arms apart."""
         return tuple(axis[0].column for axis in axes(self.tree))
 
+    def selection_size(self, arm: Arm) -> int:
+        """Trials that choose the learning rate of an arm; none where its grid has one rate."""
+        rates = len(arm.learning_rates)
+        return rates * len(self.study.selection_seeds) if rates > 1 else 0
+
+    @property
+    def num_trials(self) -> int:
+        """Trials of the whole study."""
+        selection = sum(map(self.selection_size, self.arms))
+        return selection + len(self.arms) * len(self.study.fresh_seeds)
+
     def with_data(self, name: str) -> "Config":
         """The same study of the data set that was found in place of the one asked for."""
         tree = replaced(self.tree, ("data", "name"), name)

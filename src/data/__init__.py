@@ -4,7 +4,8 @@ import textwrap
 from pathlib import Path
 from typing import Literal
 
-from src.data import own, procedural, tfds_folder
+from src import own
+from src.data import procedural, tfds_folder
 from src.data.cache import cached
 from src.data.cifar10.load import load_cifar10, stream_cifar10
 from src.data.dataset import (
@@ -17,6 +18,7 @@ from src.data.dataset import (
     say,
 )
 from src.data.describe import Description
+from src.data.own import load_own
 from src.data.splits import count, image_shape, remarks
 from src.data.stream import Stream, look_through, read_whole
 
@@ -62,7 +64,7 @@ def load(
     if name == "procedural":
         return _procedural()
     if own.is_own(name):
-        return own.load_own(name)
+        return load_own(name)
     try:
         return _load(tfds_folder.parse_name(name), data_dir, stream_size)
     except DataError as error:

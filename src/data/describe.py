@@ -19,6 +19,7 @@ from src.data.features import (
     names_file,
     read_json,
 )
+from src.errors import one_line
 
 FORMAT = "array_record"
 TEST_SPLITS = ("test", "validation", "valid", "val")  # the first there is, if it has labels
@@ -127,7 +128,7 @@ def _describe(folder: Path) -> Description:
 
         info = tfds.builder_from_directory(folder).info
     except Exception as error:  # whatever TFDS makes of damaged descriptions
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise DataError(
             f"{folder} cannot be read as a TFDS data set ({reason}); {AGAIN}"
         ) from error

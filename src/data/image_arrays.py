@@ -9,6 +9,7 @@ import numpy as np
 from src.data.collection import Collection, Found, common_shape
 from src.data.dataset import DataError
 from src.data.write_tfds import png
+from src.errors import one_line
 
 # Names of the arrays: training images, labels, test images, labels.
 ARRAY_NAMES = (
@@ -32,9 +33,8 @@ def read_arrays(path: Path) -> Collection:
                 raise DataError(f"{path} has arrays {', '.join(file.files)}; wanted are {wanted}")
             arrays = [file[name] for name in names]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path} is neither a folder nor a .npz file of arrays ({reason})"
+            f"{path} is neither a folder nor a .npz file of arrays ({one_line(error)})"
         ) from error
     pairs = [
         (

@@ -8,12 +8,13 @@ import numpy as np
 
 from src.data.collection import Collection, Found, common_shape
 from src.data.dataset import DataError
+from src.data.describe import TEST_SPLITS
 from src.data.images import turned, upright
 from src.data.write_tfds import png
+from src.errors import one_line
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 AS_THEY_ARE = (b"\x89PNG", b"\xff\xd8")  # PNG and JPEG are kept, others become PNG
-TEST_FOLDERS = ("test", "validation", "valid", "val")
 
 
 def read_folder(folder: Path) -> Collection:
@@ -22,7 +23,7 @@ def read_folder(folder: Path) -> Collection:
     Raises:
         DataError: If there are none, a class lacks training images, or one cannot be decoded.
     """
-    tests = [name for name in TEST_FOLDERS if (folder / name).is_dir()]
+    tests = [name for name in TEST_SPLITS if (folder / name).is_dir()]
     parts = {"train": folder}
     if (folder / "train").is_dir():
         parts = {"train": folder / "train"} | ({"test": folder / tests[0]} if tests else {})
@@ -74,8 +75,7 @@ def _shape(path: Path) -> tuple[int, int, int]:
     try:
         pixels = upright(path.read_bytes())
     except Exception as error:  # whatever Pillow makes of damaged files
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} cannot be used as an image ({reason})") from error
+        raise DataError(f"{path} cannot be used as an image ({one_line(error)})") from error
     grey = bool(np.all(pixels == pixels[..., :1]))
     return pixels.shape[0], pixels.shape[1], 1 if grey else 3
 

@@ -10,19 +10,14 @@ Names are all that processes and records exchange: each process calls the functi
 must give the same images each time.
 """
 
-import importlib
 import inspect
 import re
 
+from src import own
 from src.data.dataset import DataError, Dataset, check_dataset, make_dataset
+from src.errors import one_line
 
-OWN = "configs."  # begins the name of a function that a config file defines
 HINT = "the function `load` of configs/NAME.py is named configs.NAME.load"
-
-
-def is_own(name: str) -> bool:
-    """Whether a data set is named as a config file's function."""
-    return name.startswith(OWN)
 
 
 def load_own(name: str) -> Dataset:
@@ -33,16 +28,15 @@ def load_own(name: str) -> Dataset:
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2,}", name):
         raise DataError(f"config.data.name = {name!r} names no function; {HINT}")
-    module, _, function = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), function)
-    except (Exception, SystemExit) as error:  # whatever a person's file may do
-        raise DataError(f"config.data.name = {name!r}: {_said(error)}; {HINT}") from error
+        found = own.find(name)
+    except ValueError as error:
+        raise DataError(f"config.data.name = {name!r}: {error}") from error
     if not inspect.isfunction(found) or _needs_arguments(found):
         raise DataError(f"config.data.name = {name!r} is no function without arguments; {HINT}")
     try:
         dataset = found()
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # A config file is code: anything may come.
         raise DataError(f"{name}() failed: {_said(error)}") from error
     if not isinstance(dataset, Dataset):
         raise DataError(
@@ -69,4 +63,4 @@ def _needs_arguments(function: object) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return one_line(f"{type(error).__name__}: {error}")

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from src.data.dataset import DataError, say
 from src.data.describe import SplitFiles
 from src.data.features import AGAIN
+from src.errors import one_line
 
 CHUNK = 256  # records read at a time
 LOSSY_STARTS = (b"\xff\xd8",)  # JPEG
@@ -98,7 +99,7 @@ class Records:
 
     def fault(self, number: int, error: Exception) -> DataError:
         """What to say of a record that cannot be read."""
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = one_line(f"{type(error).__name__}: {error}")
         return DataError(f"{self.split.source}, record {number} cannot be read ({reason}); {AGAIN}")
 
     def check_sizes(self) -> None:
@@ -111,9 +112,8 @@ class Records:
                 found = reader.num_records()
                 reader.close()
             except Exception as error:  # it is no ArrayRecord file, or half of one
-                reason = " ".join(str(error).split())[:200]
                 raise DataError(
-                    f"{self.split.source}: {path} is damaged ({reason}); {AGAIN}"
+                    f"{self.split.source}: {path} is damaged ({one_line(error)}); {AGAIN}"
                 ) from error
             if found != size:
                 raise DataError(

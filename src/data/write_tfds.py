@@ -13,6 +13,7 @@ import numpy as np
 from src.data.cifar10.facts import CLASSES
 from src.data.dataset import DataError, Split, say
 from src.data.workplace import put, workplace
+from src.errors import one_line
 
 NAME, VERSION = "cifar10", "3.0.2"  # The data set with these features and ids.
 
@@ -145,8 +146,7 @@ def _write_split(
             count, num_bytes = count + 1, num_bytes + len(record)
         writer.close()
     except Exception as error:  # ArrayRecord has no type of its own for a full disk
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"cannot write {path} ({reason}); is the disk full?") from error
+        raise DataError(f"cannot write {path} ({one_line(error)}); is the disk full?") from error
     return tfds.core.SplitInfo(
         name=split, shard_lengths=[count], num_bytes=num_bytes, filename_template=template
     )

@@ -1,19 +1,16 @@
 """The networks, by name. They know shapes and activations, never configs."""
 
 from src.models.activations import ACTIVATION_NAMES, get_activation, saturates
-from src.models.init import INITS
 from src.models.registry import (
     MODEL_NAMES,
     ModelSettings,
     image_size,
     make_model,
     model_options,
-    takes,
 )
 
 __all__ = [
     "ACTIVATION_NAMES",
-    "INITS",
     "MODEL_NAMES",
     "ModelSettings",
     "get_activation",
@@ -21,5 +18,4 @@ __all__ = [
     "make_model",
     "model_options",
     "saturates",
-    "takes",
 ]

@@ -1,6 +1,5 @@
 """Activation functions by name; a config file may define one of its own, see `src.own`."""
 
-import difflib
 import functools
 from collections.abc import Callable
 
@@ -10,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from src import own
+from src.errors import one_line
+from src.fields import nearest
 
 Activation = Callable[[Array], Array]
 
@@ -54,9 +55,8 @@ def get_activation(name: str) -> Activation:
     if own.is_own(name):
         return _own(name)
     if name not in JAX_NAMES:
-        near = difflib.get_close_matches(name, ACTIVATION_NAMES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ACTIVATION_NAMES)}"
-        raise ValueError(f"unknown activation; {hint}")
+        hint = nearest(name, ACTIVATION_NAMES) or f"; known are {', '.join(ACTIVATION_NAMES)}"
+        raise ValueError(f"unknown activation{hint}")
     return getattr(jax.nn, name)
 
 
@@ -99,7 +99,7 @@ def _try(fn: Activation) -> None:
             y = jax.jit(fn)(jnp.asarray(x))
             alone = [fn(jnp.asarray(row)) for row in x]
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {own.one_line(error)}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(f"it fails on an array of {x.shape}: {reason}") from None
     if not isinstance(y, jax.Array):
         raise ValueError(f"it returns {type(y).__name__}; an array is needed, see jax.numpy")

@@ -5,8 +5,6 @@ import flax.linen as nn
 from src.models.activations import saturates
 from src.models.layers.convolution import Initializer
 
-INITS = ("paper", "modern")
-
 
 def kernel_init(init_scheme: str, activation: str, std: float) -> Initializer:
     """Initializer of one layer's kernel.

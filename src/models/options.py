@@ -7,8 +7,7 @@ import flax.linen as nn
 
 from src.fields import AtLeast, OneOf, Rule, declared
 
-LRN_NAMES = ("paper", "caffe", "within", "paper_net", "constant", "none")
-LRN = OneOf(*LRN_NAMES)
+LRN = OneOf("paper", "caffe", "within", "paper_net", "constant", "none")
 DROPOUT = Rule(lambda rate: 0 <= rate < 1, "a fraction in [0, 1)")
 WIDTH = AtLeast(0, "a factor of at least 0", most=1000)
 

@@ -10,7 +10,6 @@ under the name "dropout".
 """
 
 import dataclasses
-import difflib
 import functools
 import typing
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from src import own
+from src.errors import one_line
 from src.fields import (
     ConfigError,
     Field,
@@ -162,9 +162,7 @@ def get_network(name: str) -> Network:
             raise ValueError(f"{name.rpartition('.')[2]} is not a flax.linen.Module")
         return Network(found)
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name, MODEL_NAMES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown model {name!r}; {hint}")
+        raise ValueError(f"unknown model {name!r}{nearest(name, MODEL_NAMES)}")
     return NETWORKS[name]
 
 
@@ -248,18 +246,9 @@ def fault(model: nn.Module, shape: tuple[int, int, int], num_classes: int) -> st
     try:
         made = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], images)
     except Exception as error:
-        return f"{type(error).__name__}: {own.one_line(error)}"
+        return f"{type(error).__name__}: {one_line(error)}"
     logits = made[0] if isinstance(made, tuple) else made
     if getattr(logits, "shape", None) != (2, num_classes):
         found = getattr(logits, "shape", type(logits).__name__)
         return f"of 2 images it makes {found}; [2, {num_classes}] logits are needed"
     return ""
-
-
-def takes(model: nn.Module, shape: tuple[int, int, int]) -> bool:
-    """Whether images of that height, width and channels are large enough for every layer."""
-    try:
-        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *shape)))
-    except (TypeError, ValueError, IndexError, ZeroDivisionError):  # A layer without a pixel.
-        return False
-    return True

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from src import wording
 from src.analysis import paper
 from src.analysis.effects import Analysis, analyse
-from src.analysis.groups import planned_trials
 from src.analysis.measures import MEASURES
 from src.analysis.study import load_study
 from src.errors import LabError
@@ -118,7 +117,7 @@ def _summary_lines(analysis: Analysis) -> list[str]:
 
 def _state(analysis: Analysis) -> str:
     study = analysis.study
-    done, planned = len(study.trials), planned_trials(study.config)
+    done, planned = len(study.trials), study.config.num_trials
     if done >= planned:
         return ""
     begun = f", {len(study.unfinished)} more begun" if study.unfinished else ""

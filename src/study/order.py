@@ -130,9 +130,9 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
     )
     limits = []
     for error in sorted({*config.study.thresholds, config.trial.target_train_error}, reverse=True):
-        target = error == config.trial.target_train_error
+        is_target = error == config.trial.target_train_error
         even = 2.0 if len(best) % 2 == 0 else 1.0
-        slack = even if target else max(even, config.study.racing_slack)
+        slack = even if is_target else max(even, config.study.racing_slack)
         if error >= config.trial.target_train_error:
             limits.append(Limit(error, slack * _median_to(best, error, reading)))
     return tuple(limit for limit in limits if limit.iterations < math.inf)
@@ -146,11 +146,3 @@ def _median_to(trials: Sequence[TrialRecord], error: float, reading: str) -> flo
         for t in trials
     ]
     return statistics.median(times) if times else math.inf
-
-
-def planned_trials(config: Config) -> list[tuple[Arm, int, int]]:
-    """Per arm: its selection trials and its fresh ones, counted."""
-    return [
-        (arm, sum(map(len, selection_trials(config, arm))), len(config.study.fresh_seeds))
-        for arm in config.arms
-    ]

@@ -18,7 +18,7 @@ def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int)
         workers: Trials side by side.
     """
     done = {trial.row["trial"]: trial for trial in finished}
-    lines, total, left = [], 0, 0
+    lines, left = [], 0
     for arm in config.arms:
         selection = [t.name for trials in study.selection_trials(config, arm) for t in trials]
         fresh = [f"{arm.name}-lr...-s{seed}" for seed in config.study.fresh_seeds]
@@ -29,16 +29,16 @@ def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int)
             lines += [f"  {name}{_state(name, done)}" for name in selection]
         lines += [f"{arm.name}: {len(fresh)} trials with fresh seeds at the chosen rate"]
         lines += [f"  {name}{_state(name, done)}" for name in fresh]
-        total += len(selection) + len(fresh)
         left += sum(name not in done for name in selection + fresh)
-    return [*lines, _cost(config, total, left), *_time(config, finished, left, workers)]
+    return [*lines, _cost(config, left), *_time(config, finished, left, workers)]
 
 
 def _state(name: str, done: Mapping[str, TrialRecord]) -> str:
     return f" ({done[name].row['status']})" if name in done else ""
 
 
-def _cost(config: Config, total: int, left: int) -> str:
+def _cost(config: Config, left: int) -> str:
+    total = config.num_trials
     done = f", {total - left} of them done" if left < total else ""
     fewer = ", fewer by racing" if study.is_racing(config) else ""
     return (

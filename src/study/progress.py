@@ -58,7 +58,7 @@ class Display:
         """
         self.config, self.trials, self.workers = config, finished, workers
         self.machine, self.screen = machine, screen or Screen()
-        self.total = sum(selection + fresh for _, selection, fresh in study.planned_trials(config))
+        self.total = config.num_trials
         sizes = networks or {}
         self.multiply_adds = {
             arm.name: float(sizes[arm.name]["multiply_adds"] * arm.settings.batch_size)

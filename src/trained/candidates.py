@@ -15,6 +15,7 @@ from src import data, environment
 from src.data import batches
 from src.data.loader import read_batches
 from src.data.scaling import in_chunks, input_scaling, sum_images
+from src.errors import one_line
 from src.trained.network import load_trained
 from src.weights.caffe import read_binaryproto
 from src.weights.classes import outputs_of_classes
@@ -226,7 +227,7 @@ def _mean_image(
         try:
             image = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise WeightsError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+            raise WeightsError(f"cannot read {path}: {one_line(error)}") from error
     else:
         image = read_binaryproto(path)
     if image.shape != (shape[2], *shape[:2]):

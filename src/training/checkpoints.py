@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from src.errors import one_line
 from src.records import files
 from src.records.files import RecordError
 from src.records.trial import Identity
@@ -101,7 +102,7 @@ def _reason(error: Exception) -> str:
     code = getattr(error, "errno", None) or re.search(r"os_error_code='(\d+)'", str(error))
     if code:
         return os.strerror(code if isinstance(code, int) else int(code[1]))
-    return " ".join(str(error).split())[:300]
+    return one_line(error)
 
 
 def restore(directory: Path, like: PyTree, of: Identity) -> Restored:

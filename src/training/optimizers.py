@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from src import own
 from src.data.scaling import Input
+from src.errors import one_line
 from src.fields import AtLeast, ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
 from src.training.stages import NO_STAGES, Change, Stages, scale_by_changes
 
@@ -104,7 +105,7 @@ def check_optimizer(name: str, path: str) -> None:
     try:
         made = own.find(name)(0.1, Recipe())
     except Exception as error:
-        reason = f"it fails on (0.1, Recipe()): {type(error).__name__}: {own.one_line(error)}"
+        reason = f"it fails on (0.1, Recipe()): {type(error).__name__}: {one_line(error)}"
         raise ConfigError(f"config.{path} = {name!r}: {reason}") from None
     if not isinstance(made, optax.GradientTransformation):
         reason = f"it returns {type(made).__name__}, not an optax.GradientTransformation"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from src.errors import LabError
+from src.errors import LabError, one_line
 
 Tensors = dict[str, Float[np.ndarray, "..."]]
 
@@ -69,4 +69,4 @@ def make_tensor(
 
 def damaged(path: Path, where: str, error: Exception) -> WeightsError:
     """The error of a file that does not follow its own format; of `error` one line."""
-    return WeightsError(f"{path}: {where}: {' '.join(str(error).split()) or type(error).__name__}")
+    return WeightsError(f"{path}: {where}: {one_line(error) or type(error).__name__}")

@@ -18,6 +18,7 @@ from src.records.trial import TrialRecord
 from src.reports.figures import canvas
 from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
 from src.reports.figures.caption import caption
+from src.training.points import first_at_or_below
 
 LABELS = {False: "training error, trailing window", True: "training error, parameters fixed"}
 CIRCLES = "\ncircles: the first 10,000 images after each epoch, most likely the paper's points"
@@ -89,7 +90,7 @@ def _draw_seeds(
     for trial in arm.fresh:
         epochs, errors = trial.metrics["epoch"], _series(trial, frozen).values
         axes.plot(epochs, errors, color=color, lw=0.7, alpha=0.45)
-        end = curves.first_at_or_below(errors, target)
+        end = first_at_or_below(errors, target)
         if end is not None:
             axes.plot(epochs[end], errors[end], "o", color=color, ms=4, zorder=4)
     if arm.fresh:

@@ -11,6 +11,7 @@ import ray
 from ray import exceptions
 
 from src.config.schema import Resources, Runtime
+from src.errors import one_line
 from src.records.trial import TrialRecord
 from src.study import worker
 from src.study.engines import EngineError, Message, prepare_process, signals_blocked
@@ -117,10 +118,9 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
         with signals_blocked():  # the study hears them and asks its workers to save
             ray.init(address=runtime.cluster or None, log_to_driver=False, **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:200]
         raise EngineError(
-            f"config.cluster = {runtime.cluster!r}: no Ray head answers there ({said}); give its"
-            " address, as HOST:6379, or auto on one of its nodes"
+            f"config.cluster = {runtime.cluster!r}: no Ray head answers there ({one_line(error)});"
+            " give its address, as HOST:6379, or auto on one of its nodes"
         ) from error
     asked = runtime.trial_resources
     try:
