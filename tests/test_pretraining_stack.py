@@ -19,7 +19,8 @@ from src.models.layers import Conv
 from src.pretraining import kept, layers
 from src.pretraining.kept import Stacks
 from src.pretraining.settings import Pretraining
-from src.pretraining.stack import LayerTrainer, Source, Stopped, best_rate
+from src.pretraining.source import Source
+from src.pretraining.stack import LayerTrainer, Stopped, best_rate
 from src.pretraining.transfer import controlled, transfer
 from src.records.files import RecordError
 from src.records.trial import Identity

@@ -89,7 +89,7 @@ def test_unlabelled_images_are_the_training_set_whatever_has_labels(tmp_path):
     stacks = make_stacks(program, trial.settings, tmp_path, "digest")
     np.testing.assert_array_equal(stacks.source.images, DATASET.train.images[:48])
     np.testing.assert_array_equal(stacks.source.held_out, DATASET.train.images[48:])
-    assert program.images == 20
+    assert program.num_images == 20
 
 
 def test_labels_are_as_many_of_each_class_and_change_no_scaling():

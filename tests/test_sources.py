@@ -54,7 +54,7 @@ def begin(directory: Path, dataset: Dataset | Stream) -> tuple[Run, Program]:
     (arm,) = tiny.make_config(**CHANGES).arms
     program = Program(arm.settings, dataset)
     trial = make_trial(arm, "fresh", 0.02, 3)
-    return Run(trial, program.images, directory, tiny.identity(trial.name)), program
+    return Run(trial, program.num_images, directory, tiny.identity(trial.name)), program
 
 
 def final_arrays(run: Run, program: Program) -> list[np.ndarray]:

@@ -11,9 +11,10 @@ import optax
 import pytest
 
 from experiments.speed.measure import trials_together
-from src.training import optimizers
+from src.data.sources import DeviceSplit
+from src.training import microbatches, objective, optimizers
 from src.training import step as train_step
-from src.training.step import Images, TrainState
+from src.training.step import TrainState
 
 BATCH, STEPS, CLASSES, SIZE = 16, 10, 5, 6
 RATE = 0.05
@@ -47,9 +48,9 @@ def make_params() -> dict[str, Any]:
     }
 
 
-def make_images(count: int = 40) -> Images:
+def make_images(count: int = 40) -> DeviceSplit:
     rng = np.random.default_rng(1)
-    return Images(
+    return DeviceSplit(
         rng.integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8),
         rng.integers(0, CLASSES, count).astype(np.int32),
         np.full((1, 1, 1, 3), 120, np.float32),
@@ -75,7 +76,7 @@ def run(
     calls: int = 1,
     steps: int = STEPS,
     apply: Callable[..., jax.Array] = apply_fn,
-    data: Images | None = None,
+    data: DeviceSplit | None = None,
     rows: np.ndarray | None = None,
     **options: Any,
 ) -> tuple[TrainState, np.ndarray, np.ndarray]:
@@ -191,13 +192,13 @@ def test_auxiliary_classifiers_weigh_three_tenths_and_the_main_one_is_recorded()
     labels = np.array([0, 2, 1, 2], np.int32)
     main, first, second = rng.normal(0, 2, (3, 4, 3)).astype(np.float32)
     main_loss, *others = (cross_entropy(x, labels) for x in (main, first, second))
-    together, (loss, logits) = train_step.losses(
+    together, (loss, logits) = objective.losses(
         tuple(map(jnp.asarray, (main, first, second))), jnp.asarray(labels)
     )
     np.testing.assert_allclose(together, main_loss + 0.3 * sum(others), rtol=1e-5)
     np.testing.assert_allclose(loss, main_loss, rtol=1e-5)
     np.testing.assert_array_equal(logits, main)
-    alone, (loss, logits) = train_step.losses(jnp.asarray(main), jnp.asarray(labels))
+    alone, (loss, logits) = objective.losses(jnp.asarray(main), jnp.asarray(labels))
     np.testing.assert_allclose([alone, loss], main_loss, rtol=1e-5)
     np.testing.assert_array_equal(logits, main)
 
@@ -234,7 +235,7 @@ def test_eight_devices_agree_with_one_and_pmap_with_shard_map(parallel, devices)
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
 def test_a_batch_taken_in_parts_is_the_batch_taken_whole(parallel, monkeypatch):
     whole, wrong, loss = after_ten_steps("pmap", 1)
-    monkeypatch.setattr(train_step, "IMAGES_IN_CACHE", 4)
+    monkeypatch.setattr(microbatches, "IMAGES_IN_CACHE", 4)
     state, wrong_too, loss_too = run(parallel, jax.devices()[:2])  # twice two parts of four images
     np.testing.assert_array_equal(wrong, wrong_too)
     np.testing.assert_allclose(loss, loss_too, rtol=1e-5)
@@ -249,7 +250,7 @@ def test_a_batch_taken_in_parts_is_the_batch_taken_whole(parallel, monkeypatch):
     ("images", "parts"), [(128, 8), (64, 4), (100, 10), (36, 3), (16, 1), (8, 1), (7, 1), (127, 1)]
 )
 def test_parts_are_equal_and_of_8_to_16_images_where_that_divides_the_batch(images, parts):
-    assert train_step._parts(images) == parts
+    assert microbatches.num_microbatches(images) == parts
 
 
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
@@ -318,7 +319,7 @@ def test_each_step_and_image_has_random_numbers_of_its_own():
 def test_errors_are_counted_once_per_image_with_an_uneven_last_batch(
     parallel, devices, at_once, monkeypatch
 ):
-    monkeypatch.setattr(train_step, "IMAGES_IN_CACHE", at_once)
+    monkeypatch.setattr(microbatches, "IMAGES_IN_CACHE", at_once)
     chosen = jax.devices()[:devices]
     count = train_step.across_devices(
         train_step.make_count_misses(lambda params, images: apply_fn(params, images, None)),

@@ -65,7 +65,7 @@ def supervised(program: Any) -> Callable[[], Any]:
     import numpy as np  # noqa: PLC0415
 
     step_fn = program.prepare(0, 1e-4, STEPS)
-    rows = np.zeros((STEPS, program.batch_size), np.int32)
+    rows = np.zeros((STEPS, program.settings.batch_size), np.int32)
     state = jax.device_get(program.start(0))
     return lambda: step_fn(state, lambda steps: iter([rows[:steps]]))
 
@@ -78,7 +78,8 @@ def pretraining(program: Any, method: str, activation: str, number: int) -> Call
     from src.models import make_model  # noqa: PLC0415
     from src.pretraining.layers import find_layers  # noqa: PLC0415
     from src.pretraining.settings import Pretraining  # noqa: PLC0415
-    from src.pretraining.stack import LayerTrainer, Source  # noqa: PLC0415
+    from src.pretraining.source import Source  # noqa: PLC0415
+    from src.pretraining.stack import LayerTrainer  # noqa: PLC0415
 
     model = make_model("conv3", activation=activation, init_scheme="modern", num_classes=10)
     params = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]

@@ -184,7 +184,7 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
     train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
     place = program._place
     indices = train_step.split_batches(
-        np.zeros((10, program.batch_size), np.int32), program.devices
+        np.zeros((10, program.settings.batch_size), np.int32), program.devices
     )
     rest = (place(np.float32(1e-3)), place(jax.random.key(0)), program.data["train"])
     state = place(program.start(0))
@@ -226,7 +226,7 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     )
     state = jax.tree.map(lambda *leaves: jnp.stack(leaves), program.start(0), program.start(1))
     devices = len(program.devices)
-    indices = np.zeros((10, devices, 2, program.batch_size // devices), np.int32)
+    indices = np.zeros((10, devices, 2, program.settings.batch_size // devices), np.int32)
     trials = (jnp.full(2, 1e-3), jax.random.split(jax.random.key(0), 2))
     arguments = (program._place(state), indices, *program._place(trials), program.data["train"])
     steps = {
@@ -251,11 +251,11 @@ def trials_together(train_steps: Callable[..., Any]) -> Callable[..., Any]:
 def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per step by how many images of the batch are in work at once."""
     del threads
-    from src.training import step as train_step  # noqa: PLC0415
+    from src.training import microbatches  # noqa: PLC0415
 
     steps = {}
     for images in (8, 16, 32, BATCHES.get(name, 128)):
-        train_step.IMAGES_IN_CACHE = images  # read while the step is made
+        microbatches.IMAGES_IN_CACHE = images  # Read while the step is made.
         steps[str(images)] = make_ours(name, 2)[0]
     return {"milliseconds": interleave(steps, rounds, 2)}
 
@@ -296,8 +296,8 @@ def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, A
     step_fn = program.prepare(0, 1e-3, steps)
     facts = {"compile_seconds": time.perf_counter() - start}
     state = program.start(0)
-    shape = (steps, program.batch_size)
-    batch = np.random.default_rng(0).integers(0, program.images, shape, np.int32)
+    shape = (steps, program.settings.batch_size)
+    batch = np.random.default_rng(0).integers(0, program.num_images, shape, np.int32)
 
     def step(count: int) -> None:
         nonlocal state

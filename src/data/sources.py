@@ -28,9 +28,14 @@ DECODED_AT_ONCE = 64  # images of a stream, when all of them are summed
 MANY_CORES = 8  # from here on, threads wait for the interpreter and processes decode faster
 
 
-class Images(NamedTuple):
-    """A split as it lies on every device, with what turns its bytes into network input: (x - shift)
-    / scale.
+class DeviceSplit(NamedTuple):
+    """A split as it lies on every device, with what turns it into network input.
+
+    Attributes:
+        images: Grey levels; none where images are streamed.
+        labels: Classes, from 0.
+        shift: Taken off the grey levels.
+        scale: What they are then divided by.
     """
 
     images: UInt8[Array | np.ndarray, "N H W C"]
@@ -39,8 +44,8 @@ class Images(NamedTuple):
     scale: Float[Array | np.ndarray, "1 #H #W C"]
 
 
-class Pixels(NamedTuple):
-    """Batches that bring their images; otherwise a batch is the numbers of its rows in `Images`."""
+class ImageBatch(NamedTuple):
+    """Batches that bring their images; others are the numbers of their rows in a `DeviceSplit`."""
 
     images: UInt8[Array | np.ndarray, "*batch H W C"]
     labels: Int[Array | np.ndarray, "*batch"]
@@ -50,7 +55,7 @@ class Resident:
     """Splits in memory: they go whole onto every device."""
 
     def __init__(self, splits: Mapping[str, Split], unlabelled: Split | None = None):
-        """Nothing is placed yet, see `images`.
+        """Nothing is placed yet, see `device_split`.
 
         Args:
             splits: By name; `train` holds the images that are trained on with their labels.
@@ -65,10 +70,10 @@ class Resident:
         """Over the training images, with or without labels."""
         return sum_images(in_chunks(self.unlabelled.images))
 
-    def images(self, split: str, shift: np.ndarray, scale: np.ndarray) -> Images:
+    def device_split(self, split: str, shift: np.ndarray, scale: np.ndarray) -> DeviceSplit:
         """What lies on every device for this split."""
         images, labels = self.splits[split]
-        return Images(images, labels.astype(np.int32), shift, scale)
+        return DeviceSplit(images, labels.astype(np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
         """Of `steps` between two records, how many are dispatched together: all."""
@@ -122,19 +127,19 @@ class Streamed:
         )
         return cache.Kept({"num_images": num_images}, arrays)
 
-    def images(self, split: str, shift: np.ndarray, scale: np.ndarray) -> Images:
+    def device_split(self, split: str, shift: np.ndarray, scale: np.ndarray) -> DeviceSplit:
         """Nothing but the scaling lies on the devices."""
         none = np.zeros((0, *self.shape), np.uint8)
-        return Images(none, np.zeros(0, np.int32), shift, scale)
+        return DeviceSplit(none, np.zeros(0, np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
         """One: so many batches of large images need not fit on a device."""
         return 1
 
-    def placeholder(self, steps: int, batch: int) -> Pixels:
+    def placeholder(self, steps: int, batch: int) -> ImageBatch:
         """A batch of the right shape and type, to compile with."""
         shape = (steps, batch, *self.shape)
-        return Pixels(np.zeros(shape, np.uint8), np.zeros((steps, batch), np.int32))
+        return ImageBatch(np.zeros(shape, np.uint8), np.zeros((steps, batch), np.int32))
 
     def training(self, draw: DrawFn, first: int) -> TakeFn:
         """Batches from iteration `first` on: as many as are asked for, one by one."""
@@ -147,8 +152,8 @@ class Streamed:
         yield from _read(self.splits[split], lambda number: rows[number], 0, len(rows))
 
 
-def _read(rows: Rows, rows_of_batch: Any, first: int, last: int) -> Iterator[Pixels]:
+def _read(rows: Rows, rows_of_batch: Any, first: int, last: int) -> Iterator[ImageBatch]:
     cores = environment.usable_cores()
     processes = cores - 1 if cores >= MANY_CORES else 0
     for split in read_batches(rows, rows_of_batch, first, last, processes=processes, threads=cores):
-        yield Pixels(split.images[None], split.labels[None])
+        yield ImageBatch(split.images[None], split.labels[None])

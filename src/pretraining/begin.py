@@ -9,7 +9,8 @@ from src.data import Split
 from src.data.dataset import DataError
 from src.fields import ConfigError, plain
 from src.pretraining.kept import Stacks
-from src.pretraining.stack import Row, Source
+from src.pretraining.measures import Row
+from src.pretraining.source import Source
 from src.pretraining.transfer import transfer
 from src.training.program import Program
 from src.training.settings import Trial, TrialSettings

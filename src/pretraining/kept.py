@@ -25,15 +25,10 @@ import numpy as np
 
 from src.errors import LabError
 from src.pretraining.layers import Layer, find_layers
+from src.pretraining.measures import Row
 from src.pretraining.settings import LEARNING_RATES, Pretraining
-from src.pretraining.stack import (
-    LayerTrainer,
-    Row,
-    Source,
-    Stopped,
-    best_rate,
-    file_name,
-)
+from src.pretraining.source import Source
+from src.pretraining.stack import LayerTrainer, Stopped, best_rate, file_name
 from src.pretraining.transfer import transfer
 from src.records import files, locks
 from src.records.files import RecordError

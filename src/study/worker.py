@@ -101,7 +101,7 @@ def _train(job: Job, line: Line) -> dict[str, Any] | None:
     trial = job.task.trial
     what = (trial.settings, job.data_dir, job.runtime.parallel, job.of.data)
     program = hosts.together(lambda: _program(*what))
-    run = Run(trial, program.images, job.directory, job.of, job.task.limits, made_by())
+    run = Run(trial, program.num_images, job.directory, job.of, job.task.limits, made_by())
     logged = job.runtime.tensorboard and hosts.is_leader()
     events = EventFile(job.directory) if logged else None
 

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from src import hosts
 from src.data import Dataset, Split, augment
 from src.data.loader import host_share
-from src.data.scaling import ImageSums, colour_components, input_scaling
+from src.data.scaling import colour_components, input_scaling
 from src.data.sources import DrawFn, Resident, Streamed, TakeFn
 from src.data.splits import image_shape, make_splits, with_labels
 from src.data.stream import Stream
@@ -50,68 +50,68 @@ class Program:
             dataset: Goes whole onto every device, or is streamed to them.
             parallel: How the step is spread over the devices.
         """
-        # Those of a host one after another, as its share of a batch is.
+        # The devices of a host follow one another, as its share of a batch does.
         self.devices = tuple(sorted(jax.devices(), key=lambda d: (d.process_index, d.id)))
+        self.parallel, self.settings = parallel, settings
         self.num_classes = dataset.num_classes
         self.model = settings.model.make(settings.recipe.init, dataset.num_classes)
-        self.batch_size = settings.batch_size
         crop = settings.augment.crop
         height, width, channels = image_shape(dataset)
         self.input_shape = (crop or height, crop or width, channels)
-        splits = make_splits(dataset, settings.validation_images, settings.train_images)
-        unlabelled = splits["train"]
-        splits["train"] = with_labels(unlabelled, settings.labels)
-        make_source = Streamed if isinstance(dataset, Stream) else Resident
-        self.source = make_source(splits, unlabelled)
-        grid = Grid(settings, self.images)
+        self.source = _make_source(settings, dataset)
+        self.grid = Grid(settings, self.num_images)
         self.make_optimizer = functools.partial(
             optimizers.make_optimizer,
             recipe=settings.recipe,
             weight_decay=settings.weight_decay,
-            stages=make_stages(settings.schedule, grid.iteration_of),
+            stages=make_stages(settings.schedule, self.grid.iteration_of),
         )
-        self._layers_named = {
-            "schedule__slowed": dict(settings.schedule.slowed),
-            "schedule__frozen": dict(settings.schedule.frozen),
-            f"recipes__{settings.recipe.name}__layer_rates": dict(settings.recipe.layer_rates),
-        }
-        self.parallel = parallel
         self.scaling = input_scaling(self.source.sums, settings.recipe.input)
-        self.data = {name: self._place(self.source.images(name, *self.scaling)) for name in splits}
+        self.data = {
+            name: self._place(self.source.device_split(name, *self.scaling))
+            for name in self.source.sizes
+        }
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        until = settings.augment.pca_epochs
-        pca_steps = grid.iteration_of(until) if until else None
-        augment_fn = make_augment_fn(settings.augment, self.source.sums, pca_steps)
-        train_steps = train_step.make_train_steps(
-            self._apply,
-            self.make_optimizer,
-            augment_fn,
-            ragged=settings.recipe.file_images > 0,
-            shared=settings.augment.shared,
-        )
-        self._steps = spread(train_steps, arguments=5, donate_state=True)
-        self.crops = settings.test_crops
-        scores = evaluation.make_scores(self._logits, *self.input_shape[:2], self.crops)
+        self._steps = spread(self._make_train_steps(), arguments=5, donate_state=True)
+        scores = evaluation.make_scores(self._logits, *self.input_shape[:2], settings.test_crops)
         self._count_misses = spread(
             train_step.make_count_misses(scores), arguments=3, donate_state=False
         )
         self._compiled: dict[int, Any] = {}
-        self._layers: Callable[[TrainState], Any] | None = None
-        self.layer_images, self.activation = settings.layer_images, settings.model.activation
         options = INIT_OPTIONS if jax.default_backend() == "cpu" else {}
         self._init = jax.jit(self.model.init, compiler_options=options)
 
+    def _make_train_steps(self) -> StepFn:
+        """The step of one device; augmentation has the colours of the training images."""
+        augmented, sums = self.settings.augment, self.source.sums
+        components = colour_components(sums) if augmented.pca else np.zeros((0, 0), np.float32)
+        until = augmented.pca_epochs
+        pca_steps = self.grid.iteration_of(until) if until else None
+        return train_step.make_train_steps(
+            self._apply,
+            self.make_optimizer,
+            augment.make_augment_fn(augmented, components, pca_steps),
+            ragged=self.settings.recipe.file_images > 0,
+            shared=augmented.shared,
+        )
+
     @property
-    def images(self) -> int:
+    def num_images(self) -> int:
         """Size of the training set."""
         return self.source.sizes["train"]
 
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
         state = first_state(self._init, self.make_optimizer(0.0), self.input_shape, seed)
-        check_layers(state.params, **self._layers_named)
+        recipe, schedule = self.settings.recipe, self.settings.schedule
+        check_layers(
+            state.params,
+            schedule__slowed=dict(schedule.slowed),
+            schedule__frozen=dict(schedule.frozen),
+            **{f"recipes__{recipe.name}__layer_rates": dict(recipe.layer_rates)},
+        )
         return state
 
     def batches(self, draw: DrawFn, first: int) -> TakeFn:
@@ -136,7 +136,7 @@ class Program:
         data, at_once = self.data["train"], self.source.steps_at_once(steps)
         if at_once not in self._compiled:
             nothing = self._split(
-                self.source.placeholder(at_once, self.batch_size // hosts.count())
+                self.source.placeholder(at_once, self.settings.batch_size // hosts.count())
             )
             rate = self._place(jnp.float32(learning_rate))
             arguments = (self._place(self.start(seed)), nothing, rate, key, data)
@@ -165,7 +165,7 @@ class Program:
             split: Which images.
             top: 1 or 5.
         """
-        pixels = math.prod(self.input_shape[:2]) * self.crops
+        pixels = math.prod(self.input_shape[:2]) * self.settings.test_crops
         most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels))
         batch = math.ceil(most / len(self.devices)) * len(self.devices)
         counts = [
@@ -179,18 +179,20 @@ class Program:
 
     def layer_statistics(self, state: TrainState) -> dict[str, float]:
         """What each layer hands on, on the first training images, see `training.layers`."""
-        if self._layers is None:
-            measure = make_layer_statistics(self.model, self.activation)
-            rows = np.arange(min(self.layer_images, self.images))
-            split = self.source.splits["train"]
-            images = split.images[rows] if isinstance(split, Split) else split.load(rows).images
-            *_, shift, scale = jax.device_get(self.data["train"])
-            centred = images.astype(np.float32) - shift
-            pixels = evaluation.central_crop(jnp.asarray(centred / scale), *self.input_shape[:2])
-            jitted = jax.jit(measure)
-            self._layers = lambda state: jitted(state.variables, state.opt_state, pixels)
-        found = jax.device_get(self._layers(jax.device_get(state)))
+        found = jax.device_get(self._layer_statistics_fn(jax.device_get(state)))
         return {name: float(value) for name, value in found.items()}
+
+    @functools.cached_property
+    def _layer_statistics_fn(self) -> Callable[[TrainState], Any]:
+        """Made where it is asked for: not every trial measures its layers."""
+        measure = jax.jit(make_layer_statistics(self.model, self.settings.model.activation))
+        rows = np.arange(min(self.settings.layer_images, self.num_images))
+        split = self.source.splits["train"]
+        images = split.images[rows] if isinstance(split, Split) else split.load(rows).images
+        *_, shift, scale = jax.device_get(self.data["train"])
+        centred = images.astype(np.float32) - shift
+        pixels = evaluation.central_crop(jnp.asarray(centred / scale), *self.input_shape[:2])
+        return lambda state: measure(state.variables, state.opt_state, pixels)
 
     def _apply(
         self, params: PyTree, model_state: PyTree, pixels: jax.Array, keys: jax.Array
@@ -213,6 +215,15 @@ class Program:
 
     def _split(self, batches: PyTree) -> PyTree:
         return train_step.split_batches(batches, self.devices)
+
+
+def _make_source(settings: TrialSettings, dataset: Dataset | Stream) -> Resident | Streamed:
+    """The images that a trial of these settings uses, in memory or on disk as the data set is."""
+    splits = make_splits(dataset, settings.validation_images, settings.train_images)
+    unlabelled = splits["train"]
+    splits["train"] = with_labels(unlabelled, settings.labels)
+    make = Streamed if isinstance(dataset, Stream) else Resident
+    return make(splits, unlabelled)
 
 
 def _my_share(rows: np.ndarray) -> np.ndarray:
@@ -238,11 +249,3 @@ def first_state(
     variables = dict(init_fn(key, jnp.zeros((1, *input_shape))))
     params = variables.pop("params")
     return TrainState(jnp.int32(0), params, optimizer.init(params), variables)
-
-
-def make_augment_fn(
-    options: augment.Augment, sums: ImageSums, pca_steps: int | None
-) -> augment.AugmentFn | None:
-    """What `options` ask for; the colours' components are those of the training images."""
-    components = colour_components(sums) if options.pca else np.zeros((0, 0), np.float32)
-    return augment.make_augment_fn(options, components, pca_steps)

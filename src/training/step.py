@@ -17,16 +17,18 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
-from src.data.sources import Images, Pixels
+from src.data.augment import AugmentFn
+from src.data.sources import DeviceSplit, ImageBatch
 from src.training import evaluation
+from src.training.microbatches import num_microbatches, sum_over_microbatches
+from src.training.objective import ApplyFn, MicrobatchErrors, Objective, make_classification
 
 AXIS = "devices"
 Parallel = Literal["pmap", "shard_map"]
-# A batch in training: (params, model_state, pixels [B, H, W, C] float, example keys [B]) -> logits
-# [B, classes] and the new model_state; with auxiliary classifiers a tuple of logits, theirs last.
-ApplyFn = Callable[..., Any]
-IMAGES_IN_CACHE = 16  # at once, on a CPU; experiments/speed has the numbers
-AUXILIARY_WEIGHT = 0.3  # Szegedy et al. (2015), section 5
+# This device's images of a step: their rows in a `DeviceSplit`, or the images themselves.
+Batch = Int[Array, "*batch"] | ImageBatch
+# From a learning rate to the optimizer.
+MakeOptimizerFn = Callable[[Any], optax.GradientTransformation]
 
 
 class TrainState(NamedTuple):
@@ -35,7 +37,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: Optimizer updates done.
         params: What is trained.
-        opt_state: Of the optimizer.
+        opt_state: State of the optimizer.
         model_state: What layers keep beside their parameters, by collection: the running means of
             BatchNorm. Empty for the networks of this project.
     """
@@ -49,9 +51,6 @@ class TrainState(NamedTuple):
     def variables(self) -> PyTree:
         """What the network is applied with."""
         return {"params": self.params, **self.model_state}
-
-
-Batch = Int[Array, "*batch"] | Pixels
 
 
 class StepErrors(NamedTuple):
@@ -68,46 +67,23 @@ class StepErrors(NamedTuple):
     seen: Int[Array, " steps"]
 
 
-class PartErrors(NamedTuple):
-    """Of a micro-batch: mean loss, or its sum where batches are ragged; misclassified; images."""
-
-    loss: Float[Array, ""]
-    wrong: Int[Array, ""]
-    seen: Int[Array, ""]
-
-
-# (params, model_state, pixels, labels, keys) -> what is minimized; and what is recorded, with the
-# new model_state.
-Objective = Callable[..., tuple[Array, tuple[PartErrors, PyTree]]]
-
-
 def make_train_steps(
     apply_fn: ApplyFn,
-    make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
-    augment_fn: Callable[[Array, Array, Array, Array], Array] | None = None,
+    make_optimizer_fn: MakeOptimizerFn,
+    augment_fn: AugmentFn | None = None,
     *,
     ragged: bool = False,
     shared: int = 1,
 ) -> Callable[..., tuple[TrainState, StepErrors]]:
     """`make_steps` of a classifier, the network `apply_fn`."""
-
-    def classify(
-        params: PyTree, model_state: PyTree, pixels: Array, labels: Array, keys: Array
-    ) -> tuple[Array, tuple[PartErrors, PyTree]]:
-        outputs, model_state = apply_fn(params, model_state, pixels, keys)
-        total, (loss, logits) = losses(outputs, labels, ragged=ragged)
-        wrong = jnp.argmax(logits, axis=-1) != labels
-        seen = jnp.sum(labels >= 0) if ragged else jnp.int32(len(labels))
-        missed = jnp.sum(wrong & (labels >= 0)) if ragged else jnp.sum(wrong)
-        return total, (PartErrors(loss, missed, seen), model_state)
-
-    return make_steps(classify, make_optimizer_fn, augment_fn, ragged=ragged, shared=shared)
+    classification = make_classification(apply_fn, ragged=ragged)
+    return make_steps(classification, make_optimizer_fn, augment_fn, ragged=ragged, shared=shared)
 
 
 def make_steps(
     objective: Objective,
-    make_optimizer_fn: Callable[[Any], optax.GradientTransformation],
-    augment_fn: Callable[[Array, Array, Array, Array], Array] | None = None,
+    make_optimizer_fn: MakeOptimizerFn,
+    augment_fn: AugmentFn | None = None,
     *,
     ragged: bool = False,
     shared: int = 1,
@@ -127,43 +103,21 @@ def make_steps(
             the images that are there.
         shared: So many consecutive images of the global batch share what `augment_fn` lets them.
     """
+    gradients_fn = _make_gradients_fn(objective, augment_fn, shared)
 
     def one_step(
         state: TrainState,
         batch: Batch,
         optimizer: optax.GradientTransformation,
         key: Array,
-        data: Images,
+        data: DeviceSplit,
     ) -> tuple[TrainState, StepErrors]:
-        count = jax.tree.leaves(batch)[0].shape[0]
-        step_key = jax.random.fold_in(key, state.step)
-        keys = _example_keys(step_key, count)
-        shared_keys = keys if shared == 1 else _example_keys(step_key, count, shared)
-
-        def one_part(
-            batch: Batch, keys: Array, shared_keys: Array
-        ) -> tuple[PyTree, PartErrors, PyTree]:
-            images, labels = _fetch(batch, data)
-            centred = images.astype(jnp.float32) - data.shift
-            if augment_fn is not None:
-                centred = augment_fn(centred, keys, shared_keys, state.step)
-            pixels = centred / data.scale
-
-            def loss_fn(params: PyTree) -> tuple[Array, tuple[PartErrors, PyTree]]:
-                return objective(params, state.model_state, pixels, labels, keys)
-
-            found, grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-            _, (errors, model_state) = found
-            return grads, errors, model_state
-
-        # What a layer keeps is a statistic of the whole batch, so that is not taken in parts.
-        parts = 1 if jax.tree.leaves(state.model_state) else _parts(count)
-        grads, errors, model_state = _sum_over_parts(one_part, parts, batch, keys, shared_keys)
+        count, (grads, errors, model_state) = gradients_fn(state, batch, key, data)
         wrong, seen = lax.psum((errors.wrong, errors.seen), AXIS)
         if ragged:
             grads, loss = jax.tree.map(lambda x: x / seen, lax.psum((grads, errors.loss), AXIS))
         else:
-            means = jax.tree.map(lambda x: x / parts, (grads, errors.loss))
+            means = jax.tree.map(lambda x: x / count, (grads, errors.loss))
             grads, loss = lax.pmean(means, AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -176,7 +130,7 @@ def make_steps(
         batches: Batch,
         learning_rate: Float[Array, ""],
         key: Array,
-        data: Images,
+        data: DeviceSplit,
     ) -> tuple[TrainState, StepErrors]:
         optimizer = make_optimizer_fn(learning_rate)
         mine = jax.tree.map(lambda x: x.squeeze(1), batches)
@@ -185,54 +139,47 @@ def make_steps(
     return train_steps
 
 
-def _parts(images: int) -> int:
-    """How many equal parts a device takes its share of a batch in, one after another.
-
-    On a CPU each is small enough that what it leaves for the gradients stays in the caches.
+def _make_gradients_fn(
+    objective: Objective, augment_fn: AugmentFn | None, shared: int
+) -> Callable[..., tuple[int, tuple[PyTree, MicrobatchErrors, PyTree]]]:
+    """(state, batch, key, data) -> number of micro-batches; and gradients and errors summed over
+    them, with the new model_state.
     """
-    if jax.default_backend() != "cpu":
-        return 1
-    most, least = IMAGES_IN_CACHE, IMAGES_IN_CACHE // 2
-    sizes = [size for size in range(most, least - 1, -1) if images % size == 0]
-    return images // sizes[0] if sizes else 1
+
+    def gradients(
+        state: TrainState, batch: Batch, key: Array, data: DeviceSplit
+    ) -> tuple[int, tuple[PyTree, MicrobatchErrors, PyTree]]:
+        num_images = jax.tree.leaves(batch)[0].shape[0]
+        step_key = jax.random.fold_in(key, state.step)
+        keys = _example_keys(step_key, num_images)
+        shared_keys = keys if shared == 1 else _example_keys(step_key, num_images, shared)
+
+        def of_microbatch(
+            batch: Batch, keys: Array, shared_keys: Array
+        ) -> tuple[PyTree, MicrobatchErrors, PyTree]:
+            images, labels = _fetch(batch, data)
+            centred = images.astype(jnp.float32) - data.shift
+            if augment_fn is not None:
+                centred = augment_fn(centred, keys, shared_keys, state.step)
+            pixels = centred / data.scale
+
+            def loss_fn(params: PyTree) -> tuple[Array, tuple[MicrobatchErrors, PyTree]]:
+                return objective(params, state.model_state, pixels, labels, keys)
+
+            found, grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+            _, (errors, model_state) = found
+            return grads, errors, model_state
+
+        # What a layer keeps is a statistic of the whole batch, which is then not taken in parts.
+        count = 1 if jax.tree.leaves(state.model_state) else num_microbatches(num_images)
+        return count, sum_over_microbatches(of_microbatch, count, batch, keys, shared_keys)
+
+    return gradients
 
 
-def _sum_over_parts(fn: Callable[..., PyTree], parts: int, *arrays: PyTree) -> PyTree:
-    """Sum of `fn` over `parts` equal parts of the leading axis of all `arrays`."""
-    if parts == 1:
-        return fn(*arrays)
-    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
-    shapes = jax.eval_shape(fn, *jax.tree.map(lambda x: x[0], split))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    add = lambda total, part: (jax.tree.map(jnp.add, total, fn(*part)), None)  # noqa: E731
-    return lax.scan(add, zeros, split)[0]
-
-
-def losses(
-    outputs: Any, labels: Int[Array, " b"], *, ragged: bool = False
-) -> tuple[Array, tuple[Array, Array]]:
-    """What is minimized; and what is recorded, loss and logits of the main classifier.
-
-    Args:
-        outputs: Logits [b, classes], or a tuple with those of auxiliary classifiers after them.
-        labels: -1 where there is no image.
-        ragged: Whether to sum over the images that are there instead of averaging over all.
-    """
-    logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-    loss, *others = [_cross_entropy(each, labels, ragged) for each in (logits, *auxiliary)]
-    return loss + AUXILIARY_WEIGHT * sum(others), (loss, logits)
-
-
-def _cross_entropy(logits: Array, labels: Array, ragged: bool) -> Array:
-    if not ragged:
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
-    return jnp.sum(jnp.where(labels >= 0, each, 0.0))
-
-
-def _fetch(batch: Batch, data: Images) -> tuple[Any, Any]:
+def _fetch(batch: Batch, data: DeviceSplit) -> tuple[Any, Any]:
     """Images and labels of a batch; a row of -1 has the label -1."""
-    if isinstance(batch, Pixels):
+    if isinstance(batch, ImageBatch):
         return batch.images, batch.labels
     return data.images[batch], jnp.where(batch >= 0, data.labels[batch], -1)
 
@@ -245,22 +192,23 @@ def _example_keys(key: Array, count: int, shared: int = 1) -> Array:
 
 def make_count_misses(
     scores_fn: evaluation.LogitsFn,
-) -> Callable[[PyTree, Batch, Images], Array]:
+) -> Callable[[PyTree, Batch, DeviceSplit], Array]:
     """Per-device function: images that top 1 and top 5 miss, [2], parameters fixed, dropout off.
 
     `batches` [batches, 1, b] fill up the last one with images of label -1, which do not count.
     """
 
-    def count_misses(variables: PyTree, batches: Batch, data: Images) -> Int[Array, "2"]:
-        def one_part(batch: Batch) -> Int[Array, "2"]:
+    def count_misses(variables: PyTree, batches: Batch, data: DeviceSplit) -> Int[Array, "2"]:
+        def in_microbatch(batch: Batch) -> Int[Array, "2"]:
             images, labels = _fetch(batch, data)
             scores = scores_fn(variables, (images.astype(jnp.float32) - data.shift) / data.scale)
             missed = [evaluation.misses(scores, labels, k) for k in (1, evaluation.TOP)]
             return jnp.stack([jnp.sum(each & (labels >= 0)) for each in missed])
 
         def one_batch(total: Array, batch: Batch) -> tuple[Array, None]:
-            parts = _parts(jax.tree.leaves(batch)[0].shape[0])
-            return total + lax.psum(_sum_over_parts(one_part, parts, batch), AXIS), None
+            count = num_microbatches(jax.tree.leaves(batch)[0].shape[0])
+            missed = sum_over_microbatches(in_microbatch, count, batch)
+            return total + lax.psum(missed, AXIS), None
 
         mine = jax.tree.map(lambda x: x.squeeze(1), batches)
         return lax.scan(one_batch, jnp.zeros(2, jnp.int32), mine)[0]
