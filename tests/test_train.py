@@ -351,7 +351,7 @@ def test_a_constant_rate_adds_no_columns(tmp_path):
 def test_held_out_images_are_the_last_and_are_not_trained_on():
     held_out = make_program(validation_images=10)
     data = tiny.make_dataset(IMAGES)
-    assert held_out.images == 30
+    assert held_out.num_images == 30
     np.testing.assert_array_equal(held_out.data["train"].images, data.train.images[:30])
     np.testing.assert_array_equal(held_out.data["validation"].images, data.train.images[30:])
     np.testing.assert_array_equal(held_out.data["validation"].labels, data.train.labels[30:])
