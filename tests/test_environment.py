@@ -33,9 +33,9 @@ def test_flags_already_set_stand(monkeypatch):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_convolutions_take_all_threads_where_xla_has_a_flag_for_it(monkeypatch, known):
-    monkeypatch.setattr(environment, "_xla_knows", lambda flag: known)
+    monkeypatch.setattr(environment, "xla_knows", lambda flag: known)
     os.environ.update(XLA_FLAGS="--xla_dump_to=x", PJRT_NPROC="1")
-    environment.convolve_on_all_threads()
+    measure.convolve_on_all_threads()
     added = f" {FLAG}=-individual_convolution" if known else ""
     assert os.environ["XLA_FLAGS"] == f"--xla_dump_to=x{added}"
     assert "PJRT_NPROC" not in os.environ
