@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# A file's tests in one process share what it compiles; those with slow tests come first.
+PYTEST := $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 STUDIES := $(wildcard experiments/*/study.json experiments/*/*/study.json)
 
 .DEFAULT_GOAL := help
@@ -17,13 +19,13 @@ study: $(VENV)/ready  ## ReLU against tanh, whole: both recipes, five rates, fre
 	$(RUN) -m src.main --config=configs/relu_vs_tanh.py
 
 test: $(VENV)/ready  ## all tests
-	$(RUN) -m pytest -n auto
+	$(PYTEST)
 
 check: $(VENV)/ready  ## lint, types and the fast tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(RUN) -m pytest -n auto -m "not slow"
+	$(PYTEST) -m "not slow"
 
 format: $(VENV)/ready  ## format the code
 	$(VENV)/bin/ruff format .

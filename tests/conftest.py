@@ -8,8 +8,9 @@ import tempfile
 # Of this process alone: the user's own stays as it is.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tests-")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-# Many tests compile the same; not shared, for JAX does not write it atomically.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(os.environ["XDG_CACHE_HOME"], "xla")
+# Many tests compile the same, once for all processes of a run: xdist's inherit the first one's.
+os.environ.setdefault("TESTS_COMPILED", os.path.join(os.environ["XDG_CACHE_HOME"], "xla"))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TESTS_COMPILED"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
@@ -26,6 +27,10 @@ for number, action in (
 
 install_import_hook("src", "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+from src import environment  # noqa: E402  (under the hook)
+
+environment.seal_compilations()  # JAX does not write atomically: what is half there does not count
 
 
 @pytest.fixture(scope="module", autouse=True)
