@@ -16,6 +16,9 @@ import pytest
 
 from src import models
 from src.models.summary import summarize
+from tests import tiny
+
+SMALLEST = 64  # pixels that last until pool5
 
 
 def make(**options: Any) -> nn.Module:
@@ -88,8 +91,12 @@ def test_layers_148_have_no_normalization_at_all():
     assert not {"norm1", "norm2", "within2"} & outputs(make(lrn="none")).keys()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fast")
 def test_it_begins_with_wider_weights_in_conv3_to_conv5():
-    params = jax.jit(make(width=0.25).init)(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
+    params = jax.jit(make(width=0.25).init)(
+        jax.random.key(0), jnp.zeros((1, SMALLEST, SMALLEST, 3))
+    )
     for name, layer in params["params"].items():
         kernel = np.asarray(layer["kernel"])
         std = 0.03 if name in ("conv3", "conv4", "conv5") else 0.01
@@ -146,11 +153,12 @@ def in_torch(images: np.ndarray, params: Mapping, *, crossing: bool, pooling: st
     return F.linear(torch.cat(fc7, dim=1), w["fc8"]["kernel"].T, w["fc8"]["bias"]).numpy()
 
 
-@functools.cache
-def images() -> np.ndarray:
-    return (60 * np.random.default_rng(0).normal(size=(2, 224, 224, 3))).astype(np.float32)
+def images(size: int) -> np.ndarray:
+    return (60 * np.random.default_rng(0).normal(size=(2, size, size, 3))).astype(np.float32)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize(
     "options",
     [
@@ -161,20 +169,25 @@ def images() -> np.ndarray:
 )
 def test_pytorch_gives_the_same_logits(options):
     pytest.importorskip("torch")
-    model = make(
-        width=0.125, num_classes=5, dropout_scale="testing", init_scheme="modern", **options
-    )
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))["params"]
-    rng = np.random.default_rng(0)  # no bias is zero
-    params = jax.tree.map(lambda p: p + rng.normal(0, 0.1, p.shape) * (p.ndim == 1), params)
-    params = jax.tree.map(lambda p: p.astype(np.float32), params)
-    expected = in_torch(images(), params, **options)
+    model = make(width=0.125, num_classes=5, dropout_scale="testing", **options)
+    params = tiny.draw_params(model, 224)
+    expected = in_torch(images(224), params, **options)
     assert np.abs(expected).max() > 0.1
-    ours = jax.jit(model.apply)({"params": params}, images())
+    ours = jax.jit(model.apply)({"params": params}, images(224))
     scale = np.abs(expected).max()
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * max(1, scale))
 
 
+@functools.cache
+def logits(**options: Any) -> np.ndarray:
+    """Of the same parameters whatever the options, which change no size."""
+    model = make(width=0.125, num_classes=5, **options)
+    params = tiny.draw_params(make(width=0.125, num_classes=5), SMALLEST)
+    return np.asarray(jax.jit(model.apply)({"params": params}, images(SMALLEST)))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize(
     "change",
     [
@@ -188,12 +201,7 @@ def test_pytorch_gives_the_same_logits(options):
     ],
 )
 def test_each_difference_from_the_text_changes_the_logits(change):
-    made = {"width": 0.125, "num_classes": 5}
-    params = jax.jit(make(**made, init_scheme="modern").init)(jax.random.key(0), images())["params"]
-    before, after = (
-        jax.jit(make(**made, **options).apply)({"params": params}, images())
-        for options in ({}, change)
-    )
+    before, after = logits(), logits(**change)
     assert np.abs(before - after).max() > 1e-3 * np.abs(before).max()
 
 

@@ -188,6 +188,7 @@ def test_googlenet_block_by_block():
 # --- Starts. ---
 
 
+@pytest.mark.slow
 def test_alexnet_begins_as_the_paper_says():
     params = jax.jit(make("alexnet_cifar").init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     for name, layer in params["params"].items():
@@ -197,6 +198,7 @@ def test_alexnet_begins_as_the_paper_says():
         np.testing.assert_array_equal(layer["bias"], 1.0 if ones else 0.0)
 
 
+@pytest.mark.slow
 def test_lenet5_begins_within_2_4_over_its_inputs():
     params = jax.jit(make("lenet5").init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     inputs = {"c1": 75, "s2": 4, "s4": 4, "c5": 400, "f6": 120, "output": 84}
@@ -264,6 +266,7 @@ def test_a_width_scales_features_and_leaves_one_to_each_tower(width, features):
     assert found["conv1"] == conv(11, 3, features)
 
 
+@pytest.mark.slow
 def test_normalization_in_conv2_local2_is_an_option_without_parameters():
     plain, normalized = make("conv2_local2"), make("conv2_local2", lrn="caffe")
     images = images_of("conv2_local2")

@@ -16,6 +16,8 @@ from src.models.layers.dropout import Dropout
 pytest.importorskip("torch")
 from tests import torch_nets
 
+pytestmark = pytest.mark.slow
+
 
 def make(name: str, **options: Any) -> nn.Module:
     options = {"activation": "relu", "init_scheme": "modern", "num_classes": 5} | options
@@ -73,7 +75,6 @@ def test_lenet_and_vgg(name, activation, forward):
     torch_nets.check_same(model, params_of(model, 32), images_of(32), forward)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("googlenet_cifar", 32), ("googlenet", 64)])
 def test_googlenet(name, size):
     model = make(name, width=0.125)
@@ -81,7 +82,6 @@ def test_googlenet(name, size):
     torch_nets.check_same(model, params_of(model, size), images_of(size), forward)
 
 
-@pytest.mark.slow
 def test_the_auxiliary_classifiers_of_googlenet():
     model = make("googlenet_cifar", width=0.125, auxiliary=True, dropout=0.0)
     params, images = params_of(model, 32), images_of(32)

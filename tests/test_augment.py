@@ -137,6 +137,7 @@ def test_each_image_is_varied_by_its_own_key_alone():
     assert not np.allclose(twins[0], twins[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [1, 4])  # four images of a batch lie on two of eight devices
 def test_eight_devices_equal_one_with_all_of_it(shared):
     augment_fn = augment.make_augment_fn(replace(ALL, crop=0), GREY)
@@ -153,6 +154,7 @@ def test_eight_devices_equal_one_with_all_of_it(shared):
     )
 
 
+@pytest.mark.slow
 def test_the_step_augments_centred_grey_levels():
     """A function that mirrors all images acts as training on mirrored images does."""
     data = make_images()
@@ -197,6 +199,7 @@ def test_crops_larger_than_the_images_are_refused():
     checks.check_data(arms, (9, 9, 3), 100)
 
 
+@pytest.mark.slow
 def test_a_crop_decides_the_size_of_the_network():
     """Pools of stride 2, sizes rounded up: 24 -> 12 -> 6 -> 3, and 4 x 4 for the whole image."""
     rng = np.random.default_rng(0)

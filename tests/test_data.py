@@ -400,6 +400,7 @@ def test_procedural_is_deterministic_and_balanced():
     assert len(np.unique(both.reshape(600, -1), axis=0)) == 600
 
 
+@pytest.mark.slow
 def test_procedural_has_its_size_and_is_cached(monkeypatch):
     dataset = data.load("procedural")
     assert (len(dataset.train.labels), len(dataset.test.labels)) == (20_000, 4_000)

@@ -21,6 +21,8 @@ from src.study.question import StudyError
 from src.study.worker import Job, StopFlag
 from tests.test_runner import FACTS, MADE_BY, make_config, run, tiny_data
 
+pytestmark = pytest.mark.slow
+
 assert tiny_data  # a fixture, used here as well
 
 

@@ -148,6 +148,7 @@ def test_two_views_and_two_networks_are_averaged_by_their_softmax(cifar, tmp_pat
     np.testing.assert_allclose(found, two[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
     path, out = written(tmp_path, "a", FULL), tmp_path / "out"
     arguments = [f"--weights={path}", f"--out={out}", "--features=pool3", "--images=20"]
@@ -168,6 +169,7 @@ def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
     assert tuple(kept["class_names"]) == CLASSES
 
 
+@pytest.mark.slow
 def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
     candidate = of_weights(written(tmp_path, "a", QUICK), "", "")
     hidden, _ = testing.features(candidate, "fc64")
@@ -327,6 +329,7 @@ def test_trials_are_tested_as_their_training_did_and_averaged(study_dir, tmp_pat
     assert f"softmax of these {len(trials)} averaged" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_trial_is_not_tested_on_other_classes(study_dir, monkeypatch):
     trained_on = tiny.make_dataset(64, 24)
     other = trained_on._replace(name="other", label_names=trained_on.label_names[::-1])

@@ -103,6 +103,7 @@ def test_a_full_disk_costs_points_not_the_training(tmp_path, monkeypatch):
     assert read(tmp_path)["train_error"] == points(3, "train_error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tensorboard", [True, False])
 def test_a_study_writes_them_or_not_and_counts_the_same(tmp_path, monkeypatch, tensorboard):
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)

@@ -74,6 +74,7 @@ def test_the_record_says_hosts_and_devices(monkeypatch):
     assert list(environment.left_out(variables)) == ["JAX_FOO=1"]  # a launcher sets the other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["--config.workers=2", "--config.engine=dask"])
 def test_trials_side_by_side_do_not_go_with_several_hosts(field):
     command = ["--config=configs/quick.py", "--hosts=127.0.0.1:9,2,0", field]

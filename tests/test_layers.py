@@ -87,6 +87,7 @@ def plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int, group
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
 def test_conv_is_xlas_in_values_and_gradients(case):
@@ -101,6 +102,7 @@ def test_conv_is_xlas_in_values_and_gradients(case):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [6, 4, 7])
 def test_winograds_way_in_groups_is_xlas(images, monkeypatch):
     monkeypatch.setattr(winograd, "IN_CACHE", 4 * 6 * 5 * 200 * 3)  # three images, or a divisor

@@ -19,7 +19,8 @@ from src.training.program import Program
 from src.training.settings import TrialSettings
 from tests import tiny
 
-FAST = ("conv3", "conv2_local2", "alexnet_cifar")  # folded, untied and grouped convolutions, LRN
+pytestmark = pytest.mark.slow
+
 PLATFORMS = ("cuda", "tpu")
 BATCH = 32  # two parts on a CPU
 
@@ -60,10 +61,7 @@ def without_convolution(kernels: set[str], text: str) -> set[str]:
     return {kernel for kernel in kernels if not any(kernel in line for line in lines)}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MODEL_NAMES],
-)
+@pytest.mark.parametrize("name", MODEL_NAMES)
 def test_step_and_test_lower_for_gpu_and_tpu(monkeypatch, name):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # what is for a CPU stays there
     texts_of, kernels = lowered(name)

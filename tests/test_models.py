@@ -113,6 +113,7 @@ def test_one_logit_per_class(name):
 # --- Initialization. ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_paper_recipe_begins_with_the_deviations_of_the_layer_files(name):
     params = params_of(name, "relu", "paper")
@@ -124,6 +125,7 @@ def test_the_paper_recipe_begins_with_the_deviations_of_the_layer_files(name):
         np.testing.assert_array_equal(params[layer]["bias"], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_modern_recipe_begins_with_he_for_relu_and_glorot_for_tanh(activation):
     """With the inputs of one place counted for local layers, and Glorot before the logits."""
@@ -238,6 +240,7 @@ def recipe_images(recipe: str) -> np.ndarray:
     return (pixels - pixels.mean((0, 1, 2), keepdims=True)) / pixels.std((0, 1, 2), keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "name", "activation", "lrn"),
     [

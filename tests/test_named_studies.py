@@ -74,6 +74,7 @@ def dry_run(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path):
     found = dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
     assert f"\n{tmp_path / 'pooling'}:\n" in found.stdout
@@ -81,6 +82,7 @@ def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_misspelt_study_is_refused_in_one_line():
     found = dry_run("--config.study=poling")
     assert found.returncode == 2

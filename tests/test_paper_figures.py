@@ -69,6 +69,7 @@ def test_share_of_the_same_class_beside_chance():
     assert uneven.high - uneven.value == pytest.approx(1.96 / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv3", "lenet5"])
 def test_features_are_what_the_last_layer_reads(name):
     model = models.make_model(name, activation="tanh", init_scheme="modern", num_classes=10)

@@ -10,6 +10,8 @@ import pytest
 from src.pretraining.autoencoder import Autoencoder, keep_winners
 from src.pretraining.passes import Convolution
 
+pytestmark = pytest.mark.slow
+
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
 

@@ -14,6 +14,8 @@ from src.pretraining.passes import Convolution
 from src.pretraining.rbm import RBM
 from src.pretraining.units import BINARY, MAX_POOLED, MINUS_PLUS_ONE, ZERO_ONE, gaussian
 
+pytestmark = pytest.mark.slow
+
 # One image of 3 x 3 pixels, two filters of 2 x 2: nine visible units and eight hidden ones.
 SIZE, KERNEL, FILTERS, DEVIATION = 3, 2, 2, 0.7
 PLACES = (SIZE - KERNEL + 1) ** 2

@@ -27,6 +27,8 @@ from src.records.trial import Identity
 from src.trained.network import call_layers
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Pretraining(
     method="conv_rbm",
     layers=("conv1", "conv2"),
@@ -148,7 +150,6 @@ def whole(tmp_path_factory, compiled_alike) -> tuple[Path, kept.Stack]:
     return root, make_stacks(root).get(0)
 
 
-@pytest.mark.slow
 def test_killed_and_resumed_is_as_not_killed(whole, tmp_path):
     """Stopped at every point: two layers, two rates, four points each."""
     stops = 0

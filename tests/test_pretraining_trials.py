@@ -20,6 +20,8 @@ from src.training.settings import Trial
 from tests import tiny
 from tests.test_runner import FACTS
 
+pytestmark = pytest.mark.slow
+
 DATASET = tiny.make_dataset(64, 16)
 SMALL = {
     "data__name": "tiny",
@@ -134,7 +136,6 @@ def test_what_cannot_be_is_refused_in_one_line(changes, words):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.slow
 def test_a_study_of_methods_names_the_stack_of_each_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
     changes = {

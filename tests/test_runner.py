@@ -28,6 +28,8 @@ from src.study.question import StudyError
 from src.study.worker import StopFlag
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
     "dataset": "tiny", "digest": DATASET.digest, "image_shape": (8, 8, 3), "num_classes": 10,

@@ -17,6 +17,8 @@ from src.training.program import Program
 from src.training.trial import Run
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 SIZE, CROP, TRAIN, TEST, CLASSES = 20, 16, 48, 19, 7
 CHANGES: dict[str, Any] = {
     "augment__crop": CROP,

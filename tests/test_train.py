@@ -407,6 +407,7 @@ def make_program(**changes: Any) -> Program:
     return Program(arm.settings, tiny.make_dataset(IMAGES), parallel)
 
 
+@pytest.mark.slow
 def test_first_parameters_are_those_of_the_initializer_bit_for_bit(tiny_program):
     """Compiled with less effort."""
     key = jax.random.fold_in(jax.random.key(7), program.INIT_STREAM)
@@ -422,6 +423,7 @@ def final_state(directory: Path, program: Program) -> Any:
     return arrays, progress
 
 
+@pytest.mark.slow
 def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path):
     """Stopped twice, its newest checkpoint damaged once: parameters, velocities and metrics.
 
@@ -464,6 +466,7 @@ def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path):
         assert tiny.without_times(row) == tiny.without_times(other)
 
 
+@pytest.mark.slow
 def test_the_same_seed_twice_is_the_same_and_another_is_not(tiny_program):
     leaves = [
         np.concatenate(
@@ -475,6 +478,7 @@ def test_the_same_seed_twice_is_the_same_and_another_is_not(tiny_program):
     assert not np.array_equal(leaves[0], leaves[2])
 
 
+@pytest.mark.slow
 def test_the_error_of_a_split_counts_every_image_once(tiny_program):
     params = tiny_program.start(0).params
     data = tiny.make_dataset(IMAGES)
@@ -487,6 +491,7 @@ def test_the_error_of_a_split_counts_every_image_once(tiny_program):
     assert tiny_program.error({"params": params}, "test") == wrong / 24
 
 
+@pytest.mark.slow
 def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):
     tiny_program.prepare(0, 0.02, 1)
     compiled = dict(tiny_program._compiled)
@@ -494,6 +499,7 @@ def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):
     assert tiny_program._compiled == compiled
 
 
+@pytest.mark.slow
 def test_input_over_64_is_the_same_net_with_64_times_its_first_kernel():
     """And 64^2 times that layer's rate: bit for bit, for 64 is a power of two."""
     twelve = np.tile(np.arange(12), (2, 2))[:, :16]

@@ -103,6 +103,7 @@ def run(
 # --- The update rule. ---
 
 
+@pytest.mark.slow
 def test_absent_images_of_a_ragged_batch_count_for_nothing():
     """Ten images and six rows of -1 are a batch of ten."""
     indices = make_indices(3)
@@ -156,6 +157,7 @@ def test_the_update_is_the_papers_across_a_drop_of_the_rate(recipe):
     )
 
 
+@pytest.mark.slow
 def test_one_step_is_the_mean_gradient_of_the_batch():
     """Loss and gradients by NumPy, for the softmax of a single layer."""
 
@@ -211,6 +213,7 @@ def after_ten_steps(parallel: str, devices: int) -> tuple[TrainState, np.ndarray
     return run(parallel, jax.devices()[:devices])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parallel", "devices"), [("shard_map", 8), ("pmap", 1), ("pmap", 2)])
 def test_eight_devices_agree_with_one_and_pmap_with_shard_map(parallel, devices):
     """Random numbers included: they belong to the image's place in the global batch."""
@@ -232,6 +235,7 @@ def test_eight_devices_agree_with_one_and_pmap_with_shard_map(parallel, devices)
     assert min(jax.tree.leaves(moved)) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
 def test_a_batch_taken_in_parts_is_the_batch_taken_whole(parallel, monkeypatch):
     whole, wrong, loss = after_ten_steps("pmap", 1)
@@ -253,6 +257,7 @@ def test_parts_are_equal_and_of_8_to_16_images_where_that_divides_the_batch(imag
     assert microbatches.num_microbatches(images) == parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
 def test_replicas_are_bit_equal(parallel):
     state, _, _ = after_ten_steps(parallel, 8)
@@ -263,6 +268,7 @@ def test_replicas_are_bit_equal(parallel):
         assert len({replica.tobytes() for replica in replicas}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
 def test_three_steps_trace_once(parallel):
     traces = []
@@ -278,6 +284,7 @@ def test_three_steps_trace_once(parallel):
     assert len(traces) == 2 * once
 
 
+@pytest.mark.slow
 def test_many_steps_in_one_dispatch_are_the_same_steps():
     state, wrong, loss = run("pmap", jax.devices(), calls=5, steps=2)
     whole, wrong_too, loss_too = after_ten_steps("pmap", 8)
@@ -290,6 +297,7 @@ def test_many_steps_in_one_dispatch_are_the_same_steps():
     )
 
 
+@pytest.mark.slow
 def test_each_step_and_image_has_random_numbers_of_its_own():
     """Augmentation that marks each image with its number shows them."""
     marks = []
@@ -312,6 +320,7 @@ def test_each_step_and_image_has_random_numbers_of_its_own():
 # --- Testing. ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parallel", "devices", "at_once"),
     [("pmap", 8, 16), ("pmap", 1, 16), ("shard_map", 8, 16), ("pmap", 1, 4), ("shard_map", 2, 4)],
@@ -349,6 +358,7 @@ def test_a_batch_is_split_in_order():
         np.testing.assert_array_equal(shard.data[0, 0], [2 * device, 2 * device + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_trials_together_are_each_as_alone(devices):
     """Two trials of their own rate, key, parameters and images."""

@@ -138,6 +138,7 @@ def browse(path: Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "times", "expected"),
     [
@@ -156,6 +157,7 @@ def test_a_click_on_a_head_sorts_its_table(tmp_path, column, times, expected):
     assert [row[0] for row in page.tables[0][1:]] == expected
 
 
+@pytest.mark.slow
 def test_a_browser_shows_every_figure(study_dir, tmp_path):
     text = (study_dir / "report.html").read_text()
     (tmp_path / "page.html").write_text(text.replace("</body>", f"{SEEN}</body>"))

@@ -105,6 +105,7 @@ def trial_of(**changes: object) -> Trial:
     return Trial("a-lr0.01-s5", "a", "fresh", 0.01, 5, settings)
 
 
+@pytest.mark.slow
 def test_a_trial_starts_from_a_file_as_that_file_is(cifar, tmp_path):
     """With its last layer too, it is the file's network before the first step."""
     path = weight_files.caffemodel(tmp_path / "a.caffemodel", FULL)

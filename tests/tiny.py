@@ -1,8 +1,12 @@
 """A data set and a study that train in a moment."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from configs import base
@@ -54,6 +58,22 @@ def make_tree(**changes: Any) -> Tree:
         with node.unlocked(), node.ignore_type():
             node[last] = value
     return config.to_dict()
+
+
+def draw_params(model: nn.Module, size: int) -> Mapping[str, Any]:
+    """Parameters as after some training: of He's deviation, and no bias is zero.
+
+    By NumPy, for to compile how a large network begins takes longer than to compile the network.
+    """
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    rng = np.random.default_rng(0)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        deviation = math.sqrt(2 / math.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 0.1
+        return rng.normal(0, deviation, leaf.shape).astype(np.float32)
+
+    return jax.tree.map(draw, shapes)
 
 
 def identity(trial: str) -> Identity:
