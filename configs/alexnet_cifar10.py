@@ -26,8 +26,7 @@ def get_config() -> ConfigDict:
     config.model.width = 0.25  # DEVIATION: 24 kernels in conv1; half a minute an epoch on one core
     config.data.name = "cifar10"
     config.data.stream_size = 0
-    # DEVIATION: from N(0, 0.01) this network, whose units have few inputs, is slow to begin: an
-    # eighth as wide it was still at 90% error after 300 iterations.
+    # DEVIATION: from N(0, 0.01) this network, whose units have few inputs, is slow to begin.
     config.recipe = "modern"
     config.learning_rates = (0.01,)
     config.augment.crop = 0

@@ -1,6 +1,6 @@
 """The pages: no link is dead, every command can be given as it is printed."""
 
-import importlib
+import importlib.util
 import re
 import shlex
 import shutil
@@ -14,6 +14,8 @@ from src.models import registry
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+EXPERIMENTS = [p.relative_to(ROOT).as_posix() for p in (ROOT / "experiments").rglob("*.md")]
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 OPTIONS = re.compile(r"--[a-z_]+")
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 
@@ -23,11 +25,13 @@ def read(page: str) -> str:
 
 
 def commands(page: str) -> list[str]:
-    """What its blocks for a shell hold, one command each, without comments."""
-    blocks = re.findall(r"```sh\n(.*?)```", read(page), re.DOTALL)
+    """What it has in blocks for a shell, without comments, and within its sentences."""
+    text = read(page)
+    blocks = [block for language, block in BLOCK.findall(text) if language == "sh"]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     stripped = (re.sub(r"\s+#.*", "", line).strip() for line in lines)
-    return [line for line in stripped if line]
+    within = re.findall(r"`((?:python -m|make) [^`]*)`", BLOCK.sub("", text))
+    return [line for line in (*stripped, *within) if line]
 
 
 def anchors(page: Path) -> set[str]:
@@ -36,12 +40,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
-ALL = [(page, command) for page in PAGES for command in commands(page)]
-STUDIES = [command for _, command in ALL if "-m src.main" in command]
-OTHERS = [command for _, command in ALL if "-m src.main" not in command]
+ALL = dict.fromkeys(command for page in (*PAGES, *EXPERIMENTS) for command in commands(page))
+STUDIES = [command for command in ALL if "-m src.main" in command]
+OTHERS = [command for command in ALL if "-m src.main" not in command]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *EXPERIMENTS])
 def test_no_link_is_dead(page):
     links = re.findall(r"\]\(([^)\s]+)\)", read(page))
     for link in links:
@@ -101,6 +105,9 @@ def test_another_command_has_these_options(command, capsys):
         assert re.search(rf"^{words[1]}:.*##", read("Makefile"), re.MULTILINE), command
         return
     assert words[:2] == ["python", "-m"], command
+    if words[2].startswith("experiments."):
+        assert importlib.util.find_spec(words[2]) and len(words) == 3, command
+        return
     door = importlib.import_module(words[2])
     with pytest.raises(SystemExit):
         door.main(["--help"])

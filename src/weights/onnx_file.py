@@ -1,7 +1,6 @@
 """ONNX files: the initializers of their graph.
 
-Field numbers: onnx/onnx, onnx/onnx.proto. The library of ONNX itself is 50 times as large as what
-is read here.
+Field numbers: onnx/onnx, onnx/onnx.proto. What is read here is too little to need ONNX' library.
 """
 
 from pathlib import Path
