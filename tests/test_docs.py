@@ -60,6 +60,14 @@ def test_no_link_is_dead(page):
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", ["README.md", *EXPERIMENTS])
+def test_every_place_for_an_answer_is_filled(page):
+    for _, text in re.findall(
+        r"<!-- (answer: \S+|claims) -->(.*?)<!-- /\1 -->", read(page), re.DOTALL
+    ):
+        assert text.strip()
+
+
 def test_every_page_is_reached_from_the_readme():
     for page in PAGES[1:]:
         assert f"({page})" in read("README.md"), page

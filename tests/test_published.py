@@ -22,6 +22,8 @@ STUDIES = sorted(path.parent for path in EXPERIMENTS.rglob("study.json"))
 TIMES = {"iterations": "train_error", "iterations_frozen": "frozen_error"}
 ERRORS = ("test_error", "mean_test_error")
 EARLY = EXPERIMENTS / "relu_vs_tanh_early"
+SLOWED = EXPERIMENTS / "why_tanh_is_slow" / "first_look"
+README = " ".join((EXPERIMENTS.parent / "README.md").read_text().split())
 Arm = tuple[str, str]  # label of its group, value of the compared field
 
 
@@ -174,13 +176,24 @@ def near_one_epoch(recipe: str) -> list[float]:
 def test_what_came_of_the_predictions_is_what_the_records_say():
     text = (EARLY / "predictions.md").read_text()
     report = (EARLY / "report.md").read_text()
-    assert f"| {min(near_one_epoch('cuda_convnet')):.1f}% at least | yes |" in text
-    assert f"| {max(near_one_epoch('modern')):.1f}% at most | yes |" in text
-    ratios = re.findall(r"are ([\d.]+) times those with relu", report)
+    least, most = min(near_one_epoch("cuda_convnet")), max(near_one_epoch("modern"))
+    assert f"| {least:.1f}% at least | yes |" in text
+    assert f"| {most:.1f}% at most | yes |" in text
+    assert f"On raw pixels at least {least:.1f}% of that layer's tanh units" in README
+    assert f"under the modern recipe at most {most:.1f}%." in README
+    ratios = re.findall(r"needs ([\d.]+) times as many iterations as relu", report)
     assert f"| {ratios[0]} times | yes |" in text
     assert f"| {ratios[1]} times | yes |" in text
     larger, low = re.search(r"is ([\d.]+) times as large .*interval ([\d.]+) to", report).groups()
     assert f"| {larger}, interval from {low} | yes |" in text
+
+
+def test_the_readme_has_the_iterations_of_the_reports():
+    before, after = told(EARLY), told(SLOWED)
+    for value in ("tanh", "relu"):
+        fast, slow = before["conv3, cuda_convnet", value], after["conv3, without_slow_conv1", value]
+        words = f"{slow.split()[0]} iterations in place of {fast.split()[0]}"
+        assert (words if value == "tanh" else words.replace(" iterations", "")) in README
 
 
 # --- The same lines on a study made of arithmetic. ---

@@ -1,5 +1,7 @@
 """report.html and index.html: whole, alone, the same bytes; and in a real browser."""
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +15,12 @@ from src.reports import compose as report
 from src.reports import webpage
 from tests import synthetic
 
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+OURS = (
+    "index.html",
+    "relu_vs_tanh_early/report.html",
+    "published_weights/cifar10_full/report.html",
+)
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "link", "img", "br", "hr"}
 CLICK = """<script>
@@ -20,6 +28,22 @@ const heads = document.querySelectorAll("table")[{table}].tHead.rows[0].cells;
 for (let i = 0; i < {times}; i++) heads[{column}].querySelector("button").click();
 </script>"""
 
+LAID_OUT = """<script>
+addEventListener("load", () => {
+  const width = document.documentElement.clientWidth;
+  const over = [...document.querySelectorAll("body *")].filter(each =>
+    each.getBoundingClientRect().right > width + 1 && !each.parentElement.closest(".wide"));
+  const { color, backgroundColor } = getComputedStyle(document.body);
+  document.title = JSON.stringify({
+    width,
+    scrolls: document.documentElement.scrollWidth,
+    over: over.map(each => each.outerHTML.slice(0, 80)),
+    dark: matchMedia("(prefers-color-scheme: dark)").matches,
+    text: color,
+    back: backgroundColor,
+  });
+});
+</script>"""
 SEEN = """<script>
 addEventListener("load", () => {
   document.title = [...document.images].map(image => image.naturalWidth > 100).join();
@@ -36,6 +60,7 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.tables: list[list[list[str]]] = []
         self.images: list[str] = []
+        self.studies: list[str] = []
         self.open: list[str] = []
         self.feed(text)
         self.close()
@@ -47,6 +72,8 @@ class Page(HTMLParser):
         self.addresses += [values[name] for name in ("src", "href") if name in values]
         if tag == "img":
             self.images.append(values["alt"])
+        elif tag == "article":
+            self.studies.append("")
         elif tag == "table":
             self.tables.append([])
         elif tag == "tr":
@@ -62,6 +89,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data
+        elif "article" in self.open:
+            self.studies[-1] += f"{data} "
 
 
 @pytest.fixture(scope="module")
@@ -106,15 +135,34 @@ def test_the_index_has_question_answer_and_link_of_each_study(study_dir):
         )
     webpage.write_index(study_dir.parent)
     page = Page((study_dir.parent / "index.html").read_text())
-    (head, first, *_, last), *others = page.tables
-    assert others == []
-    assert head == ["study", "question", "answer"]
-    assert first == ["b|c", "Why?", "So: 1 | 2."]
-    assert last[0] == "study"
-    assert "With tanh the iterations" in last[2]
-    assert [a for a in page.addresses if a != "data:,"] == [
-        "b%7Cc/report.html", "nested/a/report.html", "study/report.html",
+    assert [study.split() for study in page.studies[:2]] == [
+        ["Why?", "b|c", "So", ":", "1", "|", "2."], ["Why?", "nested/a", "So", ":", "1", "|", "2."],
     ]  # fmt: skip
+    assert "tanh needs" in page.studies[2]
+    links = [a for a in page.addresses if a != "data:,"]
+    reports = ["b%7Cc/report.html", "nested/a/report.html", "study/report.html"]
+    assert list(dict.fromkeys(a for a in links if a.endswith(".html"))) == reports
+    assert [a for a in links if a not in reports] == ["study/effects.png"]
+
+
+def test_the_index_has_the_claims_of_the_readme_beside_it(tmp_path):
+    rows = "\n".join(f"| [s{i}](s{i}/report.md) |" for i in range(webpage.LONG + 1))
+    marks = "<!-- claims -->\n{}\n<!-- /claims -->\n".format(f"| claim |\n|---|\n{rows}")
+    (tmp_path / "README.md").write_text(f"# Title\n\nNot this.\n{marks}")
+    webpage.write_index(tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    page = Page(text)
+    assert page.tables[0][1:] == [[f"s{i}"] for i in range(webpage.LONG + 1)]
+    assert page.addresses[-1] == f"s{webpage.LONG}/report.html"
+    assert "Not this" not in text
+
+
+def test_long_tables_are_folded_and_short_ones_are_not(tmp_path):
+    short, long = ("| n |\n|---|\n" + "| 1 |\n" * rows for rows in (webpage.LONG, 100))
+    text = webpage.make_page(f"{short}\n\n{long}\n\n{short}", tmp_path)
+    assert Page(text).tags.count("details") == 1
+    assert "<summary>Table of 100 rows</summary>" in text
+    assert text.index("<table>") < text.index("<details>")
 
 
 def test_the_index_begins_with_the_figure_of_all_claims_where_there_is_one(study_dir, tmp_path):
@@ -125,15 +173,22 @@ def test_the_index_begins_with_the_figure_of_all_claims_where_there_is_one(study
         (tmp_path / f"claims.{kind}").write_bytes(figure)
     webpage.write_index(tmp_path)
     page = (tmp_path / "index.html").read_text()
-    assert page.index('<img alt="Every claim with its interval"') < page.index("<table>")
+    assert page.index('<img alt="Every claim with its interval"') < page.index("<h2>Studies</h2>")
 
 
-def browse(path: Path) -> str:
+def browse(path: Path, *given: str) -> str:
     """The page as a browser has it after its scripts have run."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("no Chromium is installed")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--dump-dom",
+        *given,
+    ]
     command = [browser, *options, f"--user-data-dir={path.parent / 'profile'}", path.as_uri()]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
@@ -164,6 +219,26 @@ def test_a_browser_shows_every_figure(study_dir, tmp_path):
     title = re.search(r"<title>(.*?)</title>", browse(tmp_path / "page.html"))
     assert title is not None
     assert title[1] == ",".join(["true"] * Page(text).tags.count("img"))
+
+
+@pytest.mark.parametrize("page", [*OURS, "study"])
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_runs_over_the_edge(study_dir, tmp_path, page, width, scheme):
+    path = study_dir / "report.html" if page == "study" else EXPERIMENTS / page
+    text = path.read_text().replace("</body>", f"{LAID_OUT}</body>")
+    (tmp_path / "page.html").write_text(text)
+    dark = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
+    seen = browse(tmp_path / "page.html", f"--window-size={width},900", dark)
+    title = re.search(r"<title>(.*?)</title>", seen, re.DOTALL)
+    assert title is not None
+    found = json.loads(html.unescape(title[1]))
+    assert found["width"] == width
+    assert (found["scrolls"], found["over"]) == (width, [])
+    assert found["dark"] == (scheme == "dark")
+    text, back = (sum(map(int, re.findall(r"\d+", found[key]))) for key in ("text", "back"))
+    assert abs(text - back) > 3 * 150
+    assert (back < text) == found["dark"]
 
 
 def test_no_page_in_the_repository_is_large():

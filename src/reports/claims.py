@@ -18,29 +18,34 @@ from src.paths import local_path
 from src.records import files
 from src.reports import findings, paper_figures, readme, sentences, webpage
 from src.reports.figures import canvas
-from src.reports.figures.canvas import GREY
-from src.reports.figures.claims import COLORS, draw_claims
+from src.reports.figures.claims import LOOKS, OTHER, draw_claims
 from src.reports.figures.forest import Bar
 from src.reports.findings import Finding
-from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED
+from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED, Claim, Untested
 
 PUBLISHED = "published_weights"  # Folder in experiments/.
 HEADER = ("claim", "source", "claimed", "ours", "training error", "verdict", "records")
+OPEN = ("claim", "source", "claimed", "command")
 TEXT = (
-    "Ours was measured on small nets and few images, as each study says. How far training got, the"
-    " baseline's training error and the arm's, stands in the row: a net that has not learned its"
-    " images says little of overfitting. Intervals are of 95%, each by itself; a verdict takes p as"
-    " adjusted for all comparisons of its study. *Shown*, *contradicted*: the effect, or its"
-    " opposite, is there. *No effect larger than*: any effect lies within that margin, by two"
-    " one-sided tests at 5%. *Not decided*: the data allow both. *Confounded*: the arms differ in"
-    " more than the claim. *Not testable at this budget*: the claimed effect would take more than"
-    f" {verdicts.MOST_SEEDS} seeds an arm. A smaller gap between training and test error shows"
-    " nothing by itself: it falls for whoever trains more slowly. Rows of one study share its"
-    " baseline."
+    "Ours was measured on small networks and few images; each study says which. The column"
+    " *training error* has that of the baseline and that of the arm at the end: a network that has"
+    " not learned its training images says little about overfitting. Each 95% interval stands by"
+    " itself; a verdict uses p as adjusted for all comparisons of its study. Rows of one study"
+    " share its baseline.\n\n"
+    "| verdict | what it says |\n| --- | --- |\n"
+    "| shown | the effect is there |\n"
+    "| contradicted | the opposite effect is there |\n"
+    "| no effect larger than | two one-sided tests at 5% put any effect within this margin |\n"
+    "| not decided | the data allow both |\n"
+    "| confounded | the arms were trained by different code |\n"
+    "| not testable at this budget | the claimed effect would take more than"
+    f" {verdicts.MOST_SEEDS} seeds an arm |\n\n"
+    "A smaller gap between training and test error shows nothing by itself: the gap is also small"
+    " where training is slow."
 )
 NOTES_TEXT = (
-    "What the author's own notes show, the lab notes in the parameter files of the original program"
-    " (computerhistory/AlexNet-Source-Code): ImageNet, top-1 / top-5 error, one run each."
+    "The parameter files of the original program (computerhistory/AlexNet-Source-Code) hold lab"
+    " notes. Errors are top-1 / top-5 on ImageNet, of one run each."
 )
 
 
@@ -69,22 +74,35 @@ def claims_table(
             at its end.
         published: Rows of published weights, see `published_rows`.
     """
-    rows = [*(_row(each, link) for each in found), *published]
-    rows += [
-        [u.text, u.source, u.number, "-", "-", f"not run: `{_command(u.command)}`", "-"]
-        for u in UNTESTED
+    rows = [*(_row(each, link) for each in found if each.group), *published]
+    to_run = [
+        _open(each.claim, study_command(each.claim.study)) for each in found if not each.group
     ]
-    notes = wording.table(("run", "what", "error"), [(n.run, n.text, n.number) for n in NOTES])
-    return f"{TEXT}\n\n{wording.table(HEADER, rows)}\n\n{NOTES_TEXT}\n\n{notes}"
+    to_run += [_open(claim, _command(claim.command)) for claim in UNTESTED]
+    notes = [(note.run, note.text, note.number) for note in NOTES]
+    parts = (
+        TEXT,
+        "### Measured",
+        wording.table(HEADER, rows) if rows else "Nothing yet.",
+        "### Not run yet",
+        "Each command measures the claims beside it.",
+        wording.table(OPEN, to_run),
+        "### What the author's own notes show",
+        NOTES_TEXT,
+        wording.table(("run", "what", "error"), notes),
+    )
+    return "\n\n".join(parts)
 
 
 def _row(found: Finding, link: str) -> list[str]:
     claim = found.claim
     start = [claim.text, claim.source, claim.number]
-    if not found.group:
-        return [*start, "-", "-", f"not run: `{study_command(claim.study)}`", "-"]
     records = f"[{claim.study}]({link}{claim.study}/report.md)"
     return [*start, f"{found.group}: {found.ours}", found.trained, found.words, records]
+
+
+def _open(claim: Claim | Untested, command: str) -> list[str]:
+    return [claim.text, claim.source, claim.number, f"`{command}`"]
 
 
 def published_rows(folder: Path) -> list[list[str]]:
@@ -125,15 +143,17 @@ def study_command(study: str) -> str:
 
 def summary(found: Sequence[Finding]) -> str:
     """How many rows say what, in a sentence."""
-    counts = collections.Counter([*map(_short, found), *["not run"] * len(UNTESTED)])
-    parts = [f"{n} {word}" for word, n in counts.most_common()]
-    return f"Of {counts.total()} rows: {', '.join(parts)}."
+    counts = collections.Counter(_short(each) for each in found if each.group)
+    rows, measured = len(found) + len(UNTESTED), counts.total()
+    if not measured:
+        return f"Of {rows} rows none is measured yet."
+    verb = "is" if measured == 1 else "are"
+    told = ", ".join(f"{number} {words}" for words, number in counts.most_common())
+    return f"Of {rows} rows {measured} {verb} measured so far: {told}."
 
 
 def _short(found: Finding) -> str:
     """The verdict without its margin and remarks."""
-    if not found.group:
-        return "not run"
     words = {"no effect larger than": "no large effect", None: "no verdict"}
     return words.get(found.verdict, found.verdict or "")
 
@@ -145,7 +165,8 @@ def _bars(found: Sequence[Finding]) -> list[Bar]:
             f"{f.claim.text} ({f.group})",
             f.found,
             f"{sentences.value_words(f.found)} ({sentences.ends(f.found)}), {_short(f)}",
-            COLORS.get(f.verdict or "", GREY),
+            *LOOKS.get(f.verdict or "", OTHER),
+            f.claim.factor or f.claim.direction * f.claim.effect or math.nan,
         )
         for f in found
         if f.found and not math.isnan(f.found.value)

@@ -77,13 +77,15 @@ def write_report(study_dir: Path) -> Analysis:
 
 def compose(analysis: Analysis) -> str:
     """The text of report.md."""
+    figures = registry.links(analysis, "")
     parts = [
         f"# {sentences.title(analysis)}",
         _state(analysis),
         "\n".join(f"- {line}" for line in _answers(analysis)),
+        *figures[:1],
         _paper_says(analysis),
         *_notes(analysis),
-        *registry.links(analysis, ""),
+        *figures[1:],
     ]
     for heading, text in SECTIONS:
         under = [part for part in (text(analysis), *registry.links(analysis, heading)) if part]
@@ -139,8 +141,8 @@ def _paper_says(analysis: Analysis) -> str:
     if theirs is None or analysis.measure.kind != "ratio":
         return ""
     text = (
-        "The paper (section 3.1, Fig. 1, CIFAR-10): ReLU reaches 25% training error six times"
-        " faster than tanh; its two curves, one run each, give"
+        "The paper says that ReLU reaches 25% training error six times faster than tanh (section"
+        " 3.1, Fig. 1, CIFAR-10). Its two curves, one run each, give"
         f" {sentences.value_words(theirs)} times at {wording.target(analysis.target)}."
     )
     as_theirs = [
@@ -149,13 +151,15 @@ def _paper_says(analysis: Analysis) -> str:
         for e in analysis.effects(MEASURES["iterations_as_in_figure"])
         if e.arm.value == "tanh" and e.interval.how not in ("not measured", "incomplete")
     ]
-    return text + (f" Ours, read as its curves are: {'; '.join(as_theirs)}." if as_theirs else "")
+    if not as_theirs:
+        return text
+    return f"{text} Ours, read in the same way, give {' and '.join(as_theirs)}."
 
 
 def _notes(analysis: Analysis) -> list[str]:
     """What must be known to read the answer rightly."""
     study, rows = analysis.study, [trial.row for trial in analysis.study.trials]
-    notes = [sentences.DATA_NOTES.get(study.header["dataset"], "")]
+    notes = [_measured_on(analysis), sentences.DATA_NOTES.get(study.header["dataset"], "")]
     notes += [
         f"**{group.label}, {arm.value}: the chosen rate {arm.rate:g} is on the edge of its grid; a"
         " better one may lie outside: extend the grid.**"
@@ -180,6 +184,15 @@ def _notes(analysis: Analysis) -> list[str]:
         if len({row.get(column, "unknown") for row in rows}) > 1
     ]
     return [note for note in notes if note]
+
+
+def _measured_on(analysis: Analysis) -> str:
+    """Data and devices; what the two usual recipes are where the answers name both."""
+    study = analysis.study
+    devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))
+    text = f"Measured on {study.header['dataset']}" + (f" with {devices}." if devices else ".")
+    recipes = {group.fields.get("recipe") for group in analysis.groups}
+    return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
 
 
 def main(arguments: Sequence[str]) -> int:

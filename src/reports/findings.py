@@ -41,7 +41,8 @@ class Finding:
     @property
     def words(self) -> str:
         """The verdict as it stands in the table."""
-        return "; ".join(part for part in (self.verdict, self.remark) if part) or "-"
+        between = " " if self.verdict == "no effect larger than" else "; "
+        return between.join(part for part in (self.verdict, self.remark) if part) or "-"
 
 
 def find_all(studies: Mapping[str, Analysis | None]) -> list[Finding]:

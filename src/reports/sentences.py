@@ -15,6 +15,7 @@ DATA_NOTES = {
     "procedural": "**Procedural images are drawn by code: they are not CIFAR-10, and the paper's"
     " numbers say nothing about them.**",
 }
+RECIPES = " `cuda_convnet` is the recipe of 2012, `modern` one of today."
 FIELD_WORDS = {"lrn": "normalization", "model": "network", "name": "network"}
 REASONS: dict[How, str] = {
     "no spread": "no interval: an arm's trials fell into one recording step",
@@ -60,12 +61,10 @@ def answer(analysis: Analysis, effect: Effect) -> str:
         return f"{other} against {baseline}: {words} not known, {_missing(analysis, effect)}."
     if math.isnan(found.value):
         return f"{other} against {baseline}: no trial got to {_target(analysis)}."
-    devices = ", ".join(sorted({t.row["device"] for t in (*arm.fresh, *group.baseline.fresh)}))
     numbers = [means(measure, each, analysis.target) for each in (arm, group.baseline)]
     return (
         f"{_claim(found, words, other, baseline)} ({interval(found)}{_p(effect)};"
-        f" {' against '.join(numbers)}; {analysis.study.header['dataset']}, {devices})."
-        f"{conclusion(effect)}"
+        f" {' against '.join(numbers)}).{conclusion(effect)}"
     )
 
 
@@ -75,10 +74,13 @@ def _target(analysis: Analysis) -> str:
 
 def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
     if found.kind == "ratio":
-        return f"With {other} the {words} are {value_words(found)} times those with {baseline}"
-    where = "below" if found.value < 0 else "above"
+        counted, _, goal = words.partition(" to ")
+        reach = f" to reach {goal}" if goal else ""
+        times = f"{value_words(found)} times as many {counted}"
+        return f"{other} needs {times} as {baseline}{reach}"
+    where = "lower" if found.value < 0 else "higher"
     apart = f"{abs(100 * found.value):.1f} points {where}"
-    return f"With {other} the {words} is {apart} that with {baseline}"
+    return f"With {other} the {words} is {apart} than with {baseline}"
 
 
 def _missing(analysis: Analysis, effect: Effect) -> str:
@@ -107,13 +109,13 @@ def conclusion(effect: Effect) -> str:
         return ""
     margin = verdicts.MARGINS[found.kind]
     if verdicts.equivalent(found, margin):
-        return f" No effect larger than {margin_words(found.kind, margin)}."
+        return f" Any difference is smaller than {margin_words(found.kind, margin)}."
     return " No difference is shown."
 
 
 def margin_words(kind: str, margin: float) -> str:
-    """Such as `x1.5` or `2 points`."""
-    return f"x{margin:g}" if kind == "ratio" else f"{100 * margin:g} points"
+    """Such as `a factor of 1.5` or `2 points`."""
+    return f"a factor of {margin:g}" if kind == "ratio" else f"{100 * margin:g} points"
 
 
 def interaction(analysis: Analysis, found: Interaction) -> str:
@@ -127,7 +129,7 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
     known = interval(found.interval)
     p = f", {wording.p_value(found.interval.p)}" if not math.isnan(found.interval.p) else ""
     side = found.interval.side
-    depends = f" The effect depends on the {field_words(found.field)}." if side else ""
+    depends = f" So it depends on the {field_words(found.field)}." if side else ""
     if ratio:
         times = f"{value_words(found.interval)} times as large"
         return f"{start} is {times} with {one} as with {two} ({known}{p}).{depends}"

@@ -21,10 +21,10 @@ READINGS = {
     "iterations_frozen": "parameters fixed",
 }
 METHOD = (
-    "Times are compared by the ratio of their geometric means, half a recording step taken off"
-    " each; the 95% interval is Welch's on logarithms or, where trials were censored, that of the"
-    " likelihood."
-    " Errors are compared by the difference of their means, with Welch's interval."
+    "Times are compared by the ratio of their geometric means; half a recording step is taken off"
+    " each time. The 95% interval is Welch's on logarithms; where a trial was censored, it comes"
+    " from the likelihood. Errors are compared by the difference of their means, with Welch's"
+    " interval."
 )
 
 
@@ -122,10 +122,10 @@ def shares(analysis: Analysis) -> str:
         for each in found
     ]
     text = (
-        f"The ratio under {one} is another than under {two}. Each row is {one} but for one part:"
-        " how much of the logarithm of that difference goes with it, 100% where the ratio is then"
-        f" as under {two}. The 95% interval is Fieller's. Shares need not add up to 100%:"
-        " parts act together."
+        f"The ratio under {one} differs from that under {two}. Each row is {one} but for one part."
+        " Its share says how much of the difference goes away with that part: 100% if the ratio is"
+        f" then as under {two}. Shares are of the logarithm of the ratio, with Fieller's 95%"
+        " interval. They need not add up to 100%, for parts act together."
     )
     return f"{text}\n\n{table([found[0].field, 'arm', 'share', '95% interval'], rows)}"
 
@@ -153,12 +153,11 @@ def thresholds(analysis: Analysis) -> str:
     baseline, epochs = config.study.compare.baseline, config.trial.window_epochs
     window = "epoch" if epochs == 1 else f"{epochs:g} epochs"
     text = (
-        f"Iterations relative to {baseline}, in brackets the 95% interval of each ratio by itself;"
-        " with so many intervals some miss the truth. *Online* is the error of the trailing"
-        f" {window}, defined once that has been seen; *as in Fig. 1* that of the first 10,000"
-        " images after each epoch, read by straight lines between these points as the paper's"
-        " curves are."
-        " The two differ: only the second may be set beside the paper's."
+        f"Iterations relative to {baseline}. In brackets stands the 95% interval of each ratio by"
+        " itself; among so many intervals some miss the truth. *Online* is the error over the last"
+        f" {window}, known once so much has been seen. *As in Fig. 1* is the error of the first"
+        " 10,000 images after each epoch, with straight lines between these points, as the paper's"
+        " curves are read. Only the second may be set beside the paper's."
     )
     header = ["group", "arm", "reading", *map(wording.target, errors)]
     return f"{text}\n\n{table(header, rows)}"

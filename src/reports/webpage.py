@@ -1,11 +1,13 @@
 """Reports as web pages that need nothing else: report.html, and index.html over all of them.
 
-A page is the report's Markdown, its figures within, tables sorted by a click, light or dark as the
-reader's system is. It loads nothing, and the same report gives the same bytes.
+A page is the report's Markdown, its figures within, tables sorted by a click and folded where they
+are long, light or dark as the reader's system is. A report loads nothing, and the same report gives
+the same bytes. The index shows figures of the folders beside it.
 """
 
 import base64
 import html
+import re
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +16,15 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
-from src.records.files import read_bytes, write_atomic
+from src.records.files import read_bytes, read_text, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 DEPTHS = ("*/report.md", "*/*/report.md")  # Where studies lie below the folder of an index.
-ALL, CLAIMS = "All studies", "Every claim with its interval"
+ALL, CLAIMS = "Claims of the AlexNet paper, tried", "Every claim with its interval"
+LONG = 12  # Rows of a table above which it is folded.
+SENTENCE = 90  # Letters of a cell above which its column is kept wide enough to be read.
+FIGURE = re.compile(r"!\[(.*?)\]\((.*?)\)")
+MARKED = re.compile(r"<!-- claims -->\n(.*?)<!-- /claims -->", re.DOTALL)
 UNQUOTED = " /:=;,.-()[]{}@!*+?$&"  # Characters that a data URI in double quotes may hold.
 
 
@@ -33,35 +39,65 @@ def write_page(folder: Path) -> None:
 
 
 def write_index(folder: Path) -> None:
-    """Writes index.html: the figure of all claims, where there is one, then question, answer and
-    link of every report below the folder.
+    """Writes index.html: the figure of all claims, where there is one; figure, question and answer
+    of every report below the folder, which a click opens; the table of claims in its README.
 
     Raises:
         RecordError: If a report cannot be read.
     """
     paths = sorted(path for pattern in DEPTHS for path in folder.glob(pattern))
-    rows = "\n".join(_entry(path.parent, folder) for path in paths)
-    heads = "<tr><th>study</th><th>question</th><th>answer</th></tr>"
-    table = f"<table>\n<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
-    claims = folder / "claims.png"
-    figure = f'<img alt="{CLAIMS}" src="{_inlined(claims)}">\n' if claims.exists() else ""
-    body = f'<h1>{ALL}</h1>\n{figure}<div class="wide">{table}</div>'
+    claims, readme = folder / "claims.png", folder / "README.md"
+    parts = [f"<h1>{ALL}</h1>"]
+    parts += [_figure(CLAIMS, _inlined(claims))] if claims.exists() else []
+    parts += ["<h2>Studies</h2>", *(_entry(path.parent, folder) for path in paths)]
+    marked = MARKED.search(read_text(readme)) if readme.exists() else None
+    if marked:
+        table = _markdown(folder).render(marked[1].replace("/report.md)", "/report.html)"))
+        parts += ["<h2>Claims</h2>", table]
+    body = "\n".join(parts)
     write_atomic(folder / "index.html", TEMPLATE.substitute(title=ALL, body=body))
 
 
 def make_page(text: str, folder: Path) -> str:
     """The page of a Markdown text whose figures lie in `folder`; its title is the first heading."""
+    title = html.escape(_title(text).replace("*", ""))
+    return TEMPLATE.substitute(title=title, body=_markdown(folder).render(text))
+
+
+def _markdown(folder: Path) -> MarkdownIt:
+    """Makes HTML of Markdown: figures of `folder` within, tables that scroll, long ones folded."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def image(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
         source, words = tokens[index].attrs["src"], html.escape(tokens[index].content)
-        return f'<img alt="{words}" src="{_inlined(folder / source)}">'
+        return _figure(words, _inlined(folder / source))
+
+    def opened(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+        return f'{_fold(tokens, index)}<div class="wide"><table>\n'
+
+    def closed(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+        begin = max(i for i in range(index) if tokens[i].type == "table_open")
+        return f"</table></div>{'</details>' if _fold(tokens, begin) else ''}\n"
+
+    def cell(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+        return '<td class="long">' if len(tokens[index + 1].content) > SENTENCE else "<td>"
 
     markdown.add_render_rule("image", image)
-    markdown.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
-    markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    title = html.escape(_title(text).replace("*", ""))
-    return TEMPLATE.substitute(title=title, body=markdown.render(text))
+    markdown.add_render_rule("td_open", cell)
+    markdown.add_render_rule("table_open", opened)
+    markdown.add_render_rule("table_close", closed)
+    return markdown
+
+
+def _fold(tokens: Sequence[Any], index: int) -> str:
+    """What folds the table that begins there, if it is long."""
+    end = next(i for i in range(index, len(tokens)) if tokens[i].type == "table_close")
+    rows = sum(token.type == "tr_open" for token in tokens[index:end]) - 1  # without the heads
+    return f"<details><summary>Table of {rows} rows</summary>" if rows > LONG else ""
+
+
+def _figure(words: str, source: str) -> str:
+    return f'<span class="wide figure"><img alt="{words}" src="{source}"></span>'
 
 
 def _inlined(path: Path) -> str:
@@ -77,14 +113,20 @@ def _title(text: str) -> str:
 
 
 def _entry(study: Path, folder: Path) -> str:
-    """A row of the index; the answer is what a report lists, or has bold, before its sections."""
+    """A study of the index: its first figure, its question, and as the answer what its report
+    lists, or has bold, before its sections.
+    """
     text = read_bytes(study / "report.md").decode()
     opening = text.split("\n## ")[0].splitlines()
     answers = [line.removeprefix("- ") for line in opening if line.startswith(("- ", "**"))]
     name, inline = study.relative_to(folder).as_posix(), MarkdownIt("commonmark", {"html": False})
-    cells = (
-        f'<a href="{quote(name)}/report.html">{html.escape(name)}</a>',
-        inline.renderInline(_title(text)),
-        f"<ul>{''.join(f'<li>{inline.renderInline(answer)}</li>' for answer in answers)}</ul>",
+    link, figure = f"{quote(name)}/report.html", FIGURE.search(text)
+    image = ""
+    if figure:
+        source = f"{quote(name)}/{figure[2]}"
+        image = f'<a href="{link}"><img alt="{html.escape(figure[1])}" src="{source}"></a>'
+    listed = "".join(f"<li>{inline.renderInline(answer)}</li>" for answer in answers)
+    return (
+        f'<article>{image}<div><h3><a href="{link}">{inline.renderInline(_title(text))}</a></h3>\n'
+        f"<p>{html.escape(name)}</p><ul>{listed}</ul></div></article>"
     )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -1,22 +1,28 @@
-"""All claims that studies have asked, with their intervals, coloured by verdict."""
+"""All claims that studies have asked, with their intervals; verdicts by colour and by shape."""
 
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from src.reports.figures.canvas import GREY
+from src.reports.figures.canvas import DARK, GREY, legend_entry
 from src.reports.figures.forest import Bar, forest
 
-COLORS = {  # Verdict -> colour.
-    "shown": "#1b7f5c",
-    "contradicted": "#c8441b",
-    "no effect larger than": "#0b5394",
-    "not decided": GREY,
+LOOKS = {  # Verdict -> colour and shape of its point; in print the shape alone tells.
+    "shown": ("#1b7f5c", "o"),
+    "contradicted": ("#c8441b", "X"),
+    "no effect larger than": ("#0b5394", "s"),
+    "not decided": (GREY, "D"),
+}
+OTHER = (GREY, "D")
+LABELS = {
+    "shown": "shown",
+    "contradicted": "contradicted",
+    "no effect larger than": "no large effect",
+    "not decided": "not decided",
 }
 CAPTION = (
     "bars: 95% intervals, each by itself; verdicts take all comparisons of a study into account\n"
-    "green: shown; red: contradicted; blue: no effect larger than a margin; grey: not decided, or"
-    " no verdict"
+    "filled points are values, hollow ones bounds; grey also where a claim cannot be decided here"
 )
 
 
@@ -25,8 +31,14 @@ def draw_claims(bars: Sequence[Bar]) -> Figure:
     ratios = [bar for bar in bars if bar.found.kind == "ratio"]
     differences = [bar for bar in bars if bar.found.kind == "difference"]
     parts = [("ratio of iterations", ratios), ("difference of errors", differences)]
+    handles = [
+        legend_entry(LABELS[verdict], color=color, marker=shape, ls="", ms=5.5)
+        for verdict, (color, shape) in LOOKS.items()
+    ]
+    handles.append(legend_entry("what was claimed", color=DARK, marker="|", ls="", ms=11, mew=1.6))
     return forest(
         [part for part in parts if part[1]],
-        title="Claims of the AlexNet paper, and of texts on it, as measured here",
+        title="Claims of the AlexNet paper, and of texts on it",
         caption=CAPTION,
+        handles=handles,
     )
