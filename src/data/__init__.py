@@ -4,7 +4,6 @@ import textwrap
 from pathlib import Path
 from typing import Literal
 
-from src import own
 from src.data import procedural, tfds_folder
 from src.data.cache import cached
 from src.data.cifar10.load import load_cifar10, stream_cifar10
@@ -21,6 +20,7 @@ from src.data.describe import Description
 from src.data.own import load_own
 from src.data.splits import count, image_shape, remarks
 from src.data.stream import Stream, look_through, read_whole
+from src.own import is_own
 
 __all__ = [
     "DataError",
@@ -63,7 +63,7 @@ def load(
     """
     if name == "procedural":
         return _procedural()
-    if own.is_own(name):
+    if is_own(name):
         return load_own(name)
     try:
         return _load(tfds_folder.parse_name(name), data_dir, stream_size)
