@@ -9,11 +9,10 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from src.analysis.intervals import Interval
 from src.reports.figures import canvas
-from src.reports.figures.canvas import DARK, legend_entry, line_style
-from src.reports.figures.trained import _grid, _place, _show, as_colours
+from src.reports.figures.canvas import DARK, MARGIN, legend_entry, line_style
+from src.reports.figures.trained import as_colours, grid_of, place_axes, show_image
 
-PANEL, MARGIN = 2.1, 0.12  # inches: width of a panel of kernels, and what lies between two
-PICTURE = 0.62  # inches: side of a picture
+PANEL, PICTURE = 2.1, 0.62  # Inches: width of a panel of kernels, side of a picture.
 
 
 def kernels(found: Mapping[str, Float[np.ndarray, "h w channels kernels"]], caption: str) -> Figure:
@@ -31,7 +30,7 @@ def kernels(found: Mapping[str, Float[np.ndarray, "h w channels kernels"]], capt
         left = MARGIN + (PANEL + MARGIN) * number
         height = figure.get_size_inches()[1]
         figure.text(left / width, 1 - 0.38 / height, title, va="top")
-        _show(_place(figure, left, 0.58, PANEL, tall), _grid(as_colours(each), columns))
+        show_image(place_axes(figure, left, 0.58, PANEL, tall), grid_of(as_colours(each), columns))
     return figure
 
 
@@ -92,5 +91,5 @@ def reconstructions(
         top = 0.42 + step * row
         figure.text(MARGIN / width, 1 - (top + PICTURE / 2) / height, title, va="center")
         for column, picture in enumerate(pictures):
-            _show(_place(figure, left + step * column, top, PICTURE, PICTURE), picture)
+            show_image(place_axes(figure, left + step * column, top, PICTURE, PICTURE), picture)
     return figure

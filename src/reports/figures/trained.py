@@ -30,8 +30,8 @@ def kernels(
             left = MARGIN + 3.3 * tower
             text = f"tower {tower + 1}, {title}" if towers > 1 else title
             figure.text(left / width, 1 - top / height, text, va="top")
-            axes = _place(figure, left, top + 0.2, side, tall)
-            _show(axes, _grid(tiles[tower * count :][:count], columns))
+            axes = place_axes(figure, left, top + 0.2, side, tall)
+            show_image(axes, grid_of(tiles[tower * count :][:count], columns))
     return figure
 
 
@@ -53,13 +53,12 @@ def predictions(
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         left, top = MARGIN + step * (i % columns), 0.4 + cell * (i // columns)
         size = step - MARGIN
-        axes = _place(figure, left + size / 2 - 0.6, top, 1.2, 1.2)
-        _show(axes, image)
+        axes = place_axes(figure, left + size / 2 - 0.6, top, 1.2, 1.2)
+        show_image(axes, image)
         axes.set_xlabel(names[label], fontsize=9, labelpad=2)
         best = np.argsort(-probabilities[i], kind="stable")[:most]
-        _bars(
-            _place(figure, left, top + 1.42, size, 0.95), probabilities[i], best, int(label), names
-        )
+        bars = place_axes(figure, left, top + 1.42, size, 0.95)
+        _bars(bars, probabilities[i], best, int(label), names)
     return figure
 
 
@@ -81,8 +80,8 @@ def neighbours(
         images, labels = [queries[row], *found[row]], [query_labels[row], *found_labels[row]]
         for column, (image, label) in enumerate(zip(images, labels, strict=True)):
             left = MARGIN + cell * column + (MARGIN if column else 0)
-            axes = _place(figure, left, 0.4 + (cell + 0.14) * row, cell - 0.06, cell - 0.06)
-            _show(axes, image)
+            axes = place_axes(figure, left, 0.4 + (cell + 0.14) * row, cell - 0.06, cell - 0.06)
+            show_image(axes, image)
             same = label == query_labels[row]
             axes.set_xlabel(
                 names[label], fontsize=7, labelpad=1.5, color=DARK if same else COLORS[1]
@@ -118,7 +117,7 @@ def as_colours(found: Float[np.ndarray, "h w channels kernels"]) -> UInt8[np.nda
     return pictures.round().astype(np.uint8)
 
 
-def _grid(tiles: UInt8[np.ndarray, "K h w 3"], columns: int) -> UInt8[np.ndarray, "H W 3"]:
+def grid_of(tiles: UInt8[np.ndarray, "K h w 3"], columns: int) -> UInt8[np.ndarray, "H W 3"]:
     """Pictures side by side, a white line between two."""
     rows = math.ceil(len(tiles) / columns)
     large = tiles.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
@@ -131,7 +130,8 @@ def _grid(tiles: UInt8[np.ndarray, "K h w 3"], columns: int) -> UInt8[np.ndarray
     return sheet
 
 
-def _show(axes: Axes, image: UInt8[np.ndarray, "H W C"]) -> None:
+def show_image(axes: Axes, image: UInt8[np.ndarray, "H W C"]) -> None:
+    """Draws an image, its pixels as squares; a grey one has one channel."""
     factor = max(1, 256 // image.shape[0]) if image.shape[0] < 128 else 1
     large = image.repeat(factor, axis=0).repeat(factor, axis=1)
     shown = large.repeat(3, axis=-1) if large.shape[-1] == 1 else large
@@ -142,7 +142,7 @@ def _show(axes: Axes, image: UInt8[np.ndarray, "H W C"]) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def place_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at a place in inches, from the upper left corner."""
     whole_width, whole_height = figure.get_size_inches()
     corner = (left / whole_width, 1 - (top + height) / whole_height)
