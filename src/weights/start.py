@@ -34,8 +34,8 @@ class Origin(NamedTuple):
 
     Attributes:
         params: Layer -> its parameters, in our order of axes.
-        sha256: Of the file, or of the checkpoint's parameters.
-        options: Of the network they were trained in, as far as they are known.
+        sha256: SHA-256 of the file, or of the checkpoint's parameters.
+        options: Options of the network they were trained in, as far as they are known.
         input: `centered` or `standardized`, what they were trained on.
     """
 
@@ -93,9 +93,9 @@ def read_origin(start: StartFrom) -> Origin:
     path = local_path(start.path, "config.start_from.path")
     if path.is_dir():
         finished = read_finished(path)
-        options = {name: value for name, value in finished.settings.model.options.items()}
-        sha256 = _digest(finished.params)
-        return Origin(finished.params, sha256, options, finished.settings.recipe.input)
+        settings, sha256 = finished.settings, _digest(finished.params)
+        options = dict(settings.model.options)
+        return Origin(finished.params, sha256, options, settings.recipe.input)
     imported = import_weights(
         read_weights(path), find_layout(start.layout) if start.layout else None
     )
@@ -145,7 +145,7 @@ def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
             names.append(context.module.path[0])
         return output
 
-    with nn.intercept_methods(note):  # a new function: JAX would not call a known one again
+    with nn.intercept_methods(note):  # A new function: JAX would not call a known one again.
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape))))
     return names[-1]
 

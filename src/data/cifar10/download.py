@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src.data.dataset import DataError, say
+from src.errors import one_line
 
 CONNECT_SECONDS = 5.0
 STALL_SECONDS = 30.0
@@ -73,7 +74,7 @@ def _connect(url: str, seconds: float) -> Any:
         except urllib.error.HTTPError as error:
             error.close()
             answer.append(NotReached(str(error)))
-        except Exception as error:  # handed to the caller
+        except Exception as error:  # The caller raises it.
             answer.append(NotReached(getattr(error, "reason", error)))
 
     thread = threading.Thread(target=connect, daemon=True)
@@ -83,7 +84,7 @@ def _connect(url: str, seconds: float) -> Any:
         given_up.set()
         raise NotReached(f"{url} does not answer within {seconds:g} seconds")
     if isinstance(answer[0], NotReached):
-        raise NotReached(f"{url} cannot be had ({' '.join(str(answer[0]).split())})")
+        raise NotReached(f"{url} cannot be had ({one_line(answer[0])})")
     return answer[0]
 
 
