@@ -22,6 +22,6 @@ def get_config() -> ConfigDict:
     config.schedule.bias_boundaries = ()
     config.schedule.slowed = ConfigDict()
     config.schedule.frozen = ConfigDict()
-    config.validation_images = 10_000  # the paper does not say how many
+    config.validation_images = 10_000  # The paper does not say how many.
     config.max_epochs = 90.0  # "roughly 90 cycles"
     return config

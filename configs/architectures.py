@@ -16,12 +16,12 @@ from configs import base
 
 def get_config() -> ConfigDict:
     config = base.get_config()
-    # the baseline is LeNet with ReLU and maximum pooling: what differs is the network alone
+    # The baseline is LeNet with ReLU and maximum pooling: what differs is the network alone.
     names = ("lenet5_modern", "alexnet_cifar", "vgg11_cifar", "googlenet_cifar")
     config.sweep.model = ConfigDict({"name": names})
     config.compare.field = "model"
     config.compare.baseline = names[0]
-    # two epochs overfit nothing, and LeNet has no dropout: without it training losses compare
+    # Two epochs overfit nothing, and LeNet has no dropout: without it training losses compare.
     narrow = {"width": 0.125, "dropout": 0.0}
     config.model_options = ConfigDict({name: dict(narrow) for name in names[1:]})
     config.learning_rates = (0.003, 0.01, 0.03, 0.09)

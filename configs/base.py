@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config.recipes.cuda_convnet.input = "centered"  # pixels 0 to 255 minus the mean image
     config.recipes.cuda_convnet.init = "paper"  # normal, with the layer files' deviations
     config.recipes.cuda_convnet.momentum = 0.9
-    config.recipes.cuda_convnet.bias_rate = 2.0  # biases learn at twice the rate
+    config.recipes.cuda_convnet.bias_rate = 2.0  # Biases learn at twice the rate.
     config.recipes.cuda_convnet.order = "permuted"  # one order, every epoch; a seed draws it
     config.recipes.cuda_convnet.file_images = 10_000  # 79 batches a file, 395 an epoch
     config.recipes.cuda_convnet.learning_rates = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)

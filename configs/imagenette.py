@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     config.recipes.modern.learning_rates = (0.01,)
     config.augment.shared = 1
     config.augment.pca_epochs = 40.0
-    config.batch_size = 50  # of some thousands of images: enough updates
+    config.batch_size = 50  # So few images make enough updates.
     config.schedule.boundaries = (35.0, 45.0)
     config.schedule.bias_boundaries = ()
     config.schedule.slowed = ConfigDict()

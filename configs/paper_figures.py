@@ -24,10 +24,10 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.model.name = "alexnet_cifar"
     config.model.width = 0.34  # 32 kernels in conv1: a minute an epoch on one core
-    config.model.dropout = 0.0  # six epochs overfit little, and dropout needs more of them
+    config.model.dropout = 0.0  # Six epochs overfit little, and dropout needs more of them.
     config.learning_rates = (0.02,)
     config.fresh_seeds = (100, 101, 102)  # the paper: "during every run"
-    # four times the paper's: what the kernels began with fades within minutes, not days
+    # Four times the paper's: what the kernels began with fades within minutes, not days.
     config.weight_decay = 0.002
     config.schedule.name = "steps"
     config.schedule.boundaries = (4.5,)

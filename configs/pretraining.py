@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     config.compare.update(
         field="method", baseline="none", measure="test_error", further=("mean_test_error",)
     )
-    config.stacks_dir = "runs/pretraining/stacks"  # the studies' own: each stack is made once
+    config.stacks_dir = "runs/pretraining/stacks"  # The studies share it: each stack is made once.
 
     config.study = "all"
     config.studies = ConfigDict(sort_keys=False)  # name -> what it changes of the above
@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     few = {"labels": 2000, "max_epochs": EPOCHS[2000]}
     config.studies.activations = {
         **few,
-        "learning_rates": (0.005, 0.02, 0.08, 0.32),  # sigmoid wants the largest
+        "learning_rates": (0.005, 0.02, 0.08, 0.32),  # Sigmoid wants the largest.
         "sweep": {
             "model": {"activation": ("relu", "tanh", "sigmoid")},
             "pretraining": {"method": METHODS},

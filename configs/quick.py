@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.data.fallback = "procedural"
     config.sweep.recipe = ("cuda_convnet", "modern")
-    # the slower first, see relu_vs_tanh.py
+    # The slower one comes first, see relu_vs_tanh.py.
     config.sweep.model = ConfigDict({"activation": ("tanh", "relu")})
     config.arm_learning_rates = ConfigDict(
         {

@@ -61,7 +61,7 @@ def seal_cache(kind: str) -> None:
     def get_file_cache(path: str) -> tuple[Any, str] | None:
         try:
             made = make(str(Path(path) / folder))
-        except OSError:  # a folder that cannot be made costs time, and nothing else
+        except OSError:  # A folder that cannot be made costs time, and nothing else.
             return None
         return made and (SealedCache(made[0], Path(made[1])), made[1])
 

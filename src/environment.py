@@ -55,10 +55,8 @@ def configure_jax() -> None:
         del os.environ[THREADS]
     for name in left_out(os.environ):
         print(f"note: {name} of the environment is left out: it changes numbers", file=sys.stderr)
-    os.environ.pop(
-        "SOURCE_DATE_EPOCH", None
-    )  # Seconds: NumPy does not start with a value that is no number.
-    os.environ["MPLBACKEND"] = "agg"  # files alone: a notebook's backend is not installed here
+    os.environ.pop("SOURCE_DATE_EPOCH", None)  # NumPy does not start where it is no number.
+    os.environ["MPLBACKEND"] = "agg"  # A notebook's backend is not installed here.
     _leave_warnings_warnings()
     if cache := cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
@@ -68,10 +66,11 @@ def configure_jax() -> None:
 
 
 def _leave_warnings_warnings() -> None:
-    """As Python has them by itself: PYTHONWARNINGS=error, set for tests of other code, would make
-    a refusal of what a library says of its own future.
+    """Undoes PYTHONWARNINGS=error, here and in the processes that this one starts.
+
+    Set for tests of other code, it would turn what a library says of its own future into an error.
     """
-    os.environ.pop("PYTHONWARNINGS", None)  # of the workers
+    os.environ.pop("PYTHONWARNINGS", None)
     if any(option.startswith("error") for option in sys.warnoptions):
         warnings.resetwarnings()
         for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
@@ -153,7 +152,7 @@ def seal_compilations() -> None:
 
 
 def threads() -> int:
-    """With how many threads a CPU device computes."""
+    """Number of threads that a CPU device computes with."""
     return int(os.environ.get(THREADS) or usable_cores())
 
 

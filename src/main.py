@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
 def _leave(number: int, frame: FrameType | None) -> None:
     """A signal before or after the trials: nothing is under way that must be saved."""
     del frame
-    with suppress(OSError):  # a terminal that is gone
+    with suppress(OSError):  # The terminal may be gone.
         os.write(2, b"\nStopped. To go on, give the same command again.\n")
     os._exit(128 + number)
 

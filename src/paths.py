@@ -56,13 +56,13 @@ def home_folder() -> Path | None:
 
 
 def cache_folder() -> Path | None:
-    """Where what can be made again is kept; None where there is no place for it.
+    """The folder of what can be made again; None where there is no place for it.
 
     `$XDG_CACHE_HOME/alexnet-claims`, else `~/.cache/alexnet-claims`.
     """
     chosen = os.environ.get("XDG_CACHE_HOME", "")
     home = home_folder()
-    if os.path.isabs(chosen):  # others are to be ignored, says the standard
+    if os.path.isabs(chosen):  # The standard says to ignore others.
         return Path(chosen) / "alexnet-claims"
     return home / ".cache" / "alexnet-claims" if home else None
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-TOO_SMALL, TOO_LARGE = 0.01, 100.0  # beyond these the ends of a ratio are not given in figures
+TOO_SMALL, TOO_LARGE = 0.01, 100.0  # Beyond these the ends of a ratio are not given in figures.
 
 
 def count(value: float) -> str:
@@ -90,5 +90,5 @@ def _cell(text: str) -> str:
 
 
 def _plain(number: float) -> float:
-    """Without a negative zero."""
+    """The same number, but for a negative zero."""
     return number + 0.0

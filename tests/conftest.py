@@ -49,7 +49,7 @@ def nothing_of_other_tests():
 
 @pytest.fixture
 def compiled_fast():
-    """For tests that compile long and compute little."""
+    """Serves tests that compile long and compute little."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -27,7 +27,7 @@ def test_cmyk_jpegs_become_the_colours_they_show():
     content = saved(Image.fromarray(SOFT).convert("CMYK"), "JPEG", quality=95)
     assert Image.open(io.BytesIO(content)).mode == "CMYK"
     for size, expected in ((0, SOFT), (16, SOFT[:, 4:20])):
-        assert np.abs(decode(content, size).astype(float) - expected).mean() < 4  # of 255
+        assert np.abs(decode(content, size).astype(float) - expected).mean() < 4  # Grey levels.
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA"])

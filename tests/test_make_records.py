@@ -38,7 +38,7 @@ def run_all(monkeypatch: pytest.MonkeyPatch, place: Path, **hours: float) -> dic
 
 def test_what_there_is_no_time_for_is_stopped_and_packed(tmp_path, monkeypatch):
     codes = run_all(monkeypatch, tmp_path / "runs", first=0.4, second=0.7, third=0.1)
-    assert codes == {"first": 0, "second": 130}  # of one hour 0.6 were left, then none
+    assert codes == {"first": 0, "second": 130}  # 0.6 of the hour were left, then none.
     assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == [
         "first.tar.gz",
         "second.tar.gz",

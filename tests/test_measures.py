@@ -39,7 +39,7 @@ def trial(status: str = "censored", **columns) -> TrialRecord:
         ("iterations", 0.05, (400, math.inf)),
         ("iterations_frozen", 0.8, (0, 50)),
         ("test_error", 0.4, (0.42, 0.42)),
-        ("mean_test_error", 0.4, (0.36, 0.36)),  # of 0.3 and 0.42, the last epoch of four
+        ("mean_test_error", 0.4, (0.36, 0.36)),  # 0.3 and 0.42, the last epoch of four.
         ("best_test_error", 0.4, (0.3, 0.3)),
         ("equal_test_error", 0.4, (0.35, 0.35)),
         ("equal_test_error", 0.45, (0.425, 0.425)),

@@ -128,7 +128,7 @@ def test_the_paper_recipe_begins_with_the_deviations_of_the_layer_files(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_modern_recipe_begins_with_he_for_relu_and_glorot_for_tanh(activation):
-    """With the inputs of one place counted for local layers, and Glorot before the logits."""
+    """A local layer counts the inputs of one place, and Glorot stands before the logits."""
     params = params_of("conv2_local2", activation, "modern")
     fans = {"conv1": (75, 25 * 64), "conv2": (25 * 64, 25 * 64), "fc10": (2048, 10)}
     fans |= {"local3": (9 * 64, 32), "local4": (9 * 32, 32)}
@@ -208,8 +208,8 @@ def test_scaled_tanh_maps_one_to_one():
         ("than", "did you mean 'tanh'"),
         ("scaled-tanh", "did you mean 'scaled_tanh'"),
         ("xyz", "known are .*relu.*scaled_tanh"),
-        ("softmax", "unknown activation"),  # of jax.nn, but it mixes the numbers
-        ("initializers", "unknown activation"),  # of jax.nn, but no function
+        ("softmax", "unknown activation"),  # It is in jax.nn, but mixes the numbers.
+        ("initializers", "unknown activation"),  # It is in jax.nn, but is no function.
         ("", "unknown activation"),
         ("configs.nowhere.f", "No module named 'configs.nowhere'; a function of configs/NAME.py"),
         ("configs.base.relu", "no attribute 'relu'"),

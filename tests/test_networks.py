@@ -99,7 +99,7 @@ def test_the_report_of_a_study_of_networks_says_how_large_they_are(tmp_path):
     report.write_report(tmp_path)
     text = (tmp_path / "report.md").read_text()
     lenet = next(line for line in text.splitlines() if line.startswith("| lenet5_modern | "))
-    assert lenet.startswith("| lenet5_modern | 1,000 | 2,000 | 0.02 | 1000 |")  # of the record
+    assert lenet.startswith("| lenet5_modern | 1,000 | 2,000 | 0.02 | 1000 |")  # As recorded.
     assert "![Loss and errors by iterations and by seconds](curves.png)" in text
     assert (tmp_path / "curves.svg").exists()
 

@@ -30,7 +30,7 @@ from tests.test_runner import at_point
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:the load_module"),  # of ml_collections
+    pytest.mark.filterwarnings("ignore:the load_module"),  # A warning of ml_collections.
 ]
 ROOT = Path(__file__).parent.parent
 DATASET, LOAD = tiny.make_dataset(64, 16), data.load

@@ -173,7 +173,7 @@ def data_distribution() -> np.ndarray:
 
 @kinds
 def test_contrastive_divergence_goes_to_the_gradient_of_the_likelihood(hidden):
-    """Without sampling: k steps by the chain's own matrix. The gradient is of log Z by its sum."""
+    """The chain takes k steps by its own matrix, without sampling; log Z is a sum of all states."""
     params, states, data = make_params(), hidden_states(hidden), data_distribution()
 
     def minus_log_likelihood(p: dict[str, Any]) -> jax.Array:

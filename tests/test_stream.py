@@ -20,7 +20,7 @@ from src.data.stream import Stream
 from src.data.write_tfds import Description, Example, write_folder
 
 SIZE, TRAIN, TEST, CLASSES = 24, 20, 7, 3
-BATCH_BYTES = 4 * SIZE * SIZE * 3  # of four images
+BATCH_BYTES = 4 * SIZE * SIZE * 3  # Four images.
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same():
         (32, 32), Image.Resampling.BILINEAR, (2, 0, 258, 256)
     )
     difference = decode(content, 32).astype(float) - np.asarray(slow)
-    assert np.abs(difference).mean() < 4  # of 255
+    assert np.abs(difference).mean() < 4  # Grey levels.
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (9, 9, 4)])

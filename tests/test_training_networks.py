@@ -42,7 +42,7 @@ def settings_of(name: str) -> TrialSettings:
     narrow = {"width": 0.0625} if "width" in models.model_options(name) else {}
     config = tiny.make_config(
         model__name=name,
-        model__activation="tanh",  # of so few ReLUs some would be dead, and never learn
+        model__activation="tanh",  # Some of so few ReLUs would be dead, and never learn.
         model_options={name: narrow},
         batch_size=BATCH,
     )

@@ -77,7 +77,7 @@ def draw_params(model: nn.Module, size: int) -> Mapping[str, Any]:
 
 
 def identity(trial: str) -> Identity:
-    """Whose the records of a trial are."""
+    """The owner of a trial's records."""
     return Identity("5717d1", trial, "settings", "data")
 
 

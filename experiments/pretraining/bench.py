@@ -42,7 +42,7 @@ def main(rounds: int) -> None:
         for number, layer in enumerate(("conv1", "conv2", "conv3")):
             kind = (f"{method}, {activation}", layer)
             steps[kind] = pretraining(program, method, activation, number)
-            # five convolutions of its own, and one forward pass of each layer below
+            # It has five convolutions of its own, and one forward pass of each layer below.
             work[kind] = (5 * adds[layer] + sum(forward[:number])) / whole
     times = interleave(steps, rounds)
     base = statistics.median(times["supervised", ""])

@@ -22,8 +22,8 @@ import numpy as np
 
 from src.analysis.distributions import log_normal, t_quantile, t_tail
 
-STEPS = 300  # each closes in on the maximum by the share of censored trials
-CLOSE = 1e-6  # a step that changes no deviation by more is the last
+STEPS = 300  # Each closes in on the maximum by the share of censored trials.
+CLOSE = 1e-6  # A step that changes no deviation by more is the last.
 SMALLEST_DEVIATION = 1e-6  # All trials of an arm may fall into one recording step.
 FAR = 5.0  # logarithm: where the mean of an arm without a single reached trial is sought
 NEAREST, FARTHEST = 1e-3, 2 * FAR  # An end is sought between these; beyond, the interval is open.
@@ -63,9 +63,9 @@ class Fit(NamedTuple):
     """The likelihood's maximum.
 
     Attributes:
-        loglik: [sets] its logarithm.
-        means: Of the baseline and of the other arm, each [sets].
-        deviations: Standard deviations, likewise.
+        loglik: [sets] logarithm of the likelihood.
+        means: Means of the baseline's logarithms and of the other arm's, each [sets].
+        deviations: Their standard deviations, likewise.
     """
 
     loglik: PerSet
@@ -104,8 +104,8 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
     Args:
         baseline: [1, N] bounds.
         other: [1, M] bounds.
-        level: Of the interval, such as 0.95.
-        inner: Of the inner interval, such as 0.90.
+        level: Coverage of the interval, such as 0.95.
+        inner: Coverage of the inner interval, such as 0.90.
 
     Returns:
         None where the spread is unknown: fewer than two trials of an arm, or no arm of which two
@@ -136,7 +136,7 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
 def _ends(
     surprise: Callable[[np.ndarray], np.ndarray], middle: float, limits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where, from the middle outwards, shifts become more surprising than each limit allows.
+    """The shifts at which, from the middle outwards, surprise grows beyond each limit.
 
     Returns:
         [limits] below the middle, and above it; infinite where that is too far away.

@@ -60,7 +60,7 @@ def choose_rate(config: Config, trials: Sequence[TrialRecord]) -> Choice:
 
 
 def _median(measure: Measure, trials: Sequence[TrialRecord], target: float) -> float:
-    """Of the upper bounds: a time that was not reached is infinite; nan where one diverged."""
+    """Median of the upper bounds: a time not reached is infinite; nan where one diverged."""
     highest = [high for _, high in (_ends(measure, trial, target) for trial in trials)]
     return math.nan if any(map(math.isnan, highest)) else statistics.median(highest)
 

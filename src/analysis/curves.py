@@ -116,7 +116,7 @@ def time_to(series: Series, target: float) -> Ends:
 
 
 def crossing(series: Series, target: float) -> float:
-    """Where the straight lines between the points come down to the target; `inf` if they do not.
+    """The place where lines between the points come down to the target; `inf` if they do not.
 
     So is the paper's figure read, whose points are an epoch apart.
     """
@@ -140,7 +140,7 @@ def value_at(series: Series, level: Float[np.ndarray, " points"], target: float)
     Args:
         series: Such as the test error.
         level: [P] such as the training error at the same points.
-        target: Of `level`, a fraction.
+        target: What `level` is to come down to, a fraction.
 
     Returns:
         nan if the trial did not get there, or was there before the first such point.

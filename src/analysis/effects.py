@@ -154,7 +154,7 @@ class Analysis:
         )
 
     def shares(self) -> tuple[Interaction, ...]:
-        """Of what makes the first group's ratio unlike the second's: the share of each other group.
+        """How much each other group has of what makes the first's ratio unlike the second's.
 
         Made where three groups or more differ in one field, and times are compared: the first two
         are then the whole, each other one is as the first but for a part. `second` names the part.

@@ -20,7 +20,7 @@ class ArmRecord:
 
     Attributes:
         name: It begins the names of its trials.
-        value: Of the compared field.
+        value: Its value of the compared field.
         settings: What its trials do.
         grid: Its learning rates.
         choice: None where there was nothing to choose from.

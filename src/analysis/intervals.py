@@ -22,8 +22,8 @@ from src.analysis import censored
 from src.analysis.distributions import t_quantile, t_tail
 
 LEVEL = 0.95
-SMALLEST_SPREAD = 1e-12  # less is rounding
-INNER_LEVEL = 0.90  # two one-sided tests at 5% succeed where this interval lies within the margin
+SMALLEST_SPREAD = 1e-12  # Less is rounding.
+INNER_LEVEL = 0.90  # Two one-sided tests at 5% succeed where this interval lies within the margin.
 
 Kind = Literal["ratio", "difference"]
 How = Literal["Welch", "likelihood", "MOVER", "no spread", "too few", "incomplete", "not measured"]
@@ -215,7 +215,7 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
         censored.LogTimes(_log(each.low)[None], _log(each.high)[None]) for each in (baseline, other)
     )
     found = censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
-    if found is None:  # one of the two bounds is open
+    if found is None:  # One of the two bounds is open.
         value = math.nan if below == 0 and above == math.inf else (below and above)
         return replace(without_interval(value, n, "ratio", "too few"), bounds=(below, above))
     low, high = map(_exp, found.interval)
@@ -231,7 +231,7 @@ def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval
 
     Source: Zou & Donner (2008), "Construction of confidence limits about effect measures".
     """
-    with np.errstate(invalid="ignore"):  # infinity minus infinity is unknown
+    with np.errstate(invalid="ignore"):  # Infinity minus infinity is unknown.
         value = float(_log(second.value) - _log(first.value))
     if math.isnan(value):
         return without_interval(math.nan, n, "ratio", "incomplete")
@@ -259,7 +259,7 @@ def _back(kind: Kind) -> Callable[[float], float]:
 
 
 def _quotient(top: Float[np.ndarray, " n"], bottom: Float[np.ndarray, " m"]) -> float:
-    """Of geometric means; 0 or `inf` where one of them is."""
+    """Ratio of geometric means; 0 or `inf` where one of them is."""
     return _exp(float(_log(top).mean() - _log(bottom).mean()))
 
 

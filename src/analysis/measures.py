@@ -35,8 +35,9 @@ class Measure:
         kind: Whether arms are compared by a ratio, as times are, or by a difference.
         words: The number in words, within a sentence; `{target}` stands for the target.
         better: Whether the smaller or the larger number is the better one.
-        reading: Of a time, the training error it is of: `online`, `figure` or `frozen`, the first
-            of `config.readings`, by which trials are stopped. Empty for all else.
+        reading: How the training error that a time is measured to is read: `online`, `figure` or
+            `frozen`, the first of `config.readings`, by which trials are stopped. Empty for all
+            else.
         equally_long: Whether it says something only of trials that train for the same time.
     """
 
@@ -174,7 +175,7 @@ def _at_equal_training_error(trial: TrialRecord, target: float) -> Ends:
 
 
 def _final_training_error(trial: TrialRecord, target: float) -> Ends:
-    """With fixed parameters where that was measured."""
+    """The error with fixed parameters where that was measured, else of the trailing window."""
     del target
     values = curves.frozen(trial.metrics).values
     return exactly(float(values[-1]) if values.size else math.nan)

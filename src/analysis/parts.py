@@ -18,7 +18,7 @@ from src.analysis.intervals import (
     without_interval,
 )
 
-FARTHEST = 20.0  # a share beyond this is not known
+FARTHEST = 20.0  # A share beyond this is not known.
 
 
 def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
@@ -62,7 +62,7 @@ def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
 
 
 def _fieller(excess: Callable[[float, float], float], value: float, level: float) -> Ends:
-    """Where, on either side of the value, a share begins to be rejected."""
+    """The shares below and above the value that begin to be rejected; infinite if none is."""
     from scipy import optimize  # noqa: PLC0415  (few studies have parts)
 
     ends = []

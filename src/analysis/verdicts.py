@@ -16,11 +16,9 @@ Verdict = Literal[
 ]
 ERROR = 0.05  # probability that a study shows something that is not there
 POWER = 0.80
-MOST_SEEDS = 50  # an effect that takes more an arm is beyond the budget
-MARGINS = {
-    "ratio": 1.5,
-    "difference": 0.02,
-}  # of "no effect larger than", unless a claim has its own
+MOST_SEEDS = 50  # An effect that takes more an arm is beyond the budget.
+# Margins of "no effect larger than", unless a claim has its own.
+MARGINS = {"ratio": 1.5, "difference": 0.02}
 
 
 def judge(

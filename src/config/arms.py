@@ -18,7 +18,7 @@ class Setting(NamedTuple):
     """One value of what is varied.
 
     Attributes:
-        column: Of results.csv.
+        column: Its column of results.csv.
         value: What stands there.
         changes: Pairs of a field's path and what it is set to.
     """

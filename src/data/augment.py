@@ -21,7 +21,7 @@ Image = Float[Array, "H W C"]
 AugmentFn = Callable[[Float[Array, "B H W C"], Array, Array, Array], Float[Array, "B h w C"]]
 
 PLACINGS = 3  # operations that images may share: crop, translation, flip
-AUGMENT_STREAM = 2**31 - 1  # keeps these draws apart from dropout's, which begin with the same keys
+AUGMENT_STREAM = 2**31 - 1  # Keeps these draws apart from dropout's, which has the same keys.
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def iterations_per_epoch(num_images: int, batch_size: int, file_size: int = 0) -
     return num_images / batch_size
 
 
-@functools.lru_cache(maxsize=2)  # a stream asks batch by batch
+@functools.lru_cache(maxsize=2)  # A stream asks batch by batch.
 def _order(key: tuple[int, ...], num_images: int) -> Int[np.ndarray, " images"]:
     return np.random.default_rng(key).permutation(num_images)
 

@@ -18,7 +18,7 @@ from src.data.dataset import DataError, Dataset, Split, say
 from src.paths import cache_folder
 from src.records.files import RecordError, write_atomic
 
-FORMAT = 2  # raise it when the same files come to be read differently
+FORMAT = 2  # Raise it when the same files come to be read differently.
 
 
 class Kept(NamedTuple):
@@ -76,7 +76,7 @@ def kept(kind: str, sources: Sequence[Path | str], work: Callable[[], Kept]) -> 
 
 
 def sha256(content: Any) -> str:
-    """Of what JSON can hold."""
+    """SHA-256 of what JSON can hold, in hexadecimal digits."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -23,7 +23,9 @@ class Collection(NamedTuple):
     """Splits that were found, either `train` and `test` or all images in `train`.
 
     Attributes:
-        shape: Of the images, None where they differ.
+        splits: Name of a split -> its images.
+        label_names: Names of the classes, in the order of their numbers.
+        shape: Height, width and channels of the images, None where they differ.
     """
 
     splits: dict[str, Found]

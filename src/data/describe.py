@@ -47,7 +47,7 @@ class Description(NamedTuple):
     """A prepared data set, as its folder describes it.
 
     Attributes:
-        folder: Of the version.
+        folder: Folder of the version.
         train: Files of the training split.
         test: Files of the split `test`, or of `validation` where that has no labels or is missing.
         shape: Height, width and channels of the images; None where they differ.

@@ -106,7 +106,7 @@ def find_shape(folder: Path, key: str, feature: Any) -> tuple[int | None, int | 
         raise DataError(
             f"{folder}: feature {key!r} has images of {channels} channels, not 1, 3 or 4"
         )
-    return height, width, min(channels, 3)  # transparency is left out
+    return height, width, min(channels, 3)  # Transparency is left out.
 
 
 def find_classes(folder: Path, key: str, feature: Any) -> tuple[int, tuple[str, ...]]:

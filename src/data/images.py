@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 MODES = {1: "L", 3: "RGB"}  # Pillow's word for 8 bits in so many channels
-_ORIENTATION = 0x0112  # of EXIF
+_ORIENTATION = 0x0112  # EXIF's number for it.
 _PNG_START, _PNG_DEPTH = b"\x89PNG", 24  # the byte of a PNG file that holds the bits a channel has
 
 

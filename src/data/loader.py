@@ -23,7 +23,7 @@ from src.data.dataset import Split, say
 from src.data.stream import Rows
 
 AHEAD = 2  # batches decoded ahead by each worker
-SHARED_MEMORY = "/dev/shm"  # where processes hand batches over; 64 MB in a container
+SHARED_MEMORY = "/dev/shm"  # Processes hand batches over there; in a container it has 64 MB.
 
 
 def read_batches(
@@ -40,8 +40,8 @@ def read_batches(
     Args:
         rows: The images.
         rows_of_batch: Number of a batch -> its rows, -1 for none. Called in the workers.
-        first: Where to begin, 0 or the iteration of a checkpoint.
-        last: Where to end.
+        first: Number of the first batch, 0 or the iteration of a checkpoint.
+        last: Number after that of the last batch.
         processes: Worker processes; 0: threads of this one. Decoding lets other threads run, so
             processes are needed only where many cores wait for the interpreter. Threads do it too
             where shared memory cannot hold what processes hand over.
@@ -50,7 +50,8 @@ def read_batches(
     import grain  # noqa: PLC0415  (slow to import, and only streams need it)
     from absl import flags  # noqa: PLC0415
 
-    if not flags.FLAGS.is_parsed():  # grain reads flags; in the worker of a study nobody parsed any
+    # Grain reads flags; in the worker of a study nobody has parsed any.
+    if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     numbers = grain.MapDataset.range(first, last)
     batches: Any = numbers.map(lambda number: rows.load(rows_of_batch(int(number))))

@@ -27,7 +27,7 @@ def write_own(
             these; or a .npz file, see `image_arrays`.
         data_dir: TFDS data directory.
         test_fraction: Share of each class that becomes the test split, where there is none.
-        seed: Of the order in which images are written, and of what is tested on.
+        seed: Decides the order in which images are written, and what is tested on.
 
     Raises:
         DataError: If something is there already, or an image cannot be used: which.

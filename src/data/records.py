@@ -75,7 +75,7 @@ class Records:
             wanted = numbers[start : start + CHUNK]
             try:
                 yield from map(bytes, _source(self.split).__getitems__(wanted))
-            except Exception:  # one of them: which, is seen when they are read one by one
+            except Exception:  # Read one by one, they tell which.
                 yield from map(self._payload, wanted)
 
     def _payload(self, number: int) -> bytes:
@@ -111,7 +111,7 @@ class Records:
                 reader = array_record_module.ArrayRecordReader(path)
                 found = reader.num_records()
                 reader.close()
-            except Exception as error:  # it is no ArrayRecord file, or half of one
+            except Exception as error:  # It is no ArrayRecord file, or half of one.
                 raise DataError(
                     f"{self.split.source}: {path} is damaged ({one_line(error)}); {AGAIN}"
                 ) from error
@@ -165,7 +165,7 @@ class _Shard(NamedTuple):
     examples_in_shard: int
 
 
-@functools.lru_cache(maxsize=16)  # opened once in each process
+@functools.lru_cache(maxsize=16)  # Opened once in each process.
 def _source(split: SplitFiles) -> Any:
     from array_record.python import array_record_data_source  # noqa: PLC0415
 

@@ -50,7 +50,7 @@ def _sum_chunk(images: UInt8[np.ndarray, "_ H W C"]) -> ImageSums:
         len(images),
         images.sum(axis=0, dtype=np.int64),
         np.stack([np.bincount(levels, minlength=256) for levels in colours.T]),
-        (values.T @ values).astype(np.int64),  # exact below 2**53, which are 10**11 pixels
+        (values.T @ values).astype(np.int64),  # Exact below 2**53, which are 10**11 pixels.
     )
 
 
@@ -79,7 +79,7 @@ def input_scaling(
     levels, total = np.arange(256), sums.levels.sum(axis=1)
     mean = sums.levels @ levels / total
     variance = sums.levels @ levels**2 / total - mean**2
-    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # a channel of one value stays 0
+    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # A channel of one value stays 0.
     shape = (1, 1, 1, -1)
     return mean.astype(np.float32).reshape(shape), deviation.astype(np.float32).reshape(shape)
 

@@ -25,7 +25,7 @@ ShareFn = Callable[[Int[np.ndarray, "*batches batch"]], Int[np.ndarray, "*batche
 TakeFn = Callable[[int], Iterator[Any]]
 
 DECODED_AT_ONCE = 64  # images of a stream, when all of them are summed
-MANY_CORES = 8  # from here on, threads wait for the interpreter and processes decode faster
+MANY_CORES = 8  # From here on, threads wait for the interpreter and processes decode faster.
 
 
 class DeviceSplit(NamedTuple):
@@ -76,7 +76,7 @@ class Resident:
         return DeviceSplit(images, labels.astype(np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
-        """Of `steps` between two records, how many are dispatched together: all."""
+        """How many of the `steps` between two records are dispatched together: all."""
         return steps
 
     def placeholder(self, steps: int, batch: int) -> np.ndarray:

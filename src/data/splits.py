@@ -109,9 +109,9 @@ def remarks(
     """What a person should know of the images before they are trained on, a line each.
 
     Args:
-        dataset: Of which `make_splits` takes the other two.
-        validation_images: See there.
-        train_images: See there.
+        dataset: The data set before it is split.
+        validation_images: As for `make_splits`.
+        train_images: As for `make_splits`.
         in_file_order: Whether they are trained on in the order of the file.
     """
     labels, lines = dataset.train.labels, []

@@ -26,12 +26,12 @@ class Rows:
     """Images of a split on disk. It can be sent to a process, which opens the files itself.
 
     Attributes:
-        files: Where the records are.
+        files: The files that hold the records.
         records: Number of each row's record.
         labels: Class of each row.
         size: Side of the decoded images in pixels; 0: as they are.
-        channels: Of the decoded images, 1 or 3.
-        digest: Of the data set.
+        channels: Channels of the decoded images, 1 or 3.
+        digest: Digest of the data set.
         warped: Whether images lose their proportions, as those of Caffe's networks did.
     """
 
@@ -51,7 +51,7 @@ class Rows:
         return replace(self, records=self.records[rows], labels=self.labels[rows])
 
     def num_bytes(self, rows: int) -> int:
-        """Of so many decoded images; 0 where they are of sizes of their own."""
+        """Bytes of so many decoded images; 0 where they are of sizes of their own."""
         return rows * self.size**2 * self.channels
 
     def load(self, rows: Int[np.ndarray, " rows"]) -> Split:

@@ -13,7 +13,7 @@ from src.data.dataset import DataError, say
 from src.data.describe import Description, describe
 from src.paths import PathError, local_path
 
-BUILT_IN = ("cifar10", "procedural")  # the first is downloaded, the second drawn
+BUILT_IN = ("cifar10", "procedural")  # The first is downloaded, the second drawn.
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 

@@ -54,7 +54,7 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         try:
             folder.rmdir()
-        except OSError:  # it holds what was wanted
+        except OSError:  # It holds what was wanted.
             return
 
 

@@ -22,7 +22,12 @@ class Description(NamedTuple):
     """What TFDS keeps of a data set beside its records.
 
     Attributes:
-        shape: Of the images, with None where they differ.
+        name: What studies call it.
+        version: Three numbers, such as 1.0.0.
+        text: What it is, in a sentence.
+        homepage: Where it is published; may be empty.
+        shape: Height, width and channels of the images, None where they differ.
+        label_names: Names of the classes, in the order of their numbers.
     """
 
     name: str

@@ -44,7 +44,7 @@ class Conv3(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        del keys  # trained and tested alike
+        del keys  # It is trained and tested alike.
         act = get_activation(self.activation)
         std = 0.1 if self.hidden else 0.01  # First weights of the fully connected layers.
 

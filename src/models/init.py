@@ -14,7 +14,7 @@ def kernel_init(init_scheme: str, activation: str, std: float) -> Initializer:
             `modern`: Glorot uniform where the activation saturates on both sides (Glorot & Bengio
             2010), else He normal (He et al. 2015).
         activation: Name of the activation that follows.
-        std: The source's.
+        std: Standard deviation that the source gives.
     """
     if init_scheme == "paper":
         return nn.initializers.normal(std)

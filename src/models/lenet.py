@@ -39,7 +39,7 @@ class LeNet5(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        del keys  # trained and tested alike
+        del keys  # It is trained and tested alike.
         act = get_activation(self.activation)
         init = _init(self.init_scheme, self.activation)
         # fmt: off

@@ -176,7 +176,7 @@ def make_model(
         activation: Name of the function behind every hidden layer, see `get_activation`.
         init_scheme: "paper" or "modern", see `kernel_init`.
         num_classes: Width of the last layer.
-        **options: Of that network, see `options_of`.
+        **options: Options of that network, see `options_of`.
 
     Raises:
         ValueError: If there is no such model, activation or option.

@@ -41,7 +41,7 @@ class Layer(NamedTuple):
         kind: Name of its class.
         output: Shape for one image.
         parameters: Weights and biases.
-        multiply_adds: Of its weights, for one image; normalization and pooling count none.
+        multiply_adds: Those of its weights, for one image; normalization and pooling count none.
         receptive_field: Height in pixels of what an output sees of the image, at most all of it.
     """
 
@@ -81,9 +81,9 @@ def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Laye
     """The layers of `model` in the order in which it calls them.
 
     Args:
-        model: With relu as its activation.
-        image_size: Height and width.
-        channels: Of the image.
+        model: The network, with relu as its activation.
+        image_size: Height and width of the image, pixels.
+        channels: Channels of the image.
     """
     images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
     params, layers = _call(model, images, lambda module: isinstance(module, LAYERS))

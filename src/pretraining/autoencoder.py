@@ -29,7 +29,7 @@ class Autoencoder(NamedTuple):
     Attributes:
         convolution: From input to code.
         activation: The network's.
-        deviation: Of the inputs: errors are counted in it.
+        deviation: Standard deviation of the inputs, the unit of errors.
         noise: Share of the inputs that are set to zero in training; the others grow by as much.
         competition: Whether only the largest code of each 2 by 2 block is decoded, which is Masci's
             maximum pooling.

@@ -29,11 +29,11 @@ def with_stack(
     """A trial's state before its first step, with its stack where the settings ask for one.
 
     Args:
-        program: Of the trial's settings.
+        program: Made with the trial's settings.
         trial: What is trained.
         state: As it would begin otherwise.
-        root: Where stacks are kept; made if need be.
-        data_digest: Of the data set.
+        root: Folder of all stacks; made if need be.
+        data_digest: Digest of the data set.
         should_stop: Asked while a stack is made.
         on_point: Told of every point of a stack that is made.
 

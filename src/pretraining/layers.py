@@ -18,7 +18,7 @@ class Layer(NamedTuple):
         name: Its place among the parameters, `conv1` or, inside another module, `inner/conv1`.
         convolution: How it moves.
         kernel_shape: [h, w, J, O], where J are the input channels of one group.
-        channels: Of its input.
+        channels: Channels of its input.
     """
 
     name: str
@@ -51,7 +51,7 @@ def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[La
             found.append(Layer("/".join(module.path), moves, shape, channels))
         return call(*args, **kwargs)
 
-    def trace(key: Array, images: Array) -> Any:  # anew each time: JAX keeps traces by function
+    def trace(key: Array, images: Array) -> Any:  # Made anew: JAX keeps traces by function.
         return model.init(key, images)
 
     with nn.intercept_methods(note):

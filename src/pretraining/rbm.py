@@ -22,7 +22,7 @@ from src.pretraining.units import HiddenUnit, VisibleUnit
 
 
 class Bias(TypedDict):
-    """Of the visible units: one per channel."""
+    """The visible units' biases, one per channel."""
 
     bias: Float[Array, " C"]
 

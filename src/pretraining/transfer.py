@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from src.pretraining.layers import get_layer, with_layer
 from src.pretraining.settings import Control
 
-CONTROL_STREAM = 3  # keeps what a control draws apart from every other use of a trial's seed
+CONTROL_STREAM = 3  # Keeps what a control draws apart from every other use of a trial's seed.
 LayerParams = Mapping[str, Float[Array | np.ndarray, "..."]]
 
 
@@ -25,7 +25,7 @@ def transfer(
         layers: By name, what was learned: `kernel` and, of an RBM, `bias`.
         control: `shuffled` puts each kernel's weights in a random order, `scale` draws normal ones
             of the same norm; biases stay.
-        seed: Of the trial, for what a control draws.
+        seed: The trial's, for what a control draws.
 
     Source: Erhan et al. (2010), "Why does unsupervised pre-training help deep learning?", section
     6.4, whose control is weights drawn from the pre-trained ones' histogram.

@@ -113,7 +113,7 @@ def in_blocks(x: Float[Array, "*batch P Q O"], outside: float) -> Float[Array, "
     """The four units of each block of 2 by 2, row by row.
 
     Args:
-        x: Of every unit.
+        x: A number of every unit.
         outside: What fills a block that hangs over the border.
     """
     *batch, rows, columns, channels = x.shape
@@ -153,7 +153,7 @@ def _sample_blocks(key: Array, x: Array) -> Array:
     return from_blocks(on, *x.shape[-3:-1])
 
 
-# Of each 2 by 2 block of 0/1 units one is on, or none.
+# In each 2 by 2 block of 0/1 units one is on, or none.
 # Source: Lee, Grosse, Ranganath & Ng (2009), "Convolutional deep belief networks", section 3.3.
 MAX_POOLED = HiddenUnit(
     mean=_mean_in_blocks,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 PREFIX = "events.out.tfevents."  # TensorBoard knows its files by this.
-_OURS = re.compile(re.escape(PREFIX) + r"([1-9]\d*)", re.ASCII)  # others name host and process
+_OURS = re.compile(re.escape(PREFIX) + r"([1-9]\d*)", re.ASCII)  # Others name host and process.
 KEYS = ("iteration", "epoch")  # Columns that are not plotted.
 VERSION = "brain.Event:2"
 
@@ -39,7 +39,7 @@ class EventFile:
                 self.file.write(_point(row))
             self.file.flush()
             self.written = len(rows)
-        except OSError:  # half a point may be in it: the next one starts another file
+        except OSError:  # Half a point may be in it: the next one starts another file.
             self.close()
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class EventFile:
         old = [int(found[1]) for name in names if (found := _OURS.fullmatch(name))]
         # TensorBoard reads the files of a folder by name, and none a second time
         number = max(int(time.time()), *(before + 1 for before in old), 0)
-        file = (self.trial_dir / f"{PREFIX}{number}").open("xb")  # it follows no link
+        file = (self.trial_dir / f"{PREFIX}{number}").open("xb")  # It follows no link.
         for before in old:
             (self.trial_dir / f"{PREFIX}{before}").unlink()
         return file
@@ -68,7 +68,7 @@ def _point(row: Mapping[str, Any]) -> bytes:
     values = [
         Summary.Value(tag=name, simple_value=value)
         for name, value in numbers.items()
-        if not math.isnan(value)  # not measured at this point
+        if not math.isnan(value)  # It was not measured at this point.
     ]
     return _record(step=row["iteration"], summary=Summary(value=values))
 

@@ -40,7 +40,7 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         _check_ours(handle, path)
         _acquire(handle, path, fcntl.LOCK_EX, time.monotonic() + wait_seconds)
         os.ftruncate(handle, 0)
-        with suppress(OSError):  # a full disk: the lock holds all the same
+        with suppress(OSError):  # On a full disk the lock holds all the same.
             os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         yield
     finally:
@@ -70,7 +70,7 @@ def unchanging(folder: Path) -> Iterator[None]:
 
 def _open(path: Path, how: int) -> int:
     try:
-        # a link would lead the lock to another file, and opening a pipe would wait for ever
+        # A link would lead the lock to another file, and opening a pipe would wait for ever.
         return os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:

@@ -106,8 +106,8 @@ def identity_of(header: Mapping[str, Any], name: str, where: Path) -> Identity:
     """What the records of a study's trial must say.
 
     Args:
-        header: Of the study.
-        name: Of the trial.
+        header: What study.json holds.
+        name: The trial's.
         where: Its folder, for the message.
 
     Raises:
@@ -197,7 +197,7 @@ def read_study(study_dir: Path) -> StudyRecord:
             than there are.
     """
     header = read_study_header(study_dir)
-    listed = len(_results(study_dir).splitlines()) - 1  # read first: trials may finish meanwhile
+    listed = len(_results(study_dir).splitlines()) - 1  # Read first: trials may finish meanwhile.
     finished, begun = _read_trials(study_dir, header)
     if listed > len(finished):
         path = study_dir / RESULTS

@@ -41,7 +41,7 @@ FLOAT_COLUMNS = (
 )
 # fmt: on
 RESULT, SEALED_FILES = "result.json", ("config.json", "metrics.csv")
-TRACES = (RESULT, *SEALED_FILES, "checkpoints")  # a folder with one of these is a trial's
+TRACES = (RESULT, *SEALED_FILES, "checkpoints")  # A folder with one of these is a trial's.
 _NAME = re.compile(r"(?P<arm>.+)-lr(?P<rate>[0-9.e+-]+)-s(?P<seed>\d+)", re.DOTALL)
 
 Row = dict[str, Any]
@@ -75,7 +75,8 @@ def parse_trial_name(name: str) -> TrialName:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose a record is: it stands in every sealed file and checkpoint, and is compared when read.
+    """The owner of a record: it stands in every sealed file and checkpoint, and is compared when
+    read.
 
     The code that made it is no part of this: a study may go on with other code, and says so.
     """

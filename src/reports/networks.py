@@ -96,7 +96,7 @@ def _sample(arm: ArmRecord, there: Callable[[TrialRecord], Ends]) -> Sample:
 
 
 def last(trial: TrialRecord, column: str) -> float:
-    """Where a trial ended; infinite if it diverged."""
+    """A column's last value of a trial; infinite if it diverged."""
     if trial.row["status"] == "diverged":
         return math.inf
     return float(trial.metrics[column][-1])

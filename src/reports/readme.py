@@ -11,7 +11,7 @@ def fill(readme: Path, name: str, text: str) -> None:
 
     Args:
         readme: Markdown; where there is no such file nothing is done.
-        name: Of the marks.
+        name: What the marks say.
         text: Markdown.
 
     Raises:

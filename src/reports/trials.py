@@ -72,7 +72,7 @@ def _median(analysis: Analysis, arm: ArmRecord, choice: Choice, rate: float) -> 
     last = max(trial.row["iterations"] for trial in trials)
     raced = any(was_raced(trial, analysis.study.config) for trial in trials)
     words = f"> {last:,}{', raced' if raced else ''}"
-    decided = not math.isfinite(choice.medians[choice.rate])  # then the errors did
+    decided = not math.isfinite(choice.medians[choice.rate])  # The errors did.
     return f"{words}, {wording.percent(choice.errors[rate])}" if decided else words
 
 

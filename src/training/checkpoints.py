@@ -29,10 +29,10 @@ from src.records.trial import Identity
 KEEP = 2
 PARTIAL = "partial-"
 MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state"
+# File managers and network disks put these anywhere.
+_FOREIGN = re.compile(r"(.*/)?(\.[^/]*|Thumbs\.db|desktop\.ini)$")
 # Orbax looks for files by pattern and TensorStore takes paths for addresses: `[`, `*`, `\` and
 # others mean something to them. Paths made of these characters alone mean nothing else.
-# What file managers and network disks put anywhere.
-_FOREIGN = re.compile(r"(.*/)?(\.[^/]*|Thumbs\.db|desktop\.ini)$")
 _PLAIN = re.compile(r"[A-Za-z0-9/._ -]+")
 
 
@@ -184,7 +184,7 @@ def _read_arrays(path: Path, like: PyTree) -> PyTree:
 
 
 def _check_fits(array: np.ndarray, like: Any) -> None:
-    if array.dtype != like.dtype or (like.size and array.shape != like.shape):  # empty: any
+    if array.dtype != like.dtype or (like.size and array.shape != like.shape):  # Empty: any.
         raise ValueError(f"{array.dtype} {array.shape}, not {like.dtype} {like.shape}")
 
 
@@ -208,7 +208,7 @@ def _plain_folder() -> str:
 def _checkpointer() -> Any:
     if jax.process_count() == 1:
         return _orbax().Checkpointer(_orbax().PyTreeCheckpointHandler())
-    # Of several processes one alone saves: Orbax would wait for the others, which compute.
+    # One process alone saves: Orbax would wait for the others, which compute.
     alone = _orbax().options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},

@@ -51,8 +51,8 @@ def make_scores(logits_fn: LogitsFn, height: int, width: int, crops: int) -> Log
 
     Args:
         logits_fn: The network, testing; its input is `height` by `width` pixels.
-        height: Of each crop.
-        width: Of each crop.
+        height: Height of each crop.
+        width: Width of each crop.
         crops: 1: logits of the central crop. 10: softmax averaged over `ten_crops`.
     """
 

@@ -56,7 +56,7 @@ def _like(settings: TrialSettings, header: dict[str, Any]) -> PyTree:
     height, width, channels = header["image_shape"]
     crop = settings.augment.crop
     model = settings.model.make(settings.recipe.init, header["num_classes"])
-    stages = make_stages(settings.schedule, Grid(settings, 1).iteration_of)  # moments do not count
+    stages = make_stages(settings.schedule, Grid(settings, 1).iteration_of)  # Moments do not count.
     optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay, stages)
     shape = (crop or height, crop or width, channels)
     state = jax.eval_shape(lambda: first_state(model.init, optimizer, shape, 0))

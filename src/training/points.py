@@ -12,7 +12,7 @@ from src.data.batches import iterations_per_epoch
 from src.training.settings import TrialSettings
 
 FIGURE_IMAGES = 10_000  # One of CIFAR-10's five files, whose error the program of 2012 printed.
-ROUNDING = 1e-9  # Of iterations: a whole epoch is not missed by a last bit.
+ROUNDING = 1e-9  # Iterations: a whole epoch is not missed by a last bit.
 Row = dict[str, float | int]
 
 
@@ -67,10 +67,10 @@ class Points:
         """Takes the errors of the newest batches and adds a row.
 
         Args:
-            grid: Of the trial.
+            grid: The trial's.
             window_epochs: Length of the trailing window.
             errors: `StepErrors` of arrays [steps].
-            seconds: Of training, in all.
+            seconds: Seconds of training, in all.
         """
         self.iteration += len(errors.wrong)
         window = math.ceil(window_epochs * grid.per_epoch - ROUNDING)
@@ -132,8 +132,8 @@ class StopRule:
         """First recorded iteration at which a reading is at or below the target, else infinity.
 
         Args:
-            rows: Of metrics.csv.
-            reading: Of `readings`, the first if it is not given.
+            rows: Rows of metrics.csv.
+            reading: One of `readings`; the first if it is not given.
         """
         column = COLUMNS[reading or self.readings[0]]
         index = first_at_or_below([row.get(column, math.nan) for row in rows], self.target)

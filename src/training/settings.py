@@ -70,7 +70,7 @@ class TrialSettings:
 
     @property
     def question(self) -> "TrialSettings":
-        """Without what changes no number: where the data lies, and the grid of the recipe."""
+        """The same without what changes no number: where the data lies, the grid of the recipe."""
         data = replace(self.data, dir="", fallback="none")
         return replace(self, data=data, recipe=replace(self.recipe, learning_rates=()))
 
@@ -105,11 +105,11 @@ class Trial:
     """One training.
 
     Attributes:
-        name: Of its folder; says all that tells it from the study's others.
+        name: Name of its folder; says all that tells it from the study's others.
         arm: Name of its arm.
         purpose: "selection" of a learning rate, or "fresh".
         learning_rate: Before the schedule.
-        seed: Of first weights, order of images and every random number of training.
+        seed: Decides first weights, order of images and every random number of training.
         settings: What it does.
         swept: Column of results.csv -> value that its arm has there.
     """

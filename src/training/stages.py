@@ -21,7 +21,7 @@ class Change(NamedTuple):
 
     Attributes:
         iteration: Updates done when it begins to hold.
-        factor: Until the next one.
+        factor: What it multiplies by, until the next change.
     """
 
     iteration: int
@@ -32,7 +32,7 @@ class Stages(NamedTuple):
     """Changes of some parameters' rates; none where the schedule has none.
 
     Attributes:
-        biases: Of all biases.
+        biases: Changes of the rate of all biases.
         layers: Layer -> changes of its rate, all above 0.
         frozen: Layer -> iteration from which it stays as it is, momentum included.
     """
@@ -49,7 +49,7 @@ def make_stages(schedule: Schedule, iteration_of: Callable[[float], int]) -> Sta
     """What a schedule says, in iterations.
 
     Args:
-        schedule: In epochs.
+        schedule: Its moments are epochs.
         iteration_of: The first iteration by which so many epochs are done.
     """
     layers = {
@@ -64,7 +64,7 @@ def check_layers(params: PyTree, **named: Iterable[str]) -> None:
     """Refuses the name of a layer that a network has not.
 
     Args:
-        params: Of the network.
+        params: The network's.
         **named: Field of the config, its dots as two underscores -> the layers that it names.
 
     Raises:
@@ -74,7 +74,7 @@ def check_layers(params: PyTree, **named: Iterable[str]) -> None:
     known = list(dict.fromkeys(part.key for path, _ in leaves for part in path[:-1]))
     paths = ["".join(f"/{part.key}" for part in path) + "/" for path, _ in leaves]
     for field, layers in named.items():
-        for layer in layers:  # or one of its parameters, such as conv1/kernel
+        for layer in layers:  # It may name one parameter, as conv1/kernel.
             if not any(f"/{layer}/" in path for path in paths):
                 where = f"config.{field.replace('__', '.')}.{layer}"
                 raise ConfigError(

@@ -18,7 +18,7 @@ BLOB_NAMES = ("weight", "bias")
 
 
 class Numbers(NamedTuple):
-    """Where a generation keeps what is read of a layer."""
+    """Numbers of the fields in which a generation keeps what is read of a layer."""
 
     name: int
     kind: int

@@ -37,7 +37,7 @@ def outputs_of_classes(
     Args:
         imported: The network.
         dataset: Its name, for the message.
-        names: Of its classes, in the order of its labels.
+        names: Names of its classes, in the order of its labels.
 
     Raises:
         WeightsError: If the network has classes of its own, or the data set's are not known to be

@@ -30,7 +30,7 @@ class Input(NamedTuple):
     Attributes:
         resize: `none`; `shorter`: the shorter side to `side` pixels, then the central square;
             `warped`: both sides to `side`, whatever the proportions.
-        side: Of the resized image, pixels.
+        side: Side of the resized image, pixels.
         crop: Side of a view, pixels; 0: the whole image.
         mean: Red, green, blue in grey levels; None: the mean image of the training set.
         deviation: What centred pixels are divided by, in grey levels.
@@ -48,15 +48,15 @@ class Layout:
     """A published network.
 
     Attributes:
-        name: On the command line.
-        title: For reports.
-        model: Our network.
-        options: Of that network.
+        name: Its name on the command line.
+        title: Its name in reports.
+        model: Name of our network.
+        options: Options of our network.
         layers: Our layer -> theirs, in the order in which an image passes them.
         flattened: Height, width and channels of what the first fully connected layer reads.
-        names: Of their tensors; the first that fit.
+        names: Patterns of their tensors' names; the first that fit are taken.
         input: What it is given.
-        classes: Whose numbers its outputs are, see `classes`.
+        classes: Data set whose classes its outputs stand for, see `classes`.
         published: What its authors report, with the source.
         blue_first: Whether it was trained on blue, green, red.
         pool_first: Whether pooling comes before normalization; tells CaffeNet from AlexNet.
@@ -96,7 +96,7 @@ CAFFE: Names = ("{}/weight", "{}/bias")
 ZOO: Names = ("{}_w_0", "{}_b_0")  # Names in the ONNX model zoo.
 TORCH: Names = ("{}.weight", "{}.bias")
 PREFIXES = ("module.", "model.")  # Training programs put these before every name.
-CHANNELS_LAST = (".npy",)  # kernels lie there as ours do
+CHANNELS_LAST = (".npy",)  # Kernels lie there as ours do.
 CIFAR10 = Input("none", 32, 0, None)
 CAFFE_IMAGENET = Input("warped", 256, 227, (122.67891, 116.66877, 104.00699))
 TORCH_IMAGENET = Input(
@@ -322,7 +322,7 @@ def _last_axes(file: WeightsFile) -> bool:
 
 
 def _squeezed(shape: Shape, rank: int) -> Shape:
-    """Without the leading axes of 1 that Caffe's older files fill up to four."""
+    """A shape without the leading axes of 1 that Caffe's older files fill up to four."""
     extra = max(0, len(shape) - rank)
     return shape[extra:] if set(shape[:extra]) <= {1} else shape
 

@@ -31,7 +31,7 @@ def read_npy(path: Path) -> WeightsFile:
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         shape, _, kind = readers[version](file)
-    except Exception as error:  # the header is a Python expression, and may fail as one
+    except Exception as error:  # The header is a Python expression, and may fail as one.
         raise damaged(path, "its header", error) from error
     if not kind.hasobject or shape != ():
         raise WeightsError(f"{path} holds an array {kind} {shape}, not a dictionary of layers")
@@ -56,7 +56,7 @@ def _parts(parts: Any) -> list[tuple[str, Any]]:
     if isinstance(parts, dict):
         return [(PARTS.get(str(name), str(name)), array) for name, array in parts.items()]
     if isinstance(parts, Array) and isinstance(parts.content, list):
-        parts = parts.content  # numpy makes an array of two arrays of different shapes
+        parts = parts.content  # NumPy makes one array of two of different shapes.
     if isinstance(parts, list | tuple):
         return list(zip(("weight", "bias"), parts, strict=False))
     return [("weight", parts)]
@@ -66,7 +66,7 @@ def _values(path: Path, name: str, array: "Array") -> np.ndarray:
     kind, content = array.kind, array.content
     if not isinstance(content, bytes | str) or kind not in KINDS:
         raise WeightsError(f"{path}: tensor {name} is not of floating point")
-    content = content.encode("latin1") if isinstance(content, str) else content  # by Python 2
+    content = content.encode("latin1") if isinstance(content, str) else content  # Python 2's.
     try:
         values = np.frombuffer(content, array.order + kind)
     except ValueError as error:
@@ -117,7 +117,7 @@ _KNOWN: dict[str, Callable[..., Any]] = {
     "numpy.ndarray": Array,
     "_codecs.encode": _encode,
     "collections.OrderedDict": pickles.State,
-    # two places, of numpy before and since 2
+    # NumPy has it in one place before version 2, and in another since.
     "numpy.core.multiarray._reconstruct": lambda *rest: Array(),
     "numpy._core.multiarray._reconstruct": lambda *rest: Array(),
 }

@@ -87,7 +87,7 @@ def load(
         return Unpickler(content[:size], known, persistent).load(), size
     except WeightsError:
         raise
-    except Exception as error:  # a damaged pickle may fail anywhere, in any way
+    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
         raise damaged(path, "its pickle is refused", error) from error
 
 

@@ -6,7 +6,7 @@ of a damaged one says only that it is damaged, not where.
 
 from collections.abc import Iterator
 
-VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # wire types; 3 and 4, groups, are history
+VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # Wire types; 3 and 4, groups, are history.
 LONGEST = 10  # bytes of a number
 
 

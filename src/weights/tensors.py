@@ -17,7 +17,8 @@ class WeightsError(LabError):
     """Weights that cannot be read or do not fit. The message is one line: file, tensor, fault."""
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else "?" for c in message))  # names of a file
+        # The message holds names from the file, whatever they are.
+        super().__init__("".join(c if c.isprintable() else "?" for c in message))
 
 
 class WeightsFile(NamedTuple):

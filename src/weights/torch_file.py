@@ -140,7 +140,7 @@ def _read_zip(path: Path, content: bytes) -> tuple[Any, Callable[[Storage], np.n
             raise WeightsError(f"{path} has no sound entry {name}; the file is damaged")
         try:
             return archive.read(info)
-        except Exception as error:  # zipfile and zlib have many words for damage
+        except Exception as error:  # Zipfile and zlib have many words for damage.
             raise WeightsError(f"{path}: entry {name} is damaged ({error})") from error
 
     if "byteorder" in entries and read("byteorder") != b"little":

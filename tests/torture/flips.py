@@ -80,7 +80,7 @@ def torture(laboratory: Laboratory, sound: Path, damaged: Path, count: int, seed
         sound: The finished study.
         damaged: The one whose copies are damaged: the same, or half done.
         count: How many bytes are flipped.
-        seed: Of the bytes.
+        seed: Decides the bytes.
     """
     rng, flips = random.Random(seed), Flips()
     files = sorted(
@@ -117,7 +117,7 @@ def _outcome(laboratory: Laboratory, sound: Path, copy: Path, file: Path) -> tup
     there = (copy / file).read_bytes() if (copy / file).exists() else b""
     unread = (
         there == flipped and "checkpoints" in file.parts
-    )  # of a finished trial, or an older one
+    )  # The trial is finished, or the checkpoint an older one.
     differing = [
         f"{file}: accepted, then {line}"
         for line in subject.differences(sound, copy, states=not unread)

@@ -130,7 +130,7 @@ def _decode_python(content: bytes, source: str) -> Split:
         batch = load_pickle(content)
     except DataError as error:
         raise DataError(f"{source} {error}") from error
-    except Exception as error:  # damaged pickles raise almost anything
+    except Exception as error:  # Damaged pickles raise almost anything.
         raise DataError(f"{source} is damaged ({type(error).__name__}); unpack it again") from error
     pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in _KEYS)
     array = pixels.as_bytes() if isinstance(pixels, PickledArray) else None

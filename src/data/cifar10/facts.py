@@ -34,9 +34,9 @@ class Original(NamedTuple):
         sizes: Training and test images.
         batch_size: Images in a file of an archive.
         binary_bytes: Size of cifar-10-binary.tar.gz.
-        binary_md5: Of cifar-10-binary.tar.gz.
-        python_md5: Of cifar-10-python.tar.gz.
-        batch_sha1: Of data_batch_1.bin to data_batch_5.bin and test_batch.bin.
+        binary_md5: MD5 of cifar-10-binary.tar.gz.
+        python_md5: MD5 of cifar-10-python.tar.gz.
+        batch_sha1: SHA-1 of data_batch_1.bin to data_batch_5.bin and test_batch.bin.
     """
 
     url: str
@@ -48,7 +48,7 @@ class Original(NamedTuple):
     batch_sha1: tuple[str, ...]
 
 
-# MD5 from https://www.cs.toronto.edu/~kriz/cifar.html, SHA-1 as checked by MXNet's class CIFAR10
+# MD5 from https://www.cs.toronto.edu/~kriz/cifar.html, SHA-1 as checked by MXNet's class CIFAR10.
 ORIGINAL = Original(
     url="https://www.cs.toronto.edu/~kriz/",
     sizes=(50_000, 10_000),

@@ -42,7 +42,7 @@ def load_cifar10(
         data_dir: TFDS data directory.
         original: What identifies the original.
         connect_seconds: How long to wait for the server.
-        version: Of the prepared folder; None: an archive, or the highest version.
+        version: Version of the prepared folder; None: an archive, or the highest version.
 
     Raises:
         DataError: If it cannot be had, naming the ways out, or if what was found is damaged.
@@ -69,7 +69,7 @@ def stream_cifar10(
         size: Side that the images are brought to, pixels.
         original: What identifies the original.
         connect_seconds: How long to wait for the server.
-        version: Of the prepared folder; None: the highest.
+        version: Version of the prepared folder; None: the highest.
 
     Raises:
         DataError: As `load_cifar10`.

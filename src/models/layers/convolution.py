@@ -52,9 +52,9 @@ def conv(
     Args:
         x: Images.
         kernel: `J` is I / groups.
-        stride: Of both axes.
+        stride: Pixels from one place of the kernel to the next, on both axes.
         padding: Zeros on each of the four sides.
-        groups: Of channels that do not see one another; 2 are AlexNet's towers.
+        groups: Groups of channels that do not see one another; 2 are AlexNet's towers.
     """
     if jax.default_backend() != "cpu":
         return _xla_conv(x, kernel, stride, padding, groups)
@@ -130,7 +130,7 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 
 
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """By Winograd's products or a matrix product where that is faster.
+    """The gradient of the kernel [k, k, I, O]: Winograd's products or a matrix product if faster.
 
     Otherwise it is a convolution in canonical layout whose summed-over features are the images of
     the batch.

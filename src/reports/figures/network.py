@@ -20,9 +20,9 @@ class Box(NamedTuple):
     """One tower's share of a layer with weights, or the image.
 
     Attributes:
-        name: Of the layer.
+        name: Name of the layer.
         side: Height and width of its maps in pixels; 0 where it is fully connected.
-        features: Of one tower.
+        features: Features of one tower.
         kernel: Height and width of its kernel; 0 where it has none.
         sees_all: Whether it reads both towers.
         pooled: Side of its maps behind the pool that follows; 0 where none does.
@@ -80,7 +80,7 @@ def draw(title: str, boxes: Sequence[Box], towers: int) -> Figure:
     axes.axis("off")
     axes.text(-0.35, height - 0.15, title, va="top", fontsize=11, fontweight="bold")
     rows = [[1.45 + 2.6 * tower for tower in range(towers)] for _ in boxes]
-    for number in (0, -1):  # the image and the classes belong to both towers
+    for number in (0, -1):  # The image and the classes belong to both towers.
         rows[number] = [sum(rows[number]) / towers]
     for number, box in enumerate(boxes):
         for row in rows[number]:

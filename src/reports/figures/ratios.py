@@ -19,7 +19,7 @@ from src.reports.figures.caption import caption, seeds
 from src.reports.tables import READINGS
 
 ByError = Mapping[float, Interval]
-OPEN = (1e-9, 1e9)  # ends of an interval that is open run out of the panel
+OPEN = (1e-9, 1e9)  # Ends of an interval that is open run out of the panel.
 
 
 class Line(NamedTuple):
@@ -36,7 +36,7 @@ def ratios(analysis: Analysis) -> Figure:
     thresholds, baseline = sorted(study.thresholds, reverse=True), study.compare.baseline
     lines = {m.name: _lines(analysis, m, thresholds) for m in analysis.readings}
     every = [line for each in lines.values() for line in each]
-    single = len({line.value for line in every}) == 1  # then a line per group, else one per arm
+    single = len({line.value for line in every}) == 1  # A line is then a group's, else an arm's.
     names = list(dict.fromkeys(line.group if single else line.value for line in every))
     styles = {name: line_style(i if single else i + 1) for i, name in enumerate(names)}
     theirs = paper.ratios_beside(analysis.study, thresholds)

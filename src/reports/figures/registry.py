@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """One figure.
 
     Attributes:
-        name: Of its files, `NAME.png` and `NAME.svg`.
+        name: Name of its files, `NAME.png` and `NAME.svg`.
         alt: What it shows, for those who cannot see it.
         section: Heading of the report under which it stands; empty: before the first.
         when: Whether a study has what it shows.
