@@ -19,28 +19,11 @@ from src.data.features import (
     names_file,
     read_json,
 )
+from src.data.records import Records, SplitFiles
 from src.errors import one_line
 
 FORMAT = "array_record"
 TEST_SPLITS = ("test", "validation", "valid", "val")  # the first there is, if it has labels
-
-
-class SplitFiles(NamedTuple):
-    """The record files of a split, and where a record keeps what is wanted of it.
-
-    Attributes:
-        source: Folder and split, for messages.
-        files: Paths, in order.
-        sizes: Records in each file.
-        image_key: Feature that holds the encoded image.
-        label_key: Feature that holds the label.
-    """
-
-    source: str
-    files: tuple[str, ...]
-    sizes: tuple[int, ...]
-    image_key: str
-    label_key: str
 
 
 class Description(NamedTuple):
@@ -178,8 +161,6 @@ def _files(folder: Path, name: str, split: Any, image_key: str, label_key: str) 
 def _choose_splits(
     folder: Path, found: dict[str, SplitFiles], num_classes: int
 ) -> tuple[SplitFiles, SplitFiles]:
-    from src.data.records import Records  # noqa: PLC0415
-
     have = ", ".join(found) or "none"
     if "train" not in found:
         raise DataError(f"{folder} has no split 'train'; it has: {have}")

@@ -14,13 +14,30 @@ import numpy as np
 from jaxtyping import Int
 
 from src.data.dataset import DataError, say
-from src.data.describe import SplitFiles
 from src.data.features import AGAIN
 from src.errors import one_line
 
 CHUNK = 256  # records read at a time
 LOSSY_STARTS = (b"\xff\xd8",)  # JPEG
 _ID = re.compile(rb"[a-z]+_(\d+)")
+
+
+class SplitFiles(NamedTuple):
+    """The record files of a split, and where a record keeps what is wanted of it.
+
+    Attributes:
+        source: Folder and split, for messages.
+        files: Paths, in order.
+        sizes: Records in each file.
+        image_key: Feature that holds the encoded image.
+        label_key: Feature that holds the label.
+    """
+
+    source: str
+    files: tuple[str, ...]
+    sizes: tuple[int, ...]
+    image_key: str
+    label_key: str
 
 
 class Record(NamedTuple):

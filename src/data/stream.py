@@ -15,9 +15,9 @@ from jaxtyping import Int
 from src.data import cache
 from src.data.classes import number_classes
 from src.data.dataset import DataError, Dataset, Split, make_dataset, say
-from src.data.describe import Description, SplitFiles
+from src.data.describe import Description
 from src.data.images import decode
-from src.data.records import Records, Survey, survey
+from src.data.records import Records, SplitFiles, Survey, survey
 from src.errors import one_line
 
 
