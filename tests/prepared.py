@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from src import data
-from src.data.write_tfds import Description, Example, png, write_folder
+from src.data.write_tfds import DatasetInfo, Example, png, write_folder
 
 WAYS = {"in memory": 0, "streamed": 8}
 SIDE, NAMES = 8, ("a", "b", "c")
@@ -33,7 +33,7 @@ def write(
     folder.mkdir(parents=True)
     shape = (None, None, 3)
     splits = splits or {"train": examples(), "test": examples(IMAGES[:6])}
-    write_folder(folder, Description(name, version, "", "", shape, NAMES), splits)
+    write_folder(folder, DatasetInfo(name, version, "", "", shape, NAMES), splits)
     return folder
 
 

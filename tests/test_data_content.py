@@ -13,7 +13,7 @@ from PIL import Image
 from src import data
 from src.data.cifar10 import load as cifar10
 from src.data.cifar10.facts import CLASSES
-from src.data.write_tfds import Description, Example, png, write_folder
+from src.data.write_tfds import DatasetInfo, Example, png, write_folder
 from tests.prepared import (
     IMAGES,
     each_way,
@@ -89,7 +89,7 @@ def write_cifar10(data_dir: Path, encode: Any = png, labels: Any = None) -> Any:
     train, test = joined(batches[:5]), batches[5]
     folder = data_dir / "cifar10" / "3.0.2"
     folder.mkdir(parents=True)
-    description = Description("cifar10", "3.0.2", "", "", (32, 32, 3), CLASSES)
+    description = DatasetInfo("cifar10", "3.0.2", "", "", (32, 32, 3), CLASSES)
     splits = {
         name: [
             Example(f"{name}_{n}", encode(image), int(label))

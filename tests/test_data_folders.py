@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from src import data
 from src.data.splits import image_shape, make_splits
-from src.data.write_tfds import Description, Example, png, write_folder
+from src.data.write_tfds import DatasetInfo, Example, png, write_folder
 from tests.prepared import (
     IMAGES,
     NAMES,
@@ -131,7 +131,7 @@ def test_a_set_of_grey_images_stays_grey(tmp_path, way):
     folder = tmp_path / "small" / "1.0.0"
     folder.mkdir(parents=True)
     splits = {"train": examples([grey(i) for i in IMAGES]), "test": examples([grey(IMAGES[0])])}
-    write_folder(folder, Description("small", "1.0.0", "", "", (SIDE, SIDE, 1), NAMES), splits)
+    write_folder(folder, DatasetInfo("small", "1.0.0", "", "", (SIDE, SIDE, 1), NAMES), splits)
     np.testing.assert_array_equal(splits_of(load(tmp_path, way))[0].images, IMAGES[..., :1])
     assert image_shape(load(tmp_path, way)) == (SIDE, SIDE, 1)
 
@@ -207,7 +207,7 @@ def test_other_features_are_passed_over(tmp_path, way):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tfds.features, "FeaturesDict", lambda given: features)
         splits = {"train": rich_examples(IMAGES), "test": rich_examples(IMAGES[:3])}
-        write_folder(folder, Description("rich", "1.0.0", "", "", (None, None, 3), NAMES), splits)
+        write_folder(folder, DatasetInfo("rich", "1.0.0", "", "", (None, None, 3), NAMES), splits)
     change(folder / "dataset_info.json", lambda info: info.pop("supervisedKeys"))
     (folder / "metadata.json").write_text("{}")
     train, _ = splits_of(load(tmp_path, way, "rich"))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from src import data
 from src.data.describe import describe
-from src.data.write_tfds import Description, png, write_folder
+from src.data.write_tfds import DatasetInfo, png, write_folder
 from tests.prepared import (
     CORE,
     IMAGES,
@@ -171,7 +171,7 @@ def test_a_file_of_fewer_records_than_described_is_refused(tmp_path, way):
     ],
 )
 def test_labels_outside_the_classes_are_refused(tmp_path, way, train, test, reason):
-    wide = Description("small", "1.0.0", "", "", (None, None, 3), [*NAMES, "d"])
+    wide = DatasetInfo("small", "1.0.0", "", "", (None, None, 3), [*NAMES, "d"])
     folder = tmp_path / "small" / "1.0.0"
     folder.mkdir(parents=True)
     splits = {"train": examples(IMAGES, train), "test": examples(IMAGES[:3], test)}

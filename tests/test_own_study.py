@@ -39,7 +39,7 @@ def write_cifar100(data_dir: Path) -> None:
     folder = data_dir / "cifar100" / "3.0.2"
     folder.mkdir(parents=True)
     shape = dataset.train.images.shape[1:]
-    description = prepare.Description("cifar100", "3.0.2", "", "", shape, dataset.label_names)
+    description = prepare.DatasetInfo("cifar100", "3.0.2", "", "", shape, dataset.label_names)
     splits = {
         name: [
             prepare.Example(prepare.record_id(name, i), png(image), int(label))

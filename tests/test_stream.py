@@ -17,7 +17,7 @@ from src.data import DataError, loader
 from src.data.images import decode
 from src.data.loader import host_share, read_batches
 from src.data.stream import Stream
-from src.data.write_tfds import Description, Example, write_folder
+from src.data.write_tfds import DatasetInfo, Example, write_folder
 
 SIZE, TRAIN, TEST, CLASSES = 24, 20, 7, 3
 BATCH_BYTES = 4 * SIZE * SIZE * 3  # Four images.
@@ -201,7 +201,7 @@ def test_a_damaged_image_stops_the_batch_it_is_in(tmp_path):
     images[3] = images[3][:60]
     folder = tmp_path / "cut" / "1.0.0"
     folder.mkdir(parents=True)
-    description = Description("cut", "1.0.0", "", "", (9, 9, 3), ("a", "b"))
+    description = DatasetInfo("cut", "1.0.0", "", "", (9, 9, 3), ("a", "b"))
     examples = [Example(f"x_{n}", image, n % 2) for n, image in enumerate(images)]
     write_folder(folder, description, {"train": examples, "test": examples[:2]})
     train = open_stream("cut", folder, 9).train

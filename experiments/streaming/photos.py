@@ -8,7 +8,7 @@ import numpy as np
 
 from src.data.describe import describe
 from src.data.stream import Stream, look_through
-from src.data.write_tfds import Description, Example, write_folder
+from src.data.write_tfds import DatasetInfo, Example, write_folder
 
 NAME, VERSION = "photos", "1.0.0"
 QUALITY = 90
@@ -31,7 +31,7 @@ def write_photos(
     folder.mkdir(parents=True)
     names = tuple(f"class{label}" for label in range(classes))
     text = "Generated JPEG images of many sizes."
-    description = Description(NAME, VERSION, text, "", (None, None, 3), names)
+    description = DatasetInfo(NAME, VERSION, text, "", (None, None, 3), names)
     splits = {
         split: _examples(split, count, classes, sides, np.random.default_rng([seed, number]))
         for number, (split, count) in enumerate({"train": train, "validation": test}.items())

@@ -10,7 +10,7 @@ from src.data.collection import Collection, Found
 from src.data.dataset import DataError
 from src.data.image_arrays import read_arrays
 from src.data.image_folder import read_folder
-from src.data.write_tfds import Description, Example, put_dataset, record_id
+from src.data.write_tfds import DatasetInfo, Example, put_dataset, record_id
 
 ORDER_STREAM, SPLIT_STREAM = 0, 1
 
@@ -34,7 +34,7 @@ def write_own(
     """
     found = read_folder(source) if source.is_dir() else read_arrays(source)
     splits = found.splits if "test" in found.splits else _divide(found, test_fraction, seed)
-    description = Description(
+    description = DatasetInfo(
         name, version, f"From {source.name}.", "", found.shape, found.label_names
     )
     target = data_dir / name / version

@@ -18,7 +18,7 @@ from src.errors import one_line
 NAME, VERSION = "cifar10", "3.0.2"  # The data set with these features and ids.
 
 
-class Description(NamedTuple):
+class DatasetInfo(NamedTuple):
     """What TFDS keeps of a data set beside its records.
 
     Attributes:
@@ -52,7 +52,7 @@ def write_prepared(folder: Path, train: Split, test: Split) -> None:
     Raises:
         DataError: If the records cannot be written, most often because the disk is full.
     """
-    cifar10 = Description(
+    cifar10 = DatasetInfo(
         NAME,
         VERSION,
         "CIFAR-10 from its published archive, images as PNG.",
@@ -70,7 +70,7 @@ def record_id(split: str, index: int) -> str:
 
 
 def put_dataset(
-    target: Path, description: Description, splits: Mapping[str, Iterable[Example]]
+    target: Path, description: DatasetInfo, splits: Mapping[str, Iterable[Example]]
 ) -> None:
     """Writes a data set to `target`, `<data_dir>/<name>/<version>`: whole or not at all.
 
@@ -90,7 +90,7 @@ def put_dataset(
 
 
 def write_folder(
-    folder: Path, description: Description, splits: Mapping[str, Iterable[Example]]
+    folder: Path, description: DatasetInfo, splits: Mapping[str, Iterable[Example]]
 ) -> None:
     """Writes a data set into `folder`, which exists and is empty.
 

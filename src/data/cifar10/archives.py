@@ -36,7 +36,7 @@ class Version(NamedTuple):
     decode: Callable[[bytes, str], Split]
 
 
-class Found(NamedTuple):
+class Published(NamedTuple):
     """An archive or an unpacked folder, and the files whose change would change the data."""
 
     path: Path
@@ -44,21 +44,21 @@ class Found(NamedTuple):
     files: list[Path]
 
 
-def find_published(data_dir: Path) -> Found | None:
+def find_published(data_dir: Path) -> Published | None:
     """The first of both archives and both unpacked folders in `data_dir` or its `downloads`."""
     places = (data_dir, data_dir / "downloads")
     for version in (BINARY, PYTHON):
         for archive in (place / version.archive for place in places):
             if archive.is_file():
-                return Found(archive, version, [archive])
+                return Published(archive, version, [archive])
     for version in (BINARY, PYTHON):
         for folder in (place / version.folder for place in places):
             if folder.is_dir():
-                return Found(folder, version, [folder / name for name in version.batches])
+                return Published(folder, version, [folder / name for name in version.batches])
     return None
 
 
-def read_published(found: Found, original: Original) -> tuple[Split, Split]:
+def read_published(found: Published, original: Original) -> tuple[Split, Split]:
     """Training and test split in the original file order.
 
     Raises:

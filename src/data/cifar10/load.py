@@ -79,7 +79,7 @@ def stream_cifar10(
     return look_through(name, found, size).stream
 
 
-def _published(found: cifar10_archives.Found, original: Original) -> Dataset:
+def _published(found: cifar10_archives.Published, original: Original) -> Dataset:
     say(f"CIFAR-10: reading {found.path}")
     train, test = cifar10_archives.read_published(found, original)
     return _dataset(train, test, str(found.path), original)
@@ -124,7 +124,7 @@ def _download(data_dir: Path, original: Original, connect_seconds: float) -> Pat
                 most_bytes=original.binary_bytes,
                 connect_seconds=connect_seconds,
             )
-            found = cifar10_archives.Found(archive, version, [archive])
+            found = cifar10_archives.Published(archive, version, [archive])
             train, test, *_ = _published(found, original)[1:]
             folder.mkdir()
             prepare.write_prepared(folder, train, test)
