@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.reports import compose
-from src.reports.figures import canvas, registry
+from src.reports.figures import canvas, registry, training_error
 from tests import synthetic
 
 NAMES = ("effects", "learning_rates", "ratios", "training_error")
@@ -65,6 +65,20 @@ def test_fig_1_has_every_fresh_seed_and_the_papers_curves_behind(study_dir):
     assert {"conv3, cuda_convnet", "conv3, modern"} <= set(texts(figure).splitlines())
 
 
+def test_many_seeds_are_a_band_and_not_a_line_each(study_dir, monkeypatch):
+    """Of three seeds its ends lie a tenth of the way from the outer ones to the middle one."""
+    monkeypatch.setattr(training_error, "MANY", 3)
+    figure = draw(study_dir, "training_error")
+    assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 0.7]
+    assert "band: where nine of ten seeds are" in texts(figure)
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    (arm, *_) = analyse(load_study(study_dir)).groups[0].arms
+    low, middle, high = sorted(trial.metrics["train_error"][20] for trial in arm.fresh)
+    ends = band[np.isclose(band[:, 0], arm.fresh[0].metrics["epoch"][20])][:, 1]
+    wanted = [low + 0.1 * (middle - low), high - 0.1 * (high - middle)]
+    np.testing.assert_allclose(sorted(ends), wanted, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_says_its_data_and_device(study_dir, name):
     assert "data: cifar10-jpeg; device: 1 x cpu (AMD EPYC)" in texts(draw(study_dir, name))
@@ -93,9 +107,10 @@ def test_only_what_is_read_as_the_papers_stands_beside_it(study_dir):
 def test_a_censored_rate_is_an_open_triangle_where_it_stopped(study_dir):
     figure = draw(study_dir, "learning_rates")
     triangles = [line for line in figure.axes[0].lines if line.get_marker() == "^"]
-    assert [line.get_markerfacecolor() for line in triangles] == ["w"] * 3
+    assert {line.get_markerfacecolor() for line in triangles} == {"w"}
+    heights = [height for line in triangles for height in np.asarray(line.get_ydata()).tolist()]
     last = int(np.ceil(20 * synthetic.PER_EPOCH / synthetic.PER_POINT)) * synthetic.PER_POINT
-    assert {float(np.asarray(line.get_ydata())[0]) for line in triangles} == {last}
+    assert heights == [last] * 3
 
 
 def test_the_chosen_rate_is_ringed(study_dir):

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,6 +70,42 @@ def test_stages_follow_one_another_and_free_workers_take_what_may_begin():
     # 5 and 10 begin; 7 at 5, 2 at 10, both end at 12; the pair of 4 comes first, then 9
     assert study_seconds([racing, [Stage((), (10.0, 2.0, 9.0))]], 2) == 12 + 4 + 9
     assert study_seconds([[Stage(), Stage(), Stage((3.0,))]], 1) == 3
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_seconds_are_those_of_a_simulation_that_looks_at_every_arm_each_time(seed):
+    rng = np.random.default_rng(seed)
+    times = lambda most: tuple(rng.random(rng.integers(0, most)).tolist())  # noqa: E731
+    arms = [
+        [Stage(times(3), times(4)), *(Stage((), times(4)) for _ in range(rng.integers(0, 3)))]
+        for _ in range(rng.integers(0, 5))
+    ]
+    busy = sum(len(stage.under_way) for stages in arms for stage in stages)
+    workers = busy + int(rng.integers(0, 3))
+    assert study_seconds(arms, workers) == pytest.approx(simulated(arms, workers))
+
+
+def simulated(arms: Sequence[Sequence[Stage]], workers: int) -> float:
+    """From one end to the next; no two are at the same time."""
+    running = [[arm, t] for arm, stages in enumerate(arms) for s in stages for t in s.under_way]
+    waiting = [[list(stage.waiting) for stage in stages] for stages in arms]
+    now = 0.0
+    while True:
+        running = [each for each in running if each[1] > 1e-9]
+        began = False
+        for arm, stages in enumerate(waiting):
+            while stages and not stages[0] and arm not in [each[0] for each in running]:
+                stages.pop(0)
+            while stages and stages[0] and len(running) < workers:
+                running.append([arm, stages[0].pop(0)])
+                began = True
+        if began:
+            continue
+        if not running:
+            return now
+        passed = min(left for _, left in running)
+        now += passed
+        running = [[arm, left - passed] for arm, left in running]
 
 
 def test_a_step_not_measured_yet_goes_by_multiply_adds():

@@ -174,6 +174,19 @@ def test_racing_is_said_as_it_was(study_dir, tmp_path):
     assert "No trial was stopped early." in compose(tmp_path)
 
 
+def test_thousands_of_trials_are_left_to_results_csv(study_dir, monkeypatch):
+    count = len(load_study(study_dir).trials)
+    name = load_study(study_dir).trials[0].row["trial"]
+    text = compose(study_dir)
+    assert f"| {name} |" in text
+    monkeypatch.setattr(report.trials, "MOST_ROWS", count)
+    assert compose(study_dir) == text
+    monkeypatch.setattr(report.trials, "MOST_ROWS", count - 1)
+    assert f"| {name} |" not in compose(study_dir)
+    assert f"Of {count} trials" in compose(study_dir)
+    assert "[results.csv](results.csv) has a row for each" in compose(study_dir)
+
+
 def test_a_study_under_way_says_so(tmp_path):
     synthetic.write_header(tmp_path)
     synthetic.write_trial(tmp_path, steps(390), purpose="selection", seed=0)

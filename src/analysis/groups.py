@@ -1,5 +1,6 @@
 """From a study's records to groups of arms that differ in the compared field alone."""
 
+import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,11 +80,14 @@ def make_groups(study: Study) -> tuple[Group, ...]:
     """The groups of a study, in the order of its sweep."""
     compare = study.config.study.compare
     baseline = str(compare.baseline)
+    trials: dict[str, list[TrialRecord]] = collections.defaultdict(list)
+    for trial in study.trials:
+        trials[parse_trial_name(trial.row["trial"]).arm].append(trial)
     members: dict[str, tuple[dict[str, Any], list[ArmRecord]]] = {}
     for arm in study.config.arms:
         fields, value = _fields(study.config, arm, compare.field)
         _, arms = members.setdefault(repr(fields), (fields, []))
-        arms.append(_arm_record(study, arm, value))
+        arms.append(_arm_record(study.config, arm, value, trials[arm.name]))
     return tuple(_make_group(fields, arms, baseline) for fields, arms in members.values())
 
 
@@ -100,13 +104,12 @@ def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], st
     return fields, str(value)
 
 
-def _arm_record(study: Study, arm: Arm, value: str) -> ArmRecord:
-    mine = [t for t in study.trials if parse_trial_name(t.row["trial"]).arm == arm.name]
-    selection = tuple(t for t in mine if t.row["purpose"] == "selection")
-    choice = choose_rate(study.config, selection) if selection else None
-    chosen = len(selection) == study.config.selection_size(arm)
+def _arm_record(config: Config, arm: Arm, value: str, trials: Sequence[TrialRecord]) -> ArmRecord:
+    selection = tuple(t for t in trials if t.row["purpose"] == "selection")
+    choice = choose_rate(config, selection) if selection else None
+    chosen = len(selection) == config.selection_size(arm)
     rate = choice.rate if choice else arm.learning_rates[0]
-    fresh = [t for t in mine if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
+    fresh = [t for t in trials if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
     return ArmRecord(
         arm.name, value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh)
     )

@@ -172,11 +172,14 @@ def read_metrics(trial_dir: Path) -> Metrics:
         header, *lines = csv.reader(io.StringIO(files.read_bytes(path).decode()), strict=True)
         if tuple(header[: len(METRIC_COLUMNS)]) != METRIC_COLUMNS or len({*header}) < len(header):
             raise ValueError(f"columns {header}")
-        table = [dict(zip(header, line, strict=True)) for line in lines]
+        if any(len(line) != len(header) for line in lines):
+            raise ValueError("a line is longer or shorter than the first")
+        columns = list(zip(*lines, strict=True)) or [()] * len(header)
         metrics = {
-            name: np.array([float(line[name] or "nan") for line in table]) for name in header
+            name: np.array([float(cell or "nan") for cell in column])
+            for name, column in zip(header, columns, strict=True)
         }
-        metrics["iteration"] = np.array([int(line["iteration"]) for line in table], np.int64)
+        metrics["iteration"] = np.array([int(cell) for cell in columns[0]], np.int64)
     except (ValueError, csv.Error) as error:
         raise RecordError(f"{path} is damaged ({error}); {_remedy(trial_dir)}") from error
     if np.any(np.diff(metrics["iteration"]) <= 0):

@@ -12,6 +12,8 @@ from src.records.trial import Row, TrialRecord
 from src.reports import sentences
 from src.wording import table
 
+MOST_ROWS = 500  # trials in the table; more are in results.csv alone
+
 
 def learning_rates(analysis: Analysis) -> str:
     """Which rate each arm has, and what it was chosen by."""
@@ -77,10 +79,8 @@ def _median(analysis: Analysis, arm: ArmRecord, choice: Choice, rate: float) -> 
 
 
 def trials(analysis: Analysis) -> str:
-    """Every trial, and how many did not reach the target."""
+    """How many trials did not reach the target, and every trial where they are not too many."""
     study, target = analysis.study, wording.target(analysis.target)
-    header = ["trial", "purpose", "status", f"iterations to {target}", "epochs trained"]
-    rows = [_trial_row(analysis, trial) for trial in study.trials]
     raced = sum(was_raced(trial, study.config) for trial in study.trials)
     statuses = collections.Counter(trial.row["status"] for trial in study.trials)
     missed = [t.row["status"] != "reached" for t in study.trials if t.row["purpose"] == "fresh"]
@@ -90,6 +90,10 @@ def trials(analysis: Analysis) -> str:
         f" their epochs were over and {statuses['diverged']} diverged. On fresh seeds {sum(missed)}"
         f" of {len(missed)} did not reach it; times compare them as censored."
     )
+    if len(study.trials) > MOST_ROWS:
+        return f"{text} [results.csv](results.csv) has a row for each."
+    header = ["trial", "purpose", "status", f"iterations to {target}", "epochs trained"]
+    rows = [_trial_row(analysis, trial) for trial in study.trials]
     return f"{text}\n\n" + table([*header, "training error", "test error", "training time"], rows)
 
 

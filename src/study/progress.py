@@ -65,10 +65,12 @@ class Display:
             for arm in config.arms
             if arm.name in sizes
         }
+        self.races = {arm.name: _races(config, arm) for arm in config.arms}
         self.measured = _speeds(finished.values())  # seconds of a step, by arm
         self.ended: dict[str, list[TrialRecord]] = {}  # by arm
         for name, trial in finished.items():
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
+        self.expected: dict[tuple[str, str], float] = {}  # Iterations, by arm and purpose.
         self.tasks: dict[str, Task] = {}  # under way
         self.points: dict[str, deque[Position]] = {}  # The newest ones of each trial.
         self.curves: dict[str, list[tuple[float, float]]] = {}  # Iterations and training errors.
@@ -107,6 +109,7 @@ class Display:
         del self.points[name], self.curves[name]
         self.measured |= _speeds([self.trials[name]])
         self.ended.setdefault(task.trial.arm, []).append(self.trials[name])
+        self.expected = {key: n for key, n in self.expected.items() if key[0] != task.trial.arm}
         self._say(name, end_words(self.trials[name], task.limits, task.trial.settings))
         self._redraw()
 
@@ -119,7 +122,7 @@ class Display:
         """
         trial, points = self.tasks[name].trial, self.points[name]
         if not points:
-            return self._left_of_new(trial.arm, trial.purpose, otherwise)
+            return self._left_of_new(trial.arm, trial.purpose, otherwise, 1)[0]
         done, last = float(points[-1]["iteration"]), float(points[-1]["last"])
         total = self._total(name)
         if math.isnan(total):
@@ -142,7 +145,7 @@ class Display:
     def _typical_total(self) -> float:
         """The median of what is known of arms and trials under way; nan while nothing is."""
         totals = [self._total(name) for name in self.tasks if self.points[name]]
-        totals += [time_left.expected_iterations(each, "fresh") for each in self.ended.values()]
+        totals += [self._expected(arm, "fresh") for arm in self.ended]
         known = [total for total in totals if not math.isnan(total)]
         return statistics.median(known) if known else math.nan
 
@@ -155,32 +158,42 @@ class Display:
         own = time_left.forecast(self.curves[name], trial.settings.target_train_error)
         if not math.isnan(own):
             return min(own, last)
-        expected = time_left.expected_iterations(self._ended(trial.arm), trial.purpose)
+        expected = self._expected(trial.arm, trial.purpose)
         return expected if newest["iteration"] < expected <= last else math.nan
 
     def _stages(self, arm: Arm, typical: float) -> Stages:
         """An arm's trials that are not done, stage by stage: those under way, those to come."""
-        rates = study.selection_trials(self.config, arm)
-        if not study.is_racing(self.config):
-            rates = [[trial for same_rate in rates for trial in same_rate]]
+        ended, seeds = self._ended(arm.name), len(self.config.study.fresh_seeds)
+        if len(ended) == sum(map(len, self.races[arm.name])) + seeds:
+            return []
         stages: Stages = []
-        for names in ([trial.name for trial in trials] for trials in rates):
+        for names in self.races[arm.name]:
             running = [self.left(name, typical) for name in names if name in self.tasks]
             new = [n for n in names if n not in self.tasks and n not in self.trials]
-            stages.append((running, [self._left_of_new(arm.name, "selection", typical)] * len(new)))
+            waiting = self._left_of_new(arm.name, "selection", typical, len(new))
+            stages.append((running, waiting))
         tasks = [task.trial for task in self.tasks.values()]
         fresh = [t.name for t in tasks if t.arm == arm.name and t.purpose == "fresh"]
-        done = [t for t in self._ended(arm.name) if t.row["purpose"] == "fresh"]
-        new_ones = max(0, len(self.config.study.fresh_seeds) - len(fresh) - len(done))
-        waiting = [self._left_of_new(arm.name, "fresh", typical)] * new_ones
+        done = [t for t in ended if t.row["purpose"] == "fresh"]
+        waiting = self._left_of_new(arm.name, "fresh", typical, seeds - len(fresh) - len(done))
         return [*stages, ([self.left(name, typical) for name in fresh], waiting)]
 
-    def _left_of_new(self, arm: str, purpose: str, otherwise: float) -> Left:
+    def _left_of_new(self, arm: str, purpose: str, otherwise: float, count: int) -> list[Left]:
+        """What is left of each of so many trials that have not begun."""
+        if count <= 0:
+            return []
         last = self.last.get(arm, max(self.last.values(), default=0.0))
-        total = time_left.expected_iterations(self._ended(arm), purpose)
+        total = self._expected(arm, purpose)
         if math.isnan(total):
             total = otherwise
-        return time_left.left(0.0, total, last, self._step_seconds_of(arm))
+        return [time_left.left(0.0, total, last, self._step_seconds_of(arm))] * count
+
+    def _expected(self, arm: str, purpose: str) -> float:
+        """Iterations of a trial by those of its arm that have ended: counted once after each."""
+        key = (arm, purpose)
+        if key not in self.expected:
+            self.expected[key] = time_left.expected_iterations(self._ended(arm), purpose)
+        return self.expected[key]
 
     def _ended(self, arm: str) -> list[TrialRecord]:
         return self.ended.get(arm, [])
@@ -225,6 +238,12 @@ class Display:
 
     def _say(self, name: str, text: str) -> None:
         self.screen.say(f"[{len(self.trials)}/{self.total} done] {name}: {text}")
+
+
+def _races(config: Config, arm: Arm) -> list[list[str]]:
+    """Names of the selection trials, in lists of those that may run side by side."""
+    names = [[trial.name for trial in trials] for trials in study.selection_trials(config, arm)]
+    return names if study.is_racing(config) else [[name for each in names for name in each]]
 
 
 def _in_seconds(arms: Sequence[Stages], kind: Literal["about", "most"]) -> list[list[Stage]]:

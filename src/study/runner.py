@@ -21,7 +21,7 @@ from src.records import files, locks
 from src.records import study as records
 from src.records.files import RecordError
 from src.records.locks import InUseError
-from src.records.trial import TrialRecord
+from src.records.trial import TrialRecord, parse_trial_name
 from src.study import question, worker
 from src.study.engines import Engine, open_engine
 from src.study.order import Queue, Task
@@ -175,7 +175,7 @@ class Runner:
         return Job(task, directory, of, dataset, data_dir, stacks.absolute(), runtime)
 
     def _finish(self, future: Future[Any]) -> None:
-        job = self.running.pop(future)
+        self.running.pop(future)
         try:
             record = future.result()
         except CancelledError:
@@ -184,9 +184,13 @@ class Runner:
             record = None  # it had not begun when the study was stopped
         if record is None:
             self.stop.set()  # whoever asked
-            return
+        else:
+            self._take(record)
+
+    def _take(self, record: TrialRecord) -> None:
+        """A trial has ended."""
         self.finished[record.row["trial"]] = record
-        self.queue.ended(job.task.trial.arm)
+        self.queue.ended(parse_trial_name(record.row["trial"]).arm)
         self.display.finished(record.row)
         if time.monotonic() - self.written >= RESULTS_SECONDS:
             self._write_results()

@@ -51,19 +51,31 @@ def study_seconds(arms: Sequence[Sequence[Stage]], workers: int) -> float:
     heapq.heapify(ends)
     under_way = Counter(arm for _, arm in ends)
     now, free = 0.0, workers - len(ends)
-    while True:
-        for arm, stages in enumerate(waiting):
-            while stages and not stages[0] and not under_way[arm]:
-                stages.pop(0)
-            while stages and stages[0] and free > 0:
-                heapq.heappush(ends, (now + stages[0].pop(0), arm))
-                under_way[arm] += 1
-                free -= 1
-        if not ends:
-            return now
+    ready: list[int] = []  # Arms with a trial that may begin, the first of them at the front.
+
+    def begin_stage(arm: int) -> None:
+        stages = waiting[arm]
+        while stages and not stages[0] and not under_way[arm]:
+            stages.pop(0)
+        if stages and stages[0]:
+            heapq.heappush(ready, arm)
+
+    for arm in range(len(waiting)):
+        begin_stage(arm)
+    while ends or (ready and free > 0):
+        while ready and free > 0:
+            arm = ready[0]
+            heapq.heappush(ends, (now + waiting[arm][0].pop(0), arm))
+            under_way[arm] += 1
+            free -= 1
+            if not waiting[arm][0]:
+                heapq.heappop(ready)
         now, arm = heapq.heappop(ends)
         under_way[arm] -= 1
         free += 1
+        if waiting[arm] and not waiting[arm][0]:
+            begin_stage(arm)
+    return now
 
 
 def step_seconds(

@@ -1,8 +1,8 @@
 """The study's measure against learning rate, where one was chosen."""
 
 import math
-import statistics
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -75,23 +75,21 @@ def _draw_arm(
 ) -> None:
     color, dash = line_style(index)
     trials = arm.selection or arm.fresh
-    numbers = measure.sample(trials, target)
-    at_rate = []
-    for trial, low, high in zip(trials, numbers.low, numbers.high, strict=True):
-        rate = trial.row["learning_rate"]
-        if math.isnan(low):
-            top = axes.get_xaxis_transform()
-            place = (rate * nudge, 0.97 - 0.05 * index)
-            axes.plot(*place, "x", color=color, ms=5, mew=1.3, transform=top)
-        elif math.isinf(high):
-            axes.plot(rate * nudge, low, "^", mec=color, mfc="w", ms=5.5, zorder=3)
-        else:
-            axes.plot(rate * nudge, high, "o", color=color, ms=4)
-        if rate == arm.rate:
-            at_rate.append(low if math.isinf(high) else high)
+    low, high = measure.sample(trials, target)
+    rates = np.array([trial.row["learning_rate"] for trial in trials])
+    diverged, missed = np.isnan(low), np.isinf(high)
+    shown = np.where(missed, low, high)
+    if diverged.any():
+        places = (rates[diverged] * nudge, np.full(diverged.sum(), 0.97 - 0.05 * index))
+        top = axes.get_xaxis_transform()
+        axes.plot(*places, "x", color=color, ms=5, mew=1.3, transform=top)
+    reached = ~diverged & ~missed
+    axes.plot(rates[reached] * nudge, high[reached], "o", color=color, ms=4)
+    axes.plot(rates[missed] * nudge, low[missed], "^", mec=color, mfc="w", ms=5.5, zorder=3)
+    at_rate = shown[rates == arm.rate]
     medians = arm.choice.medians if arm.choice else {}
     line = [(rate * nudge, n) for rate, n in medians.items() if math.isfinite(n)]
     axes.plot([at for at, _ in line], [n for _, n in line], color=color, ls=dash, lw=1.4)
-    if arm.choice and at_rate and not any(map(math.isnan, at_rate)):
-        middle = statistics.median(map(float, at_rate))
+    if arm.choice and at_rate.size and not np.isnan(at_rate).any():
+        middle = float(np.median(at_rate))
         axes.plot(arm.rate * nudge, middle, "o", mec=color, mfc="none", ms=11, mew=1.3)

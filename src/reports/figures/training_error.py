@@ -21,6 +21,9 @@ from src.reports.figures.caption import caption
 from src.training.points import first_at_or_below
 
 LABELS = {False: "training error, trailing window", True: "training error, parameters fixed"}
+MANY = 30  # seeds, from which on a band stands for their lines
+LINES = "thin lines: seeds; thick: their median"
+BAND = "band: where nine of ten seeds are; thick: their median"
 CIRCLES = "\ncircles: the first 10,000 images after each epoch, most likely the paper's points"
 
 
@@ -29,7 +32,8 @@ def training_error(analysis: Analysis) -> Figure:
     groups, frozen = analysis.groups, "frozen" in analysis.study.config.trial.readings
     theirs = paper.curves_beside(analysis.study)
     tuned = ", each at its own learning rate" if rates_were_chosen(groups) else ""
-    note = "thin lines: seeds; thick: their median" + (CIRCLES if theirs else "")
+    most = max((len(arm.fresh) for group in groups for arm in group.arms), default=0)
+    note = (BAND if most >= MANY else LINES) + (CIRCLES if theirs else "")
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
         title=f"Training error by epoch{tuned}",
@@ -87,15 +91,20 @@ def _draw_seeds(
     axes: Axes, arm: ArmRecord, index: int, frozen: bool, target: float, *, with_points: bool
 ) -> Line2D:
     color, dash = line_style(index)
+    reached = []
     for trial in arm.fresh:
         epochs, errors = trial.metrics["epoch"], _series(trial, frozen).values
-        axes.plot(epochs, errors, color=color, lw=0.7, alpha=0.45)
-        end = first_at_or_below(errors, target)
-        if end is not None:
-            axes.plot(epochs[end], errors[end], "o", color=color, ms=4, zorder=4)
+        if len(arm.fresh) < MANY:
+            axes.plot(epochs, errors, color=color, lw=0.7, alpha=0.45)
+        if (end := first_at_or_below(errors, target)) is not None:
+            reached.append((epochs[end], errors[end]))
+    axes.plot(*np.reshape(reached, (-1, 2)).T, "o", color=color, ms=4, zorder=4)
     if arm.fresh:
         shortest = min((trial.metrics["epoch"] for trial in arm.fresh), key=len)
         common = [_series(trial, frozen).values[: len(shortest)] for trial in arm.fresh]
+        if len(arm.fresh) >= MANY:
+            ends = np.quantile(common, (0.05, 0.95), axis=0)
+            axes.fill_between(shortest, *ends, color=color, alpha=0.2, lw=0)
         axes.plot(shortest, np.median(common, axis=0), color=color, ls=dash, lw=1.6)
     if arm.fresh and with_points:
         last = max(trial.metrics["epoch"].max(initial=0) for trial in arm.fresh)
