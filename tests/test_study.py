@@ -128,6 +128,12 @@ def test_a_plan_lists_every_trial_and_the_most_epochs():
     assert lines[-1] == "5 trials: at most 20 epochs to train, fewer by racing"  # 5 x 4
 
 
+def test_a_plan_of_a_single_trial_has_nothing_to_race():
+    lines = plan.describe_plan(make_config(learning_rates=(0.02,), fresh_seeds=(100,)), [], 1)
+    assert lines[0] == "conv3-modern-relu: 1 trial with fresh seeds at the chosen rate"
+    assert lines[-1] == "1 trial: at most 4 epochs to train"
+
+
 def test_a_plan_of_a_study_begun_estimates_by_its_speed():
     config = make_config(racing=False)
     finished = [finish(task.trial, [0.5, 0.25]) for task in study.ready_tasks(config, {})]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from src.config.config import Config
 from src.records.trial import TrialRecord
 from src.study import order as study
-from src.wording import duration
+from src.wording import counted, duration
 
 
 def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int) -> list[str]:
@@ -25,9 +25,9 @@ def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int)
         if all(name in done for name in selection):
             fresh = [trial.name for trial in study.fresh_trials(config, arm, done)]
         if selection:
-            lines += [f"{arm.name}: {len(selection)} trials to choose a learning rate"]
+            lines += [f"{arm.name}: {counted(len(selection), 'trial')} to choose a learning rate"]
             lines += [f"  {name}{_state(name, done)}" for name in selection]
-        lines += [f"{arm.name}: {len(fresh)} trials with fresh seeds at the chosen rate"]
+        lines += [f"{arm.name}: {counted(len(fresh), 'trial')} with fresh seeds at the chosen rate"]
         lines += [f"  {name}{_state(name, done)}" for name in fresh]
         left += sum(name not in done for name in selection + fresh)
     return [*lines, _cost(config, left), *_time(config, finished, left, workers)]
@@ -38,12 +38,11 @@ def _state(name: str, done: Mapping[str, TrialRecord]) -> str:
 
 
 def _cost(config: Config, left: int) -> str:
-    total = config.num_trials
+    total, most = config.num_trials, left * config.trial.max_epochs
     done = f", {total - left} of them done" if left < total else ""
-    fewer = ", fewer by racing" if study.is_racing(config) else ""
-    return (
-        f"{total} trials{done}: at most {left * config.trial.max_epochs:g} epochs to train{fewer}"
-    )
+    chooses = any(len(arm.learning_rates) > 1 for arm in config.arms)
+    fewer = ", fewer by racing" if chooses and study.is_racing(config) else ""
+    return f"{counted(total, 'trial')}{done}: at most {most:g} epochs to train{fewer}"
 
 
 def _time(config: Config, finished: Sequence[TrialRecord], left: int, workers: int) -> list[str]:
