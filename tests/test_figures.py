@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.reports import compose
-from src.reports.figures import canvas, registry, training_error
+from src.reports.figures import canvas, glyphs, registry, training_error
 from tests import synthetic
 
 NAMES = ("effects", "learning_rates", "ratios", "training_error")
@@ -164,6 +164,31 @@ def test_text_is_drawn_as_text(tmp_path):
         figure, _ = canvas.make_panels(["$x_"], title="a$b$", ylabel="", caption="$\\frac{1$")
         canvas.save(figure, tmp_path / "text")
     assert (tmp_path / "text.svg").exists()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_letters_without_a_font_are_spelt_out(tmp_path, monkeypatch, installed):
+    """No boxes, and no warning, which the tests would take for an error; with a font, as they are.
+
+    DejaVu Sans Mono stands for another font: of these letters it has one alone.
+    """
+    other = "DejaVu Sans Mono" if installed else None
+    monkeypatch.setattr(glyphs, "_font_with", lambda letters: other)
+    words = "caf\u00e9 \u732b" if not installed else "caf\u00e9 \u2190"
+    monkeypatch.setattr(glyphs, "_missing", lambda words: frozenset(words) & {"\u732b", "\u2190"})
+    with canvas.style():
+        figure, (axes,) = canvas.make_panels([words], title=words, ylabel="", caption=words)
+        axes.set_yticks([0, 1], labels=[words, "b"])
+        canvas.save(figure, tmp_path / "text")
+    shown = words if installed else "caf\u00e9 \\u732b"
+    assert texts(figure) == "\n".join([shown] * 3)
+    assert [text.get_text() for text in axes.get_yticklabels()] == [shown, "b"]
+
+
+def test_a_font_of_boxes_is_none(tmp_path):
+    """Matplotlib brings one that has a box for every letter, also for one that nobody has used."""
+    assert glyphs._font_with(frozenset("\U000e01f5")) is None
+    assert glyphs._font_with(frozenset("\u2190")) is not None
 
 
 def test_every_figure_that_is_drawn_is_linked_under_a_heading_of_the_report(study_dir):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from src.records.files import write_atomic
+from src.reports.figures.glyphs import FONT, complete
 
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
@@ -21,7 +22,7 @@ GREY, DARK = "#b3b3b3", "#444444"
 Share = Literal["none", "all", "row", "col"]
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "figures",
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -53,6 +54,7 @@ def style() -> Iterator[None]:
 
 def save(figure: Figure, path: Path) -> None:
     """Writes `path`.png and `path`.svg, without dates or versions."""
+    complete(figure)
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         content = io.BytesIO()
         figure.savefig(content, format=suffix, metadata=metadata)
