@@ -86,7 +86,8 @@ class Request:
         model = dict(tree["model"]) if isinstance(tree.get("model"), Mapping) else {}
         overrides = {each.path: each for each in self.overrides}
         found: dict[FieldPath, Any] = {}
-        for path, each in overrides.items():
+        # The network first: which options there are depends on it.
+        for path, each in sorted(overrides.items(), key=lambda item: item[0] != ("model", "name")):
             tree, value = _set(tree, each, model)
             found[path] = value
         return [(study, self.workdir / name) for name, study in named_trees(tree, found)]
@@ -129,7 +130,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
         argument = waiting.pop(0)
         dashes = argument.replace("--", "-", 1) if argument.startswith("--") else argument
         if not dashes.startswith(("-config.", "-noconfig.")):
-            rest.append(argument)
+            rest.append(_home_found(argument))
             continue
         name, given, text = dashes.partition("=")
         path = tuple(name.partition(".")[2].replace('["', ".").replace('"]', "").split("."))
@@ -139,6 +140,12 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
             text, given = waiting.pop(0), "="
         overrides.append(Override(path, text if given else None))
     return rest, overrides
+
+
+def _home_found(argument: str) -> str:
+    """`--config=~/mine.py` with the home folder in place of `~`: no shell expands it there."""
+    flag, given, file = argument.partition("=")
+    return f"{flag}={Path(file).expanduser()}" if given and file.startswith("~/") else argument
 
 
 def _file_tree(file: str) -> Tree:
@@ -163,7 +170,7 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
         ConfigError: If there is no such field, or its value is of another type.
     """
     path = override.path
-    field = field_at(path, tree)
+    field = field_at(path, tree) or _option_of_another(path, tree)
     if field is None and path[0] in ("study", "studies") and "studies" in tree:
         return replaced(tree, path, value := _literal(override)), value
     if field is None and (path[0] in GROUPS or _is_named(path, tree)):
@@ -187,6 +194,20 @@ def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:
     kept = {field.path[0] for field in options_of(name)}
     model = {k: v for k, v in tree["model"].items() if k in kept or k not in before}
     return {**tree, "model": {"activation": before.get("activation", "relu"), **model}}
+
+
+def _option_of_another(path: FieldPath, tree: Tree) -> Field | None:
+    """The declaration of an option by a network that the config may come to: one of its studies or
+    of its sweep, else any. Whether the network has it in the end, the whole config is asked.
+    """
+    if path[0] != "model" or len(path) != 2:
+        return None
+    found = [value for at, value in leaves(tree) if at[-2:] == ("model", "name")]
+    named = [
+        name for each in found for name in (each if isinstance(each, tuple | list) else [each])
+    ]
+    networks = ({**tree, "model": {"name": name}} for name in (*named, *MODEL_NAMES))
+    return next(filter(None, (field_at(path, each) for each in networks)), None)
 
 
 def _is_named(path: FieldPath, tree: Tree) -> bool:

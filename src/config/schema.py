@@ -23,6 +23,7 @@ from src.fields import (
     require_group,
 )
 from src.models.registry import options_of
+from src.own import is_own
 from src.training.optimizers import RATES, Recipe, check_optimizer
 from src.training.settings import TrialSettings
 from src.trees import Tree, plain
@@ -228,9 +229,12 @@ def field_at(path: tuple[str, ...], tree: Mapping[str, Any]) -> Field | None:
     if path[0] == "recipes" and len(path) >= 3:
         return _first(recipe_fields(), path[2:])
     if path[0] == "model" and len(path) == 2 and path[1] not in ("name", "activation"):
+        name = tree["model"].get("name") if isinstance(tree.get("model"), Mapping) else None
         try:
-            return _first(options_of(plain(tree)["model"]["name"]), path[1:])
-        except (KeyError, ValueError, TypeError):
+            return _first(options_of(name), path[1:])
+        except (ValueError, TypeError) as error:
+            if isinstance(name, str) and is_own(name):
+                raise ConfigError(f"config.model.name = {name!r}: {error}") from None
             return None
     return _first(all_fields(), path)
 

@@ -1,0 +1,75 @@
+"""Fields by flag, whatever stands before or behind them."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.config import flags
+from src.config.config import Config
+from src.fields import ConfigError
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+ROOT = Path(__file__).parent.parent
+
+
+def read(*arguments: str, file: str = "base") -> Config:
+    request = flags.parse([f"--config={ROOT / 'configs' / file}.py", *arguments])
+    return Config.read(request.studies()[0][0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    list(
+        itertools.permutations(
+            [
+                "--config.model.dropout=0.3",
+                "--config.model.name=alexnet_cifar",
+                "--config.model.width=0.5",
+            ]
+        )
+    ),
+)
+def test_options_of_a_network_stand_anywhere(arguments):
+    options = dict(read(*arguments).trial.model.options)
+    assert options["dropout"] == 0.3
+    assert options["width"] == 0.5
+
+
+def test_options_of_the_network_of_a_study():
+    study = read("--config.model.dropout=0.3", "--config.study=dropout", file="ablations")
+    assert dict(study.trial.model.options)["dropout"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.model.dropout=0.3", "conv3 has no such option"),
+        ("--config.model.dropuot=0.3", "no such field"),
+        ("--config.model.lrn.size=3", "no such field"),
+    ],
+)
+def test_options_that_it_does_not_have_are_refused(argument, message):
+    with pytest.raises(ConfigError, match=message):
+        read(argument)
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "value"),
+    [
+        (["--config.learning_rates=(0.1,)", "--config.learning_rates=(0.2,)"], "learning_rates",
+         (0.2,)),
+        (["--config.fresh_seeds=(1,2)", "--config.fresh_seeds=3"], "fresh_seeds", (3,)),
+        (["--config.racing=False", "--config.racing"], "racing", True),
+        (["--config.racing", "--noconfig.racing"], "racing", False),
+    ],
+)  # fmt: skip
+def test_of_a_field_given_twice_the_last_value_counts(given: list[str], path: str, value: Any):
+    assert getattr(read(*given).study, path) == value
+
+
+def test_a_config_file_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text((ROOT / "configs" / "base.py").read_text())
+    assert flags.parse(["--config=~/mine.py"]).file == str(tmp_path / "mine.py")
