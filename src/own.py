@@ -46,8 +46,9 @@ def find(name: str) -> Any:
 def digest(name: str) -> str | None:
     """SHA-256 of all that decides what a thing of one's own does; None for any other name.
 
-    That is the code of its file and of the config files that it imports, without comments,
-    docstrings and `get_config`: what a study asks is compared by itself.
+    That is the code of its file and of what it imports of the same project, in configs/ or beside
+    it, without comments, docstrings and `get_config`: what a study asks is compared by itself. The
+    laboratory's own code is told by its commit.
     """
     if not is_own(name):
         return None
@@ -56,22 +57,51 @@ def digest(name: str) -> str | None:
 
 
 def _files(module: str) -> dict[str, Path]:
-    """A config file and those that it imports, by the names of their modules."""
+    """A config file and what it imports of the same project, by the names of their modules."""
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
-        name = waiting.pop()
-        spec = None if name in found else importlib.util.find_spec(name)
-        if spec is None or not spec.origin:
+        name = waiting.pop(0)
+        within = found.get(name.rpartition(".")[0])  # a module, not a package, has none in it
+        if name in found or (within and within.name != "__init__.py"):
             continue
-        found[name] = Path(spec.origin)
-        for node in ast.walk(ast.parse(found[name].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names if is_own(alias.name)]
-            elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(PREFIX):
-                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
-                waiting += [node.module or ""] if node.module != PREFIX[:-1] else []
-    return {name: path for name, path in found.items() if path.suffix == ".py"}
+        path = _source(name)
+        if path is None:
+            continue
+        found[name] = path
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            waiting += _imported(node, package)
+    return found
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module; None for what is no module, none of this project, or its own code."""
+    if name.partition(".")[0] == "src" or name == PREFIX[:-1]:
+        return None
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # something that a module defines
+        return None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    path = Path(spec.origin).resolve()
+    projects = [Path(each).resolve().parent for each in importlib.import_module("configs").__path__]
+    installed = "site-packages" in path.parts
+    return path if any(map(path.is_relative_to, projects)) and not installed else None
+
+
+def _imported(node: ast.AST, package: str) -> list[str]:
+    """What may be modules in an import statement of a module that lies in `package`."""
+    if isinstance(node, ast.Import):
+        names = [alias.name.split(".") for alias in node.names]
+        return [".".join(parts[:n]) for parts in names for n in range(1, len(parts) + 1)]
+    if isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            base = importlib.util.resolve_name("." * node.level + base, package)
+        return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return []
 
 
 def _code(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src import own
 from src.data import write_tfds as prepare
 from tests import tiny
 
@@ -61,6 +62,39 @@ def run(project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=project, capture_output=True, text=True, timeout=500, check=False
     )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from configs.helper import SLOPE",
+        "import configs.helper as h; SLOPE = h.SLOPE",
+        "from configs import helper; SLOPE = helper.SLOPE",
+        "from .helper import SLOPE",
+        "from . import helper; SLOPE = helper.SLOPE",
+        "from beside_mine import SLOPE",
+        "import package_of_mine.inner; SLOPE = package_of_mine.inner.SLOPE",
+        "from package_of_mine import inner; SLOPE = inner.SLOPE",
+    ],
+)
+def test_all_that_an_own_function_imports_of_its_project_is_told_apart(
+    tmp_path, monkeypatch, statement
+):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "package_of_mine").mkdir()
+    (tmp_path / "package_of_mine" / "__init__.py").write_text("")
+    monkeypatch.setattr("configs.__path__", [str(tmp_path / "configs")])
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "configs" / "mine.py").write_text(f"{statement}\ndef f(x): return SLOPE * x\n")
+    helpers = [tmp_path / name for name in ("configs/helper.py", "beside_mine.py")]
+    for name in [n for n in sys.modules if n.endswith(("helper", "_of_mine", "inner", ".mine"))]:
+        monkeypatch.delitem(sys.modules, name)
+    digests = []
+    for slope in ("0.1", "0.9", "0.1"):
+        for path in (*helpers, tmp_path / "package_of_mine" / "inner.py"):
+            path.write_text(f"SLOPE = {slope}\n")
+        digests.append(own.digest("configs.mine.f"))
+    assert digests[0] == digests[2] != digests[1]
 
 
 @pytest.mark.slow
