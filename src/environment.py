@@ -116,16 +116,36 @@ def start_jax() -> None:
     Raises:
         MachineError: If there are none of the kind that the environment asks for.
     """
+    import jax  # noqa: PLC0415
+
+    find_devices()
+    if jax.default_backend() == "cpu" and threads() > 1:
+        from jax.extend import backend  # noqa: PLC0415
+
+        use_one_thread()
+        backend.clear_backends()
+        find_devices()
+    seal_compilations()
+
+
+def use_cpu() -> None:
+    """Computes on the processor, whatever the environment asks for; before JAX starts."""
+    import jax  # noqa: PLC0415
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_platform_name", "cpu")
+
+
+def find_devices() -> None:
+    """Has JAX look for the devices that the environment asks for.
+
+    Raises:
+        MachineError: If there are none.
+    """
     try:
         import jax  # noqa: PLC0415
 
-        if jax.default_backend() == "cpu" and threads() > 1:
-            from jax.extend import backend  # noqa: PLC0415
-
-            use_one_thread()
-            backend.clear_backends()
         jax.devices()
-        seal_compilations()
     except (RuntimeError, ValueError, AssertionError, KeyError) as error:
         asked = {k: v for k, v in os.environ.items() if k.startswith("JAX_PLATFORM") and v}
         said = one_line(error).split(" (")[0] or "no such device"

@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Sequence
 
-from src import doors
+from src import doors, environment
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Imports the networks only now, when the environment is set."""
+    """Imports the networks only now, when the environment is set; they need no device."""
+    environment.use_cpu()
     from src.reports import network_tables  # noqa: PLC0415
 
     return network_tables.main(arguments)

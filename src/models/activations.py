@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from src import own
+from src import environment, own
 from src.errors import one_line
 from src.fields import nearest
 
@@ -87,6 +87,7 @@ def _own(name: str) -> Activation:
     found = own.find(name)
     if not callable(found) or isinstance(found, type):
         raise ValueError(f"{name.rpartition('.')[2]} is not a function that the file defines")
+    environment.find_devices()
     _try(found)
     return found
 
