@@ -1,6 +1,7 @@
 """Each measure on records whose number follows by arithmetic."""
 
 import math
+import re
 import sys
 
 import numpy as np
@@ -28,7 +29,7 @@ def trial(status: str = "censored", **columns) -> TrialRecord:
         "test_error": np.array([NAN, 0.7, NAN, 0.5, 0.35, 0.4, 0.3, 0.42]),
         "test_top5_error": np.array([NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.05]),
     } | columns
-    return TrialRecord({"status": status}, metrics)
+    return TrialRecord({"trial": "mine", "status": status}, metrics)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,8 @@ def _seconds(trial, target):
 seconds = Measure("configs.mine_measures.seconds", _seconds, "ratio", "seconds of training")
 """
 
+OWN_BODY = 'return exactly(float(trial.metrics["train_seconds"][-1]))'
+
 
 def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch):
     (tmp_path / "mine_measures.py").write_text(OWN)
@@ -129,3 +132,39 @@ def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch
     numbers = measure.sample([trial(train_seconds=np.array([3.0, 9.0]))], 0.4)
     assert (numbers.low[0], numbers.high[0]) == (9, 9)
     del sys.modules["configs.mine_measures"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("return exactly(trial.metrics['tset_error'][-1])", "did you mean test_error?"),
+        ("return exactly(trial.row['final_test_eror'])", "did you mean"),
+        ("return trial.metrics['test_error'][-1]", "TypeError"),
+        ("return trial.metrics['test_error']", "ValueError"),
+        ("pass", "TypeError"),
+        ("return 2.0, 1.0", "makes bounds 2 to 1"),
+        ("raise SystemExit(7)", "SystemExit: 7"),
+    ],
+)
+def test_each_mistake_in_a_measure_of_ones_own_has_its_line(tmp_path, monkeypatch, text, message):
+    """Before anything is trained, and again when a report is written."""
+    name = f"mistaken_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(OWN.replace(OWN_BODY, text))
+    monkeypatch.setattr(configs, "__path__", [*configs.__path__, str(tmp_path)])
+    measure = f"configs.{name}.seconds"
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        measures.check_measures(config_of(compare={"measure": measure}))
+    assert "\n" not in str(error.value)
+    with pytest.raises(measures.MeasureError) as late:
+        get_measure(measure).sample([trial(test_error=np.array([0.5, 0.4]))], 0.4)
+    assert "\n" not in str(late.value)
+
+
+@pytest.mark.parametrize("column", ["frozen_error", "layer_3_saturated", "test_top5_error"])
+def test_a_measure_of_columns_that_only_some_trials_have_is_taken(tmp_path, monkeypatch, column):
+    name = f"rare_{tmp_path.name}"
+    body = f"return exactly(trial.metrics['{column}'][-1])"
+    (tmp_path / f"{name}.py").write_text(OWN.replace(OWN_BODY, body))
+    monkeypatch.setattr(configs, "__path__", [*configs.__path__, str(tmp_path)])
+    measures.check_measures(config_of(compare={"measure": f"configs.{name}.seconds"}))

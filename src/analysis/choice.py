@@ -68,7 +68,7 @@ def _median(measure: Measure, trials: Sequence[TrialRecord], target: float) -> f
 def _ends(measure: Measure, trial: TrialRecord, target: float) -> tuple[float, float]:
     diverged = trial.row["status"] == "diverged"
     worst = math.inf if measure.kind == "ratio" else math.nan
-    return (worst, worst) if diverged else measure.of(trial, target)
+    return (worst, worst) if diverged else measure.bounds(trial, target)
 
 
 def _final_error(trial: TrialRecord) -> float:

@@ -113,6 +113,11 @@ class ModelSettings:
             found.make("modern", 10)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"config.{dotted(group)}: {error}") from None
+        except (Exception, SystemExit) as error:
+            if not own.is_own(found.name):
+                raise
+            reason = f"it cannot be made: {type(error).__name__}: {one_line(error)}"
+            raise ConfigError(f"config.{dotted(group)}.name = {found.name!r}: {reason}") from None
         return found
 
     def as_tree(self) -> dict[str, Value]:
@@ -160,6 +165,10 @@ def get_network(name: str) -> Network:
         found = own.find(name)
         if not (isinstance(found, type) and issubclass(found, nn.Module)):
             raise ValueError(f"{name.rpartition('.')[2]} is not a flax.linen.Module")
+        try:
+            typing.get_type_hints(found, include_extras=True)
+        except Exception as error:  # a type that is written as a string, and is none
+            raise ValueError(f"types of its fields: {one_line(error)}") from None
         return Network(found)
     if name not in NETWORKS:
         raise ValueError(f"unknown model {name!r}{nearest(name, MODEL_NAMES)}")
@@ -245,7 +254,7 @@ def fault(model: nn.Module, shape: tuple[int, int, int], num_classes: int) -> st
     images = jnp.zeros((2, *shape))
     try:
         made = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], images)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a network of one's own: anything may come
         return f"{type(error).__name__}: {one_line(error)}"
     logits = made[0] if isinstance(made, tuple) else made
     if getattr(logits, "shape", None) != (2, num_classes):

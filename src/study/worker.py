@@ -10,6 +10,7 @@ from src.config.checks import check_devices
 from src.config.schema import Runtime
 from src.data import DataError
 from src.fields import plain
+from src.own import is_own
 from src.records import files, locks, provenance
 from src.records import trial as trials
 from src.records.event_files import EventFile
@@ -193,6 +194,10 @@ def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str)
     check_devices(settings.batch_size, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
+        if is_own(settings.data.name):
+            raise DataError(
+                f"{settings.data.name}() must give the same images each time: it does not"
+            )
         raise DataError(f"data set {dataset.name} has changed since the study was started")
     return Program(settings, dataset, parallel)
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from src import own
+from src import environment, own
 from src.data.scaling import Input
 from src.errors import one_line
 from src.fields import AtLeast, ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
@@ -103,13 +105,37 @@ def check_optimizer(name: str, path: str) -> None:
         one_of(path, name, tuple(OPTIMIZERS))
         return
     try:
-        made = own.find(name)(0.1, Recipe())
-    except Exception as error:
-        reason = f"it fails on (0.1, Recipe()): {type(error).__name__}: {one_line(error)}"
-        raise ConfigError(f"config.{path} = {name!r}: {reason}") from None
-    if not isinstance(made, optax.GradientTransformation):
-        reason = f"it returns {type(made).__name__}, not an optax.GradientTransformation"
+        reason = _fault(own.find(name))
+    except ValueError as error:
+        reason = str(error)
+    if reason:
         raise ConfigError(f"config.{path} = {name!r}: {reason}")
+
+
+def _fault(build: Callable[[Rate, Recipe], optax.GradientTransformation]) -> str:
+    """What is wrong with an optimizer of one's own, which is tried on a small layer."""
+    params = {"conv1": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+
+    def first_updates(rate: Rate) -> PyTree:
+        made = build(rate, Recipe())
+        return made.update(params, made.init(params), params)[0]
+
+    environment.find_devices()
+    try:
+        made = build(0.1, Recipe())
+        if not isinstance(made, optax.GradientTransformation):
+            return f"it returns {type(made).__name__}, not an optax.GradientTransformation"
+        with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+            updates = jax.jit(first_updates)(jnp.float32(0.1))
+    except (Exception, SystemExit) as error:  # code of one's own: anything may come
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        return f"it fails on (learning_rate, recipe), the rate a traced number: {reason}"
+    wanted, found = (jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in (params, updates))
+    if wanted != found:
+        return "its updates are not of the shapes and types of the parameters"
+    if not all(np.all(np.isfinite(update)) for update in jax.tree.leaves(updates)):
+        return "its updates are infinite or NaN"
+    return ""
 
 
 def make_optimizer(

@@ -1,0 +1,99 @@
+"""A network of one's own is tried on a few images before a study begins: each mistake has its line.
+
+What `registry.fault` finds without computing anything comes first.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from src.errors import one_line
+
+IMAGES = 4
+QUICKLY = {"xla_backend_optimization_level": 0}  # These programs run once.
+
+
+def fault(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """What is wrong with a network that makes logits of the right shape, "" if nothing.
+
+    Args:
+        model: From `make_model`.
+        shape: Height, width and channels of its images.
+    """
+    images = np.random.default_rng(0).standard_normal((IMAGES, *shape), np.float32)
+    try:
+        with jax.debug_nans(False):
+            return _fault(model, jnp.asarray(images))
+    except (Exception, SystemExit) as error:  # code of one's own: anything may come
+        return f"{type(error).__name__}: {one_line(error)}"
+
+
+def _fault(model: nn.Module, images: Array) -> str:
+    first, again = _begin(model, images), _begin(model, images)
+    if not jax.tree.leaves(first.get("params", {})):
+        return "it has no parameters: there is nothing to train"
+    if not _same(first, again):
+        return "it begins with other weights each time: draw them from the key that flax hands on"
+    return _fault_in_testing(model, first, images) or _fault_in_training(model, first, images)
+
+
+def _fault_in_testing(model: nn.Module, variables: PyTree, images: Array) -> str:
+    tested = _test(model, variables, images)
+    if tested.dtype != jnp.float32:
+        return f"it makes logits of {tested.dtype}; float32 is needed"
+    if not np.all(np.isfinite(tested)):
+        return "of ordinary images it makes infinities or NaN"
+    if np.allclose(_test(model, variables, images[:1]), tested[:1], rtol=1e-3, atol=1e-4):
+        return ""
+    if np.allclose(_test(model, variables, images), tested, rtol=1e-3, atol=1e-4):
+        return "while testing, the logits of an image depend on the other images"
+    return "it makes other logits of the same images each time: draw random numbers by keys"
+
+
+def _fault_in_training(model: nn.Module, variables: PyTree, images: Array) -> str:
+    kept = {name: value for name, value in variables.items() if name != "params"}
+    keys = jax.random.split(jax.random.key(1), IMAGES)
+
+    def mean(params: PyTree) -> tuple[Array, tuple[int, ...]]:
+        outputs: Any = model.apply(
+            {"params": params, **kept}, images, keys=keys, rngs={"dropout": keys[0]},
+            mutable=list(kept),
+        )[0]  # fmt: skip
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        return jnp.mean(logits), logits.shape
+
+    slope = jax.grad(lambda params: mean(params)[0])
+    found = _quickly(slope)(variables["params"])
+    shape = jax.eval_shape(lambda params: jnp.zeros(mean(params)[1]), variables["params"]).shape
+    if len(shape) != 2 or shape[0] != IMAGES:
+        return f"while training, it makes logits {list(shape)} of {IMAGES} images"
+    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)):
+        return "while training, its gradient is infinite or NaN"
+    return ""
+
+
+def _begin(model: nn.Module, images: Array) -> PyTree:
+    return _quickly(lambda key: dict(model.init(key, images[:1])))(jax.random.key(0))
+
+
+def _test(model: nn.Module, variables: PyTree, images: Array) -> Array:
+    def logits(variables: PyTree, images: Array) -> Any:
+        made = model.apply(variables, images, keys=None)
+        return made[0] if isinstance(made, tuple) else made
+
+    return _quickly(logits)(variables, images)
+
+
+def _quickly(fn: Any) -> Any:
+    """Compiled anew, with little effort."""
+    options = QUICKLY if jax.default_backend() == "cpu" else {}
+    return jax.jit(fn, compiler_options=options)
+
+
+def _same(one: PyTree, other: PyTree) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)

@@ -1,0 +1,110 @@
+"""Networks and optimizers of one's own are tried first: each mistake has its line."""
+
+import importlib
+import re
+
+import pytest
+
+import configs
+from src.fields import ConfigError
+from src.models import make_model, rehearsal
+from src.training.optimizers import check_optimizer
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+SHAPE = (8, 8, 3)
+NETWORK = """
+import sys, time
+import flax.linen as nn, jax, jax.numpy as jnp, numpy as np
+
+class Net(nn.Module):
+    num_classes: int
+    drop: float = 0.5
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        x = nn.Conv(4, (3, 3), name="conv1")(images)
+        x = nn.BatchNorm(use_running_average=keys is None, name="norm1")(x)
+        x = nn.Dropout(self.drop, deterministic=keys is None)(nn.relu(x))
+        x = nn.Dense(self.num_classes, name="fc2")(x.reshape(len(x), -1))
+"""
+
+
+def defined(tmp_path, monkeypatch, text: str) -> str:
+    """The module of a config file with this text."""
+    name = f"rehearsed_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr("configs.__path__", [*configs.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    return f"configs.{name}"
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ("return x", ""),
+        ("print('a word'); return x", ""),
+        ("return (x, x) if keys is not None else x", ""),  # auxiliary classifiers
+        ("return x.astype(int)", "makes logits of int32; float32 is needed"),
+        ("return x.astype(jnp.bfloat16)", "makes logits of bfloat16"),
+        ("return jnp.log(-jnp.abs(x) - 1)", "infinities or NaN"),
+        ("return x - 9 * x.mean(0, keepdims=True)", "depend on the other images"),
+        ("return x[::-1]", "depend on the other images"),
+        ("return x + np.random.normal()", "other logits of the same images each time"),
+        ("return x * self.param('w', lambda key: np.random.normal(size=()))", "other weights each"),
+        ("return x if keys is None else x[:, 0]", "while training, it makes logits \\[4\\]"),
+        ("return x if keys is None else x.undefined", "no attribute undefined"),
+        ("return nn.Dropout(0.5, deterministic=keys is None, rng_collection='my')(x)", "PRNG"),
+        ("return x if keys is None else jnp.sqrt(x * 0)", "gradient is infinite or NaN"),
+        ("sys.exit(7)", "SystemExit: 7"),
+        ("raise ValueError('my own words')", "my own words"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_a_network(tmp_path, monkeypatch, last, message):
+    module = defined(tmp_path, monkeypatch, f"{NETWORK}        {last}\n")
+    model = make_model(f"{module}.Net", activation="relu", init_scheme="modern", num_classes=10)
+    found = rehearsal.fault(model, SHAPE)
+    assert "\n" not in found
+    assert re.search(message, found) if message else found == "", found
+
+
+def test_a_network_without_parameters(tmp_path, monkeypatch):
+    text = NETWORK.partition("        x = nn.Conv")[0] + "        return images[:, 0, :5, 0]\n"
+    module = defined(tmp_path, monkeypatch, text)
+    model = make_model(f"{module}.Net", activation="relu", init_scheme="modern", num_classes=5)
+    assert "nothing to train" in rehearsal.fault(model, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("return optax.scale(-learning_rate)", ""),
+        ("return optax.sgd(learning_rate, momentum=recipe.momentum)", ""),
+        ("return optax.adamw(learning_rate)", ""),
+        ("return optax.scale(-learning_rate if learning_rate > 0 else 0)", "TracerBoolConversion"),
+        ("return optax.scale(float(-learning_rate))", "Concret"),
+        ("return optax.scale(np.inf)", "infinite or NaN"),
+        ("return optax.adaam(learning_rate)", "no attribute 'adaam'"),
+        ("return recipe.momentun", "no attribute 'momentun'"),
+        ("return learning_rate", "returns float, not an optax.GradientTransformation"),
+        ("pass", "returns NoneType"),
+        ("raise SystemExit(7)", "SystemExit: 7"),
+        ("return optax.stateless(lambda g, p: jax.tree.map(lambda x: x.sum(), g))", "shapes"),
+        ("return optax.stateless(lambda g, p: jax.tree.map(lambda x: x.astype('int32'), g))",
+         "shapes and types"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_an_optimizer(tmp_path, monkeypatch, text, message):
+    head = "import jax, numpy as np, optax\ndef mine(learning_rate, recipe):\n    "
+    name = f"{defined(tmp_path, monkeypatch, head + text)}.mine"
+    if not message:
+        check_optimizer(name, "recipes.mine.optimizer")
+        return
+    with pytest.raises(ConfigError, match=message) as error:
+        check_optimizer(name, "recipes.mine.optimizer")
+    assert "\n" not in str(error.value)
+
+
+def test_an_optimizer_that_is_not_there(tmp_path, monkeypatch):
+    module = defined(tmp_path, monkeypatch, "import sys\nsys.exit(7)\n")
+    with pytest.raises(ConfigError, match=r"sys\.exit|SystemExit: 7"):
+        check_optimizer(f"{module}.mine", "recipes.mine.optimizer")
