@@ -111,11 +111,21 @@ def _run(config: Config, workdir: Path) -> None:
     facts |= {"image_shape": data.image_shape(dataset), "num_classes": dataset.num_classes}
     facts |= provenance.provenance()
     print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
+    _refuse_foreign(workdir)
     runner.run_study(config, workdir, facts, _workers(config))
     from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
 
     print(compose.summary(compose.write_report(workdir)))
     print(progress_words.where_to_look(workdir))
+
+
+def _refuse_foreign(workdir: Path) -> None:
+    """A study that begins takes no file's place; one that goes on writes its report anew."""
+    if not workdir.is_dir() or records.holds_study(workdir) or not any(workdir.iterdir()):
+        return
+    from src.reports import compose  # noqa: PLC0415
+
+    compose.refuse_foreign(workdir)
 
 
 def _checked_data(config: Config) -> Any:

@@ -20,7 +20,7 @@ from src.data import workplace
 from src.data import write_tfds as prepare
 from src.data.cifar10 import load as cifar10
 from src.data.cifar10.facts import is_original
-from src.data.dataset import Dataset, check_dataset
+from src.data.dataset import DataError, Dataset, check_dataset
 from src.data.procedural import make_procedural
 from src.data.records import file_order
 from tests.test_data_archives import (
@@ -156,7 +156,7 @@ def test_other_prepared_sets_work_by_name(prepared, batches):
         data.load("cifar_smal", str(prepared))
 
 
-@pytest.mark.parametrize("name", ["../tfds/cifar10", "/etc", "", "."])
+@pytest.mark.parametrize("name", ["../tfds/cifar10", "/etc", "", ".", "./cifar10", "cifar10/"])
 def test_names_stay_in_the_data_directory(prepared, name):
     with pytest.raises(data.DataError, match="no data set"):
         data.load(name, str(prepared))
@@ -330,6 +330,18 @@ def test_folder_that_cannot_be_made_is_named(tmp_path, published):
         cifar10.load_cifar10(tmp_path / "file", published)
 
 
+def test_a_folder_of_the_users_is_not_emptied(tmp_path):
+    place = tmp_path / "mine" / "incomplete"
+    place.mkdir(parents=True)
+    (place / "thesis").write_text("years of work")
+    with (
+        pytest.raises(DataError, match="not left by a preparation; rename it"),
+        workplace.workplace(place),
+    ):
+        pass
+    assert (place / "thesis").read_text() == "years of work"
+
+
 def test_second_process_is_refused_and_a_killed_one_taken_over(tmp_path, published, batches):
     place = tmp_path / "d" / "cifar10" / "incomplete"
     with (
@@ -338,6 +350,7 @@ def test_second_process_is_refused_and_a_killed_one_taken_over(tmp_path, publish
     ):
         cifar10.load_cifar10(tmp_path / "d", published)
     (place / "3.0.2").mkdir(parents=True)
+    (place / ".lock").touch()
     (place / "3.0.2" / "half").write_text("left by a killed process")
     assert_same(cifar10.load_cifar10(tmp_path / "d", published), batches)
 

@@ -9,9 +9,10 @@ from src.analysis import groups, intervals, paper
 from src.analysis.effects import analyse
 from src.analysis.intervals import Interval
 from src.analysis.study import load_study
+from src.errors import LabError
 from src.records import trial as records
 from src.reports import compose as report
-from src.reports import sentences
+from src.reports import sentences, trials
 from tests import synthetic
 
 INF, NAN = math.inf, math.nan
@@ -242,6 +243,33 @@ def test_versions_commits_and_time_are_listed(study_dir, tmp_path):
     assert "Trials marked -dirty were run by code that differed from its commit." in text
 
 
+@pytest.mark.parametrize("column", list(report.MIXED))
+def test_a_study_that_mixes_what_changes_last_bits_says_so(tmp_path, column):
+    write_pair(tmp_path, [10], [20])
+    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 205, column: "another"}
+    synthetic.write_trial(tmp_path, steps(390), **fields)
+    assert f"Trials were run {report.MIXED[column]}: " in compose(tmp_path)
+
+
+def test_a_study_whose_file_of_first_weights_has_changed_says_so(tmp_path):
+    for seed, weights in ((100, "aa"), (101, "aa")):
+        synthetic.write_trial(tmp_path, steps(390), seed=seed, start_sha256=weights)
+    assert "different weights" not in compose(tmp_path)
+    synthetic.write_trial(tmp_path, steps(390), seed=102, start_sha256="bb")
+    text = compose(tmp_path)
+    assert "Trials of conv3-cuda_convnet-relu began with different weights" in text
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html", "ratios.png", "training_error.svg"])
+def test_a_study_takes_no_file_of_the_users_place(tmp_path, name):
+    report.refuse_foreign(tmp_path)
+    (tmp_path / "thesis.md").write_text("mine")
+    report.refuse_foreign(tmp_path)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(LabError, match=f"{name} is of no study"):
+        report.refuse_foreign(tmp_path)
+
+
 def test_the_command_redraws_the_same_bytes_from_records(tmp_path, capsys):
     (tmp_path / "reference").mkdir()
     study_dir = tmp_path / "study"
@@ -419,3 +447,10 @@ def test_thresholds_are_printed_with_their_digits(tmp_path):
 def test_epochs_are_those_that_were_trained_not_those_that_were_asked_for(tmp_path):
     write_pair(tmp_path, [11, 12], [21, 22], max_epochs=60)
     assert "60" not in compose(tmp_path).split("## Trials")[1].split("## Time")[0]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"), [(0.125, "0.125"), (0.1, "0.1"), (1.6, "1.6"), (36.04, "36.0")]
+)
+def test_parts_of_an_epoch_have_their_digits(epochs, words):
+    assert trials._trained(epochs) == words

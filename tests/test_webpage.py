@@ -254,3 +254,11 @@ def test_a_figure_is_inlined_in_its_shorter_form(tmp_path, svg, kind):
     (tmp_path / "a.png").write_bytes(b"PNG" * 9)
     page = Page(webpage.make_page("# Title\n\n![words](a.png)\n", tmp_path))
     assert page.addresses[-1].startswith(f"data:image/{kind}")  # the first is the page's icon
+
+
+def test_a_page_of_the_users_is_not_written_over(tmp_path):
+    for content in (b"<title>My thesis</title>", b"\xff\xfe"):
+        (tmp_path / "index.html").write_bytes(content)
+        with pytest.raises(RecordError, match="is no list of studies"):
+            webpage.write_index(tmp_path)
+        assert (tmp_path / "index.html").read_bytes() == content

@@ -23,6 +23,8 @@ def workplace(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if folder.is_symlink():
         raise DataError(f"{folder} is a symbolic link, through which nothing is removed; rename it")
+    if any(folder.iterdir()) and not (folder / locks.NAME).exists():
+        raise DataError(f"{folder} holds files that were not left by a preparation; rename it")
     try:
         with locks.locked(folder):
             try:

@@ -201,4 +201,5 @@ def main(arguments: Sequence[str]) -> int:
     if not folder.is_dir():
         raise LabError(f"{folder} is no folder; give the one that holds the studies")
     write_claims(folder)
+    print(f"{folder / 'claims.png'}, and the tables of the README.md that have a place for them")
     return 0

@@ -20,6 +20,7 @@ from src.errors import LabError
 from src.paths import local_path
 from src.records.files import write_atomic
 from src.records.study import reconcile_results
+from src.records.trial import Row, parse_trial_name
 from src.reports import likeness, networks, readme, sentences, tables, trials, webpage
 from src.reports.figures import registry
 
@@ -27,6 +28,9 @@ TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these i
 MIXED = {  # column of results.csv: what changes no question, but last bits
     "device": "on different devices",
     "processor": "on different processors",
+    "vectors": "with vector instructions of different widths",
+    "jax_version": "with different versions of JAX",
+    "jaxlib_version": "with different versions of jaxlib",
     "threads": "with different numbers of threads",
     "xla_flags": "with different flags of XLA",
 }
@@ -183,6 +187,11 @@ def _notes(analysis: Analysis) -> list[str]:
         for column, words in MIXED.items()
         if len({row.get(column, "unknown") for row in rows}) > 1
     ]
+    notes += [
+        f"**Trials of {arm} began with different weights, for the file that they start from has"
+        " changed; they answer no question together.**"
+        for arm in _of_different_beginnings(rows)
+    ]
     return [note for note in notes if note]
 
 
@@ -193,6 +202,30 @@ def _measured_on(analysis: Analysis) -> str:
     text = f"Measured on {study.header['dataset']}" + (f" with {devices}." if devices else ".")
     recipes = {group.fields.get("recipe") for group in analysis.groups}
     return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
+
+
+def _of_different_beginnings(rows: Sequence[Row]) -> list[str]:
+    """Arms whose trials started from weights that are not the same."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        arm = parse_trial_name(row["trial"]).arm
+        found.setdefault(arm, set()).add(row.get("start_sha256", ""))
+    return sorted(arm for arm, weights in found.items() if len(weights) > 1)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuses a folder without a study in which something has a name that its report would take.
+
+    Raises:
+        LabError: Naming it.
+    """
+    drawn = [f"{row.name}.{kind}" for row in registry.FIGURES for kind in ("png", "svg")]
+    for name in ("report.md", "report.html", *drawn):
+        if os.path.lexists(folder / name):
+            raise LabError(
+                f"{folder / name} is of no study, and the study's own would take its place; choose"
+                " another --workdir"
+            )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -104,11 +104,16 @@ def _trial_row(analysis: Analysis, trial: TrialRecord) -> list[str]:
         row["purpose"],
         "censored by racing" if was_raced(trial, analysis.study.config) else row["status"],
         sentences.to_target(trial),
-        f"{epochs[-1]:.1f}" if epochs.size else "0",
+        _trained(float(epochs[-1])) if epochs.size else "0",
         wording.percent(row["final_train_error"]),
         wording.percent(row["final_test_error"]),
         wording.duration(row["train_seconds"]),
     ]
+
+
+def _trained(epochs: float) -> str:
+    """Epochs to a tenth; with three digits where that would be half of them."""
+    return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.3g}"
 
 
 def provenance(analysis: Analysis) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
-from src.records.files import read_bytes, read_text, write_atomic
+from src.records.files import RecordError, read_bytes, read_text, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 DEPTHS = ("*/report.md", "*/*/report.md")  # Where studies lie below the folder of an index.
@@ -43,8 +43,11 @@ def write_index(folder: Path) -> None:
     of every report below the folder, which a click opens; the table of claims in its README.
 
     Raises:
-        RecordError: If a report cannot be read.
+        RecordError: If a report cannot be read, or there is an index.html of another make.
     """
+    index = folder / "index.html"
+    if index.exists() and f"<title>{ALL}</title>".encode() not in read_bytes(index):
+        raise RecordError(f"{index} is no list of studies, and would be written over; rename it")
     paths = sorted(path for pattern in DEPTHS for path in folder.glob(pattern))
     claims, readme = folder / "claims.png", folder / "README.md"
     parts = [f"<h1>{ALL}</h1>"]
@@ -55,7 +58,7 @@ def write_index(folder: Path) -> None:
         table = _markdown(folder).render(marked[1].replace("/report.md)", "/report.html)"))
         parts += ["<h2>Claims</h2>", table]
     body = "\n".join(parts)
-    write_atomic(folder / "index.html", TEMPLATE.substitute(title=ALL, body=body))
+    write_atomic(index, TEMPLATE.substitute(title=ALL, body=body))
 
 
 def make_page(text: str, folder: Path) -> str:
