@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from src.pretraining.settings import Pretraining
 from src.pretraining.source import Source
 from src.pretraining.stack import LayerTrainer, Stopped, best_rate
 from src.pretraining.transfer import controlled, transfer
+from src.records import files
 from src.records.files import RecordError
 from src.records.trial import Identity
 from src.trained.network import call_layers
@@ -240,11 +242,15 @@ def test_a_damaged_layer_is_refused(whole, tmp_path):
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    with pytest.raises(RecordError, match=r"conv2.*not as it was written; remove"):
+    with pytest.raises(RecordError, match=r"conv2.*not as it was written; restore it from a copy"):
         make_stacks(tmp_path).get(0)
 
 
-def test_a_layer_on_top_of_another_one_is_refused(whole, tmp_path):
+@pytest.mark.parametrize(
+    ("says_whose", "message"), [(True, "another stack's"), (False, "other layers than those below")]
+)
+def test_a_layer_of_another_stack_is_refused(whole, tmp_path, says_whose, message):
+    """Layers of before they said whose they are, which are read, are told by those above them."""
     root, stack = whole
     other = make_stacks(root).get(7)
     mixed = tmp_path / stack.name
@@ -252,7 +258,19 @@ def test_a_layer_on_top_of_another_one_is_refused(whole, tmp_path):
     for folder, pattern in ((other.name, "00-*"), (stack.name, "01-*")):
         for file in (root / folder).glob(pattern):
             (mixed / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(RecordError, match="other layers than those below"):
+    for path in () if says_whose else mixed.glob("*.json"):
+        record = files.read_sealed(path, "")
+        del record["of"]
+        files.write_sealed(path, record)
+    with pytest.raises(RecordError, match=message):
+        make_stacks(tmp_path).get(0)
+
+
+def test_a_stack_under_the_name_of_another_is_refused(whole, tmp_path):
+    root, stack = whole
+    other = make_stacks(root).get(7)
+    shutil.copytree(root / other.name, tmp_path / stack.name)
+    with pytest.raises(RecordError, match=r"stack.json is of another stack; restore it"):
         make_stacks(tmp_path).get(0)
 
 

@@ -97,13 +97,13 @@ class Stacks:
             rows: list[Row] = []
             for number, layer in enumerate(self.layers):
                 place = folder / _place(number, [each.name for each in self.layers])
+                of = Identity("pretraining", folder.name, place.name, "".join(digests))
                 if not place.with_suffix(".json").exists():
                     if should_stop():
                         raise Stopped
                     trainer = LayerTrainer(self.source, self.settings, seed, layer, params)
-                    of = Identity("pretraining", folder.name, place.name, "".join(digests))
                     _make(place, trainer, rates[layer.name], of, digests, should_stop, on_point)
-                arrays, record = _read(place, digests)
+                arrays, record = _read(place, of, digests)
                 params = transfer(params, {layer.name: arrays}, "", seed)
                 learned[layer.name], chosen[layer.name] = arrays, record["learning_rate"]
                 digests.append(record["sha256"])
@@ -124,10 +124,18 @@ class Stacks:
         content = {**self.made_from, "seed": seed}
         digest = _sha256(json.dumps(content, sort_keys=True).encode())[:10]
         name = f"{self.settings.method}-{self.source.activation}-s{seed}-{digest}"
-        files.make_folder(self.root / name)
-        if not (self.root / name / "stack.json").exists():
-            files.write_sealed(self.root / name / "stack.json", content)
-        return self.root / name
+        path = self.root / name / "stack.json"
+        files.make_folder(path.parent)
+        if not path.exists():
+            files.write_sealed(path, content)
+        remedy = f"restore it from a copy, or move {path.parent} away, to pre-train again"
+        if files.json_safe(files.read_sealed(path, remedy)) != _as_json(content):
+            raise RecordError(f"{path} is of another stack; {remedy}")
+        return path.parent
+
+
+def _as_json(content: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(files.json_safe(content)))
 
 
 def _write_metrics(path: Path, rows: list[Row]) -> None:
@@ -161,6 +169,7 @@ def _make(
     np.savez(content, **arrays)
     files.write_atomic(place.with_suffix(".npz"), content.getvalue())
     record = {
+        "of": asdict(of),
         "layer": trainer.layer.name,
         "learning_rate": rate,
         "deviation": trainer.deviation,
@@ -172,17 +181,23 @@ def _make(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read(place: Path, below: list[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(
+    place: Path, of: Identity, below: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """A layer's arrays and its record.
 
     Raises:
-        RecordError: If they are not as written, or stand on other layers than those below.
+        RecordError: If they are not as written, of another stack, or stand on other layers than
+            those below.
     """
-    remedy = f"remove {place.parent} to pre-train again"
+    remedy = f"restore it from a copy, or move {place.parent} away, to pre-train again"
     record = files.read_sealed(place.with_suffix(".json"), remedy)
     content = files.read_bytes(place.with_suffix(".npz"))
     if _sha256(content) != record["sha256"]:
         raise RecordError(f"{place.with_suffix('.npz')} is not as it was written; {remedy}")
+    differing = of.differences(record["of"]) if "of" in record else ""  # Older ones do not say.
+    if differing and record["below"] == below:
+        raise RecordError(f"{place}.json is another stack's: {differing}; {remedy}")
     if record["below"] != below:
         raise RecordError(f"{place}.json was trained on other layers than those below; {remedy}")
     with np.load(io.BytesIO(content)) as arrays:
