@@ -41,7 +41,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
@@ -50,7 +50,17 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         line = explain(error)
         if line is None:
             raise
+        try:
+            sys.stdout.flush()
+        except OSError as full:  # which Python would try again at its end, and say so
+            _leave_stdout()
+            return refuse(f"standard output cannot be written: {full.strerror}")
         return refuse(line)
+
+
+def _leave_stdout() -> None:
+    """What is still to be written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_streams() -> None:
@@ -90,9 +100,19 @@ def explain(error: Exception) -> str | None:
 
 def _explain_os(error: OSError) -> str:
     where = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOENT and not where and _is_started_nowhere():
+        return "the folder that this was started in is gone; start it in one that is there"
     if error.errno == errno.ENOMEM:
         where += "; fewer --config.workers or a smaller batch need less"
     return f"{error.strerror or error}{where}; what was complete stays complete"
+
+
+def _is_started_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def _explain_runtime(text: str) -> str | None:

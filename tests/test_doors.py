@@ -11,6 +11,7 @@ import pytest
 from src import doors
 from src.data import DataError
 from src.errors import LabError
+from src.paths import local_path
 from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.study.question import StudyError
@@ -93,6 +94,31 @@ def test_a_reader_that_leaves_is_no_traceback(monkeypatch):
     with open(writes, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         assert doors.run(lambda argv: print("a line") or 0, []) == doors.PIPE_CLOSED
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk for tests")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_standard_output_is_one_line(unbuffered):
+    words, environment = "many words " * 10, {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    code = f"import sys; from src import doors; sys.exit(doors.run(lambda _: print({words!r}), []))"
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+            env=environment, check=False,
+        )  # fmt: skip
+    said = [line for line in run.stderr.splitlines() if not line.startswith("note: ")]
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert run.returncode == 2
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert doors.run(lambda _: len(str(local_path("w"))), []) == doors.REFUSED
+    assert "error: the folder that this was started in is gone" in capsys.readouterr().err
 
 
 def test_a_process_without_streams_runs_and_no_file_takes_their_place(tmp_path):
