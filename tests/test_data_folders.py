@@ -8,6 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from src import data
+from src.data.dataset import DataError
 from src.data.splits import image_shape, make_splits
 from src.data.write_tfds import DatasetInfo, Example, png, write_folder
 from tests.prepared import (
@@ -289,3 +290,12 @@ def test_a_description_that_is_kept_follows_its_folder(tmp_path, way):
     next((tmp_path / "a" / "small" / "1.0.0").glob("*-train*")).unlink()
     with pytest.raises(data.DataError, match="No such file"):
         load(tmp_path / "a", way)
+
+
+@each_way
+@pytest.mark.parametrize("inner", ["small", "small/1.0.0"])
+def test_the_folder_of_one_data_set_is_not_that_of_all(tmp_path, way, inner):
+    write(tmp_path)
+    for name in ("small", "cifar10"):
+        with pytest.raises(DataError, match=f"give its parent, {tmp_path}$"):
+            load(tmp_path / inner, way, name)

@@ -34,15 +34,25 @@ def default_data_dir(data_dir: str) -> Path:
     """The folder of data sets: the one given, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-        DataError: If it is no folder of this machine.
+        DataError: If it is no folder of this machine, or that of a single data set.
     """
-    variable = os.environ.get("TFDS_DATA_DIR", "")
+    variable = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    name, text = ("config.data.dir", data_dir) if data_dir else ("TFDS_DATA_DIR", variable)
     try:
-        if data_dir:
-            return local_path(data_dir, "config.data.dir")
-        return local_path(variable or "~/tensorflow_datasets", "TFDS_DATA_DIR")
+        folder = local_path(text, name)
     except PathError as error:
         raise DataError(str(error)) from error
+    if parent := _folder_above(folder):
+        raise DataError(f"{name} = {text!r} is that of one data set; give its parent, {parent}")
+    return folder
+
+
+def _folder_above(folder: Path) -> Path | None:
+    """The folder of data sets, where `folder` is that of one of them, or of a version of it."""
+    if (folder / "dataset_info.json").is_file():
+        return folder.parent.parent
+    versions = (path.parent.name for path in folder.glob("*/dataset_info.json"))
+    return folder.parent if any(map(_VERSION.fullmatch, versions)) else None
 
 
 def find_prepared(name: Name, data_dir: Path) -> Description | None:
@@ -98,8 +108,14 @@ def prepared_names(data_dir: Path) -> list[str]:
 def _versions(name: str, data_dir: Path) -> list[Path]:
     """Folders of all prepared versions, the highest first."""
     parts = Path(name).parts
-    if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
-        return []
+    if (
+        not name
+        or "/".join(parts) != name
+        or Path(name).is_absolute()
+        or ".." in parts
+        or "\0" in name
+    ):
+        return []  # records would call the same data set by two names
     found = (path.parent for path in (data_dir / name).glob("*/dataset_info.json"))
     versions = [folder for folder in found if _VERSION.fullmatch(folder.name)]
     return sorted(versions, key=lambda path: [int(n) for n in path.name.split(".")], reverse=True)
