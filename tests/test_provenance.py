@@ -1,5 +1,6 @@
 """What the records say of code and machine."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -83,6 +84,14 @@ def test_the_commit_of_a_worktree_a_clone_and_a_detached_head(repository, tmp_pa
         assert provenance.commit(root) == head
         (root / "src" / "code.py").write_text("changed\n")
         assert provenance.commit(root) == f"{head}-dirty"
+
+
+def test_a_repository_in_a_folder_whose_name_is_no_utf8(repository):
+    other = Path(os.fsdecode(bytes(repository) + b"\xe9"))
+    repository.rename(other)
+    (other / "src" / os.fsdecode(b"\xe9.py")).write_text("2\n")
+    git(other, "config", "core.quotePath", "false")
+    assert provenance.commit(other) == f"{git(other, 'rev-parse', 'HEAD')[:10]}-dirty"
 
 
 def test_a_repository_without_a_commit_has_none(tmp_path):

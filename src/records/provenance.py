@@ -95,6 +95,6 @@ def _git(root: Path, *arguments: str) -> str:
     options = [part for setting in settings for part in ("-c", setting)]
     done = subprocess.run(
         ["git", "-C", str(root), *options, *arguments],
-        check=True, capture_output=True, text=True, encoding="utf-8", env=variables,
+        check=True, capture_output=True, env=variables,
     )  # fmt: skip
-    return done.stdout.strip()
+    return os.fsdecode(done.stdout).strip()

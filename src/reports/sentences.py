@@ -32,8 +32,16 @@ def field_words(field: str) -> str:
 
 def arm_words(field: str, value: str) -> str:
     """An arm by its value: `tanh`, but `dropout 0.5` and `flip True`."""
-    bare = value in ("True", "False") or value.replace(".", "").replace("-", "").isdigit()
-    return f"{field_words(field)} {value}" if bare else value
+    return f"{field_words(field)} {value}" if _is_bare(value) else value
+
+
+def _is_bare(value: str) -> bool:
+    """Whether a value says nothing without the name of its field: a number, True or False."""
+    try:
+        float(value)
+    except ValueError:
+        return value in ("True", "False")
+    return True
 
 
 def measure_words(measure: Measure, target: float) -> str:

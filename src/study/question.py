@@ -9,6 +9,8 @@ from typing import Any
 from src import own
 from src.config.config import Config
 from src.config.schema import Runtime, part_of
+from src.data import tfds_folder
+from src.data.settings import Data
 from src.errors import LabError
 from src.fields import plain as plain_settings
 from src.models.registry import ModelSettings
@@ -54,12 +56,14 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
 
 
 def check_same(config: Config, header: dict[str, Any], workdir: Path) -> None:
-    """Refuses to speak of a study that asks another question; its data are not looked at.
+    """Refuses to speak of a study that asks another question; of the data, only the name is looked
+    at.
 
     Raises:
         StudyError: Listing the fields that differ.
     """
-    facts = {**header, "own_code": own_code(config)}
+    dataset = _found_as(config.trial.data, header["dataset"])
+    facts = {**header, "own_code": own_code(config), "dataset": dataset}
     asked = json.loads(json.dumps(question(config, facts)))
     there = header["config"]
     if _adds_seeds(there["fresh_seeds"], asked["fresh_seeds"]):
@@ -72,6 +76,18 @@ def _refuse_other(there: Tree, asked: Tree, workdir: Path) -> None:
         raise StudyError(
             f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
         )
+
+
+def _found_as(asked: Data, found: str) -> str:
+    """The name that the data of a study would have in its records: `found`, where what is asked for
+    may turn out to be that, as cifar10 does to be cifar10-jpeg.
+    """
+    base, version = tfds_folder.parse_name(asked.name)
+    name = base if version is None else f"{base}:{version}"
+    may_be = {name, asked.fallback}
+    if base == "cifar10":
+        may_be |= {base, f"{base}-jpeg", f"{base}-unverified"}
+    return found if found in may_be else name
 
 
 def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
