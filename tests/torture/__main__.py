@@ -51,6 +51,11 @@ def _options() -> argparse.Namespace:
         ("--seed", 2012, "of everything drawn"),
     ):
         parser.add_argument(flag, type=int, default=default, help=f"{what}; default {default}")
+    parser.add_argument(
+        "--rows",
+        default="all",
+        help="faults of earlier versions: all, none, or as A1,H16",
+    )
     parser.add_argument("--folder", help="where to make the temporary folder")
     return parser.parse_args()
 
@@ -60,6 +65,8 @@ def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:
     seed = options.seed
     if options.configs:
         yield _timed(_fuzz, study, options.configs, seed)
+    if options.rows != "none":
+        yield from _rows(study, [] if options.rows == "all" else options.rows.split(","))
     if options.kills or options.terms or options.fills:
         from tests.torture import kills  # noqa: PLC0415
 
@@ -89,6 +96,17 @@ def _fuzz(study, count, seed) -> Line:
     refused, accepted = done.outcomes["refused"], done.outcomes["accepted"]
     result = f"{refused} refused, {accepted} sound and accepted"
     return f"{refused + accepted} fuzzed configs", result, done.failures
+
+
+def _rows(study, names) -> Iterator[Line]:
+    """Each fault that was found in earlier versions, in its own situation; a line a fault."""
+    from tests.torture import rows  # noqa: PLC0415
+
+    for found in rows.chosen(names):
+        start = time.monotonic()
+        room = rows.try_row(study, found)
+        result = f"{room.tried} tried; {time.monotonic() - start:.0f} s"
+        yield f"{found.name}: {found.situation}", result, room.failures
 
 
 def _kills(study, sound, signals, seed) -> Line:
