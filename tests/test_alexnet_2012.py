@@ -6,6 +6,7 @@ The numbers of the layer files are those of computerhistory/AlexNet-Source-Code,
 import functools
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -60,6 +61,27 @@ def test_layers_145():
         (13, 13, 256),
         (6, 6, 256),
     ]
+
+
+def test_the_table_beside_the_layer_file_is_what_the_network_is():
+    """Parameters there are kernels times what each reads, and biases, in both towers."""
+    readme = Path(__file__).parents[1] / "experiments" / "networks" / "README.md"
+    table = readme.read_text(encoding="utf-8").split("### Layer by layer")[1].split("\n\n")[2]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    layers = {layer.name: layer for layer in summarize(make(), 224)}
+    total = 0
+    for name, source, kernels, places, _, _, there, here, output in rows[2:-1]:
+        layer = layers[name]
+        assert " x ".join(map(str, layer.output)) == output
+        assert not places or layer.output[0] == int(places)
+        if " of " in kernels:
+            count, inputs = kernels.split(" of ")
+            one = int(count) * (math.prod(map(int, inputs.split(" x "))) + 1)
+            assert int(there.replace(",", "")) == (1 if "only one" in source else 2) * one
+            assert int(here.replace(",", "")) == layer.parameters
+            total += layer.parameters
+    assert {row[0] for row in rows[2:-1]} | {"drop6", "drop7"} == layers.keys()
+    assert rows[-1][6:8] == [f"{total:,}"] * 2
 
 
 def test_layers_145_half_is_the_net_on_one_gpu():
