@@ -1,10 +1,7 @@
-"""Published networks: random weights written in each format give PyTorch's logits, real ones the
-published errors.
-"""
+"""Published networks: random weights written in each format give PyTorch's logits."""
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from src import data
 from src.weights import layouts
 from src.weights.layouts import import_weights
 from src.weights.read import read_weights
@@ -20,9 +16,6 @@ from src.weights.tensors import WeightsError
 from tests import weight_files
 
 RNG = np.random.default_rng(0)
-SHARED = Path(__file__).parents[2] / "shared"
-WEIGHTS = Path(os.environ.get("WEIGHTS_DIR", SHARED / "weights"))
-ORIGINAL = Path(os.environ.get("TFDS_DATA_DIR") or SHARED / "tfds")
 Arrays = dict[str, np.ndarray]
 
 
@@ -339,7 +332,7 @@ def test_an_unknown_layout_is_refused_with_those_there_are():
         layouts.find_layout("alexnet")
 
 
-# --- What does not fit, and real weights. ---
+# --- What does not fit. ---
 
 
 @pytest.mark.parametrize(
@@ -362,46 +355,3 @@ def test_a_file_that_fits_no_network_names_the_tensor(change: Callable, message,
     with pytest.raises(WeightsError, match=message) as caught:
         import_weights(read_weights(path))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "one_view", "two_views"),
-    [  # published: 16.89% of two views; 0.7491 right in one
-        ("cifar10_full_iter_70000.caffemodel", 1789, 1689),
-        ("cifar10_quick_iter_5000.caffemodel", 10_000 - 7491, None),
-    ],
-)
-def test_published_weights_give_the_published_errors(name, one_view, two_views):
-    if not (WEIGHTS / name).exists():
-        pytest.skip(f"{WEIGHTS / name}: everpeace/caffe on GitHub has it in examples/cifar10")
-    if not (ORIGINAL / "cifar10").is_dir():
-        pytest.skip(f"no CIFAR-10 in {ORIGINAL}")
-    dataset = data.load("cifar10", str(ORIGINAL))
-    assert dataset.name == "cifar10"
-    imported = import_weights(read_weights(WEIGHTS / name))
-    apply_fn = jax.jit(imported.make_model().apply)
-    mean = dataset.train.images.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scores = []
-    for mirrored in (1, -1):
-        views = (dataset.test.images - mean)[:, :, ::mirrored]
-        logits = [apply_fn({"params": imported.params}, part) for part in np.split(views, 20)]
-        scores.append(np.asarray(jax.nn.softmax(np.concatenate(logits))))
-    wrong = [np.sum(s.argmax(axis=1) != dataset.test.labels) for s in (scores[0], sum(scores))]
-    assert wrong[0] == one_view
-    assert two_views is None or wrong[1] == two_views
-
-
-@pytest.mark.slow
-def test_the_golden_number_of_caffes_alexnet():
-    """OpenCV's test_model.cpp: blue, green, red, no mean; class 652, p 0.641789 within 1e-4."""
-    from PIL import Image  # noqa: PLC0415
-
-    weights, image = WEIGHTS / "bvlc_alexnet.caffemodel", WEIGHTS / "grace_hopper_227.png"
-    if not weights.exists() or not image.exists():
-        pytest.skip(f"no {weights} (dl.caffe.berkeleyvision.org), {image} (opencv/opencv_extra)")
-    imported = import_weights(read_weights(weights))
-    pixels = np.asarray(Image.open(image).convert("RGB"), np.float32)[None]
-    found = np.asarray(jax.nn.softmax(logits_of(imported, pixels)))[0]
-    assert found.argmax() == 652
-    assert found[652] == pytest.approx(0.641789, abs=1e-4)
