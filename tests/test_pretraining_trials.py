@@ -14,7 +14,9 @@ from src.fields import ConfigError
 from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
 from src.records import study as studies
+from src.records.files import RecordError
 from src.study import runner
+from src.trained.network import load_trained
 from src.training.program import Program
 from src.training.settings import Trial
 from tests import tiny
@@ -156,8 +158,17 @@ def test_a_study_of_methods_names_the_stack_of_each_trial(tmp_path, monkeypatch)
         folder = tmp_path / "pretraining" / row["stack"]
         assert (folder / "stack.json").exists()
         assert len(row["stack_sha256"]) == 64
+        trained = load_trained(tmp_path / "trials" / row["trial"])
+        with np.load(next(folder.glob("00-conv1-*.npz"))) as learned:
+            np.testing.assert_array_equal(trained.first_kernels().started, learned["kernel"])
     names = {path.name for path in (tmp_path / "pretraining").iterdir()}
     assert names == {row["stack"] for row in rows if row.get("stack")}
+    (tmp_path / "pretraining").rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        RecordError, match=r"began with a stack that is not in .*, or copy conv_auto"
+    ):
+        load_trained(tmp_path / "trials" / rows[0]["trial"]).started()
+    assert not (tmp_path / "pretraining").exists()
 
 
 def test_a_stack_is_made_once_for_all_rates_and_labels(tmp_path):

@@ -7,7 +7,9 @@ import pytest
 
 from src import data, models
 from src.records import study as studies
+from src.records.files import RecordError
 from src.study import runner
+from src.trained.network import load_trained
 from src.training.finished import read_finished
 from src.training.program import Program
 from src.training.settings import Trial
@@ -152,6 +154,31 @@ def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_pat
     (record,) = studies.read_study(tmp_path / "second").trials
     assert record.row["start_layers"] == "conv1+conv2+conv3"
     assert record.row["start_sha256"] == columns["start_sha256"]
+    trained = load_trained(tmp_path / "second" / "trials" / record.row["trial"])
+    before = finished.params["conv1"]["kernel"]
+    np.testing.assert_array_equal(trained.first_kernels().started, before)
+
+
+@pytest.mark.slow
+def test_weights_that_have_changed_since_are_not_taken_for_the_beginning(cifar, tmp_path):
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", FULL)
+    facts = {"dataset": "tiny", "digest": cifar.digest, "device": "1 x cpu", "jax_version": "0"}
+    facts |= {"image_shape": (32, 32, 3), "num_classes": 10, "commit": "abc"}
+    config = tiny.make_config(
+        data__name="tiny",
+        max_epochs=1.0,
+        workers=1,
+        learning_rates=(0.001,),
+        recipe="cuda_convnet",
+        start_from__path=str(path),
+    )
+    runner.run_study(config, tmp_path / "study", facts, 1)
+    trained = load_trained(next((tmp_path / "study" / "trials").iterdir()))
+    conv1 = FULL["conv1/weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(trained.first_kernels().started, conv1)
+    weight_files.caffemodel(path, {name: 2 * array for name, array in FULL.items()})
+    with pytest.raises(RecordError, match=r"began with other weights than there are now: start_"):
+        trained.started()
 
 
 @pytest.mark.parametrize(

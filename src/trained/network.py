@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import data
+from src.pretraining.begin import with_stack
 from src.records import locks, study, trial
 from src.records.files import RecordError
 from src.trained.kernels import Kernels
 from src.training import checkpoints, evaluation
 from src.training.points import Points
 from src.training.program import EVAL_IMAGES, Program
-from src.training.settings import TrialSettings, read_settings
+from src.training.settings import Trial, TrialSettings, read_settings
+from src.weights.start import begin
 
 
 class Outputs(NamedTuple):
@@ -36,6 +38,7 @@ class Outputs(NamedTuple):
 class Trained:
     """The network of a trial's newest checkpoint, and its data."""
 
+    trial_dir: Path
     settings: TrialSettings
     dataset: data.Dataset | data.Stream
     program: Program
@@ -95,12 +98,47 @@ class Trained:
         return names
 
     def first_kernels(self) -> Kernels:
-        """Of the first layer, now and before training."""
-        started = self.program.start(self.seed).params
-        trees = [self.params, started]
+        """Of the first layer, now and before the first step of its training.
+
+        Raises:
+            LabError: If it began with weights or a stack that are no longer to be had.
+        """
+        trees = [self.params, self.started()]
         for part in self.layer_names()[0].split("/"):
             trees = [tree[part] for tree in trees]
         return Kernels(*(np.asarray(tree["kernel"]) for tree in trees))
+
+    def started(self) -> PyTree:
+        """Its parameters before the first step: its seed's, or those that it was given.
+
+        Raises:
+            LabError: If it was given weights or a stack that are no longer to be had.
+            RecordError: If they are others by now.
+        """
+        name = trial.parse_trial_name(self.of.trial)
+        own = Trial(self.of.trial, name.arm, "fresh", float(name.rate), self.seed, self.settings)
+        row = trial.read_result(self.trial_dir, self.of) or {}
+        state, given, _ = begin(self.program, own)
+        if self.settings.pretraining.method != "none":
+            stacks = self._stacks(row.get("stack", ""))
+            state, given = with_stack(self.program, own, state, stacks, self.of.data)
+        for column, value in given.items():
+            if row.get(column, value) != value:
+                raise RecordError(
+                    f"{self.trial_dir} began with other weights than there are now: {column} was"
+                    f" {row[column]}, is {value}; restore them from a copy"
+                )
+        return state.params
+
+    def _stacks(self, name: str) -> Path:
+        """The folder of its study's stacks, its own among them: none is made here."""
+        folder = self.trial_dir.parent.parent / "pretraining"
+        if not name or not (folder / name).is_dir():
+            raise RecordError(
+                f"{self.trial_dir} began with a stack that is not in {folder}: finish the trial,"
+                f" or copy {name or 'the stack'} there"
+            )
+        return folder
 
 
 def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
@@ -134,9 +172,8 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
     if arrays is None:
         raise RecordError("; ".join(complaints) or f"{trial_dir} holds no checkpoint")
     seed = trial.parse_trial_name(trial_dir.name).seed
-    return Trained(
-        settings, dataset, program, arrays["state"].variables, rest["iteration"], seed, of
-    )
+    variables = arrays["state"].variables
+    return Trained(trial_dir, settings, dataset, program, variables, rest["iteration"], seed, of)
 
 
 def call_layers(
