@@ -178,7 +178,8 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
     assert "lab notes" in table
     top = (tmp_path / "README.md").read_text()
     assert "![Every claim with its interval](experiments/claims.png)" in top
-    rows = 2 + 1 + len(CLAIMS) - 2 + 1 + len(UNTESTED)  # a row per recipe, Fig. 4, the others
+    # a row per recipe; Fig. 3, Fig. 4 and the ten views; the others
+    rows = 2 + 1 + len(CLAIMS) - 2 + 3 + len(UNTESTED)
     assert f"Of {rows} rows 3 are measured so far: " in top
     assert (folder / "claims.svg").stat().st_size > 1000
 
@@ -195,8 +196,8 @@ def test_neighbours_are_judged_by_whether_their_intervals_part(tmp_path, feature
     ends = ("value", "low", "high")
     near = {"same_class": dict(zip(ends, features, strict=True)), "test_images": 2000}
     near["same_class_by_pixels"] = dict(zip(ends, pixels, strict=True))
-    path = tmp_path / "paper_figures" / "paper_figures.json"
-    path.parent.mkdir()
+    path = tmp_path / "paper_figures" / "paper_figures" / "paper_figures.json"
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"neighbours": near, "dataset": "cifar10", "trial": "t"}))
     row = paper_figures.neighbours(tmp_path)
     assert row.verdict == verdict
@@ -204,6 +205,28 @@ def test_neighbours_are_judged_by_whether_their_intervals_part(tmp_path, feature
     path.write_text("{")
     with pytest.raises(RecordError, match="is damaged"):
         paper_figures.neighbours(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ps", "words"),
+    [
+        ((0.001, 0.03, 0.05), "shown; in 3 of 3 runs"),
+        ((0.001, 0.06, 0.05), "not decided; in 2 of 3 runs"),
+        ((0.001,), "not decided; in 1 of 1 runs"),  # the paper says of every run
+    ],
+)
+def test_towers_are_specialized_where_they_are_in_every_run(tmp_path, ps, words):
+    kernels = [{"colour_apart_p": p, "colour_of_what_is_learned": [0.37, 0.08]} for p in ps]
+    path = tmp_path / "paper_figures" / "paper_figures" / "paper_figures.json"
+    path.parent.mkdir(parents=True)
+    runs = [{"kernels": each} for each in kernels]
+    path.write_text(json.dumps({"runs": runs, "dataset": "cifar10"}))
+    row = paper_figures.towers(tmp_path)
+    assert row.words == words
+    assert "37.0% and 8.0% (p = 0.001)" in row.ours
+    path.write_text(json.dumps({"runs": [{}]}))
+    with pytest.raises(RecordError, match="is damaged"):
+        paper_figures.towers(tmp_path)
 
 
 def test_a_figure_without_any_finding_can_be_drawn(tmp_path):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src.analysis.distributions import log_normal, normal_quantile, t_quantile, t_tail
+from src.analysis.distributions import (
+    binomial_tail,
+    log_normal,
+    normal_quantile,
+    t_quantile,
+    t_tail,
+)
 
 FREEDOMS = (1.0, 1.7, 4.0, 38.2, 1e4)
 
@@ -26,6 +32,11 @@ def test_normal():
     np.testing.assert_allclose(normal_quantile(p), stats.norm.ppf(p), rtol=1e-12)
     z = np.array([-40.0, -1.0, 0.0, 3.0])
     np.testing.assert_allclose(log_normal(z), stats.norm.logcdf(z), rtol=1e-12)
+
+
+def test_coins():
+    for heads, coins in ((0, 1), (3, 10), (7, 7), (480, 1000)):
+        assert binomial_tail(heads, coins) == pytest.approx(stats.binom.cdf(heads, coins, 0.5))
 
 
 def test_a_study_starts_without_what_only_its_report_needs():

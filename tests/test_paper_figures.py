@@ -3,6 +3,7 @@ command.
 """
 
 import json
+import math
 
 import jax
 import numpy as np
@@ -14,7 +15,12 @@ from src.records.files import RecordError
 from src.reports.figures import trained as trained_figures
 from src.study import runner
 from src.trained import report as paper_figures
-from src.trained.kernels import Kernels, colour_share, correlation_side_by_side
+from src.trained.kernels import (
+    Kernels,
+    colour_share,
+    correlation_side_by_side,
+    specialization,
+)
 from src.trained.neighbours import nearest, share_of_same_class
 from src.trained.network import call_layers
 from tests import tiny
@@ -34,7 +40,13 @@ def study_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     facts = {"dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu"}
     facts |= {"image_shape": (8, 8, 3), "num_classes": 10}
-    config = tiny.make_config(data__name="tiny", max_epochs=1.0, learning_rates=(0.02,), workers=1)
+    config = tiny.make_config(
+        data__name="tiny",
+        max_epochs=1.0,
+        learning_rates=(0.02,),
+        fresh_seeds=(100, 101),
+        workers=1,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", lambda *_, **options: DATASET)
         runner.run_study(config, folder, facts | {"jax_version": "0", "commit": "abc"}, 1)
@@ -46,8 +58,12 @@ def tiny_data(monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
 
 
+def trials_of(study_dir):
+    return sorted((study_dir / "trials").glob("*-s10?"))
+
+
 def trial_of(study_dir):
-    return next((study_dir / "trials").iterdir())
+    return trials_of(study_dir)[0]
 
 
 def test_nearest_is_what_all_distances_say():
@@ -105,12 +121,46 @@ def test_the_command_draws_from_a_checkpoint_the_same_bytes_each_time(study_dir,
     assert paper_figures.main(arguments) == 0
     assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     record = json.loads(first["paper_figures.json"])
-    assert record["iteration"] == 4  # 64 images, 16 at a time
-    assert record["kernels"]["count"] == 32
+    (run,) = record["runs"]
+    assert run["iteration"] == 4  # 64 images, 16 at a time
+    assert run["kernels"]["count"] == 32
     assert record["neighbours"]["test_images"] == 24
     same = f"{record['neighbours']['same_class']['value']:.1%} are of its class"
     assert same in capsys.readouterr().out
     assert same in first["report.md"].decode()
+
+
+@pytest.mark.slow
+def test_of_several_seeds_each_has_its_kernels_and_numbers(study_dir, tmp_path, monkeypatch):
+    drawn = []
+    original = trained_figures.kernels
+    monkeypatch.setattr(
+        trained_figures,
+        "kernels",
+        lambda found, *rest: drawn.append(found) or original(found, *rest),
+    )
+    trials = trials_of(study_dir)
+    record = paper_figures.write_figures(trials, tmp_path)
+    assert record["trial"] == trials[0].name
+    assert [run["trial"] for run in record["runs"]] == [path.name for path in trials]
+    assert list(drawn[0]) == ["as trained", "learned, seed 100", "learned, seed 101"]
+    first, second = (run["kernels"] for run in record["runs"])
+    assert first["correlation"] != second["correlation"]
+    lines = paper_figures.describe(record)
+    assert sum("**Fig. 3**" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("half", [2, 4])
+def test_towers_are_apart_by_more_than_kernels_dealt_at_random(half):
+    """One tower all colour, one all grey: of the ways to deal them out two are as far apart."""
+    kernels = np.ones((5, 5, 3, 2 * half), np.float32)
+    kernels[:, :, 0, :half] = -2  # red against green and blue: nothing in common
+    found = specialization(kernels, 2)
+    assert found.difference == pytest.approx(1.0)
+    assert found.p == pytest.approx(2 / math.comb(2 * half, half), abs=0.02)
+    in_turn = kernels[..., np.arange(2 * half).reshape(2, half).T.ravel()]
+    assert specialization(in_turn, 2) == (0.0, 1.0)
+    assert specialization(kernels, 1) == (0.0, 1.0)
 
 
 def test_what_is_learned_is_found_beside_what_is_left_of_the_beginning():

@@ -1,4 +1,4 @@
-"""Student's t and the normal distribution, as the intervals need them.
+"""Student's t, the normal and the binomial distribution, as the intervals need them.
 
 From `scipy.special`, imported where it is used: `scipy.stats` gives the same numbers, but takes
 half a second to import, and every process of a study would wait for it.
@@ -35,3 +35,10 @@ def log_normal(z: Numbers) -> np.ndarray:
     from scipy import special  # noqa: PLC0415
 
     return np.asarray(special.log_ndtr(z))
+
+
+def binomial_tail(successes: int, trials: int) -> float:
+    """Probability that of so many fair coins at most `successes` show heads."""
+    from scipy import special  # noqa: PLC0415
+
+    return float(special.bdtr(successes, trials, 0.5))

@@ -1,9 +1,12 @@
-"""A share of images and how surely it is known."""
+"""Shares of images, the difference of two of the same images, and how surely they are known."""
 
 import math
 from typing import NamedTuple
 
-from src.analysis.distributions import normal_quantile
+import numpy as np
+from jaxtyping import Bool
+
+from src.analysis.distributions import binomial_tail, normal_quantile
 
 LEVEL = 0.95
 
@@ -43,3 +46,64 @@ def share(wrong: int, images: int) -> Share:
     centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))
     return Share(wrong, images, value, max(0.0, centre - half), min(1.0, centre + half))
+
+
+class Paired(NamedTuple):
+    """What two networks get wrong of the same images.
+
+    Attributes:
+        only_first: Images that the first alone gets wrong.
+        only_second: Images that the second alone gets wrong.
+        value: Share that the second gets wrong less that of the first.
+        low: Lower end of its 95% interval.
+        high: Upper end.
+        p: Of no difference, two-sided: McNemar's exact test.
+    """
+
+    only_first: int
+    only_second: int
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def paired(first: Bool[np.ndarray, " images"], second: Bool[np.ndarray, " images"]) -> Paired:
+    """The difference of two shares of the same images, with its interval.
+
+    It covers the choice of the images alone, as `share` does.
+
+    Args:
+        first: Whether the first network gets an image wrong.
+        second: Whether the second does.
+
+    Source: McNemar (1947) for the test; Newcombe (1998), "Improved confidence intervals for the
+    difference between binomial proportions based on paired data", method 10, for the interval,
+    which joins Wilson's of both shares.
+    """
+    n = len(first)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    both = int((first & second).sum())
+    one, two = share(both + only_first, n), share(both + only_second, n)
+    phi = _correlation(both, only_first, only_second, n)
+    below = _joined(two.value - two.low, one.high - one.value, phi)
+    above = _joined(two.high - two.value, one.value - one.low, phi)
+    value = two.value - one.value
+    p = 2 * binomial_tail(min(only_first, only_second), only_first + only_second)
+    return Paired(only_first, only_second, value, value - below, value + above, min(1.0, p))
+
+
+def _joined(a: float, b: float, phi: float) -> float:
+    """How far an end of a difference is off, from how far those of both shares are."""
+    return math.sqrt(max(0.0, a**2 - 2 * phi * a * b + b**2))
+
+
+def _correlation(both: int, only_first: int, only_second: int, n: int) -> float:
+    """Between what both get wrong, with Newcombe's correction for continuity."""
+    neither = n - both - only_first - only_second
+    margins = (both + only_first) * (only_second + neither)
+    margins *= (both + only_second) * (only_first + neither)
+    if not margins:
+        return 0.0
+    product = both * neither - only_first * only_second
+    return (max(product - n / 2, 0.0) if product > 0 else product) / math.sqrt(margins)

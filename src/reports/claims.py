@@ -16,7 +16,7 @@ from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
 from src.records import files
-from src.reports import findings, paper_figures, readme, sentences, webpage
+from src.reports import evaluated, findings, paper_figures, readme, sentences, webpage
 from src.reports.figures import canvas
 from src.reports.figures.claims import LOOKS, OTHER, draw_claims
 from src.reports.figures.forest import Bar
@@ -179,7 +179,9 @@ def write_claims(folder: Path) -> None:
     Raises:
         RecordError: If a record is damaged or a file cannot be written.
     """
-    found = [*findings.find_all(read_studies(folder)), paper_figures.neighbours(folder)]
+    found = findings.find_all(read_studies(folder))
+    found += [paper_figures.towers(folder), paper_figures.neighbours(folder)]
+    found += [*evaluated.averages(folder), evaluated.ten_views(folder)]
     readme.fill(folder / "README.md", "claims", claims_table(found, "", published_rows(folder)))
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")

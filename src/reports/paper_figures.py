@@ -1,10 +1,13 @@
-"""What the records of a trained network say of the paper's Fig. 4, as a row of the claims."""
+"""What the records of trained networks say of the paper's Figs. 3 and 4, as rows of the claims."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from src import wording
-from src.analysis.verdicts import Verdict
+from src.analysis.verdicts import ERROR, Verdict
 from src.records import files
 from src.records.files import RecordError
 from src.reports.findings import Finding
@@ -22,6 +25,17 @@ NEIGHBOURS = Claim(
     1,
 )
 
+TOWERS = Claim(
+    "The two towers specialize, during every run",
+    "6.1, Fig. 3",
+    "one in colour, one in shape",
+    NAME,
+    "one",
+    "other",
+    (),
+    1,
+)
+
 
 def neighbours(experiments: Path) -> Finding:
     """Whether neighbours in the last hidden layer are of an image's class more often than those in
@@ -30,21 +44,37 @@ def neighbours(experiments: Path) -> Finding:
     Raises:
         RecordError: If the record is damaged.
     """
-    path = experiments / NAME / f"{NAME}.json"
+    return _read(experiments, NEIGHBOURS, _of_neighbours)
+
+
+def towers(experiments: Path) -> Finding:
+    """Whether the towers' kernels differ in colour by more than kernels dealt at random do.
+
+    Raises:
+        RecordError: If the record is damaged.
+    """
+    return _read(experiments, TOWERS, _of_towers)
+
+
+def _read(experiments: Path, claim: Claim, find: Callable[[dict[str, Any]], Finding]) -> Finding:
+    path = experiments / NAME / NAME / f"{NAME}.json"  # In its study, where the command puts it.
     if not path.exists():
-        return Finding(NEIGHBOURS, "", "-")
+        return Finding(claim, "", "-")
     try:
-        record = json.loads(files.read_bytes(path))
-        near = record["neighbours"]
-        features, pixels = (
-            [float(near[name][end]) for end in ("value", "low", "high")]
-            for name in ("same_class", "same_class_by_pixels")
-        )
-        images, dataset, trial = near["test_images"], record["dataset"], record["trial"]
+        found = find(json.loads(files.read_bytes(path)))
+        return replace(found, claim=replace(claim, study=f"{NAME}/{NAME}"))
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(
             f"{path} is damaged ({type(error).__name__}); make it again: python -m src.{NAME}"
         ) from error
+
+
+def _of_neighbours(record: dict[str, Any]) -> Finding:
+    near = record["neighbours"]
+    features, pixels = (
+        [float(near[name][end]) for end in ("value", "low", "high")]
+        for name in ("same_class", "same_class_by_pixels")
+    )
     words = [
         f"{wording.percent(value)} ({wording.percent(low)} to {wording.percent(high)})"
         for value, low, high in (features, pixels)
@@ -54,6 +84,26 @@ def neighbours(experiments: Path) -> Finding:
         verdict = "shown"
     elif features[2] < pixels[1]:
         verdict = "contradicted"
-    ours = f"{words[0]} of them are of its class, in pixels {words[1]}; n = {images:,} test images"
-    remark = "of one network"
-    return Finding(NEIGHBOURS, trial, f"{ours}, {dataset}", verdict=verdict, remark=remark)
+    ours = (
+        f"{words[0]} of them are of its class, in pixels {words[1]};"
+        f" n = {near['test_images']:,} test images, {record['dataset']}"
+    )
+    return Finding(NEIGHBOURS, record["trial"], ours, verdict=verdict, remark="of one network")
+
+
+def _of_towers(record: dict[str, Any]) -> Finding:
+    """Shown where it is in every run, as the paper says."""
+    runs = [run["kernels"] for run in record["runs"]]
+    apart = [float(run["colour_apart_p"]) <= ERROR for run in runs]
+    each = [
+        f"{' and '.join(map(wording.percent, run['colour_of_what_is_learned']))}"
+        f" ({wording.p_value(run['colour_apart_p'])})"
+        for run in runs
+    ]
+    ours = (
+        f"colour's share of what conv1 has learned, by tower (random 67%): {'; '.join(each)};"
+        f" p of kernels dealt to towers at random; {record['dataset']}"
+    )
+    verdict: Verdict = "shown" if all(apart) and len(runs) > 1 else "not decided"
+    remark = f"in {sum(apart)} of {len(runs)} runs"
+    return Finding(TOWERS, f"n = {len(runs)}", ours, verdict=verdict, remark=remark)

@@ -16,6 +16,7 @@ from src.data import batches
 from src.data.loader import read_batches
 from src.data.scaling import in_chunks, input_scaling, sum_images
 from src.errors import one_line
+from src.records.trial import Identity, read_result
 from src.trained.network import load_trained
 from src.weights.caffe import read_binaryproto
 from src.weights.classes import outputs_of_classes
@@ -52,7 +53,7 @@ class Candidate:
     test: Any = field(repr=False)  # a Split in memory, or Rows on disk
     dataset: data.Dataset | data.Stream = field(repr=False)
     outputs: Int[np.ndarray, " classes"]
-    facts: dict[str, str]
+    facts: dict[str, str | float]
 
     @property
     def views(self) -> tuple[int, int]:
@@ -113,7 +114,9 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
         np.arange(dataset.num_classes),
         {
             "kind": "trial",
-            "of": f"{trial_dir}, {trained.iteration:,} iterations on {trained.dataset.name}",
+            "of": f"{_place(trial_dir)}, {trained.iteration:,} iterations on"
+            f" {trained.dataset.name}",
+            **_training(trial_dir, trained.of),
             "given": _trial_input(trained.program.input_shape, np.asarray(given.scale)),
             "parameters": _count(trained.params),
         },
@@ -196,6 +199,17 @@ def describe_input(imported: Imported, mean: Path | None) -> str:
     )
     order = " (kernels turned from blue, green, red)" if imported.layout.blue_first else ""
     return f"{resized}; red, green, blue{order}; grey levels minus {taken}{divided}"
+
+
+def _place(trial_dir: Path) -> str:
+    """STUDY/trials/TRIAL, wherever on this machine the study is."""
+    return "/".join(trial_dir.absolute().parts[-3:])
+
+
+def _training(trial_dir: Path, of: Identity) -> dict[str, float]:
+    """How far its training got; nothing where it is not finished."""
+    row = read_result(trial_dir, of)
+    return {"train_error": row["final_train_error"]} if row else {}
 
 
 def _trial_input(shape: tuple[int, ...], scale: np.ndarray) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from src.analysis.shares import Share
+from src.analysis.shares import Paired, Share
 from src.paths import local_path
 from src.records import files
 from src.records.provenance import provenance
@@ -27,11 +27,15 @@ from src.trained.candidates import Candidate, of_trial, of_weights
 from src.trained.testing import Errors, Tested, features, measure
 from src.weights.layouts import NAMES
 from src.weights.tensors import WeightsError
-from src.wording import table
+from src.wording import p_value, percent, points, points_ends, table
 
 VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
 WHOLE_CONFUSION = 12  # classes up to which it is printed in full
 WORST = 20  # pairs of classes that are printed otherwise
+PAIRED_TEXT = (
+    "The same images, so the difference is of those that one gets wrong and the other does not:"
+    " 95% intervals by Newcombe's method 10, McNemar's test exact."
+)
 
 Record = dict[str, Any]
 
@@ -137,6 +141,11 @@ def make_record(candidates: Sequence[Candidate], tested: Tested) -> Record:
             for i, candidate in enumerate(candidates)
         ],
         "together": {str(number): _errors(found) for number, found in tested.together.items()},
+        "paired": {
+            str(number): [each._asdict() for each in found]
+            for number, found in tested.paired.items()
+        },
+        "by_views": [found._asdict() for found in tested.by_views],
         "outputs": int(candidates[0].outputs.max()) + 1,
         "class_names": names,
         "confusion": tested.confusion.tolist(),
@@ -176,6 +185,7 @@ def compose(record: Mapping[str, Any]) -> str:
         table(["network", "views averaged", "top-1 error", "top-5 error"], rows),
         "Intervals are Wilson's at 95%: they cover the choice of the test images, not the seed of"
         " a training.",
+        *_paired(record),
         "## What the networks were given",
         "\n".join(_given(network) for network in record["networks"]),
         "## What was taken for what",
@@ -208,6 +218,36 @@ def _tested(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return found
 
 
+def _paired(record: Mapping[str, Any]) -> list[str]:
+    """More views beside fewer and the average beside each network, image by image."""
+    sections = []
+    if record["by_views"]:
+        names = [network["name"] for network in record["networks"]]
+        few, *_, many = (VIEWS[int(number)] for number in record["networks"][0]["errors"])
+        rows = [
+            [name, *_pair(Paired(**found))]
+            for name, found in zip(names, record["by_views"], strict=True)
+        ]
+        header = ["network", "top-1 error", f"wrong in {few} alone", f"wrong in {many} alone"]
+        sections += [f"## In {many} beside {few}", table([*header, "McNemar"], rows)]
+    if record["paired"]:
+        rows = [
+            [network["name"], VIEWS[int(number)], *_pair(Paired(**found[i]))]
+            for i, network in enumerate(record["networks"])
+            for number, found in record["paired"].items()
+        ]
+        header = ["beside", "views averaged", "top-1 error of the average", "wrong there alone"]
+        header += ["wrong in the average alone", "McNemar"]
+        sections += ["## The average beside each network", table(header, rows)]
+    return [*sections, PAIRED_TEXT] if sections else []
+
+
+def _pair(found: Paired) -> list[str]:
+    ends = points_ends(found.low, found.high)
+    counts = [f"{number:,}" for number in (found.only_first, found.only_second)]
+    return [f"{points(found.value)} points ({ends})", *counts, p_value(found.p)]
+
+
 def _words(errors: Mapping[str, Any]) -> str:
     first = errors["top1"]
     return (
@@ -223,6 +263,8 @@ def _cell(found: Mapping[str, Any]) -> str:
 
 def _given(network: Mapping[str, Any]) -> str:
     lines = [f"- {network['of']}; {network['parameters']} parameters.", f"  {network['given']}."]
+    if "train_error" in network:
+        lines.append(f"  Training error at the end: {percent(network['train_error'])}.")
     if "sha256" in network:
         lines.append(f"  SHA-256 {network['sha256']}.")
     lines += [f"  Not used: {network['unused']}."] if "unused" in network else []

@@ -1,13 +1,15 @@
-"""First-layer kernels: whether they have a structure, and colour."""
+"""First-layer kernels: whether they have a structure, and which tower has the colour."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+DEALS = 9999  # of the kernels to the towers, at random
+
 
 class Kernels(NamedTuple):
-    """A layer's kernels after training, and the random ones that it began with."""
+    """A layer's kernels after training, and those that it began with."""
 
     trained: Float[np.ndarray, "h w channels kernels"]
     started: Float[np.ndarray, "h w channels kernels"]
@@ -25,6 +27,7 @@ class Kernels(NamedTuple):
 
 def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
     """The numbers that say whether training has given them a structure, colour by tower."""
+    apart = specialization(kernels.learned, towers)
     return {
         "count": kernels.trained.shape[-1],
         "correlation": correlation_side_by_side(kernels.trained),
@@ -34,6 +37,8 @@ def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
         "colour_of_what_is_learned": [
             colour_share(tower) for tower in np.split(kernels.learned, towers, axis=-1)
         ],
+        "colour_apart": apart.difference,
+        "colour_apart_p": apart.p,
     }
 
 
@@ -48,3 +53,35 @@ def colour_share(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
     """Of the squared weights, what the channels do not have in common: 0 grey; 2/3 random."""
     common = kernels.mean(axis=2, keepdims=True)
     return float(np.sum((kernels - common) ** 2) / np.sum(kernels**2))
+
+
+class Specialization(NamedTuple):
+    """How far apart the towers are in colour.
+
+    Attributes:
+        difference: The largest colour share of a tower less the smallest.
+        p: How often it is as large where the same kernels are dealt to towers at random.
+    """
+
+    difference: float
+    p: float
+
+
+def specialization(
+    kernels: Float[np.ndarray, "h w channels kernels"], towers: int
+) -> Specialization:
+    """Whether the kernels with colour lie in one tower, by a permutation test over kernels.
+
+    Its deals are the same for the same number of kernels.
+    """
+    common = kernels.mean(axis=2, keepdims=True)
+    colour, whole = (
+        np.einsum("hwck->k", each.astype(np.float64) ** 2) for each in (kernels - common, kernels)
+    )
+    order = np.tile(np.arange(kernels.shape[-1]), (1 + DEALS, 1))
+    order[1:] = np.random.default_rng(0).permuted(order[1:], axis=1)
+    of_towers = (each[order].reshape(1 + DEALS, towers, -1).sum(axis=2) for each in (colour, whole))
+    shares = np.divide(*of_towers)
+    apart = shares.max(axis=1) - shares.min(axis=1)
+    # Sums in another order differ by rounding.
+    return Specialization(float(apart[0]), float(np.mean(apart >= apart[0] - 1e-9)))

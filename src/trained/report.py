@@ -1,10 +1,11 @@
-"""Figs. 3 and 4 of the paper from a trained network.
+"""Figs. 3 and 4 of the paper from trained networks.
 
-    python -m src.paper_figures STUDY/trials/TRIAL [--out DIR] [--data_dir DIR]
+    python -m src.paper_figures STUDY/trials/TRIAL [...] [--out DIR] [--data_dir DIR]
 
 Writes kernels, predictions and neighbours as PNG and SVG, paper_figures.json with the numbers that
 go with them, report.md and report.html; fills in DIR/README.md where it has a place for them. DIR
-is STUDY/paper_figures if it is not given.
+is STUDY/paper_figures if it is not given. Of several trials, seeds of one network, kernels are
+drawn and counted of each; the images are the first one's.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from src.reports.figures import canvas
 from src.reports.figures import trained as trained_figures
 from src.trained import kernels, neighbours
 from src.trained.network import Trained, load_trained
+from src.wording import p_value
 
 PREDICTED, RETRIEVED, NEIGHBOURS = 8, 5, 6  # images of Fig. 4: left, right, and beside each
 QUERIES, KEYS = 2000, 50_000  # the first test and training images, which are compared
@@ -46,34 +48,43 @@ class Findings(NamedTuple):
     rows: Int[np.ndarray, "Q k"]  # Rows of the training images nearest to each test image.
 
 
-def write_figures(trial_dir: Path, out: Path, data_dir: str = "") -> Record:
+def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> Record:
     """Draws the figures; the numbers of the record.
 
     Args:
-        trial_dir: `STUDY/trials/TRIAL`, with a checkpoint.
+        trial_dirs: `STUDY/trials/TRIAL`, with a checkpoint each.
         out: Folder of the figures.
         data_dir: Where the data set is, as `config.data.dir`.
     """
-    network = load_trained(trial_dir, data_dir)
-    findings = look_at(network)
+    networks = [load_trained(trial_dir, data_dir) for trial_dir in trial_dirs]
+    found = [network.first_kernels() for network in networks]
+    findings = look_at(networks[0])
     record: Record = {
-        "trial": trial_dir.name,
-        "dataset": network.dataset.name,
-        "digest": network.dataset.digest,
-        "iteration": network.iteration,
-        "test_error": (records.read_result(trial_dir, network.of) or {}).get("final_test_error"),
-        "kernels": kernels.describe(network.first_kernels(), network.towers)
-        | {"layer": network.layer_names()[0]},
+        "trial": trial_dirs[0].name,
+        "dataset": networks[0].dataset.name,
+        "digest": networks[0].dataset.digest,
+        "runs": [_run(*each) for each in zip(networks, found, strict=True)],
         "neighbours": measure_neighbours(findings),
     }
     with canvas.style():
-        for name, figure in _draw(findings, record).items():
+        for name, figure in _draw(findings, found, record).items():
             canvas.save(figure, out / name)
     files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
     files.write_atomic(out / "report.md", compose(record))
     webpage.write_page(out)
     readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
     return record
+
+
+def _run(network: Trained, found: kernels.Kernels) -> Record:
+    """The numbers of one trial."""
+    row = records.read_result(network.trial_dir, network.of) or {}
+    return {
+        "trial": network.of.trial,
+        "iteration": network.iteration,
+        "test_error": row.get("final_test_error"),
+        "kernels": kernels.describe(found, network.towers) | {"layer": network.layer_names()[0]},
+    }
 
 
 def look_at(network: Trained) -> Findings:
@@ -119,19 +130,12 @@ def compose(record: Mapping[str, Any]) -> str:
 
 def describe(record: Mapping[str, Any]) -> list[str]:
     """The numbers in words."""
-    near, first, error = record["neighbours"], record["kernels"], record["test_error"]
+    near = record["neighbours"]
     same, by_pixels = near["same_class"], near["same_class_by_pixels"]
-    tested = "" if error is None else f", test error {error:.1%}"
     return [
-        f"`{record['trial']}`: {record['iteration']} iterations on {record['dataset']}{tested}.",
-        f"**Fig. 3**: in the {first['count']} kernels of {first['layer']}, weights one pixel"
-        f" apart correlate at {first['correlation']:.2f}; before training at"
-        f" {first['correlation_before_training']:.2f}; without the"
-        f" {first['left_of_the_beginning']:.0%} of their random beginning that is left, at"
-        f" {first['correlation_of_what_is_learned']:.2f}. Colour's share of what is learned, by"
-        f" tower: {', '.join(f'{c:.0%}' for c in first['colour_of_what_is_learned'])}"
-        f" (grey 0%, random 67%).",
-        f"**Fig. 4, right**: of the {near['neighbours']} training images nearest to a test image in"
+        *(line for run in record["runs"] for line in _run_words(run, record["dataset"])),
+        f"**Fig. 4, right**, `{record['trial']}`: of the {near['neighbours']} training images"
+        " nearest to a test image in"
         f" the {near['features']} activities of the last hidden layer, {same['value']:.1%} are of"
         f" its class (95% interval {same['low']:.1%} to {same['high']:.1%}); nearest in pixels:"
         f" {by_pixels['value']:.1%} ({by_pixels['low']:.1%} to {by_pixels['high']:.1%}); by chance:"
@@ -140,22 +144,42 @@ def describe(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _draw(findings: Findings, record: Record) -> dict[str, Figure]:
+def _run_words(run: Mapping[str, Any], dataset: str) -> list[str]:
+    first, error = run["kernels"], run["test_error"]
+    tested = "" if error is None else f", test error {error:.1%}"
+    shares = first["colour_of_what_is_learned"]
+    apart = (
+        f" Kernels dealt to the towers at random are as far apart with"
+        f" {p_value(first['colour_apart_p'])}."
+    )
+    return [
+        f"`{run['trial']}`: {run['iteration']} iterations on {dataset}{tested}.",
+        f"**Fig. 3**: in the {first['count']} kernels of {first['layer']}, weights one pixel"
+        f" apart correlate at {first['correlation']:.2f}; before training at"
+        f" {first['correlation_before_training']:.2f}; without the"
+        f" {first['left_of_the_beginning']:.0%} of their beginning that is left, at"
+        f" {first['correlation_of_what_is_learned']:.2f}. Colour's share of what is learned, by"
+        f" tower: {', '.join(f'{c:.0%}' for c in shares)}"
+        f" (grey 0%, random 67%).{apart if len(shares) > 1 else ''}",
+    ]
+
+
+def _draw(
+    findings: Findings, found: Sequence[kernels.Kernels], record: Record
+) -> dict[str, Figure]:
     network, test, train = findings.network, findings.test, findings.train
     first = first_of_each_class(test.labels)
     left, right = first[:PREDICTED], first[:RETRIEVED]
-    near, names, found = findings.rows[right], network.class_names, network.first_kernels()
-    made_by = f"data: {record['dataset']}; {record['trial']}, {record['iteration']} iterations"
+    near, names = findings.rows[right], network.class_names
+    made_by = f"data: {record['dataset']}; {record['trial']}, {network.iteration} iterations"
     same = record["neighbours"]["same_class"]
     return {
         "kernels": trained_figures.kernels(
-            {
-                "as trained": found.trained,
-                "what is learned": found.learned,
-            },
+            _views(record["runs"], found),
             network.towers,
             f"{made_by}\neach scaled by its own largest weight; grey: no weight"
-            f"\nbelow: without the {found.left:.0%} of the random first weights that are left",
+            f"\nlearned: without the part of the first weights that is left,"
+            f" {', '.join(f'{each.left:.0%}' for each in found)}",
         ),
         "predictions": trained_figures.predictions(
             test.images[left],
@@ -177,6 +201,16 @@ def _draw(findings: Findings, record: Record) -> dict[str, Figure]:
     }
 
 
+def _views(
+    runs: Sequence[Mapping[str, Any]], found: Sequence[kernels.Kernels]
+) -> dict[str, Float[np.ndarray, "h w channels kernels"]]:
+    """Title -> kernels: the first run's as they are, then what each run has learned."""
+    seeds = [records.parse_trial_name(run["trial"]).seed for run in runs]
+    titles = ["learned"] if len(runs) == 1 else [f"learned, seed {seed}" for seed in seeds]
+    views = {"as trained": found[0].trained}
+    return views | {title: each.learned for title, each in zip(titles, found, strict=True)}
+
+
 def first_of_each_class(labels: Int[np.ndarray, " N"]) -> Int[np.ndarray, " classes"]:
     """Rows of the first image of each class, in the order of the file."""
     return np.sort(np.unique(labels, return_index=True)[1])
@@ -193,12 +227,13 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("trial", type=local_path, help="folder of a trial, STUDY/trials/TRIAL")
-    parser.add_argument("--out", type=local_path, default=None, help="default: STUDY/paper_figures")
-    parser.add_argument("--data_dir", default="", help="TFDS data directory")
+    add = parser.add_argument
+    add("trials", type=local_path, nargs="+", metavar="TRIAL", help="STUDY/trials/TRIAL")
+    add("--out", type=local_path, default=None, help="default: STUDY/paper_figures")
+    add("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
-    trial_dir = given.trial.absolute()  # the name of a folder alone has none above it
-    out = given.out or trial_dir.parent.parent / NAME
-    record = write_figures(trial_dir, out, given.data_dir)
+    trial_dirs = [path.absolute() for path in given.trials]  # a bare name has no folder above it
+    out = given.out or trial_dirs[0].parent.parent / NAME
+    record = write_figures(trial_dirs, out, given.data_dir)
     print("\n".join(describe(record)))
     return 0

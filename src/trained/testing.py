@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from src.analysis.shares import Share, share
+from src.analysis.shares import Paired, Share, paired, share
 from src.data import DataError
 from src.trained.candidates import Candidate
 from src.training import evaluation
@@ -32,6 +32,10 @@ class Tested(NamedTuple):
         labels: Of the images.
         alone: Number of views -> errors of each network by itself.
         together: Number of views -> errors of their averaged softmax.
+        paired: Number of views -> for each network, what the average gets wrong (top-1) less what
+            it does, image by image; empty for one network.
+        by_views: For each network, what it gets wrong in the most views less in the fewest; empty
+            for one number of views.
         confusion: Images of each class (rows) by what they were taken for, a last column for what
             is no class of the data set; of the average, in the most views.
     """
@@ -39,6 +43,8 @@ class Tested(NamedTuple):
     labels: Int[np.ndarray, " N"]
     alone: dict[int, list[Errors]]
     together: dict[int, Errors]
+    paired: dict[int, list[Paired]]
+    by_views: list[Paired]
     confusion: Int[np.ndarray, "classes answers"]
 
 
@@ -60,16 +66,24 @@ def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0
             raise WeightsError(f"{other.name} and {candidates[0].name} have other outputs")
     alone: dict[int, list[Errors]] = {}
     together: dict[int, Errors] = {}
+    pairs: dict[int, list[Paired]] = {}
+    wrong: list[list[Bool[np.ndarray, " N"]]] = []
     for number in views:
         found = [probabilities(candidate, number, most) for candidate in candidates]
         labels = found[0][1]
         for candidate, (_, others) in zip(candidates, found, strict=True):
             if not np.array_equal(others, labels):
                 raise DataError(f"{candidate.name} is tested on other images than the first")
-        alone[number] = [errors(scores, outputs[labels]) for scores, _ in found]
+        wanted = outputs[labels]
+        alone[number] = [errors(scores, wanted) for scores, _ in found]
         mean = np.mean([scores for scores, _ in found], axis=0)
-        together[number] = errors(mean, outputs[labels])
-    return Tested(labels, alone, together, confusion(mean, labels, outputs))
+        together[number] = errors(mean, wanted)
+        wrong.append([scores.argmax(axis=1) != wanted for scores, _ in found])
+        if len(candidates) > 1:
+            pairs[number] = [paired(each, mean.argmax(axis=1) != wanted) for each in wrong[-1]]
+    by_views = [paired(*each) for each in zip(wrong[0], wrong[-1], strict=True)]
+    by_views = by_views if len(views) > 1 else []
+    return Tested(labels, alone, together, pairs, by_views, confusion(mean, labels, outputs))
 
 
 def probabilities(

@@ -1,0 +1,129 @@
+"""What records of evaluated networks say of the paper's "5 CNNs" and its ten views, as rows of the
+claims.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from src import wording
+from src.analysis.shares import Paired, Share
+from src.analysis.verdicts import ERROR, Verdict
+from src.records import files
+from src.records.files import RecordError
+from src.reports.findings import Finding
+from src.reports.paper_claims import Claim
+
+FOLDER = "ensembles"  # In experiments/; in it a folder for each evaluation of several trials.
+CROPPED = "imagenette"  # The study in experiments/ whose network sees crops.
+NAME = "evaluation.json"
+VIEW, VIEWS = "1", "10"  # Of each image: as in the networks' own tests; corners and centre.
+AVERAGING = Claim(
+    "Averaging the softmax of networks of other seeds lowers the error",
+    "6, Table 2",
+    "five: 40.7% to 38.1% top-1, ImageNet",
+    FOLDER,
+    "one",
+    "average",
+    (),
+    -1,
+)
+TEN_VIEWS = Claim(
+    "The ten views of an image lower the test error",
+    "4.1",
+    "39.0% to 37.5% top-1, 18.3% to 17.0% top-5, ILSVRC-2010",
+    CROPPED,
+    "one",
+    "ten",
+    (),
+    -1,
+)
+Record = Mapping[str, Any]
+
+
+def averages(experiments: Path) -> list[Finding]:
+    """A row for each ensemble that was evaluated.
+
+    Raises:
+        RecordError: If a record is damaged.
+    """
+    paths = sorted((experiments / FOLDER).glob(f"*/{NAME}"))
+    return [_read(path, _of_average, "of several trials") for path in paths]
+
+
+def ten_views(experiments: Path) -> Finding:
+    """A row for the network that was tested in one view and in ten.
+
+    Raises:
+        RecordError: If the record is damaged.
+    """
+    path = experiments / CROPPED / "evaluation" / NAME
+    if not path.exists():
+        return Finding(TEN_VIEWS, "", "-")
+    return _read(path, _of_views, "of one trial in 1 and 10 views")
+
+
+def _read(path: Path, find: Callable[[str, Record], Finding], what: str) -> Finding:
+    remedy = "evaluate its trials again"
+    try:
+        return find(path.parent.name, files.read_sealed(path, remedy))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is not {what} ({type(error).__name__}); {remedy}") from error
+
+
+def _of_average(name: str, record: Record) -> Finding:
+    networks = record["networks"]
+    pairs = [Paired(**each) for each in record["paired"][VIEW]]
+    ours = f"{_average_words(networks, record['together'], pairs)}, {record['dataset']}"
+    claim = replace(AVERAGING, study=f"{FOLDER}/{name}")
+    trained = _ends([float(net["train_error"]) for net in networks])
+    remark = f"of networks trained to {trained} training error"
+    return Finding(claim, name, ours, trained, judge(pairs), remark)
+
+
+def _of_views(name: str, record: Record) -> Finding:
+    (network,), (pair,) = record["networks"], (Paired(**each) for each in record["by_views"])
+    one, ten = (Share(**network["errors"][number]["top1"]) for number in (VIEW, VIEWS))
+    ours = (
+        f"test error {wording.percent(one.value)}, in ten views {wording.percent(ten.value)}:"
+        f" {_pair_words(pair)}; n = {one.images:,} test images, {record['dataset']}"
+    )
+    trained = _ends([float(network["train_error"])])
+    claim = replace(TEN_VIEWS, study=f"{CROPPED}/{name}")
+    return Finding(claim, network["name"], ours, trained, judge([pair]), "of one network")
+
+
+def judge(pairs: Sequence[Paired]) -> Verdict:
+    """Shown where the error is lower in every pair: an average must beat its best network too."""
+    if all(pair.p <= ERROR and pair.high < 0 for pair in pairs):
+        return "shown"
+    if all(pair.p <= ERROR and pair.low > 0 for pair in pairs):
+        return "contradicted"
+    return "not decided"
+
+
+def _average_words(networks: Sequence[Record], together: Record, pairs: Sequence[Paired]) -> str:
+    """One network against all of them, and the best against all."""
+    alone = [Share(**net["errors"][VIEW]["top1"]) for net in networks]
+    best = min(range(len(alone)), key=lambda i: alone[i].wrong)
+    mean = sum(share.value for share in alone) / len(alone)
+    of_all = Share(**together[VIEW]["top1"])
+    low, high = (wording.percent(end) for end in (of_all.low, of_all.high))
+    return (
+        f"test error of one network {wording.percent(mean)} (mean of {len(alone)},"
+        f" {_ends([share.value for share in alone])}), of their average"
+        f" {wording.percent(of_all.value)} (95% interval {low} to {high}); beside the best one"
+        f" {_pair_words(pairs[best])}; n = {of_all.images:,} test images"
+    )
+
+
+def _pair_words(pair: Paired) -> str:
+    return (
+        f"{wording.points(pair.value)} points ({wording.points_ends(pair.low, pair.high)}, same"
+        f" images, {wording.p_value(pair.p)})"
+    )
+
+
+def _ends(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(map(wording.percent, (min(values), max(values)))))

@@ -1,0 +1,177 @@
+"""Averages beside each network, ten views beside one: pairs, records, rows of the claims."""
+
+import dataclasses
+
+import flax.linen as nn
+import numpy as np
+import pytest
+from scipy import stats
+
+from src.analysis.shares import Paired, paired, share
+from src.records import files
+from src.records.files import RecordError
+from src.reports import evaluated
+from src.trained import evaluation_report, testing
+from src.trained.candidates import Candidate
+from tests import tiny
+
+
+def answers(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whether either gets images wrong, from how many there are of each kind."""
+    kinds = np.repeat([0, 1, 2, 3], [both, first, second, neither])
+    return np.isin(kinds, (0, 1)), np.isin(kinds, (0, 2))
+
+
+@pytest.mark.parametrize("counts", [(30, 5, 12, 53), (0, 0, 0, 9), (3, 4, 4, 0), (0, 7, 0, 3)])
+def test_the_difference_and_mcnemars_test(counts):
+    _, first, second, _ = counts
+    found = paired(*answers(*counts))
+    assert (found.only_first, found.only_second) == (first, second)
+    assert found.value == pytest.approx((second - first) / sum(counts))
+    exact = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+    assert found.p == pytest.approx(exact)
+    assert found.low <= found.value <= found.high
+    back = paired(*answers(*counts)[::-1])
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_the_interval_is_newcombes():
+    """Bentur et al. (2009): 1, 1, 7 and 12 patients; in Fagerland, Lydersen & Laake (2014),
+    "Recommended tests and confidence intervals for paired binomial proportions", -0.507 to -0.026
+    for the first less the second.
+    """
+    found = paired(*answers(1, 1, 7, 12))
+    assert (found.low, found.high) == pytest.approx((0.026, 0.507), abs=0.0006)
+
+
+def test_without_correlation_the_interval_joins_both_shares():
+    """Wilson's two half-intervals as the sides of a right angle: 24 of 60 wrong, and 30 of 60."""
+    found, one, two = paired(*answers(12, 12, 18, 18)), share(24, 60), share(30, 60)
+    below = np.hypot(two.value - two.low, one.high - one.value)
+    assert found.low == pytest.approx(found.value - below)
+
+
+def test_it_covers_the_true_difference_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    chances, held = (0.25, 0.06, 0.12, 0.57), 0
+    for counts in rng.multinomial(400, chances, size=1000):
+        found = paired(*answers(*counts))
+        held += found.low <= 0.06 <= found.high
+    assert 0.93 <= held / 1000 <= 0.98  # 95%, deviation 0.7%
+
+
+# --- Of networks. ---
+
+
+def candidate(name: str, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> Candidate:
+    """Ten test images, of which it takes some for the next class, each with a chance of 0.6."""
+    dataset = tiny.make_dataset(8, 10)
+    scores = np.full((10, 10), 0.4 / 9)
+    answer = (dataset.test.labels + np.isin(np.arange(10), wrong)) % 10
+    scores[np.arange(10), answer] = 0.6
+    made = Candidate(
+        *(name, nn.Dense(10), scores, np.zeros((1, 1, 1, 3)), np.ones((1, 1, 1, 1)), (8, 8)),
+        *(dataset.test, dataset, np.arange(10), {"of": name, "given": "images", "parameters": "1"}),
+    )
+    monkeypatch.setattr(
+        testing, "probabilities", lambda each, *_: (each.variables, dataset.test.labels)
+    )
+    return dataclasses.replace(made, facts=made.facts | {"train_error": 0.34})
+
+
+@pytest.fixture
+def three(monkeypatch) -> list[Candidate]:
+    """Each alone gets three or four wrong; two of them only images 0 and 5."""
+    wrong = ([0, 1, 5], [0, 2, 5, 9], [3, 4, 7])
+    return [candidate(f"net{i}", rows, monkeypatch) for i, rows in enumerate(wrong)]
+
+
+def test_the_average_is_set_beside_each_network_image_by_image(three):
+    tested = testing.measure(three, (1,))
+    assert [found.top1.wrong for found in tested.alone[1]] == [3, 4, 3]
+    assert tested.together[1].top1.wrong == 2  # two of three are wrong alike
+    pairs = [(pair.only_first, pair.only_second) for pair in tested.paired[1]]
+    assert pairs == [(1, 0), (2, 0), (3, 2)]
+    assert [pair.value for pair in tested.paired[1]] == pytest.approx([-0.1, -0.2, -0.1])
+    assert testing.measure(three[:1], (1,)).paired == {}
+
+
+def test_the_most_views_are_set_beside_the_fewest(three, monkeypatch):
+    """In ten views the first network gets image 0 right, and image 3 wrong."""
+    labels = three[0].dataset.test.labels
+    ten = three[0].variables.copy()
+    ten[[0, 3]] = 0.0
+    ten[0, labels[0]], ten[3, (labels[3] + 1) % 10] = 1.0, 1.0
+    monkeypatch.setattr(
+        testing,
+        "probabilities",
+        lambda each, number, most: (ten if number == 10 else each.variables, labels),
+    )
+    tested = testing.measure(three[:1], (1, 10))
+    (pair,) = tested.by_views
+    assert (pair.only_first, pair.only_second, pair.value) == (1, 1, 0.0)
+    record = evaluation_report.make_record(three[:1], tested)
+    text = evaluation_report.compose(record)
+    assert "| network | top-1 error | wrong in one view alone | wrong in ten views alone |" in text
+    assert "| net0 | +0.0 points (" in text
+    assert testing.measure(three[:1], (1,)).by_views == []
+
+
+def test_record_and_report_hold_the_comparison(three):
+    record = evaluation_report.make_record(three, testing.measure(three, (1,)))
+    text = evaluation_report.compose(record)
+    assert "| net1 | one view | -20.0 points (" in text
+    assert "| 2 | 0 | p = 0.5 |" in text  # both of two coins on one side
+    assert "Training error at the end: 34.0%." in text
+    one = evaluation_report.make_record(three[:1], testing.measure(three[:1], (1,)))
+    assert "The average beside each network" not in evaluation_report.compose(one)
+
+
+# --- Rows of the claims. ---
+
+
+def test_a_row_sets_one_against_all(three, tmp_path):
+    record = evaluation_report.make_record(three, testing.measure(three, (1,)))
+    path = tmp_path / "ensembles" / "nets" / "evaluation.json"
+    files.write_sealed(path, record)
+    (row,) = evaluated.averages(tmp_path)
+    assert row.claim.study == "ensembles/nets"
+    mean = "test error of one network 33.3% (mean of 3, 30.0% to 40.0%), of their average 20.0%"
+    assert row.ours.startswith(mean)
+    assert "beside the best one -10.0 points (" in row.ours
+    assert row.ours.endswith("n = 10 test images, tiny")
+    assert row.words == "not decided; of networks trained to 34.0% training error"
+    files.write_sealed(path, record | {"paired": {}})
+    with pytest.raises(RecordError, match=r"is not of several trials .*evaluate its trials again"):
+        evaluated.averages(tmp_path)
+
+
+def test_a_row_sets_ten_views_against_one(three, tmp_path):
+    assert evaluated.ten_views(tmp_path).ours == "-"
+    record = evaluation_report.make_record(three[:1], testing.measure(three[:1], (1, 10)))
+    path = tmp_path / "imagenette" / "evaluation" / "evaluation.json"
+    files.write_sealed(path, record)
+    row = evaluated.ten_views(tmp_path)
+    assert row.ours.startswith("test error 30.0%, in ten views 30.0%: +0.0 points (")
+    assert row.words == "not decided; of one network"
+    assert row.claim.study == "imagenette/evaluation"
+    files.write_sealed(path, record | {"by_views": []})
+    with pytest.raises(RecordError, match=r"is not of one trial in 1 and 10 views"):
+        evaluated.ten_views(tmp_path)
+
+
+def pair(low: float, high: float, p: float) -> Paired:
+    return Paired(0, 0, (low + high) / 2, low, high, p)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [
+        ([pair(-0.05, -0.03, 0.001), pair(-0.02, -0.001, 0.04)], "shown"),
+        ([pair(-0.05, -0.03, 0.001), pair(-0.02, 0.001, 0.06)], "not decided"),
+        ([pair(-0.05, -0.03, 0.001), pair(0.01, 0.02, 0.001)], "not decided"),
+        ([pair(0.03, 0.05, 0.001), pair(0.01, 0.02, 0.001)], "contradicted"),
+    ],
+)
+def test_an_average_must_beat_every_one_of_its_networks(pairs, verdict):
+    assert evaluated.judge(pairs) == verdict
