@@ -16,11 +16,12 @@ from src.reports import webpage
 from tests import synthetic
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
-OURS = (
-    "index.html",
-    "relu_vs_tanh_early/report.html",
-    "published_weights/cifar10_full/report.html",
-)
+REPORTS = [p.relative_to(EXPERIMENTS).as_posix() for p in EXPERIMENTS.rglob("report.html")]
+VIEWS = [  # "study" is the one that is made here, of arithmetic.
+    *((page, width, dark) for page in ("index.html", "study") for width in (400, 1200)
+      for dark in (False, True)),
+    *((page, 400, False) for page in sorted(REPORTS)),
+]  # fmt: skip
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "link", "img", "br", "hr"}
 CLICK = """<script>
@@ -221,24 +222,22 @@ def test_a_browser_shows_every_figure(study_dir, tmp_path):
     assert title[1] == ",".join(["true"] * Page(text).tags.count("img"))
 
 
-@pytest.mark.parametrize("page", [*OURS, "study"])
-@pytest.mark.parametrize("width", [400, 1200])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_runs_over_the_edge(study_dir, tmp_path, page, width, scheme):
+@pytest.mark.parametrize(("page", "width", "is_dark"), VIEWS)
+def test_nothing_runs_over_the_edge(study_dir, tmp_path, page, width, is_dark):
     path = study_dir / "report.html" if page == "study" else EXPERIMENTS / page
     text = path.read_text().replace("</body>", f"{LAID_OUT}</body>")
     (tmp_path / "page.html").write_text(text)
-    dark = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
-    seen = browse(tmp_path / "page.html", f"--window-size={width},900", dark)
+    scheme = f"--blink-settings=preferredColorScheme={int(not is_dark)}"
+    seen = browse(tmp_path / "page.html", f"--window-size={width},900", scheme)
     title = re.search(r"<title>(.*?)</title>", seen, re.DOTALL)
     assert title is not None
     found = json.loads(html.unescape(title[1]))
     assert found["width"] == width
     assert (found["scrolls"], found["over"]) == (width, [])
-    assert found["dark"] == (scheme == "dark")
+    assert found["dark"] == is_dark
     text, back = (sum(map(int, re.findall(r"\d+", found[key]))) for key in ("text", "back"))
     assert abs(text - back) > 3 * 150
-    assert (back < text) == found["dark"]
+    assert (back < text) == is_dark
 
 
 def test_no_page_in_the_repository_is_large():
