@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from src.errors import LabError, one_line
@@ -21,6 +22,8 @@ from src.errors import LabError, one_line
 LAUNCHERS = {"slurm": "slurm", "mpi": "ompi", "k8s": None, "tpu": None}
 HEARTBEAT_SECONDS = 10
 START_SECONDS = 300
+GIVE_UP_SECONDS = 30  # how long a process that cannot go on waits for the others, to tell them
+LEAVE_MILLISECONDS = 2_000  # and process 0 for them to have heard it
 SHUTDOWN_SECONDS = 3600  # the others wait while process 0 writes its report
 ASK_MILLISECONDS = 2_000  # signals are heard in between
 CHUNK_BYTES = 1 << 20  # of a message; gRPC takes no larger ones than a few MB
@@ -64,8 +67,22 @@ def join(how: str) -> None:
             have different numbers of devices.
     """
     check(how)
-    if how == "none":
-        return
+    if how != "none":
+        _meet(how, START_SECONDS)
+
+
+def give_up(how: str, code: int) -> None:
+    """In place of `join`, by a process that cannot go on: the others, which agree on that first of
+    all, end instead of waiting for it. It comes back only if nobody was met.
+    """
+    with suppress(HostError):
+        check(how)
+        _meet(how, GIVE_UP_SECONDS)
+        any_of(True)
+        leave(code)
+
+
+def _meet(how: str, seconds: int) -> None:
     import jax  # noqa: PLC0415
 
     by_hand = _by_hand(how)
@@ -76,7 +93,7 @@ def join(how: str) -> None:
             count,
             index,
             cluster_detection_method="deactivate" if by_hand else LAUNCHERS[how],
-            initialization_timeout=START_SECONDS,
+            initialization_timeout=seconds,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
@@ -160,9 +177,20 @@ def together(fn: Callable[[], T]) -> T:
 
 
 def leave(code: int) -> None:
-    """Ends this process at once where others would wait for it: they end with it."""
-    if count() > 1:
-        os._exit(code)
+    """Ends this process where others would wait for it: they end with it.
+
+    Process 0, through which all is told, lets the others hear why first.
+    """
+    if count() == 1:
+        return
+    with suppress(RuntimeError):  # one of them is gone, or knows nothing yet
+        if is_leader():
+            for other in range(1, count()):
+                name = f"laboratory/left/{other}"
+                _client().blocking_key_value_get_bytes(name, LEAVE_MILLISECONDS)
+        else:
+            _client().key_value_set_bytes(f"laboratory/left/{index()}", b"1")
+    os._exit(code)
 
 
 def _await(key: str) -> bytes:

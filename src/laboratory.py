@@ -12,6 +12,7 @@ from src import data, doors, environment, hosts
 from src.analysis.measures import check_measures
 from src.config import checks, flags
 from src.config.config import Config
+from src.errors import LabError
 from src.records import provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
@@ -32,17 +33,21 @@ def main(argv: Sequence[str], usage: str) -> int:
     """
     if any(argument in HELP for argument in argv):
         return _help(argv, usage)
-    request = flags.parse(argv)
-    studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
-    for config, _ in studies:
-        check_measures(config)
+    try:
+        request, studies = _read(argv)
+    except LabError as error:
+        if (how := flags.hosts_of(argv)) == "none":
+            raise
+        doors.refuse(str(error))
+        hosts.give_up(how, doors.REFUSED)
+        return doors.REFUSED
     if request.dry_run:
         for config, workdir in studies:
             _list_trials(config, workdir)
         return 0
-    _check_hosts(request.hosts, [config for config, _ in studies])
     hosts.join(request.hosts)
     try:
+        hosts.together(lambda: None)  # Whoever cannot go on says so here.
         for config, workdir in studies:
             _run(config, workdir)
     except runner.Stopped:
@@ -53,6 +58,16 @@ def main(argv: Sequence[str], usage: str) -> int:
             _end_all(error)
         raise
     return 0
+
+
+def _read(argv: Sequence[str]) -> tuple[flags.Request, list[tuple[Config, Path]]]:
+    """What the command line asks for, checked as far as it can be without data and devices."""
+    request = flags.parse(argv)
+    studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
+    for config, _ in studies:
+        check_measures(config)
+    _check_hosts(request.hosts, [config for config, _ in studies])
+    return request, studies
 
 
 def _check_hosts(how: str, configs: Sequence[Config]) -> None:

@@ -11,17 +11,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from src import doors, environment, hosts
+from src import doors, environment, hosts, laboratory
 from src.data.batches import evaluation_rows
 from src.data.loader import host_share
 from src.hosts import HostError
 from src.records import provenance
+from tests import tiny
 from tests.torture.subject import CONFIG, ROOT, Subject
 
 SMALL = (
@@ -74,22 +76,34 @@ def test_the_record_says_hosts_and_devices(monkeypatch):
     assert list(environment.left_out(variables)) == ["JAX_FOO=1"]  # a launcher sets the other
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("field", ["--config.workers=2", "--config.engine=dask"])
-def test_trials_side_by_side_do_not_go_with_several_hosts(field):
-    command = ["--config=configs/quick.py", "--hosts=127.0.0.1:9,2,0", field]
-    done = subprocess.run(
-        [sys.executable, "-m", "src.main", *command],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == doors.REFUSED
-    assert "trains one trial at a time on all processes" in done.stderr
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"workers": 2}, "trains one trial at a time on all processes"),
+        ({"engine": "dask"}, "trains one trial at a time on all processes"),
+        ({"pretraining__method": "conv_autoencoder"}, "cannot pre-train: make the stacks in one"),
+    ],
+)
+def test_what_does_not_go_with_several_hosts_is_refused_in_one_line(changes, said):
+    configs = [tiny.make_config(), tiny.make_config(model__activation="sigmoid", **changes)]
+    with pytest.raises(HostError, match=f"--hosts=slurm {said}"):
+        laboratory._check_hosts("slurm", configs)
+    laboratory._check_hosts("none", configs)
+    laboratory._check_hosts("slurm", configs[:1])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Pair:
     """The same command as two processes."""
 
-    def __init__(self, subject: Subject, workdir: Path, *more: str, only_second: str = ""):
+    def __init__(
+        self, subject: Subject, workdir: Path, *more: str, only: Mapping[int, str] | None = None
+    ):
         port = free_port()
         self.outputs = [workdir.with_name(f"{workdir.name}-{i}.txt") for i in (0, 1)]
         self.processes = []
@@ -99,7 +113,7 @@ class Pair:
                 f"--config.data.dir={subject.data_dir}",
                 f"--hosts=127.0.0.1:{port},2,{i}",
             ]
-            arguments += [only_second] if only_second and i == 1 else []
+            arguments += [only[i]] if only and i in only else []
             self.processes.append(start(subject, arguments, 2, output))
 
     def end(self, seconds: float) -> list[int]:
@@ -119,12 +133,6 @@ def start(
             [sys.executable, "-m", "src.main", *arguments],
             cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def metrics(workdir: Path) -> list[dict[str, str]]:
@@ -174,14 +182,15 @@ def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("victim", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGTERM)]
+    ("victim", "number"),
+    [(i, number) for number in (signal.SIGKILL, signal.SIGTERM) for i in (0, 1)],
 )
 def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, victim, number):
     workdir = tmp_path / "killed"
     pair = Pair(subject, workdir)
     await_checkpoint(workdir, pair)
     os.kill(pair.processes[victim].pid, number)
-    codes = pair.end(120)  # a heartbeat of ten seconds, on a loaded machine
+    codes = pair.end(20)
     if number == signal.SIGTERM:
         assert codes == [doors.STOPPED, doors.STOPPED], pair.said()
     else:
@@ -202,9 +211,34 @@ def await_checkpoint(workdir: Path, pair: Pair) -> None:
 
 
 @pytest.mark.slow
-def test_an_error_in_one_ends_both(subject, tmp_path):
-    pair = Pair(subject, tmp_path / "study", only_second="--config.data.dir=/nowhere")
-    codes = pair.end(300)
-    assert all(codes), pair.said()
-    assert "another process cannot go on" in pair.outputs[0].read_text()
-    assert "/nowhere" in pair.outputs[1].read_text()
+@pytest.mark.parametrize("one", [0, 1])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("--config.data.dir=/nowhere", "/nowhere"), ("--config.model.nme=conv3", "no such field")],
+)
+def test_an_error_in_one_ends_both(subject, tmp_path, wrong, said, one):
+    """In the data, which is found when they have met; in the command line, before."""
+    pair = Pair(subject, tmp_path / "study", only={one: wrong})
+    assert pair.processes[one].wait(300) == doors.REFUSED  # both start, on a loaded machine
+    assert pair.end(20) == [doors.REFUSED, doors.REFUSED], pair.said()
+    found = [path.read_text() for path in pair.outputs]
+    assert said in found[one]
+    assert found[one].count("error: ") == 1
+    assert "another process cannot go on" in found[1 - one]
+
+
+@pytest.mark.slow
+def test_streamed_images_are_shared_out_as_those_in_memory(subject, tmp_path):
+    """The images have 8 pixels, and as many are asked for: decoding leaves them as they are."""
+    streamed = "--config.data.stream_size=8"
+    pair = Pair(subject, tmp_path / "pair", streamed)
+    assert pair.end(500) == [0, 0], pair.said()
+    where = [f"--workdir={tmp_path / 'one'}", f"--config.data.dir={subject.data_dir}"]
+    command = [f"--config={CONFIG}", *SMALL, streamed, *where]
+    alone = start(subject, command, 4, tmp_path / "one.txt")
+    assert alone.wait(500) == 0
+    together, one = metrics(tmp_path / "pair"), metrics(tmp_path / "one")
+    assert len(together) == len(one) > 20
+    for row, other in zip(together, one, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)
+        assert not row["test_error"] or 0 <= float(row["test_error"]) <= 1

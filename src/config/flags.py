@@ -98,6 +98,16 @@ def command(argv: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "src.main", *argv])
 
 
+def hosts_of(argv: Sequence[str]) -> str:
+    """The value of --hosts in a command line that need not be right otherwise."""
+    found = "none"
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, given, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == "hosts":
+            found = value if given else following
+    return found
+
+
 def parse(argv: Sequence[str]) -> Request:
     """Parses the command line and runs the config file.
 
