@@ -1,6 +1,7 @@
 """Runs one trial of a study, in this process or in one of its own, on this machine or another."""
 
 import functools
+import gc
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -186,11 +187,15 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4)  # each holds the data set on the devices
 def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str) -> Any:
-    """The compiled functions of an arm, kept for its next trial in this process."""
+    """The compiled functions of an arm, kept for its next trial in this process.
+
+    A compiled function is hundreds of memory mappings, of which Linux grants a process 65,530.
+    """
     import jax  # noqa: PLC0415
 
     from src.training.program import Program  # noqa: PLC0415
 
+    gc.collect()  # a program that is kept no longer refers to itself, and stays until then
     check_devices(settings.batch_size, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
