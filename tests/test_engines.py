@@ -21,7 +21,7 @@ from src.study.question import StudyError
 from src.study.worker import Job, StopFlag
 from tests.test_runner import FACTS, MADE_BY, make_config, run, tiny_data
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 assert tiny_data  # a fixture, used here as well
 

@@ -30,6 +30,7 @@ from tests.test_runner import at_point
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("compiled_fast"),
     pytest.mark.filterwarnings("ignore:the load_module"),  # A warning of ml_collections.
 ]
 ROOT = Path(__file__).parent.parent

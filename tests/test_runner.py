@@ -28,7 +28,7 @@ from src.study.question import StudyError
 from src.study.worker import StopFlag
 from tests import tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
