@@ -64,11 +64,6 @@ def test_best_against_best_takes_the_fastest_way_of_each():
     assert b == ("`b`", "20.0", "not measured", "")
 
 
-def test_tables_replace_what_stands_between_the_marks():
-    text = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
-    assert tables.insert(text, "new") == text.replace("old", "new")
-
-
 def test_rounds_are_interleaved_and_the_first_does_not_count():
     calls = []
     steps = {key: lambda count, key=key: calls.append((key, count)) for key in "ab"}

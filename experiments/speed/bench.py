@@ -21,6 +21,7 @@ from typing import Any
 from experiments.speed import tables
 from src import environment
 from src.records import provenance
+from src.reports import readme
 
 HERE = Path(__file__).parent
 STUDY = HERE.parent / "relu_vs_tanh_early"
@@ -64,8 +65,7 @@ def main(arguments: list[str]) -> None:
     print(text)
     if not quick:
         (HERE / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-        readme = HERE / "README.md"
-        readme.write_text(tables.insert(readme.read_text(), text))
+        readme.fill(HERE / "README.md", "tables", text)
 
 
 def measure_networks(nets: Sequence[str], cores: int, rounds: int) -> dict[str, Any]:

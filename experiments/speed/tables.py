@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-BEGIN, END = "<!-- tables: written by bench.py -->", "<!-- end of tables -->"
+from src import wording
+
 NETWORKS_NOTE = (
     "Medians of interleaved rounds; ratio: of the times of one round, the median and the range."
     " Peak: of a float32 matrix product of 2048 rows in the same process, times the cores. Memory:"
@@ -18,12 +19,6 @@ NAMES = {
     "torch": "PyTorch, channels last",
     "torch_compiled": "PyTorch, compiled",
 }
-
-
-def insert(text: str, tables: str) -> str:
-    """`text` with what stands between the two marks replaced."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{tables}\n{END}{rest.split(END)[1]}"
 
 
 def render(record: dict[str, Any]) -> str:
@@ -197,7 +192,7 @@ def starting(record: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def whole_run(record: dict[str, Any]) -> list[tuple[str, ...]]:
-    """By part, as a share of the time of all processes."""
+    """Seconds of each part, and its share of the time of all processes."""
     run, cores = record["run"], record["cores"]
     total = run["whole"] * cores
     parts = {part: run[part] for part in ("train", "compile", "measure", "save")}
@@ -209,6 +204,4 @@ def whole_run(record: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Markdown; the first row is the header."""
-    header, *rest = rows
-    lines = [header, tuple("---" for _ in header), *rest]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return wording.table(rows[0], rows[1:])
