@@ -138,7 +138,7 @@ def test_ratios_are_open_where_censored(study_dir):
     exact = lines(figure, 0, canvas.COLORS[0])[0]
     assert len(exact) == 4  # 30% and 25% were not reached by tanh
     triangles = [[line for line in axes.lines if line.get_marker() == "^"] for axes in figure.axes]
-    assert list(map(len, triangles)) == [2, 2]  # of ours; on the right one is the paper's
+    assert list(map(len, triangles)) == [2, 2]  # Ours; on the right one is the paper's.
     assert np.all(np.diff(exact[:, 1]) > 0)
 
 

@@ -176,8 +176,8 @@ def judge_overfitting(equal: Verdict, end: Verdict) -> Verdict:
     A gap between training and test error decides nothing: it falls for whoever trains more slowly.
 
     Args:
-        equal: Of the test error at equal training error.
-        end: Of the test error at the end, each arm at its own rate.
+        equal: Verdict on the test error at equal training error.
+        end: Verdict on the test error at the end, each arm at its own rate.
 
     Returns:
         "shown" where one of the two is and the error at the end is not contradicted.

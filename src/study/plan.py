@@ -46,7 +46,7 @@ def _cost(config: Config, left: int) -> str:
 
 
 def _time(config: Config, finished: Sequence[TrialRecord], left: int, workers: int) -> list[str]:
-    """By the median of the trials done; nothing where none has been."""
+    """The time at most, by the median of the trials done; nothing where none has been."""
     speeds = [
         trial.row["train_seconds"] / trial.metrics["epoch"][-1]
         for trial in finished

@@ -48,7 +48,7 @@ class Display:
         """Takes up where the study stands.
 
         Args:
-            config: Of the study.
+            config: The study's.
             finished: The trials done so far, by name: read here, kept by the runner.
             workers: Trials side by side.
             networks: Arm -> size of its network, as study.json has them.
@@ -117,7 +117,7 @@ class Display:
         """What is left of a trial under way: by its own curve, else by those of its arm that ended.
 
         Args:
-            name: Of the trial.
+            name: The trial's.
             otherwise: Iterations that it is taken to do in all where neither says.
         """
         trial, points = self.tasks[name].trial, self.points[name]

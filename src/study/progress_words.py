@@ -23,7 +23,7 @@ def left_words(left: Left, *, both: bool = True) -> str:
     """Such as `about 3 min left (12 min at most)`. Nothing where none is left, or none is known.
 
     Args:
-        left: Of a trial or a study.
+        left: What is left of a trial or a study.
         both: Whether the bound stands beside the estimate; without an estimate it always does.
     """
     if left.most <= 0:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from src.records.trial import TrialRecord
 
 PASSES = 3  # forward, gradient of the layer's input, gradient of its weights
-LEAST_GROWTH = 1.4  # of the iterations, between the two errors that a forecast is made from
-MOST_DOUBLINGS = 50.0  # of the iterations: as good as never
+LEAST_GROWTH = 1.4  # Iterations grow by it between the two errors that a forecast is made from.
+MOST_DOUBLINGS = 50.0  # So many doublings of the iterations are as good as never.
 
 
 class Stage(NamedTuple):
@@ -110,7 +110,7 @@ def left(done: float, total: float, last: float, step_seconds: float) -> Left:
         done: Iterations so far.
         total: Those that it will most likely have done at its end; nan if unknown.
         last: After which it is stopped at the latest.
-        step_seconds: Of one iteration.
+        step_seconds: Seconds of one iteration.
     """
     most = max(0.0, last - done)
     about = math.nan if math.isnan(total) else min(most, max(0.0, total - done))

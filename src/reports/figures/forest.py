@@ -25,8 +25,8 @@ class Bar(NamedTuple):
         label: To the left of it.
         found: What is drawn.
         words: To the right of it.
-        color: Of its marks.
-        shape: Of its point; without one a circle, or an arrow where the value is not bounded.
+        color: Colour of its marks.
+        shape: Marker of its point; empty: a circle, or an arrow where the value is not bounded.
         claimed: What others say the value is; nan where they name none.
     """
 
@@ -49,9 +49,9 @@ def forest(
 
     Args:
         parts: The label of an axis and its lines, which are all ratios or all differences.
-        title: Of the figure.
+        title: Title of the figure.
         caption: Small, below it.
-        handles: Of a legend above the caption.
+        handles: Entries of a legend above the caption.
     """
     bars = [bar for _, each in parts for bar in each]
     longest = max((len(bar.label) for bar in bars), default=0)
