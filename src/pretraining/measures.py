@@ -54,23 +54,7 @@ def make_measure_fn(
         unit: What it is trained as.
         means: Mean of each channel of its inputs.
     """
-
-    @jax.jit
-    def sums(params: PyTree, images: Array) -> dict[str, Array]:
-        """Over images, pixels and, but for `on`, channels."""
-        inputs = inputs_fn(source.scaled(images))
-        total = unit.total_input(params, inputs)
-        energy = unit.free_energy(params, inputs) if isinstance(unit, RBM) else math.nan
-        activity = get_activation(source.activation)(total)
-        return {
-            "squares": jnp.sum((unit.reconstruct(params, inputs) - inputs) ** 2),
-            "variation": jnp.sum((inputs - means.reshape(1, 1, 1, -1)) ** 2),
-            "energy": jnp.sum(energy),
-            "values": jnp.float32(inputs.size),
-            "activity": jnp.sum(activity),
-            "on": jnp.sum(total > 0, axis=(0, 1, 2)),
-            "places": jnp.float32(total.size // total.shape[-1]),
-        }
+    sums = _make_sums_fn(source, inputs_fn, unit, means)
 
     def measured(params: PyTree, images: UInt8[np.ndarray, "n H W C"]) -> dict[str, Any]:
         found = [jax.device_get(sums(params, chunk)) for chunk in _chunks(images)]
@@ -94,6 +78,33 @@ def make_measure_fn(
         }
 
     return measure
+
+
+def _make_sums_fn(
+    source: Source, inputs_fn: InputsFn, unit: RBM | Autoencoder, means: Float[np.ndarray, " I"]
+) -> Callable[[PyTree, Array], dict[str, Array]]:
+    """(parameters of a layer, images [n, H, W, C]) -> sums over images, pixels and channels.
+
+    `on` is summed over images and places alone, and has an entry for each unit [O].
+    """
+
+    @jax.jit
+    def sums(params: PyTree, images: Array) -> dict[str, Array]:
+        inputs = inputs_fn(source.scaled(images))
+        total = unit.total_input(params, inputs)
+        energy = unit.free_energy(params, inputs) if isinstance(unit, RBM) else math.nan
+        activity = get_activation(source.activation)(total)
+        return {
+            "squares": jnp.sum((unit.reconstruct(params, inputs) - inputs) ** 2),
+            "variation": jnp.sum((inputs - means.reshape(1, 1, 1, -1)) ** 2),
+            "energy": jnp.sum(energy),
+            "values": jnp.float32(inputs.size),
+            "activity": jnp.sum(activity),
+            "on": jnp.sum(total > 0, axis=(0, 1, 2)),
+            "places": jnp.float32(total.size // total.shape[-1]),
+        }
+
+    return sums
 
 
 def _chunks(images: UInt8[np.ndarray, "n H W C"]) -> list[Any]:
