@@ -38,11 +38,11 @@ def test_what_measuring_costs_a_step_and_a_study():
     record = {
         "recording": {"milliseconds": {"with": [11.0, 20.2], "without": [10.0, 20.0]}},
         "evaluate": {"seconds": {"evaluate": 1.0, "save": 0.5}},
-        "study": {"trials": 3, "train": 200.0, "measure": 3.0, "save": 1.0},
+        "study": {"study": "quick", "trials": 3, "train": 200.0, "measure": 3.0, "save": 1.0},
     }
     costs = dict(tables.measuring(record))
     assert costs["online training error, of a step"] == "+5.5%"  # between 10% and 1%
-    assert costs["both, in the 3 trials of relu_vs_tanh"] == "2.0% of training"
+    assert costs["both, in the 3 trials of quick"] == "2.0% of training"
 
 
 def test_images_in_work_at_once_stand_side_by_side():
