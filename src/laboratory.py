@@ -66,7 +66,8 @@ def _read(argv: Sequence[str]) -> tuple[flags.Request, list[tuple[Config, Path]]
     studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
     for config, _ in studies:
         check_measures(config)
-    _check_hosts(request.hosts, [config for config, _ in studies])
+    if not request.dry_run:  # that runs in one process
+        _check_hosts(request.hosts, [config for config, _ in studies])
     return request, studies
 
 
