@@ -52,7 +52,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
             raise
         try:
             sys.stdout.flush()
-        except OSError as full:  # which Python would try again at its end, and say so
+        except OSError as full:  # Python would try again at its end, and say so.
             _leave_stdout()
             return refuse(f"standard output cannot be written: {full.strerror}")
         return refuse(line)
@@ -71,7 +71,7 @@ def _open_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, number)  # which workers inherit, as they do not `nowhere`
+            os.dup2(nowhere, number)  # Workers inherit this number, as they do not `nowhere`.
             if nowhere != number:
                 os.close(nowhere)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))

@@ -202,7 +202,7 @@ def test_pytorch_gives_the_same_logits(options):
 
 @functools.cache
 def logits(**options: Any) -> np.ndarray:
-    """Of the same parameters whatever the options, which change no size."""
+    """Its parameters are the same whatever the options, which change no size."""
     model = make(width=0.125, num_classes=5, **options)
     params = tiny.draw_params(make(width=0.125, num_classes=5), SMALLEST)
     return np.asarray(jax.jit(model.apply)({"params": params}, images(SMALLEST)))

@@ -66,7 +66,7 @@ def test_fig_1_has_every_fresh_seed_and_the_papers_curves_behind(study_dir):
 
 
 def test_many_seeds_are_a_band_and_not_a_line_each(study_dir, monkeypatch):
-    """Of three seeds its ends lie a tenth of the way from the outer ones to the middle one."""
+    """Its ends lie a tenth of the way from the outer ones of three seeds to the middle one."""
     monkeypatch.setattr(training_error, "MANY", 3)
     figure = draw(study_dir, "training_error")
     assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 0.7]

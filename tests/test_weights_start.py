@@ -109,7 +109,7 @@ def trial_of(**changes: object) -> Trial:
 
 @pytest.mark.slow
 def test_a_trial_starts_from_a_file_as_that_file_is(cifar, tmp_path):
-    """With its last layer too, it is the file's network before the first step."""
+    """Its last layer taken too, it is the file's network before the first step."""
     path = weight_files.caffemodel(tmp_path / "a.caffemodel", FULL)
     layers = ("conv1", "conv2", "conv3", "fc10")
     trial = trial_of(

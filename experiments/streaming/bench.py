@@ -28,7 +28,7 @@ from src.reports import readme
 HERE = Path(__file__).parent
 IMAGES, BATCH, SIDES = 256, 32, (375, 500)  # SIDES: least and greatest, of most of ImageNet
 WORKERS = (1, 2)
-WIDTHS = (1.0, 0.125)  # of AlexNet
+WIDTHS = (1.0, 0.125)  # AlexNet's.
 STEPS, ROUNDS = 4, 3
 
 

@@ -16,7 +16,7 @@ class Share(NamedTuple):
 
     Attributes:
         wrong: How many they are.
-        images: Of how many.
+        images: All images that were looked at.
         value: wrong / images.
         low: Lower end of the 95% interval.
         high: Upper end.
@@ -57,7 +57,7 @@ class Paired(NamedTuple):
         value: Share that the second gets wrong less that of the first.
         low: Lower end of its 95% interval.
         high: Upper end.
-        p: Of no difference, two-sided: McNemar's exact test.
+        p: Two-sided p-value of no difference: McNemar's exact test.
     """
 
     only_first: int

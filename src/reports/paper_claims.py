@@ -18,13 +18,13 @@ class Claim:
         baseline: Value of the compared field.
         other: The arm that is said to differ from it.
         measures: Names of measures; the first decides, by `rule`.
-        direction: Of `other`, beside the baseline.
+        direction: 1 where `other` is said to have more than the baseline, -1 for less.
         factor: The claimed ratio; 0 where there is none.
         effect: The claimed difference, as a fraction; 0 where there is none.
         margin: A factor, or a difference, within which an effect counts as none; 0: the usual one.
         where: Fields that a group must have, such as recipe: modern; of an interaction, the field
             on which the effect is said to depend, and the two values.
-        rule: `effect`: the first measure decides. `overfitting`: see `claims.judge_overfitting`.
+        rule: `effect`: the first measure decides. `overfitting`: see `findings.judge_overfitting`.
             `interaction`: whether the effect is larger under the first value of `where`.
     """
 

@@ -89,7 +89,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
     Args:
         trial_dir: `STUDY/trials/TRIAL`.
         data_dir: TFDS data directory.
-        name: Of a data set with the same classes; "" for the trial's own.
+        name: Name of a data set with the same classes; "" for the trial's own.
 
     Raises:
         RecordError: If there is no such trial or no sound checkpoint.
@@ -131,7 +131,7 @@ def of_weights(
     Args:
         path: The file.
         data_dir: TFDS data directory.
-        name: Of the data set; "" for the one that its classes are of.
+        name: Name of the data set; "" for the one that its classes are of.
         layout: Name of the network, where the file does not tell; "" otherwise.
         mean: A mean image to take off, `.binaryproto` or `.npy`, in place of a mean colour.
 

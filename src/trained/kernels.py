@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-DEALS = 9999  # of the kernels to the towers, at random
+DEALS = 9999  # So often the kernels are dealt to the towers at random.
 
 
 class Kernels(NamedTuple):
@@ -21,7 +21,7 @@ class Kernels(NamedTuple):
 
     @property
     def learned(self) -> Float[np.ndarray, "h w channels kernels"]:
-        """Without what is left of the beginning."""
+        """The trained kernels without what is left of the beginning."""
         return self.trained - np.float32(self.left) * self.started
 
 
@@ -50,7 +50,7 @@ def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"])
 
 
 def colour_share(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
-    """Of the squared weights, what the channels do not have in common: 0 grey; 2/3 random."""
+    """Share of the squared weights that channels do not have in common: 0 grey; 2/3 random."""
     common = kernels.mean(axis=2, keepdims=True)
     return float(np.sum((kernels - common) ** 2) / np.sum(kernels**2))
 

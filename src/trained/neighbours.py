@@ -9,12 +9,12 @@ AT_ONCE = 500  # queries whose distances to all keys are held in memory
 
 
 class Share(NamedTuple):
-    """Of the neighbours of many images, those of the image's own class.
+    """How many of an image's neighbours are of its own class, over many images.
 
     Attributes:
         value: Fraction.
-        low: Of the 95% interval of the mean over images.
-        high: Of the same.
+        low: Lower end of the 95% interval of the mean over images.
+        high: Upper end.
         chance: What neighbours drawn at random would give.
     """
 
@@ -48,9 +48,9 @@ def share_of_same_class(
     """How many of each query's neighbours have its label.
 
     Args:
-        labels: Of the queries.
+        labels: Labels of the queries.
         rows: Their neighbours.
-        key_labels: Of all that could have been neighbours.
+        key_labels: Labels of all that could have been neighbours.
     """
     shares = (key_labels[rows] == labels[:, None]).mean(axis=1)
     half = 1.96 * shares.std(ddof=1) / np.sqrt(len(shares))

@@ -54,7 +54,7 @@ class Trained:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the data set; numbers where it has none."""
+        """Names of the data set's classes; numbers where it has none."""
         numbers = tuple(str(label) for label in range(self.dataset.num_classes))
         return self.dataset.label_names or numbers
 
@@ -98,7 +98,7 @@ class Trained:
         return names
 
     def first_kernels(self) -> Kernels:
-        """Of the first layer, now and before the first step of its training.
+        """The first layer's kernels, now and before the first step of its training.
 
         Raises:
             LabError: If it began with weights or a stack that are no longer to be had.

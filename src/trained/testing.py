@@ -29,7 +29,7 @@ class Tested(NamedTuple):
     """What networks make of a test set.
 
     Attributes:
-        labels: Of the images.
+        labels: Labels of the images.
         alone: Number of views -> errors of each network by itself.
         together: Number of views -> errors of their averaged softmax.
         paired: Number of views -> for each network, what the average gets wrong (top-1) less what

@@ -74,11 +74,11 @@ def make_panels(
     """A figure with a panel per title; margins are in inches.
 
     Args:
-        titles: Of the panels.
-        title: Of the figure.
-        ylabel: Of the left panels.
+        titles: Titles of the panels.
+        title: Title of the figure.
+        ylabel: Label of the left panels' y-axes.
         caption: Small, below it.
-        handles: Of a legend for all panels, below them.
+        handles: Entries of a legend for all panels, below them.
         sharex: Which panels have the same x-axis.
         sharey: Which have the same y-axis.
     """

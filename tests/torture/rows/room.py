@@ -62,7 +62,7 @@ class Room:
 
     @property
     def data_dir(self) -> Path:
-        """Of the data sets that a row writes."""
+        """The folder of the data sets that a row writes."""
         return self.folder / "data"
 
     @property
@@ -82,10 +82,10 @@ class Room:
         """A command in a fork of this process, in which JAX has not started.
 
         Args:
-            arguments: Of the command.
+            arguments: Arguments of the command.
             door: `main`, `report`, ...
             before: Called first: whatever it changes dies with the fork.
-            variables: Of its environment.
+            variables: Variables of its environment.
         """
 
         def command() -> int:
