@@ -20,6 +20,8 @@ from src.records.trial import Identity, TrialRecord
 from src.study.order import Task
 from src.training.settings import TrialSettings
 
+# Each holds the data set on the devices.
+PROGRAMS_KEPT = 4
 # How long whoever had a trial before, and is taken for dead, may still hold its lock.
 TAKE_OVER_SECONDS = {"local": 60.0, "ray": 600.0, "dask": 600.0}
 
@@ -185,7 +187,7 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
     return found | dict(trial.swept)
 
 
-@functools.lru_cache(maxsize=4)  # each holds the data set on the devices
+@functools.lru_cache(maxsize=PROGRAMS_KEPT)
 def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process.
 
@@ -195,7 +197,9 @@ def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str)
 
     from src.training.program import Program  # noqa: PLC0415
 
-    gc.collect()  # a program that is kept no longer refers to itself, and stays until then
+    if _program.cache_info().currsize == PROGRAMS_KEPT:
+        jax.clear_caches()  # pmap holds every function that it was ever called with
+        gc.collect()
     check_devices(settings.batch_size, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
