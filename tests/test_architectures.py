@@ -1,7 +1,6 @@
 """AlexNet and the networks beside it: values and gradients of the same networks in PyTorch."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +13,7 @@ from src import models
 from src.models.layers.dropout import Dropout
 
 pytest.importorskip("torch")
-from tests import torch_nets
+from tests import tiny, torch_nets
 
 pytestmark = pytest.mark.slow
 
@@ -22,15 +21,6 @@ pytestmark = pytest.mark.slow
 def make(name: str, **options: Any) -> nn.Module:
     options = {"activation": "relu", "init_scheme": "modern", "num_classes": 5} | options
     return models.make_model(name, **options)
-
-
-def params_of(model: nn.Module, size: int) -> Mapping:
-    """Parameters as after some training: no bias is zero, and none the same as another."""
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, size, size, 3)))["params"]
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda p: p + rng.normal(0, 0.1, p.shape).astype(np.float32) if p.ndim == 1 else p, params
-    )
 
 
 def images_of(size: int, deviation: float = 1.0) -> np.ndarray:
@@ -53,13 +43,13 @@ def test_alexnet(name, size, towers, lrn):
         torch_nets.alexnet, towers=towers, lrn=lrn, small=size == 32, scale=1.0
     )
     images = images_of(size, deviation=60.0)  # so that response normalization matters
-    torch_nets.check_same(model, params_of(model, size), images, forward)
+    torch_nets.check_same(model, tiny.draw_params(model, size), images, forward)
 
 
 def test_alexnet_as_the_paper_begins_it_halves_hidden_layers_at_testing():
     model = make("alexnet", init_scheme="paper", width=0.25)
     forward = functools.partial(torch_nets.alexnet, towers=2, lrn="paper", small=False, scale=0.5)
-    torch_nets.check_same(model, params_of(model, 67), images_of(67, 60.0), forward)
+    torch_nets.check_same(model, tiny.draw_params(model, 67), images_of(67, 60.0), forward)
 
 
 @pytest.mark.parametrize(
@@ -72,19 +62,20 @@ def test_alexnet_as_the_paper_begins_it_halves_hidden_layers_at_testing():
 )
 def test_lenet_and_vgg(name, activation, forward):
     model = make(name, activation=activation, **({"width": 0.25} if "vgg" in name else {}))
-    torch_nets.check_same(model, params_of(model, 32), images_of(32), forward)
+    torch_nets.check_same(model, tiny.draw_params(model, 32), images_of(32), forward)
 
 
 @pytest.mark.parametrize(("name", "size"), [("googlenet_cifar", 32), ("googlenet", 64)])
 def test_googlenet(name, size):
     model = make(name, width=0.125)
     forward = lambda x, w: torch_nets.googlenet(x, w, small=size == 32)[0]  # noqa: E731
-    torch_nets.check_same(model, params_of(model, size), images_of(size), forward)
+    torch_nets.check_same(model, tiny.draw_params(model, size), images_of(size), forward)
 
 
+@pytest.mark.usefixtures("compiled_fast")
 def test_the_auxiliary_classifiers_of_googlenet():
     model = make("googlenet_cifar", width=0.125, auxiliary=True, dropout=0.0)
-    params, images = params_of(model, 32), images_of(32)
+    params, images = tiny.draw_params(model, 32), images_of(32)
     keys = jax.random.split(jax.random.key(0), 2)
 
     def keep_all(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
