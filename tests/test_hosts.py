@@ -190,7 +190,7 @@ def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_pa
     pair = Pair(subject, workdir)
     await_checkpoint(workdir, pair)
     os.kill(pair.processes[victim].pid, number)
-    codes = pair.end(20)
+    codes = pair.end(500)
     if number == signal.SIGTERM:
         assert codes == [doors.STOPPED, doors.STOPPED], pair.said()
     else:
@@ -219,8 +219,8 @@ def await_checkpoint(workdir: Path, pair: Pair) -> None:
 def test_an_error_in_one_ends_both(subject, tmp_path, wrong, said, one):
     """In the data, which is found when they have met; in the command line, before."""
     pair = Pair(subject, tmp_path / "study", only={one: wrong})
-    assert pair.processes[one].wait(300) == doors.REFUSED  # both start, on a loaded machine
-    assert pair.end(20) == [doors.REFUSED, doors.REFUSED], pair.said()
+    assert pair.processes[one].wait(500) == doors.REFUSED
+    assert pair.end(500) == [doors.REFUSED, doors.REFUSED], pair.said()
     found = [path.read_text() for path in pair.outputs]
     assert said in found[one]
     assert found[one].count("error: ") == 1

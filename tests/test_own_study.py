@@ -59,9 +59,7 @@ def png(image: np.ndarray) -> bytes:
 
 def run(project: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "src.main", "--config=configs/mine.py", *SMALL]
-    return subprocess.run(
-        command, cwd=project, capture_output=True, text=True, timeout=500, check=False
-    )
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def browse(path: Path, *given: str) -> str:
         *given,
     ]
     command = [browser, *options, f"--user-data-dir={path.parent / 'profile'}", path.as_uri()]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.slow
