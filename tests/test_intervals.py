@@ -27,6 +27,12 @@ def found(low: float, high: float, kind: str = "difference", **fields) -> Interv
     return Interval((low + high) / 2, low, high, (5, 5), kind, inner=inner, **fields)
 
 
+def test_two_times_of_zero_have_no_ratio():
+    interval = intervals.compare("ratio", exact(0.0), exact(0.0))
+    assert math.isnan(interval.value)
+    assert not interval.exists
+
+
 class TestDifference:
     before, after = exact(0.30, 0.32, 0.31), exact(0.27, 0.30, 0.28)
 

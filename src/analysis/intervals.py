@@ -186,7 +186,8 @@ def contrast(
 
 def _two_samples(kind: Kind, baseline: Sample, other: Sample, n: tuple[int, int]) -> Interval:
     samples = [scaled(kind, each) for each in (baseline, other)]
-    value = _back(kind)(float(samples[1].mean() - samples[0].mean()))
+    with np.errstate(invalid="ignore"):  # Two times of zero have no ratio.
+        value = _back(kind)(float(samples[1].mean() - samples[0].mean()))
     if min(n) < 2:
         return without_interval(value, n, kind, "too few")
     if not all(np.ptp(each) > SMALLEST_SPREAD for each in samples):
@@ -269,4 +270,4 @@ def _log(x: Any) -> Any:
 
 
 def _exp(x: float) -> float:
-    return float(np.exp(min(x, 700.0))) if x < math.inf else math.inf
+    return math.inf if x == math.inf else float(np.exp(min(x, 700.0)))
