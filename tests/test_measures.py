@@ -60,6 +60,15 @@ def test_as_in_the_figure_is_read_by_lines_between_points_an_epoch_apart():
     assert MEASURES["iterations_as_in_figure"].of(trial(), 0.1) == (300, math.inf)
 
 
+def test_a_time_that_no_point_comes_before_is_not_read_from_a_figure():
+    measure = MEASURES["iterations_as_in_figure"]
+    assert np.isnan(measure.of(trial(), 0.85)).all()  # there at epoch 0
+    short = {name: column[:1] for name, column in trial().metrics.items()}
+    assert np.isnan(
+        measure.of(TrialRecord({"trial": "mine", "status": "censored"}, short), 0.1)
+    ).all()
+
+
 @pytest.mark.parametrize("name", [*MEASURES])
 def test_a_trial_that_diverged_has_no_number(name):
     numbers = MEASURES[name].sample([trial(), trial("diverged")], 0.4)

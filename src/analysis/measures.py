@@ -178,15 +178,18 @@ def _frozen(trial: TrialRecord, target: float) -> Ends:
 
 def _as_in_figure(trial: TrialRecord, target: float) -> Ends:
     """Read by lines between points that are an epoch apart, as the paper's curves are; what is left
-    open is the recording step.
+    open is the recording step. Unknown where it is there at the first point or ends before another.
     """
     metrics = trial.metrics
     if not metrics["epoch"].size:
         return 0.0, math.inf
     series, per_epoch = curves.as_in_figure(metrics), curves.iterations_per_epoch(metrics)
     at = curves.crossing(series, target) * per_epoch
+    seen = float(series.at[-1]) * per_epoch if series.at.size else 0.0
+    if at <= 0 or (math.isinf(at) and seen <= 0):
+        return UNKNOWN
     if math.isinf(at):
-        return (float(series.at[-1]) * per_epoch if series.at.size else 0.0), math.inf
+        return seen, math.inf
     half_a_step = float(np.median(np.diff(metrics["iteration"], prepend=0))) / 2
     return max(0.0, at - half_a_step), at + half_a_step
 

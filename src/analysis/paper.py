@@ -45,6 +45,8 @@ def ratio(paper: Mapping[str, Series], baseline: str, other: str, threshold: flo
 
 def _bounds(curve: Series, threshold: float) -> Ends:
     at = curves.crossing(curve, threshold)
+    if at <= 0:  # It is there from the beginning.
+        return math.nan, math.nan
     return (float(curve.at[-1]) if math.isinf(at) else at), at
 
 
