@@ -18,6 +18,9 @@ from src.reports import compose
 from tests import synthetic
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+ENSEMBLES = sorted(
+    path.parent.name for path in (EXPERIMENTS / "ensembles").glob("*/evaluation.json")
+)
 STUDIES = sorted(path.parent for path in EXPERIMENTS.rglob("study.json"))
 TIMES = {"iterations": "train_error", "iterations_frozen": "frozen_error"}
 ERRORS = ("test_error", "mean_test_error")
@@ -235,3 +238,21 @@ def test_a_number_that_is_not_the_records_is_noticed(tmp_path, measure):
     (tmp_path / "report.md").write_text(report.replace(second, changed))
     with pytest.raises(AssertionError):
         check_measure(tmp_path)
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_an_average_differs_from_each_network_by_what_only_one_of_them_gets_wrong(name):
+    folder = EXPERIMENTS / "ensembles" / name
+    record = json.loads((folder / "evaluation.json").read_text())
+    report, table = (folder / "report.md").read_text(), (EXPERIMENTS / "README.md").read_text()
+    alone = [net["errors"]["1"]["top1"]["wrong"] for net in record["networks"]]
+    average = record["together"]["1"]["top1"]["wrong"]
+    for wrong, pair in zip(alone, record["paired"]["1"], strict=True):
+        assert average - wrong == pair["only_second"] - pair["only_first"]
+        coins = pair["only_first"] + pair["only_second"]
+        assert pair["p"] == pytest.approx(stats.binomtest(pair["only_first"], coins).pvalue)
+    assert f"{average:,} wrong" in report
+    mean, images = np.mean(alone), record["images"]
+    told = f"test error of one network {mean / images:.1%} (mean of {len(alone)},"
+    assert f"{told} {min(alone) / images:.1%} to {max(alone) / images:.1%})" in table
+    assert f"of their average {average / images:.1%}" in table
