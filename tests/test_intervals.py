@@ -123,6 +123,15 @@ class TestCensoredRatio:
             t, freedom = censored.student(*logs, np.array([math.log(end)]))
             assert 2 * stats.t.sf(t, freedom) == pytest.approx(0.05, abs=1e-4)
 
+    def test_where_none_is_censored_the_degrees_of_freedom_are_welchs(self):
+        """Arms of other sizes and spreads, each time known to a tenth of an iteration."""
+        arms = [300, 340, 290], [900, 1400, 700, 1000, 1100]
+        found = [np.array(arm, float)[None] for arm in arms]
+        bounds = [censored.LogTimes(np.log(t - 0.05), np.log(t + 0.05)) for t in found]
+        _, freedom = censored.student(*bounds, np.zeros(1))
+        welch = stats.ttest_ind(*map(np.log, arms), equal_var=False)
+        assert freedom == pytest.approx(welch.df, rel=1e-3)
+
     def test_never_reached_is_more_than_and_open_above(self):
         interval = intervals.compare(
             "ratio", times(3003, 3042, 3120, step=39), times(stopped=(20000, 20000, 20000))
