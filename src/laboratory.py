@@ -147,7 +147,8 @@ def _refuse_foreign(workdir: Path) -> None:
 def _checked_data(config: Config) -> Any:
     """The data set, on which everything the config asks for can be done."""
     if config.runtime.engine == "local":
-        checks.check_devices(config.trial.batch_size, jax.device_count())
+        for arm in config.arms:
+            checks.check_devices(arm.settings, jax.device_count())
     about = config.trial.data
     dataset = data.load(
         about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size

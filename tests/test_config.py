@@ -177,9 +177,12 @@ def test_whatever_a_field_holds_it_is_refused_in_one_line_or_makes_arms(first, o
 
 
 def test_a_batch_that_does_not_split_over_the_devices():
-    check_devices(16, 8)
-    with pytest.raises(ConfigError, match=r"batch_size = 20 cannot be split evenly .* try 16"):
-        check_devices(20, 8)
+    check_devices(tiny.make_config(batch_size=16, pretraining__batch_size=20).trial, 8)
+    with pytest.raises(ConfigError, match=r"config.batch_size = 20 cannot be split .* try 16"):
+        check_devices(tiny.make_config(batch_size=20).trial, 8)
+    pretrained = {"pretraining__method": "conv_rbm", "pretraining__batch_size": 20}
+    with pytest.raises(ConfigError, match=r"pretraining.batch_size = 20 cannot be split .* try 16"):
+        check_devices(tiny.make_config(**pretrained).trial, 8)
 
 
 @pytest.mark.parametrize(

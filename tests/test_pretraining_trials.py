@@ -1,6 +1,7 @@
 """Trials that begin with a stack: what they look at and what they record, up to a whole study."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
 from src.records import study as studies
 from src.records.files import RecordError
-from src.study import runner
+from src.records.trial import Identity
+from src.study import runner, worker
+from src.study.order import Task
 from src.trained.network import load_trained
 from src.training.program import Program
 from src.training.settings import Trial
+from src.training.trial import Run
 from tests import tiny
 from tests.test_runner import FACTS
 
@@ -169,6 +173,50 @@ def test_a_study_of_methods_names_the_stack_of_each_trial(tmp_path, monkeypatch)
     ):
         load_trained(tmp_path / "trials" / rows[0]["trial"]).started()
     assert not (tmp_path / "pretraining").exists()
+
+
+class StopAt:
+    """A study that stops its trial at the first point of so many iterations."""
+
+    def __init__(self, iteration: float):
+        self.iteration, self.reached = iteration, False
+
+    def tell(self, trial: str, kind: str, payload: Any) -> None:
+        self.reached |= kind == "point" and payload["iteration"] >= self.iteration
+
+    def should_stop(self) -> bool:
+        return self.reached
+
+
+def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypatch):
+    """Its stack is read again, but what was fine-tuned since is what goes on."""
+    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
+    changes = {"pretraining__method": "conv_rbm", "labels": 40, "max_epochs": 4.0}
+    config = tiny.make_config(**(SMALL | changes))
+    task = Task(make_trial(**changes))
+
+    def run(name: str, line: StopAt) -> Any:
+        folder, of = tmp_path / name, Identity("a", task.trial.name, "b", DATASET.digest)
+        job = worker.Job(task, folder, of, "tiny", "", tmp_path / f"{name}-stacks", config.runtime)
+        return worker.run_job(job, line)
+
+    whole = run("whole", StopAt(math.inf))
+    for iteration in (4, 8):
+        assert run("killed", StopAt(iteration)) is None
+    resumed = run("killed", StopAt(math.inf))
+    assert whole.row["iterations"] == 10
+    assert tiny.without_times(resumed.row) == tiny.without_times(whole.row)
+    for name, values in tiny.without_times(whole.metrics).items():
+        np.testing.assert_array_equal(resumed.metrics[name], values)
+    start = Program(task.trial.settings, DATASET).start(100)
+    ends = [
+        Run(
+            task.trial, 40, tmp_path / name, Identity("a", task.trial.name, "b", DATASET.digest)
+        ).restore(start)[0]
+        for name in ("killed", "whole")
+    ]
+    assert same(*ends)
+    assert not same(ends[0].params, start.params)
 
 
 def test_a_stack_is_made_once_for_all_rates_and_labels(tmp_path):

@@ -23,6 +23,7 @@ from src.fields import (
 )
 from src.models import rehearsal
 from src.models.registry import fault, image_size
+from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves, replaced
 
 MAX_ARMS = 1000
@@ -104,18 +105,22 @@ def check_arms(tree: Mapping[str, Any], study: StudySettings, arms: Sequence[Arm
         )
 
 
-def check_devices(batch_size: int, devices: int) -> None:
-    """Refuses a batch that cannot be split evenly.
+def check_devices(settings: TrialSettings, devices: int) -> None:
+    """Refuses a batch that cannot be split evenly, of pre-training or of what follows it.
 
     Raises:
-        ConfigError: Naming the nearest size that can.
+        ConfigError: Naming the field and the nearest size that can.
     """
-    if batch_size % devices:
-        even = max(devices, batch_size - batch_size % devices)
-        raise ConfigError(
-            f"config.batch_size = {batch_size} cannot be split evenly over {devices} devices;"
-            f" try {even}, or run on fewer devices"
-        )
+    batches = {"batch_size": settings.batch_size}
+    if settings.pretraining.method != "none":
+        batches["pretraining.batch_size"] = settings.pretraining.batch_size
+    for name, batch_size in batches.items():
+        if batch_size % devices:
+            even = max(devices, batch_size - batch_size % devices)
+            raise ConfigError(
+                f"config.{name} = {batch_size} cannot be split evenly over {devices} devices;"
+                f" try {even}, or run on fewer devices"
+            )
 
 
 def check_data(

@@ -200,7 +200,7 @@ def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str)
     if _program.cache_info().currsize == PROGRAMS_KEPT:
         jax.clear_caches()  # pmap holds every function that it was ever called with
         gc.collect()
-    check_devices(settings.batch_size, jax.device_count())
+    check_devices(settings, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
         if is_own(settings.data.name):
