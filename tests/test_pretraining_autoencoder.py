@@ -54,9 +54,9 @@ def test_loss_and_gradient_are_pytorchs(geometry, activation, competition):
             noise=0.0,
             competition=competition,
         )
-        step = jax.jit(jax.value_and_grad(layer.loss))
+        step = jax.jit(jax.value_and_grad(layer.loss, has_aux=True))
         params = {"kernel": jnp.asarray(kernel)}
-        loss, grads = step(params, jnp.asarray(images), keys(len(images)))
+        (loss, _), grads = step(params, jnp.asarray(images), keys(len(images)))
     np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
     wanted = weight.grad.numpy().transpose(2, 3, 1, 0)
     np.testing.assert_allclose(grads["kernel"], wanted, rtol=1e-10, atol=1e-12)
@@ -68,10 +68,12 @@ def test_masked_inputs_are_zero_at_the_rate_of_the_noise():
     """
     layer = Autoencoder(Convolution(), lambda x: x, noise=0.25)
     params, images = {"kernel": jnp.ones((1, 1, 1, 1))}, jnp.ones((40, 50, 50, 1))
-    missing = float(layer.loss(params, images, keys(40)))
+    missing = float(layer.loss(params, images, keys(40))[0])
     expected, deviation = 0.25 + 0.75 / 9, 8 / 9 * (0.25 * 0.75) ** 0.5
     assert abs(missing - expected) < 4 * deviation / 100_000**0.5
-    alone = [float(layer.loss(params, images[i : i + 1], keys(40)[i : i + 1])) for i in range(40)]
+    alone = [
+        float(layer.loss(params, images[i : i + 1], keys(40)[i : i + 1])[0]) for i in range(40)
+    ]
     np.testing.assert_allclose(missing, np.mean(alone), rtol=1e-4)
     assert len(set(alone)) > 20  # each image its own mask
 
@@ -80,7 +82,7 @@ def test_errors_are_counted_in_deviations_of_the_input():
     layer = Autoencoder(Convolution(padding=1), jax.nn.relu, deviation=2.0, noise=0.0)
     images = jnp.asarray(np.random.default_rng(1).normal(size=(4, 6, 6, 2)).astype(np.float32))
     nothing = {"kernel": jnp.zeros((3, 3, 2, 5))}
-    found = layer.loss(nothing, images, keys(4))
+    found, _ = layer.loss(nothing, images, keys(4))
     np.testing.assert_allclose(found, np.mean(np.asarray(images) ** 2) / 4, rtol=1e-6)
 
 

@@ -30,7 +30,7 @@ def make_kernel() -> jax.Array:
     return jnp.asarray(values.astype(np.float32))
 
 
-def trained(loss: Callable[..., jax.Array], params: Any, rate: float, steps: int) -> Any:
+def trained(loss: Callable[..., Any], params: Any, rate: float, steps: int) -> Any:
     """By stochastic gradient descent with a momentum of 0.9."""
     images = make_images()
 
@@ -38,7 +38,7 @@ def trained(loss: Callable[..., jax.Array], params: Any, rate: float, steps: int
         params, velocity = carry
         key = jax.random.fold_in(jax.random.key(0), number)
         batch = images[jax.random.randint(key, (BATCH,), 0, len(images))]
-        grads = jax.grad(loss)(params, batch, jax.random.split(key, BATCH))
+        grads, _ = jax.grad(loss, has_aux=True)(params, batch, jax.random.split(key, BATCH))
         velocity = jax.tree.map(lambda v, g: 0.9 * v - rate * g, velocity, grads)
         return (jax.tree.map(jnp.add, params, velocity), velocity), None
 

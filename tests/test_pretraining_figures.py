@@ -46,7 +46,10 @@ def test_a_difference_stands_above_its_number_of_labels(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_layer_has_a_row_of_pictures(channels):
-    images = np.zeros((10, 32, 32, channels), np.uint8)
-    figure = pretraining.reconstructions(images, {"conv1": images, "conv2": images}, "caption")
+    shape = (10, 32, 32, channels)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    figure = pretraining.reconstructions(
+        images, {"conv1": images, "conv2": 255 - images}, "caption"
+    )
     assert len(figure.axes) == 30
-    assert {"image", "conv1", "conv2"} <= set(words(figure))
+    assert {"image", "conv1 (1.00)", "conv2 (-1.00)"} <= set(words(figure))

@@ -144,6 +144,8 @@ def test_gaussian_visible_units_given_hidden_ones():
     rise = at(mean + away) - at(mean)
     expected = (away**2).sum(axis=1) / (2 * DEVIATION**2)
     np.testing.assert_allclose(rise, expected, rtol=0, atol=1e-11)
+    weights, c = connections() @ np.ravel(params["kernel"]), float(params["visible"]["bias"][0])
+    np.testing.assert_allclose(mean, c + DEVIATION**2 * states @ weights, rtol=0, atol=1e-12)
 
 
 # --- Its gradient. ---
@@ -204,7 +206,10 @@ def sampled(rbm: RBM, params: Any, images: np.ndarray, batches: int = 300) -> tu
     size = len(images)
 
     def one(key: jax.Array) -> Any:
-        return jax.grad(rbm.loss)(params, as_images(images), jax.random.split(key, size))
+        grads, _ = jax.grad(rbm.loss, has_aux=True)(
+            params, as_images(images), jax.random.split(key, size)
+        )
+        return grads
 
     keys = jax.random.split(jax.random.key(4), batches)
     found = jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
@@ -268,7 +273,7 @@ def test_a_batch_is_its_images_one_by_one():
     rbm = make_rbm("zero_one", "gaussian", gibbs_steps=2)
     loss_fn = compiled(rbm.loss)
     alone = [loss_fn(params, images[i : i + 1], keys[i : i + 1]) for i in range(6)]
-    np.testing.assert_allclose(loss_fn(params, images, keys), np.mean(alone), rtol=1e-12)
+    np.testing.assert_allclose(loss_fn(params, images, keys), np.mean(alone, axis=0), rtol=1e-12)
 
 
 def test_sparsity_moves_the_biases_alone_and_towards_its_target():
@@ -276,8 +281,10 @@ def test_sparsity_moves_the_biases_alone_and_towards_its_target():
     keys = jax.random.split(jax.random.key(8), len(images))
     plain = make_rbm("zero_one", "gaussian")
     sparse = plain._replace(sparsity=0.1, sparsity_rate=5.0)
-    loss, grads = compiled(jax.value_and_grad(plain.loss))(params, images, keys)
-    other, drawn = compiled(jax.value_and_grad(sparse.loss))(params, images, keys)
+    (loss, _), grads = compiled(jax.value_and_grad(plain.loss, has_aux=True))(params, images, keys)
+    (other, _), drawn = compiled(jax.value_and_grad(sparse.loss, has_aux=True))(
+        params, images, keys
+    )
     mean = expit(plain.total_input(params, images)).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(other, loss, rtol=1e-12)
     np.testing.assert_allclose(drawn["bias"] - grads["bias"], 5 * (mean - 0.1), rtol=1e-10)

@@ -19,9 +19,10 @@ from src.errors import LabError
 from src.models.layers import Conv
 from src.pretraining import kept, layers
 from src.pretraining.kept import Stacks
+from src.pretraining.pictures import Learned, give_back
 from src.pretraining.settings import Pretraining
 from src.pretraining.source import Source
-from src.pretraining.stack import LayerTrainer, Stopped, best_rate
+from src.pretraining.stack import LayerTrainer, Stopped, best_rate, make_unit
 from src.pretraining.transfer import controlled, transfer
 from src.records import files
 from src.records.files import RecordError
@@ -300,6 +301,79 @@ def test_one_device_is_eight(method, tmp_path):
     start = SETTINGS.init_deviation * np.sqrt(one["kernel"].size)  # its norm, nearly
     assert abs(np.linalg.norm(one["kernel"]) / start - 1) > 1e-3
     assert np.linalg.norm(one["kernel"] - eight["kernel"]) < 1e-6 * start
+
+
+# --- Pictures. ---
+
+
+def test_images_come_back_through_all_layers_of_a_stack(tmp_path):
+    """Against NumPy: one pixel, kernels of one pixel, a pooling of two by two between the layers.
+
+    Every second layer of the stack is undone by its transpose, and the map between them is made as
+    large as it was.
+    """
+    rng = np.random.default_rng(0)
+    source = dataclasses.replace(
+        make_source(), held_out=rng.integers(0, 256, (4, 8, 8, 3)).astype(np.uint8), model=Pooled()
+    )
+    shape = source.held_out.shape[1:]
+    network = source.model.init(jax.random.key(0), jnp.zeros((1, *shape)))["params"]
+    kernels = [rng.normal(size=(1, 1, 3, 5)), rng.normal(size=(1, 1, 5, 6))]
+    params = [{"kernel": jnp.asarray(kernel.astype(np.float32))} for kernel in kernels]
+    found = layers.find_layers(source.model, shape)
+    settings = dataclasses.replace(SETTINGS, method="conv_autoencoder")
+    stack = [
+        Learned(layer, make_unit(settings, layer, "relu", 1.0), each)
+        for layer, each in zip(found, params, strict=True)
+    ]
+    network = transfer(network, {"a": params[0]}, "", 0)
+
+    first, second = (kernel[0, 0].astype(np.float32) for kernel in kernels)
+    pixels = (source.held_out.astype(np.float32) - source.shift) / source.scale
+    code = np.maximum(pixels @ first, 0)
+    alone = code @ first.T
+    pooled = code.reshape(4, 4, 2, 4, 2, 5).mean(axis=(2, 4))
+    again = np.maximum(pooled @ second, 0) @ second.T
+    both = enlarged(enlarged(again, 1), 2) @ first.T
+    for depth, expected in ((1, alone), (2, both)):
+        factor = np.vdot(expected, pixels) / np.vdot(expected, expected)
+        grey = np.clip(factor * expected * source.scale + source.shift, 0, 255)
+        pictures = give_back(source, network, stack[:depth])
+        assert np.abs(pictures - grey).max() <= 0.51
+        assert np.ptp(pictures) > 50
+
+
+class Pooled(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, keys=None):
+        x = nn.relu(Conv(5, 1, name="a")(images))
+        return Conv(6, 1, name="b")(nn.avg_pool(x, (2, 2), (2, 2))).mean(axis=(1, 2))
+
+
+def enlarged(maps: np.ndarray, axis: int) -> np.ndarray:
+    """Twice as many pixels, each three parts of the nearest old one and one of the next."""
+    there = np.moveaxis(maps, axis, 0)
+    before, after = (there[[0, *range(len(there) - 1)]], there[[*range(1, len(there)), -1]])
+    pairs = np.stack([0.75 * there + 0.25 * before, 0.75 * there + 0.25 * after], axis=1)
+    return np.moveaxis(pairs.reshape(-1, *there.shape[1:]), 0, axis)
+
+
+def test_a_stack_keeps_what_figures_show(whole):
+    root, stack = whole
+    kept_layers = kept.read_layers(root / stack.name)
+    assert same(kept_layers, stack.layers)
+    np.testing.assert_array_equal(kept_layers["conv1"]["images"], make_source().held_out[:10])
+    for each in kept_layers.values():
+        assert each["pictures"].shape == (10, *SHAPE)
+        assert each["pictures"].dtype == np.uint8
+
+
+def test_a_layer_that_reads_other_maps_than_those_below_gives_no_pictures():
+    source = dataclasses.replace(make_source(), model=Outer())
+    found = layers.find_layers(source.model, SHAPE)
+    network = source.model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))["params"]
+    stack = [Learned(layer, Any, None) for layer in (found[0], found[2])]  # 4 maps, and 2 read
+    assert give_back(source, network, stack) is None
 
 
 # --- Transfer. ---

@@ -4,22 +4,28 @@ import dataclasses
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import numpy as np
 import pytest
 
+from experiments.pretraining import figures
 from src import data
 from src.data import Dataset, Split
-from src.fields import ConfigError
+from src.fields import ConfigError, plain
 from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
+from src.pretraining.kept import read_layers
+from src.pretraining.stack import LayerTrainer
 from src.records import study as studies
+from src.records import trial as trials
 from src.records.files import RecordError
 from src.records.trial import Identity
 from src.study import runner, worker
 from src.study.order import Task
 from src.trained.network import load_trained
+from src.training import train
 from src.training.program import Program
 from src.training.settings import Trial
 from src.training.trial import Run
@@ -142,37 +148,78 @@ def test_what_cannot_be_is_refused_in_one_line(changes, words):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_study_of_methods_names_the_stack_of_each_trial(tmp_path, monkeypatch):
+def test_a_study_of_methods_names_the_stack_of_each_trial_and_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
+    study, stacks = tmp_path / "labels_20", tmp_path / "stacks"
     changes = {
         "sweep__pretraining": {"method": ("none", "conv_autoencoder")},
         "compare__field": "method",
         "compare__baseline": "none",
         "fresh_seeds": (1, 2),
         "labels": 20,
+        "stacks_dir": str(stacks),
     }
     facts = {**FACTS, "digest": DATASET.digest}
-    runner.run_study(tiny.make_config(**(SMALL | changes)), tmp_path, facts, 1)
-    rows = [trial.row for trial in studies.read_study(tmp_path).trials]
+    runner.run_study(tiny.make_config(**(SMALL | changes)), study, facts, 1)
+    rows = [trial.row for trial in studies.read_study(study).trials]
     assert [row["method"] for row in rows] == ["conv_autoencoder"] * 2 + ["none"] * 2
     for row in rows:
         if row["method"] == "none":
             assert not row.get("stack")
             continue
-        folder = tmp_path / "pretraining" / row["stack"]
-        assert (folder / "stack.json").exists()
+        assert (stacks / row["stack"] / "stack.json").exists()
         assert len(row["stack_sha256"]) == 64
-        trained = load_trained(tmp_path / "trials" / row["trial"])
-        with np.load(next(folder.glob("00-conv1-*.npz"))) as learned:
+        trained = load_trained(study / "trials" / row["trial"])
+        with np.load(next((stacks / row["stack"]).glob("00-conv1-*.npz"))) as learned:
             np.testing.assert_array_equal(trained.first_kernels().started, learned["kernel"])
-    names = {path.name for path in (tmp_path / "pretraining").iterdir()}
+    names = {path.name for path in stacks.iterdir()}
     assert names == {row["stack"] for row in rows if row.get("stack")}
-    (tmp_path / "pretraining").rename(tmp_path / "elsewhere")
+
+    def no_training(*_: Any, **options: Any) -> None:
+        raise AssertionError("a figure is drawn from records alone")
+
+    monkeypatch.setattr(train, "train_trial", no_training)
+    monkeypatch.setattr(LayerTrainer, "train", no_training)
+    spies = {
+        name: Mock(wraps=getattr(figures.pretraining, name))
+        for name in ("kernels", "difference_by_labels", "reconstructions")
+    }
+    for name, spy in spies.items():
+        monkeypatch.setattr(figures.pretraining, name, spy)
+    drawn = figures.write_figures(tmp_path, tmp_path / "out")
+    assert drawn == ["differences", "kernels_conv_autoencoder", "reconstructions_conv_autoencoder"]
+    assert all((tmp_path / "out" / f"{name}.svg").exists() for name in drawn)
+    check_what_is_drawn({k: v.call_args.args for k, v in spies.items()}, rows, stacks)
+    stacks.rename(tmp_path / "elsewhere")
     with pytest.raises(
         RecordError, match=r"began with a stack that is not in .*, or copy conv_auto"
     ):
-        load_trained(tmp_path / "trials" / rows[0]["trial"]).started()
-    assert not (tmp_path / "pretraining").exists()
+        load_trained(study / "trials" / rows[0]["trial"]).started()
+    assert not stacks.exists()
+
+
+def check_what_is_drawn(seen: dict[str, Any], rows: list[Any], stacks: Path) -> None:
+    """Beside the records themselves."""
+    error = {
+        method: np.mean([row["final_test_error"] for row in rows if row["method"] == method])
+        for method in ("none", "conv_autoencoder")
+    }
+    difference = seen["difference_by_labels"][0]["conv_autoencoder"][20].value
+    np.testing.assert_allclose(difference, error["conv_autoencoder"] - error["none"], atol=1e-12)
+    kernels = seen["kernels"][0]
+    assert list(kernels) == ["random", "pre-trained", "fine-tuned", "from random"]
+    [stack] = {row["stack"] for row in rows if row["seed"] == 1 and row.get("stack")}
+    learned = read_layers(stacks / stack)
+    start = Program(make_trial().settings, DATASET).start(1).params["conv1"]["kernel"]
+    np.testing.assert_array_equal(kernels["random"], start)
+    np.testing.assert_array_equal(kernels["pre-trained"], learned["conv1"]["kernel"])
+    distance = lambda a, b: np.linalg.norm(kernels[a] - kernels[b])  # noqa: E731
+    moved = (distance("fine-tuned", "pre-trained"), distance("from random", "random"))
+    assert min(moved) > 0
+    assert max(moved) < distance("pre-trained", "random")  # each is near where it began
+    images, given_back, _ = seen["reconstructions"]
+    np.testing.assert_array_equal(images, DATASET.train.images[-16:][:10])
+    assert list(given_back) == ["conv1", "conv2"]
 
 
 class StopAt:
@@ -194,10 +241,12 @@ def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypa
     changes = {"pretraining__method": "conv_rbm", "labels": 40, "max_epochs": 4.0}
     config = tiny.make_config(**(SMALL | changes))
     task = Task(make_trial(**changes))
+    settings = trials.settings_digest(plain(task.trial.settings))
+    of = Identity("study", task.trial.name, settings, DATASET.digest)
 
     def run(name: str, line: StopAt) -> Any:
-        folder, of = tmp_path / name, Identity("a", task.trial.name, "b", DATASET.digest)
-        job = worker.Job(task, folder, of, "tiny", "", tmp_path / f"{name}-stacks", config.runtime)
+        folder, stacks = tmp_path / name, tmp_path / f"{name}-stacks"
+        job = worker.Job(task, folder, of, "tiny", "", stacks, config.runtime)
         return worker.run_job(job, line)
 
     whole = run("whole", StopAt(math.inf))
@@ -210,10 +259,7 @@ def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypa
         np.testing.assert_array_equal(resumed.metrics[name], values)
     start = Program(task.trial.settings, DATASET).start(100)
     ends = [
-        Run(
-            task.trial, 40, tmp_path / name, Identity("a", task.trial.name, "b", DATASET.digest)
-        ).restore(start)[0]
-        for name in ("killed", "whole")
+        Run(task.trial, 40, tmp_path / name, of).restore(start)[0] for name in ("killed", "whole")
     ]
     assert same(*ends)
     assert not same(ends[0].params, start.params)

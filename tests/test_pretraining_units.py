@@ -106,6 +106,24 @@ def test_binary_draws_round_their_chance_to_the_nearest_of_65537():
     assert abs(rare - expected) < 4 * expected**0.5
 
 
+def test_sixteen_bits_are_drawn_without_a_pattern():
+    """Both halves of every word, and both words of every block, are new and uniform: as many of
+    each quarter of the range, and neighbours at any distance alike do not go together.
+    """
+    drawn = np.asarray(units.draw_uniform(jax.random.key(5), (64, 1000)))
+    assert drawn.dtype == np.float32
+    assert drawn.min() >= 0
+    assert drawn.max() <= 2**16 - 1
+    quarters = np.bincount((drawn // 2**14).astype(int).ravel(), minlength=4)
+    assert np.all(np.abs(quarters - 16_000) < 4 * (64_000 * 3 / 16) ** 0.5)
+    flat = drawn.ravel() - drawn.mean()
+    for apart in (1, 2, 1000, 16_000, 32_000, 48_000):
+        pairs = flat[:-apart] * flat[apart:]
+        assert abs(pairs.mean()) < 4 * pairs.std() / len(pairs) ** 0.5
+    odd = units.draw_uniform(jax.random.key(5), (7,))
+    assert len(set(np.asarray(odd).tolist())) == 7
+
+
 # Kernel, stride, padding, groups and pixels: conv3, LeNet, AlexNet's five, VGG and GoogLeNet.
 GEOMETRIES = [
     (5, 1, 2, 1, (9, 8)),

@@ -54,12 +54,21 @@ class Autoencoder(NamedTuple):
         code = self.activation(self.total_input(params, inputs))
         if self.competition:
             code = keep_winners(code)
-        return self.convolution.down(code, params["kernel"], *inputs.shape[1:3])
+        return self.decode(params, code, *inputs.shape[1:3])
+
+    def decode(
+        self, params: Params, code: Float[Array, "B P Q O"], rows: int, columns: int
+    ) -> Float[Array, "B H W I"]:
+        """Inputs from a code."""
+        return self.convolution.down(code, params["kernel"], rows, columns)
 
     def loss(
         self, params: Params, inputs: Float[Array, "B H W I"], keys: Key[Array, " B"]
-    ) -> Float[Array, ""]:
-        """Mean squared error of whole inputs reconstructed from masked ones."""
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean squared error of whole inputs reconstructed from masked ones.
+
+        It is what is minimized, and what is recorded.
+        """
         masked = inputs
         if self.noise:
             # DEVIATION: Vincent et al. leave the others as they are. The layer then learns to make
@@ -68,7 +77,8 @@ class Autoencoder(NamedTuple):
             kept = jax.vmap(draw_binary, in_axes=(0, None))(keys, share)
             masked = inputs * kept / (1 - self.noise)
         errors = self.reconstruct(params, masked) - inputs
-        return jnp.mean(errors**2) / self.deviation**2
+        loss = jnp.mean(errors**2) / self.deviation**2
+        return loss, loss
 
 
 def keep_winners(code: Float[Array, "B P Q O"]) -> Float[Array, "B P Q O"]:

@@ -1,7 +1,8 @@
 """Stacks on disk: made once for each method, network, seed and settings, then read by every trial.
 
     ROOT/<stack>/stack.json     what the stack is made from; its digest is in the folder's name
-    ROOT/<stack>/<layer>.npz    what a layer has learned, at the rate that was chosen
+    ROOT/<stack>/<layer>.npz    what a layer has learned, at the rate that was chosen, and images as
+                                it gives them back
     ROOT/<stack>/<layer>.json   that rate, what was measured of every rate, SHA-256 of the above
     ROOT/<stack>/metrics.csv    the measures of all layers and rates
     ROOT/<stack>/checkpoints/   of the layer that is being trained
@@ -22,14 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import PyTree
 
 from src.errors import LabError
 from src.pretraining.layers import Layer, find_layers
 from src.pretraining.measures import Row
+from src.pretraining.pictures import Learned, give_back
 from src.pretraining.settings import LEARNING_RATES, Pretraining
 from src.pretraining.source import Source
-from src.pretraining.stack import LayerTrainer, Stopped, best_rate, file_name
-from src.pretraining.transfer import transfer
+from src.pretraining.stack import LayerTrainer, Stopped, best_rate, file_name, make_unit
+from src.pretraining.transfer import LayerParams, transfer
 from src.records import files, locks
 from src.records.files import RecordError
 from src.records.trial import Identity
@@ -44,7 +47,8 @@ class Stack:
 
     Attributes:
         name: Of its folder.
-        layers: By name, `kernel` and, of an RBM, `bias` and `visible_bias`.
+        layers: By name, `kernel` and, of an RBM, `bias` and `visible_bias`; `pictures`, see
+            `give_back`, and in the first layer the `images` that these are of.
         learning_rates: By layer, as chosen.
         sha256: Of all layers' files.
     """
@@ -95,6 +99,7 @@ class Stacks:
             chosen: dict[str, float] = {}
             digests: list[str] = []
             rows: list[Row] = []
+            below: list[Learned] = []
             for number, layer in enumerate(self.layers):
                 place = folder / _place(number, [each.name for each in self.layers])
                 of = Identity("pretraining", folder.name, place.name, "".join(digests))
@@ -102,14 +107,34 @@ class Stacks:
                     if should_stop():
                         raise Stopped
                     trainer = LayerTrainer(self.source, self.settings, seed, layer, params)
-                    _make(place, trainer, rates[layer.name], of, digests, should_stop, on_point)
+                    ask = (of, should_stop, on_point)
+                    best, record = _train(place, trainer, rates[layer.name], *ask)
+                    pictures = self._pictures(params, [*below, Learned(layer, trainer.unit, best)])
+                    _write(place, _arrays(best) | pictures, {**record, "below": digests})
                 arrays, record = _read(place, of, digests)
+                below.append(self._learned(layer, arrays, record))
                 params = transfer(params, {layer.name: arrays}, "", seed)
                 learned[layer.name], chosen[layer.name] = arrays, record["learning_rate"]
                 digests.append(record["sha256"])
                 rows.extend(record["rows"])
             _write_metrics(folder / "metrics.csv", rows)
         return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
+
+    def _learned(self, layer: Layer, arrays: LayerParams, record: Mapping[str, Any]) -> Learned:
+        """A layer as it was pre-trained, from what was kept of it."""
+        unit = make_unit(self.settings, layer, self.source.activation, record["deviation"])
+        params: dict[str, Any] = {k: arrays[k] for k in ("kernel", "bias") if k in arrays}
+        if "visible_bias" in arrays:
+            params["visible"] = {"bias": arrays["visible_bias"]}
+        return Learned(layer, unit, params)
+
+    def _pictures(self, network: PyTree, stack: list[Learned]) -> dict[str, Any]:
+        """What a layer keeps for figures."""
+        found = give_back(self.source, network, stack)
+        if found is None:
+            return {}
+        images = {} if len(stack) > 1 else {"images": self.source.held_out[: len(found)]}
+        return {"pictures": found, **images}
 
     def _rates(self, seed: int, *ask: Any) -> dict[str, tuple[float, ...]]:
         """The grid of each layer; for seeds that do not choose, what was chosen."""
@@ -148,37 +173,63 @@ def _write_metrics(path: Path, rows: list[Row]) -> None:
         files.write_atomic(path, text.getvalue())
 
 
-def _make(
+def _train(
     place: Path,
     trainer: LayerTrainer,
     grid: tuple[float, ...],
     of: Identity,
-    below: list[str],
     should_stop: Callable[[], bool],
     on_point: Callable[[Row], None],
-) -> None:
-    """Trains a layer at every rate of its grid and keeps the best; the record is written last."""
-    folder = place.parent / "checkpoints" / place.name
+) -> tuple[PyTree, dict[str, Any]]:
+    """A layer trained at every rate of its grid: the parameters of the best one, and the record."""
+    folder = _checkpoints(place)
     found = {rate: trainer.train(rate, folder, of, should_stop, on_point) for rate in grid}
     rate = best_rate([rows[-1] for _, rows in found.values()])
-    params = found[rate][0]
-    arrays = {name: params[name] for name in ("kernel", "bias") if name in params}
-    if "visible" in params:
-        arrays["visible_bias"] = params["visible"]["bias"]
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    files.write_atomic(place.with_suffix(".npz"), content.getvalue())
-    record = {
+    return found[rate][0], {
         "of": asdict(of),
         "layer": trainer.layer.name,
         "learning_rate": rate,
         "deviation": trainer.deviation,
-        "below": below,
-        "sha256": _sha256(content.getvalue()),
         "rows": [row for _, rows in found.values() for row in rows],
     }
-    files.write_sealed(place.with_suffix(".json"), record)
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(place: Path, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Both files of a layer, the record last; its checkpoints are needed no more."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    files.write_atomic(place.with_suffix(".npz"), content.getvalue())
+    sha256 = _sha256(content.getvalue())
+    files.write_sealed(place.with_suffix(".json"), {**record, "sha256": sha256})
+    shutil.rmtree(_checkpoints(place), ignore_errors=True)
+
+
+def _checkpoints(place: Path) -> Path:
+    return place.parent / "checkpoints" / place.name
+
+
+def _arrays(params: PyTree) -> dict[str, Any]:
+    """A layer's parameters by the names they are kept under."""
+    visible = {"visible_bias": params["visible"]["bias"]} if "visible" in params else {}
+    return {name: params[name] for name in ("kernel", "bias") if name in params} | visible
+
+
+def read_layers(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """What each layer of a stack has learned, from the first to the last, from its folder alone.
+
+    Raises:
+        RecordError: If a file is damaged.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    digests: list[str] = []
+    for path in sorted(folder.glob("[0-9][0-9]-*.json")):
+        of = Identity("pretraining", folder.name, path.stem, "".join(digests))
+        arrays, record = _read(path.with_suffix(""), of, digests)
+        found[record["layer"]] = arrays
+        digests.append(record["sha256"])
+    if not found:
+        raise RecordError(f"{folder} holds no layer of a stack")
+    return found
 
 
 def _read(

@@ -9,6 +9,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from src.models.layers import conv
+from src.models.layers.convolution import DIMENSIONS
+from src.models.layers.folding import LANES
 
 
 class Convolution(NamedTuple):
@@ -56,7 +58,31 @@ def _down(moves: Convolution, rows: int, columns: int, hidden: Array, kernel: Ar
     whole = lax.pad(hidden, jnp.zeros((), hidden.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
     towers = jnp.split(kernel[::-1, ::-1], moves.groups, axis=-1)
     turned = jnp.concatenate([tower.transpose(0, 1, 3, 2) for tower in towers], axis=-1)
+    if _few_outputs(turned, moves.groups):
+        return _by_rows(whole, turned)
     return conv(whole, turned, groups=moves.groups)  # stride 1: fast on a CPU too
+
+
+def _few_outputs(kernel: Array, groups: int) -> bool:
+    """Whether all rows of a kernel [k, k, O, I] have no more outputs than a vector has lanes."""
+    size, _, _, outputs = kernel.shape
+    return jax.default_backend() == "cpu" and groups == 1 and 1 < size * outputs <= LANES
+
+
+def _by_rows(x: Array, kernel: Array) -> Array:
+    """The convolution of stride 1 with each row of the kernel, all at once; then they are added.
+
+    To the three channels of a first layer alone most lanes of a processor would be empty.
+    """
+    size, _, inputs, outputs = kernel.shape
+    side_by_side = kernel.transpose(1, 2, 0, 3).reshape(1, size, inputs, size * outputs)
+    full = jnp.pad(side_by_side, ((0, 0), (0, 0), (0, 0), (0, LANES - size * outputs)))
+    parts = lax.conv_general_dilated(x, full, (1, 1), "VALID", dimension_numbers=DIMENSIONS)
+    rows = x.shape[1] - size + 1
+    shares = [
+        parts[:, row : row + rows, :, row * outputs : (row + 1) * outputs] for row in range(size)
+    ]
+    return functools.reduce(jnp.add, shares)
 
 
 def _down_forward(

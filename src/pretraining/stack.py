@@ -137,8 +137,8 @@ class LayerTrainer:
         self, params: PyTree, model_state: PyTree, pixels: Array, labels: Array, keys: Array
     ) -> tuple[Array, tuple[MicrobatchErrors, PyTree]]:
         del labels  # there are none
-        loss = self.unit.loss(params, self._inputs_fn(pixels), keys)
-        return loss, (MicrobatchErrors(loss, jnp.int32(0), jnp.int32(len(pixels))), model_state)
+        loss, error = self.unit.loss(params, self._inputs_fn(pixels), keys)
+        return loss, (MicrobatchErrors(error, jnp.int32(0), jnp.int32(len(pixels))), model_state)
 
     def _optimizer(self, learning_rate: Any) -> Any:
         recipe = Recipe(momentum=self.settings.momentum)
@@ -202,5 +202,5 @@ def best_rate(last_rows: Sequence[Row]) -> float:
 
 
 def file_name(layer: str) -> str:
-    """A layer's name as a part of a file's."""
-    return layer.replace("/", ".")
+    """A layer's name as a part of a file's, without a suffix."""
+    return layer.replace("/", "_")

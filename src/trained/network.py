@@ -131,14 +131,19 @@ class Trained:
         return state.params
 
     def _stacks(self, name: str) -> Path:
-        """The folder of its study's stacks, its own among them: none is made here."""
-        folder = self.trial_dir.parent.parent / "pretraining"
-        if not name or not (folder / name).is_dir():
-            raise RecordError(
-                f"{self.trial_dir} began with a stack that is not in {folder}: finish the trial,"
-                f" or copy {name or 'the stack'} there"
-            )
-        return folder
+        """The folder that holds its stack: its study's, or what studies side by side share.
+
+        No stack is made here.
+        """
+        study_dir = self.trial_dir.parent.parent
+        own = study_dir / "pretraining"
+        for folder in (own, study_dir.parent / "stacks"):
+            if name and (folder / name).is_dir():
+                return folder
+        raise RecordError(
+            f"{self.trial_dir} began with a stack that is not in {own}: finish the trial,"
+            f" or copy {name or 'the stack'} there"
+        )
 
 
 def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:

@@ -80,9 +80,15 @@ def reconstructions(
     by_layer: Mapping[str, UInt8[np.ndarray, "N H W C"]],
     caption: str,
 ) -> Figure:
-    """Images, and below them what is left of them when they come back from each layer."""
-    rows = {"image": images, **by_layer}
-    left, step = 0.9, PICTURE + 0.06
+    """Images, and below them what is left of them when they come back from each layer.
+
+    In brackets: the correlation of all pixels with the images'.
+    """
+    rows = {"image": images}
+    for name, each in by_layer.items():
+        alike = np.corrcoef(images.ravel(), each.ravel())[0, 1]
+        rows[f"{name} ({alike:.2f})"] = each
+    left, step = 1.05, PICTURE + 0.06
     width = left + step * len(images) + MARGIN
     height = 0.5 + step * len(rows) + 0.14 * len(caption.splitlines()) + 0.1
     figure = Figure(figsize=(width, height))
