@@ -73,3 +73,18 @@ def test_a_config_file_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").write_text((ROOT / "configs" / "base.py").read_text())
     assert flags.parse(["--config=~/mine.py"]).file == str(tmp_path / "mine.py")
+
+
+ARM = "--config.arm_learning_rates.conv3-modern-relu"
+
+
+@pytest.mark.parametrize("text", ["0.02", "(0.02,)", "[0.02]"])
+def test_the_rates_of_one_arm(text):
+    config = read(f"{ARM}={text}", file="quick")
+    assert {arm.name: arm.learning_rates for arm in config.arms}["conv3-modern-relu"] == (0.02,)
+
+
+@pytest.mark.parametrize("text", ["x", "('x',)", "(None,)", "((0.1,),)", "()"])
+def test_what_is_no_rate_of_an_arm_is_refused(text):
+    with pytest.raises(ConfigError, match=r"arm_learning_rates\.conv3-modern-relu"):
+        read(f"{ARM}={text}", file="quick")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from src.config.schema import trial_settings
-from src.fields import NamedValues, Value
+from src.fields import ConfigError, NamedValues, Value
 from src.records.trial import make_trial_name
 from src.training.settings import Trial, TrialSettings
 from src.trees import Path, Tree, leaves, plain, replaced
@@ -94,7 +94,12 @@ def _make_arm(tree: Tree, swept: NamedValues) -> Arm:
     ]
     name = "-".join([*named.values(), *others])
     rates = tree["arm_learning_rates"].get(name) or tree.get("learning_rates")
-    grid = tuple(sorted(float(rate) for rate in rates or settings.recipe.learning_rates))
+    try:
+        grid = tuple(sorted(float(rate) for rate in rates or settings.recipe.learning_rates))
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"config.arm_learning_rates.{name} = {rates!r} should be a tuple of positive numbers"
+        ) from None
     return Arm(name, swept, settings.question, grid)
 
 

@@ -185,7 +185,9 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
         return replaced(tree, path, value := _literal(override)), value
     if field is None and (path[0] in GROUPS or _is_named(path, tree)):
         value = _literal(override)
-        if path[0] == "sweep" and not isinstance(value, tuple | list | dict):
+        if path[0] in ("sweep", "arm_learning_rates") and not isinstance(
+            value, tuple | list | dict
+        ):
             value = (value,)
         return replaced(tree, path, value), value
     if field is None:
