@@ -13,6 +13,8 @@ def chosen(names: Sequence[str] = ()) -> list[Row]:
 
     All that commands import is imported here, so that forks have it.
     """
+    import multiprocessing.sharedctypes  # noqa: F401, PLC0415
+
     import tensorflow_datasets  # noqa: F401, PLC0415
 
     from src import laboratory  # noqa: F401, PLC0415

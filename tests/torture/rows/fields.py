@@ -12,7 +12,10 @@ DRY = (BASE, "--dry_run", "--workdir=w")
 
 @row("F-baselines", "a baseline that is a number, a truth or 0, by flag, run and reported")
 def baselines_that_are_no_words(room: Room) -> None:
-    few = ("--config.fresh_seeds=(1,2)", "--config.compare.measure=test_error")
+    few = (
+        "--config.fresh_seeds=(1,2)", "--config.compare.measure=test_error",
+        "--config.stop_at_target=False",
+    )  # fmt: skip
     for field, values, baseline in (
         ("weight_decay", "(0.0,0.001)", "0.0"), ("weight_decay", "(0.0,1e-05)", "0"),
         ("batch_size", "(16,32)", "32"), ("model.lrn", "('none','paper')", "none"),

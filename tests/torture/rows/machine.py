@@ -59,8 +59,8 @@ def debugging_a_rate_that_diverges(room: Room) -> None:
         "--config.max_epochs=3", JAX_DEBUG_NANS="1", JAX_DEBUG_INFS="1",
     )  # fmt: skip
     room.passed(said)
-    status = {r["learning_rate"]: r["status"] for r in rows_of(room.folder / "w")}
-    room.check(status.get("1000000.0") == "diverged", f"{status}")
+    status = {float(r["learning_rate"]): r["status"] for r in rows_of(room.folder / "w")}
+    room.check(status.get(1e6) == "diverged", f"{status}")
 
 
 @row("D19", "MPLBACKEND of a notebook, not installed, nonsense: every command that draws")

@@ -121,8 +121,8 @@ def parts_of_an_epoch(room: Room) -> None:
         (result,) = rows_of(room.folder / work)
         room.check(result["iterations"] == str(steps), f"{result['iterations']} for {epochs}")
         report = (room.folder / work / "report.md").read_text()
-        trained = f"{steps / 5:g} epoch"
-        room.check(trained in report, f"'{trained}' is not in the report of {epochs}")
+        trained = f"| {steps / 5:g} |"
+        room.check(trained in report, f"{trained} is not in the report of {epochs}")
     sweep = ("--config.sweep.batch_size=(32,128)", "--config.compare.field=batch_size")
     said = room.run(
         *flags, *sweep, "--config.compare.baseline=32", "--config.compare.measure=test_error",
