@@ -20,6 +20,7 @@ from src.records.files import RecordError, write_atomic
 from src.records.trial import RESULT_COLUMNS, Identity, Row, TrialRecord
 
 HEADER, TRIALS, RESULTS = "study.json", "trials", "results.csv"
+TRACES = (HEADER, TRIALS, RESULTS)  # A folder with one of these is a study's.
 _NO_ARM: dict[str, Any] = {"learning_rates": ()}
 _NEEDED = ("study", "arms", "config", "dataset", "digest")  # Entries that study.json must have.
 

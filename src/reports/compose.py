@@ -19,12 +19,11 @@ from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
 from src.records.files import write_atomic
-from src.records.study import reconcile_results
+from src.records.study import TRACES, reconcile_results
 from src.records.trial import Row, parse_trial_name
 from src.reports import likeness, networks, readme, sentences, tables, trials, webpage
 from src.reports.figures import registry
 
-TRACES = ("study.json", "results.csv", "trials")  # a folder with one of these is a study's
 MIXED = {  # column of results.csv: what changes no question, but last bits
     "device": "on different devices",
     "processor": "on different processors",

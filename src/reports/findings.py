@@ -1,10 +1,8 @@
 """What our studies found of each claim, and what that says of it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from src import wording
 from src.analysis import verdicts
 from src.analysis.effects import Analysis, Effect, Interaction
 from src.analysis.groups import ArmRecord, Group
@@ -104,7 +102,7 @@ def _of_interaction(claim: Claim, analysis: Analysis, found: Interaction) -> Fin
     interval, label = found.interval, f"{found.first} over {found.second}"
     if not interval.exists:
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
-    p = f", {wording.p_value(interval.p)}" if not math.isnan(interval.p) else ""
+    p = sentences.p_words(interval.p)
     value = sentences.value_words(interval)
     ours = f"{value} times the ratio ({sentences.interval(interval)}{p}); {_data(analysis)}"
     verdict = verdicts.judge(interval, claim.direction)
@@ -119,8 +117,7 @@ def _effect_words(measure: str, target: float, found: Interval, p: float) -> str
     words = sentences.measure_words(MEASURES[measure], target)
     value = sentences.value_words(found)
     start = f"{value} times the {words}" if found.kind == "ratio" else f"{words} {value}"
-    known = f", {wording.p_value(p)}" if not math.isnan(p) else ""
-    return f"{start} ({sentences.interval(found)}{known})"
+    return f"{start} ({sentences.interval(found)}{sentences.p_words(p)})"
 
 
 def _data(analysis: Analysis) -> str:

@@ -71,7 +71,7 @@ def answer(analysis: Analysis, effect: Effect) -> str:
         return f"{other} against {baseline}: no trial got to {_target(analysis)}."
     numbers = [means(measure, each, analysis.target) for each in (arm, group.baseline)]
     return (
-        f"{_claim(found, words, other, baseline)} ({interval(found)}{_p(effect)};"
+        f"{_claim(found, words, other, baseline)} ({interval(found)}{p_words(effect.p)};"
         f" {' against '.join(numbers)}).{conclusion(effect)}"
     )
 
@@ -104,8 +104,9 @@ def _missing(analysis: Analysis, effect: Effect) -> str:
     return "; ".join(parts)
 
 
-def _p(effect: Effect) -> str:
-    return f", {wording.p_value(effect.p)}" if not math.isnan(effect.p) else ""
+def p_words(p: float) -> str:
+    """Such as `, p = 0.03`, to stand behind an interval; empty where there is no p."""
+    return "" if math.isnan(p) else f", {wording.p_value(p)}"
 
 
 def conclusion(effect: Effect) -> str:
@@ -135,7 +136,7 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
     if not found.interval.exists:
         return f"{start} with {one} against {two}: {REASONS.get(found.interval.how, 'unknown')}."
     known = interval(found.interval)
-    p = f", {wording.p_value(found.interval.p)}" if not math.isnan(found.interval.p) else ""
+    p = p_words(found.interval.p)
     side = found.interval.side
     depends = f" So it depends on the {field_words(found.field)}." if side else ""
     if ratio:

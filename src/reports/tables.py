@@ -60,8 +60,8 @@ def _measured(analysis: Analysis, measure: Measure, arm: ArmRecord, effect: Effe
     if effect is None or own == "-":
         return own
     found = effect.interval
-    p = f", {wording.p_value(effect.p)}" if not math.isnan(effect.p) else ""
-    return f"{own} ({sentences.value_words(found)}: {sentences.ends(found)}{p})"
+    value, p = sentences.value_words(found), sentences.p_words(effect.p)
+    return f"{own} ({value}: {sentences.ends(found)}{p})"
 
 
 def _checks(analysis: Analysis) -> str:
