@@ -74,11 +74,12 @@ def _read(argv: Sequence[str]) -> tuple[flags.Request, list[tuple[Config, Path]]
 def _check_hosts(how: str, configs: Sequence[Config]) -> None:
     for config in configs:
         runtime = config.runtime
-        if how != "none" and (runtime.workers > 1 or runtime.engine != "local"):
+        several = runtime.workers > 1 or runtime.together > 1
+        if how != "none" and (several or runtime.engine != "local"):
             raise hosts.HostError(
                 f"--hosts={how} trains one trial at a time on all processes: it goes with"
-                f" config.workers = 1 and config.engine = 'local', not {runtime.workers} and"
-                f" {runtime.engine!r}"
+                f" config.workers = 1, config.together = 1 and config.engine = 'local', not"
+                f" {runtime.workers}, {runtime.together} and {runtime.engine!r}"
             )
         if how != "none" and any(a.settings.pretraining.method != "none" for a in config.arms):
             raise hosts.HostError(

@@ -4,7 +4,7 @@ import ctypes
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,31 +37,31 @@ class FakeEngine:
 
     def __init__(self, slots: list[int]):
         """`slots` are its answers, one after another; the last one stays."""
-        self.answers, self.waiting = slots, list[tuple[Job, Future[Any]]]()
+        self.answers, self.waiting = slots, list[tuple[Sequence[Job], Future[Any]]]()
         self.most, self.stopped, self.ended = 0, False, False
         self.loses: str = ""  # name of a trial
 
     def slots(self) -> int:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+    def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
         future: Future[Any] = Future()
-        self.waiting.append((job, future))
+        self.waiting.append((jobs, future))
         self.most = max(self.most, len(self.waiting))
         return future
 
     def messages(self) -> Iterator[engines.Message]:
         if not self.waiting:
             return
-        job, future = self.waiting.pop(0)
+        jobs, future = self.waiting.pop(0)
         if self.stopped:
             future.cancel()
             future.set_running_or_notify_cancel()
-        elif job.task.trial.name.endswith(self.loses) and self.loses:
+        elif jobs[0].task.trial.name.endswith(self.loses) and self.loses:
             future.set_exception(LostError())
         else:
             line = FakeLine()
-            future.set_result(worker.run_job(job, line))
+            future.set_result(worker.run_jobs(jobs, line))
             yield from line.told
 
     def stop(self) -> None:
@@ -144,7 +144,8 @@ def test_a_trial_that_another_worker_has_finished_is_read_and_not_repeated(tmp_p
     header = studies.read_study_header(tmp_path)
     of = studies.identity_of(header, folder.name, folder)
     (task,) = runner.Queue(config, {}).take(5)
-    found = worker.run_job(Job(task, folder, of, "tiny", "", tmp_path, config.runtime), FakeLine())
+    job = Job(task, folder, of, "tiny", "", tmp_path, config.runtime)
+    (found,) = worker.run_jobs([job], FakeLine())
     assert found is not None
     assert found.row["trial"] == done.row["trial"]
     assert (folder / "result.json").read_bytes() == before

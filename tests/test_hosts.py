@@ -81,6 +81,7 @@ def test_the_record_says_hosts_and_devices(monkeypatch):
     [
         ({"workers": 2}, "trains one trial at a time on all processes"),
         ({"engine": "dask"}, "trains one trial at a time on all processes"),
+        ({"together": 2}, "trains one trial at a time on all processes"),
         ({"pretraining__method": "conv_autoencoder"}, "cannot pre-train: make the stacks in one"),
     ],
 )

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.speed.measure import trials_together
 from src.data.sources import DeviceSplit
 from src.training import microbatches, objective, optimizers
 from src.training import step as train_step
@@ -373,14 +372,14 @@ def test_trials_together_are_each_as_alone(devices):
     rates, keys = jnp.asarray([RATE, RATE / 4]), jax.random.split(jax.random.key(3), 2)
     indices = np.stack([make_indices(), make_indices()[::-1]])
     split = [train_step.split_batches(one, found) for one in indices]
-    both = across(trials_together(train_steps))(
-        place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
-        jnp.stack(split, axis=2),
+    both = across(train_step.trials_together(train_steps))(
+        place(tuple(states)),
+        jnp.stack(split, axis=3),
         place(rates),
         place(keys),
         place(make_images()),
     )
-    for trial in range(2):
+    for trial, mine in enumerate(zip(*both, strict=True)):
         alone = across(train_steps)(
             place(states[trial]),
             split[trial],
@@ -388,5 +387,5 @@ def test_trials_together_are_each_as_alone(devices):
             place(keys[trial]),
             place(make_images()),
         )
-        for mine, wanted in zip(jax.tree.leaves(both), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_allclose(mine[trial], wanted, rtol=1e-5, atol=1e-6)
+        for ours, wanted in zip(jax.tree.leaves(mine), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6)

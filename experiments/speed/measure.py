@@ -209,43 +209,21 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
 def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per step and trial of two trials in one program, beside one on its own."""
     del threads
-    import jax  # noqa: PLC0415
-    import jax.numpy as jnp  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    from src.training import step as train_step  # noqa: PLC0415
-
     program = make_program(name)
-    train_steps = train_step.make_train_steps(program._apply, program.make_optimizer, None)
-    both = train_step.across_devices(
-        trials_together(train_steps),
-        "pmap",
-        5,
-        donate_state=False,
-        devices=program.devices,
-    )
-    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), program.start(0), program.start(1))
-    devices = len(program.devices)
-    indices = np.zeros((10, devices, 2, program.settings.batch_size // devices), np.int32)
-    trials = (jnp.full(2, 1e-3), jax.random.split(jax.random.key(0), 2))
-    arguments = (program._place(state), indices, *program._place(trials), program.data["train"])
-    steps = {
-        "together": lambda n: jax.block_until_ready(both(*arguments)),
-        "alone": make_ours(name, 10)[0],
-    }
+    step_fn = program.prepare_together((0, 1), (1e-3, 1e-3), 10)
+    states = (program.start(0), program.start(1))
+    rows = [np.zeros((10, program.settings.batch_size), np.int32)] * 2
+
+    def both(count: int) -> None:
+        nonlocal states
+        del count
+        states, _ = step_fn(states, rows, [1.0, 1.0])
+
+    steps = {"together": both, "alone": make_ours(name, 10)[0]}
     found = interleave(steps, rounds, 10)
     return {"milliseconds": {**found, "together": [ms / 2 for ms in found["together"]]}}
-
-
-def trials_together(train_steps: Callable[..., Any]) -> Callable[..., Any]:
-    """The same steps for several trials at once, which may differ in state, images, rate and key.
-
-    State, rate and key have a leading axis of trials, and so has the result; indices are
-    [steps, 1, trials, b]. On a CPU the trials' convolutions become grouped ones, which are slow.
-    """
-    import jax  # noqa: PLC0415
-
-    return jax.vmap(train_steps, in_axes=(0, 2, 0, 0, None))
 
 
 def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:

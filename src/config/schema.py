@@ -89,6 +89,13 @@ class Runtime:
         Within(0, 1024, "0 (one per core) or a number of processes"),
         "trials side by side; 0: one per core without an accelerator, else one",
     ] = 0
+    together: Annotated[
+        int,
+        Within(0, 1024, "0 (decide) or a number of trials"),
+        "trials of one arm that train in one program; 0: on an accelerator up to 16 where that"
+        " measures faster, on a CPU one; 1: each alone. Each has the numbers it has alone, within"
+        " float error; images that are streamed train alone",
+    ] = 0
     stacks_dir: Annotated[
         str, "folder of pre-trained stacks, which studies may share; empty: in the study's"
     ] = ""

@@ -68,6 +68,19 @@ class Queue:
         self.taken |= {task.trial.name for task in chosen}
         return chosen
 
+    def take_groups(self, places: int, most: int) -> list[list[Task]]:
+        """The next trials for so many free places: in each up to `most` of one arm together, fewer
+        where places would stay empty.
+        """
+        groups = []
+        for left in range(places, 0, -1):
+            if not self:
+                break
+            same_arm = len(self.waiting[min(self.waiting)])
+            share = math.ceil(sum(map(len, self.waiting.values())) / left)
+            groups.append(self.take(min(most, same_arm, share)))
+        return groups
+
     def ended(self, arm: str) -> None:
         """A trial of this arm is among the finished ones now: others may follow it."""
         place = self.places[arm]

@@ -72,15 +72,17 @@ class Display:
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
         self.expected: dict[tuple[str, str], float] = {}  # Iterations, by arm and purpose.
         self.tasks: dict[str, Task] = {}  # under way
+        self.beside: dict[str, Sequence[str]] = {}  # Trials that share a trial's machine.
         self.points: dict[str, deque[Position]] = {}  # The newest ones of each trial.
         self.curves: dict[str, list[tuple[float, float]]] = {}  # Iterations and training errors.
         self.last: dict[str, float] = {}  # iterations of a trial at most, by arm
         self.shown: dict[str, float] = {}
         self._machine_speed: float | None = None
 
-    def started(self, task: Task) -> None:
-        """A trial has begun or goes on."""
+    def started(self, task: Task, beside: Sequence[str] = ()) -> None:
+        """A trial has begun or goes on; those `beside` it train with it in one program."""
         name = task.trial.name
+        self.beside[name] = beside
         self.tasks[name], self.shown[name] = task, time.monotonic()
         self.points[name], self.curves[name] = deque(maxlen=NEWEST), []
         if self.screen.is_terminal:
@@ -127,7 +129,7 @@ class Display:
         total = self._total(name)
         if math.isnan(total):
             total = last if done >= otherwise else otherwise
-        return time_left.left(done, total, last, self._step_seconds(name))
+        return time_left.left(done, total, last, self._step_seconds(name) * self._sharing(name))
 
     def study_left(self) -> Left:
         """What is left of the study: until its last trial ends.
@@ -136,7 +138,8 @@ class Display:
         """
         typical = self._typical_total()
         arms = [self._stages(arm, typical) for arm in self.config.arms]
-        workers = max(self.workers, len(self.tasks))
+        busy = round(sum(1 / self._sharing(name) for name in self.tasks))  # machines
+        workers = max(self.workers, busy)
         most = time_left.study_seconds(_in_seconds(arms, "most"), workers)
         if math.isnan(typical):
             return Left(math.nan, most)
@@ -177,6 +180,10 @@ class Display:
         done = [t for t in ended if t.row["purpose"] == "fresh"]
         waiting = self._left_of_new(arm.name, "fresh", typical, seeds - len(fresh) - len(done))
         return [*stages, ([self.left(name, typical) for name in fresh], waiting)]
+
+    def _sharing(self, name: str) -> int:
+        """Trials that train in one program with this one, itself included."""
+        return 1 + sum(other in self.tasks for other in self.beside[name])
 
     def _left_of_new(self, arm: str, purpose: str, otherwise: float, count: int) -> list[Left]:
         """What is left of each of so many trials that have not begun."""

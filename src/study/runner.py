@@ -1,6 +1,7 @@
 """Runs a study: its trials side by side, its records in order, and whoever watches informed."""
 
 import ctypes
+import itertools
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,7 @@ from src.study.worker import Job, StopFlag
 SAVE_SECONDS = 60.0
 RESULTS_SECONDS = 10.0  # results.csv is derived: it need not be written for every trial
 ASK_SECONDS = 0.2
+MOST_TOGETHER = 16  # trials that a worker with an accelerator is given at a time
 
 
 class Stopped(Exception):
@@ -107,13 +109,14 @@ class Runner:
     engine: Engine
     stop: StopFlag  # set by signals, read here
     finished: dict[str, TrialRecord]
-    running: dict[Future[Any], Job] = field(default_factory=dict)
+    running: dict[Future[Any], tuple[Job, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.queue = Queue(self.config, self.finished)
         sizes = self.header.get("networks", {})
         self.display = Display(self.config, self.finished, self.engine.slots(), sizes)
         self.written = time.monotonic()  # results.csv
+        self.most_together = most_together(self.config)
 
     def run(self) -> None:
         """Until nothing is left to do, or somebody says stop.
@@ -124,8 +127,11 @@ class Runner:
             while not self._is_done():
                 self._start_ready()
                 done = self._wait()
-                for message in self.engine.messages():
-                    self.display.heard(*message)
+                for name, kind, payload in self.engine.messages():
+                    if kind == "ended":
+                        self._take(payload)
+                    else:
+                        self.display.heard(name, kind, payload)
                 for future in done:
                     self._finish(future)
         except self.engine.lost:
@@ -153,10 +159,12 @@ class Runner:
     def _start_ready(self) -> None:
         """Starts what may start and finds a free worker."""
         free = 0 if self.stop.is_set() else self.engine.slots() - len(self.running)
-        for task in self.queue.take(free):
-            job = self._job(task)
-            self.running[self.engine.submit(job)] = job
-            self.display.started(task)
+        for tasks in self.queue.take_groups(free, self.most_together):
+            jobs = tuple(self._job(task) for task in tasks)
+            self.running[self.engine.submit(jobs)] = jobs
+            names = [task.trial.name for task in tasks]
+            for task in tasks:
+                self.display.started(task, [name for name in names if name != task.trial.name])
 
     def _wait(self) -> set[Future[Any]]:
         """The trials that have ended, after a moment; without a machine there are none."""
@@ -177,18 +185,21 @@ class Runner:
     def _finish(self, future: Future[Any]) -> None:
         self.running.pop(future)
         try:
-            record = future.result()
+            found = future.result()
         except CancelledError:
             if not self.stop.is_set():
                 raise
-            record = None  # it had not begun when the study was stopped
-        if record is None:
-            self.stop.set()  # whoever asked
-        else:
-            self._take(record)
+            return  # it had not begun when the study was stopped
+        for record in found:
+            if record is None:
+                self.stop.set()  # whoever asked
+            else:
+                self._take(record)
 
     def _take(self, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """A trial has ended; of a group it is told when it does, and again when all have."""
+        if record.row["trial"] in self.finished:
+            return
         self.finished[record.row["trial"]] = record
         self.queue.ended(parse_trial_name(record.row["trial"]).arm)
         self.display.finished(record.row)
@@ -202,12 +213,31 @@ class Runner:
     def _save_others(self) -> None:
         """Lets the trials save themselves, then ends the workers."""
         self.engine.stop()
-        for job in self.running.values():
+        for job in itertools.chain.from_iterable(self.running.values()):
             with suppress(InUseError, RecordError), locks.locked(job.directory, SAVE_SECONDS):
                 pass
         self.engine.end()
         with suppress(RecordError):
             self._write_results()
+
+
+def most_together(config: Config) -> int:
+    """How many trials of an arm a worker is given at a time.
+
+    Where nobody has said so, one on a CPU and for images that are streamed; on an accelerator as
+    many as there are, and the worker measures whether one program for all is faster.
+    """
+    runtime = config.runtime
+    if hosts.count() > 1 or config.trial.data.stream_size:
+        return 1
+    if runtime.together:
+        return runtime.together
+    if runtime.engine != "local":
+        asked = runtime.trial_resources
+        return MOST_TOGETHER if asked.gpus or asked.tpus else 1
+    import jax  # noqa: PLC0415
+
+    return 1 if jax.default_backend() == "cpu" else MOST_TOGETHER
 
 
 @contextmanager

@@ -1,7 +1,9 @@
-"""Runs one trial of a study, in this process or in one of its own, on this machine or another."""
+"""Runs trials of a study, in this process or in one of its own, on this machine or another."""
 
 import functools
 import gc
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -59,86 +61,184 @@ class Line(Protocol):
     """From a worker to its study."""
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """Sends word of a trial: a "point" with `Run.position`, or a "complaint" in one line."""
+        """Sends word of a trial: a "point" with `Run.position`, a "complaint" in one line, or its
+        record once it has "ended" while others of its group go on.
+        """
 
     def should_stop(self) -> bool:
         """Whether the trial is to save itself; asked after every point."""
 
 
-def run_job(job: Job, line: Line) -> TrialRecord | None:
-    """Trains the job's trial and writes its records; None if it was stopped and saved.
+def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
+    """Trains trials of one arm and writes their records; None for each that was stopped and saved.
 
     A trial that was begun goes on from its last checkpoint. One that is finished by now, by a
     worker that was taken for dead, is read.
 
     Raises:
-        RecordError: If it cannot save itself.
+        RecordError: If one cannot save itself.
         DataError: If the data set is no longer the study's.
-        InUseError: If another process is still at this trial.
+        InUseError: If another process is still at one of these trials.
     """
-    directory = job.directory
-    files.refuse_link(directory.parent)
-    files.refuse_link(directory)
-    files.make_folder(directory)
-    with locks.locked(directory, TAKE_OVER_SECONDS[job.runtime.engine]):
-        if not trials.is_finished(directory):
-            trials.write_config(directory, plain(job.task.trial.settings))
-            outcome = _train(hosts.tell(job), line)
-            if outcome is None:
-                return None
-            trials.write_result(directory, job.of, row(job, outcome))
-            _tidy(job)
-        found = trials.read_result(directory, job.of)
-        assert found is not None  # it is finished
-        return TrialRecord(found, trials.read_metrics(directory))
+    with ExitStack() as held:
+        for job in jobs:
+            files.refuse_link(job.directory.parent)
+            files.refuse_link(job.directory)
+            files.make_folder(job.directory)
+            seconds = TAKE_OVER_SECONDS[job.runtime.engine]
+            held.enter_context(locks.locked(job.directory, seconds))
+        left = [job for job in jobs if not trials.is_finished(job.directory)]
+        for job in left:
+            trials.write_config(job.directory, plain(job.task.trial.settings))
+        if len(left) == 1:
+            _train_alone(hosts.tell(left[0]), line)
+        elif left:
+            _train_several(left, line)
+        return [_record(job) for job in jobs]
+
+
+def _record(job: Job) -> TrialRecord | None:
+    found = trials.read_result(job.directory, job.of)
+    return None if found is None else TrialRecord(found, trials.read_metrics(job.directory))
+
+
+def _train_alone(job: Job, line: Line) -> None:
+    if (outcome := _train(job, line)) is not None:
+        _write(job, outcome)
+
+
+def _write(job: Job, outcome: dict[str, Any]) -> None:
+    trials.write_result(job.directory, job.of, row(job, outcome))
+    _tidy(job)
+
+
+class _Begun:
+    """A trial on its way in this process, and the columns that its row has beside its outcome."""
+
+    def __init__(self, job: Job, program: Any, line: Line, made: Mapping[str, str]):
+        """Nothing is written yet, but for a stack where the trial has one."""
+        # These start JAX, after the threads are set.
+        from src.pretraining.begin import with_stack  # noqa: PLC0415
+        from src.training.trial import Run  # noqa: PLC0415
+        from src.weights.start import begin  # noqa: PLC0415
+
+        trial = job.task.trial
+        self.job, self.line = job, line
+        self.run = Run(trial, program.num_images, job.directory, job.of, job.task.limits, made)
+        state, origin, remarks = hosts.together(lambda: begin(program, trial))
+        for remark in remarks:
+            self.complain(remark)
+        self.state, stack = with_stack(
+            program, trial, state, job.stacks_dir, job.of.data, line.should_stop
+        )
+        self.facts = origin | stack
+        logged = job.runtime.tensorboard and hosts.is_leader()
+        self.events = EventFile(job.directory) if logged else None
+        self.tell()  # before its first step
+
+    def tell(self) -> None:
+        """Where the trial stands."""
+        self.line.tell(self.job.task.trial.name, "point", self.run.position())
+
+    def on_point(self, run: Any) -> None:
+        """After every point."""
+        if self.events:
+            self.events.update(run.points.rows)
+        self.tell()
+
+    def complain(self, text: str) -> None:
+        """Of a checkpoint that was damaged, say."""
+        self.line.tell(self.job.task.trial.name, "complaint", text)
+
+    def close(self) -> None:
+        """Lets go of its event file."""
+        if self.events:
+            self.events.close()
 
 
 def _train(job: Job, line: Line) -> dict[str, Any] | None:
     """The trial's outcome; None if it was stopped and saved."""
-    # These start JAX, after the threads are set.
-    from src.pretraining.begin import with_stack  # noqa: PLC0415
     from src.pretraining.stack import Stopped  # noqa: PLC0415
     from src.training import train  # noqa: PLC0415
-    from src.training.trial import Run  # noqa: PLC0415
-    from src.weights.start import begin  # noqa: PLC0415
 
-    trial = job.task.trial
-    what = (trial.settings, job.data_dir, job.runtime.parallel, job.of.data)
-    program = hosts.together(lambda: _program(*what))
-    run = Run(trial, program.num_images, job.directory, job.of, job.task.limits, made_by())
-    logged = job.runtime.tensorboard and hosts.is_leader()
-    events = EventFile(job.directory) if logged else None
+    program = hosts.together(lambda: _program(*_arm(job)))
+    with ExitStack() as opened:
+        try:
+            begun = _Begun(job, program, line, made_by())
+            opened.callback(begun.close)
+            outcome = train.train_trial(
+                begun.run,
+                program,
+                state=begun.state,
+                on_point=begun.on_point,
+                should_stop=lambda: hosts.any_of(line.should_stop()),
+                on_complaint=begun.complain,
+            )
+        except (train.Interrupted, Stopped):
+            return None
+    return outcome | begun.facts
 
-    def on_point(run: Run) -> None:
-        if events:
-            events.update(run.points.rows)
-        line.tell(trial.name, "point", run.position())
 
-    def on_complaint(text: str) -> None:
-        line.tell(trial.name, "complaint", text)
+def _train_several(jobs: Sequence[Job], line: Line) -> None:
+    """Trains trials of one arm, in one program where that pays, and writes the rows of those that
+    end.
+    """
+    arm, most = _arm(jobs[0]), jobs[0].runtime.together
+    most = most or _most_together(*arm, len(jobs))
+    for first in range(0, len(jobs), most):
+        if line.should_stop():
+            return
+        group = jobs[first : first + most]
+        if len(group) > 1:
+            _train_group(group, _program(*arm), line)
+        else:
+            _train_alone(group[0], line)
 
-    try:
-        state, origin, remarks = hosts.together(lambda: begin(program, trial))
-        for remark in remarks:
-            on_complaint(remark)
-        state, stack = with_stack(
-            program, trial, state, job.stacks_dir, job.of.data, line.should_stop
-        )
-        line.tell(trial.name, "point", run.position())  # before its first step
-        outcome = train.train_trial(
-            run,
-            program,
-            state=state,
-            on_point=on_point,
-            should_stop=lambda: hosts.any_of(line.should_stop()),
-            on_complaint=on_complaint,
-        )
-    except (train.Interrupted, Stopped):
-        return None
-    finally:
-        if events:
-            events.close()
-    return outcome | origin | stack
+
+@functools.cache
+def _most_together(
+    settings: TrialSettings, data_dir: str, parallel: Any, digest: str, count: int
+) -> int:
+    """How many of `count` trials of an arm to train in one program: measured once."""
+    from src.training import together  # noqa: PLC0415
+
+    program = _program(settings, data_dir, parallel, digest)
+    return together.worthwhile(program, count, program.grid.next_length(0))
+
+
+def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
+    from src.pretraining.stack import Stopped  # noqa: PLC0415
+    from src.training import together, train  # noqa: PLC0415
+
+    made = made_by() | {"together": str(len(jobs))}
+    begun: dict[str, _Begun] = {}
+
+    def on_end(run: Any) -> None:
+        ended = begun[run.trial.name]
+        _write(ended.job, run.outcome() | ended.facts)
+        line.tell(run.trial.name, "ended", _record(ended.job))
+
+    with ExitStack() as opened:
+        try:
+            for job in jobs:
+                begun[job.task.trial.name] = _Begun(job, program, line, made)
+                opened.callback(begun[job.task.trial.name].close)
+            together.train_together(
+                [each.run for each in begun.values()],
+                program,
+                [each.state for each in begun.values()],
+                on_point=lambda run: begun[run.trial.name].on_point(run),
+                on_end=on_end,
+                should_stop=line.should_stop,
+                on_complaint=lambda run, text: begun[run.trial.name].complain(text),
+            )
+        except (train.Interrupted, Stopped):
+            return
+
+
+def _arm(job: Job) -> tuple[TrialSettings, str, Any, str]:
+    """What `_program` makes of it."""
+    return job.task.trial.settings, job.data_dir, job.runtime.parallel, job.of.data
 
 
 def follow(line: Line) -> bool:

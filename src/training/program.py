@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23  # tested at once, at most
 INIT_OPTIONS = {"xla_backend_optimization_level": 1}
 AHEAD = 2  # batches of a stream that wait on the devices
 StepFn = Callable[..., tuple[TrainState, StepErrors]]
+TogetherFn = Callable[..., tuple[tuple[TrainState, ...], list[StepErrors]]]
 
 
 class Program:
@@ -74,12 +75,15 @@ class Program:
         spread = functools.partial(
             train_step.across_devices, parallel=parallel, devices=self.devices
         )
-        self._steps = spread(self._make_train_steps(), arguments=5, donate_state=True)
+        train_steps = self._make_train_steps()
+        self._steps = spread(train_steps, arguments=5, donate_state=True)
+        all_steps = train_step.trials_together(train_steps)
+        self._steps_together = spread(all_steps, arguments=5, donate_state=True)
         scores = evaluation.make_scores(self._logits, *self.input_shape[:2], settings.test_crops)
         self._count_misses = spread(
             train_step.make_count_misses(scores), arguments=3, donate_state=False
         )
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[Any, Any] = {}  # by steps at once; for trials together also by theirs
         options = INIT_OPTIONS if jax.default_backend() == "cpu" else {}
         self._init = jax.jit(self.model.init, compiler_options=options)
 
@@ -132,7 +136,7 @@ class Program:
         Returns:
             (state, batches, factor of the learning rate) -> (state, StepErrors of [steps] arrays).
         """
-        key = self._place(jax.random.fold_in(jax.random.key(seed), STEP_STREAM))
+        key = self._place(_step_key(seed))
         data, at_once = self.data["train"], self.source.steps_at_once(steps)
         if at_once not in self._compiled:
             nothing = self._split(
@@ -154,6 +158,43 @@ class Program:
                 jax.block_until_ready(errors[-1 - AHEAD : -AHEAD])
             columns = zip(*errors, strict=True)
             return state, StepErrors(*(np.concatenate(column) for column in columns))  # type: ignore[arg-type]
+
+        return step_fn
+
+    def prepare_together(
+        self, seeds: Sequence[int], learning_rates: Sequence[float], steps: int
+    ) -> TogetherFn:
+        """Compiles `steps` training steps of several trials in one program, once for each number.
+
+        Args:
+            seeds: One for each trial.
+            learning_rates: One for each trial.
+            steps: At once; images must be in memory.
+
+        Returns:
+            (states, rows [steps, batch] of each trial, factors of their learning rates) -> (states,
+            StepErrors of [steps] arrays), each as `prepare`'s function gives them.
+        """
+        keys = jnp.stack([_step_key(seed) for seed in seeds])
+
+        def arguments(
+            states: Sequence[TrainState], rows: Sequence[np.ndarray], factors: Sequence[float]
+        ) -> tuple[Any, ...]:
+            rates = [rate * factor for rate, factor in zip(learning_rates, factors, strict=True)]
+            split = self._split(np.stack(rows, axis=2))
+            rest = (jnp.asarray(rates, jnp.float32), keys)
+            return (self._place(tuple(states)), split, *self._place(rest), self.data["train"])
+
+        kind = (len(seeds), steps)
+        if kind not in self._compiled:
+            nothing = [np.zeros((steps, self.settings.batch_size), np.int32)] * len(seeds)
+            states = [self.start(seed) for seed in seeds]
+            lowered = self._steps_together.lower(*arguments(states, nothing, [1.0] * len(seeds)))
+            self._compiled[kind] = lowered.compile()
+
+        def step_fn(*given: Any) -> tuple[tuple[TrainState, ...], list[StepErrors]]:
+            after, errors = self._compiled[kind](*arguments(*given))
+            return after, [StepErrors(*map(np.asarray, each)) for each in errors]  # type: ignore[arg-type]
 
         return step_fn
 
@@ -229,6 +270,11 @@ def _make_source(settings: TrialSettings, dataset: Dataset | Stream) -> Resident
 def _my_share(rows: np.ndarray) -> np.ndarray:
     """This host's part of the rows of global batches."""
     return host_share(rows, hosts.index(), hosts.count())
+
+
+def _step_key(seed: int) -> jax.Array:
+    """Of the random numbers of a trial's steps."""
+    return jax.random.fold_in(jax.random.key(seed), STEP_STREAM)
 
 
 def first_state(

@@ -139,6 +139,29 @@ def make_steps(
     return train_steps
 
 
+def trials_together(
+    train_steps: Callable[..., tuple[TrainState, StepErrors]],
+) -> Callable[..., tuple[tuple[TrainState, ...], tuple[StepErrors, ...]]]:
+    """The same steps for several trials at once, which may differ in state, images, rate and key.
+
+    States are a tuple, and so are the states and errors that come of them: each trial's are as if
+    it were alone. Rates and keys have a leading axis of trials, batches [steps, 1, b, trials] a
+    last one. For accelerators: on a CPU the trials' convolutions become grouped ones, which are
+    slow there.
+    """
+    all_steps = jax.vmap(train_steps, in_axes=(0, 3, 0, 0, None))
+
+    def steps_together(
+        states: tuple[TrainState, ...], batches: Batch, rates: Array, keys: Array, data: DeviceSplit
+    ) -> tuple[tuple[TrainState, ...], tuple[StepErrors, ...]]:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        after, errors = all_steps(stacked, batches, rates, keys, data)
+        each = [jax.tree.map(lambda x, i=i: x[i], (after, errors)) for i in range(len(states))]
+        return tuple(state for state, _ in each), tuple(error for _, error in each)
+
+    return steps_together
+
+
 def _make_gradients_fn(
     objective: Objective, augment_fn: AugmentFn | None, shared: int
 ) -> Callable[..., tuple[int, tuple[PyTree, MicrobatchErrors, PyTree]]]:

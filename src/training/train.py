@@ -54,18 +54,28 @@ def train_trial(
         start = time.perf_counter()
         state, errors = step_fn(state, batches, run.rate_factor)
         run.record(errors, time.perf_counter() - start)
-        with run.timed("measure"):
-            if run.status in ("reached", "censored") and not _is_sound(state):
-                run.take_back()
-            _measure(run, program, state)
+        measure(run, program, state)
         on_point(run)
         stopping = should_stop() and run.status == "running"
-        if stopping or run.status != "running" or run.due(run.settings.checkpoint_every_epochs):
-            with run.timed("save"):
-                run.save(state)
+        save_if_due(run, state, stopping)
         if stopping:
             raise Interrupted
     return run.outcome()
+
+
+def measure(run: Run, program: Program, state: TrainState) -> None:
+    """What a point has beside the errors of its steps, and whether the trial goes on from it."""
+    with run.timed("measure"):
+        if run.status in ("reached", "censored") and not _is_sound(state):
+            run.take_back()
+        _measure(run, program, state)
+
+
+def save_if_due(run: Run, state: TrainState, stopping: bool) -> None:
+    """Saves a trial that stops here, has ended or has not been saved for long enough."""
+    if stopping or run.status != "running" or run.due(run.settings.checkpoint_every_epochs):
+        with run.timed("save"):
+            run.save(state)
 
 
 def _is_sound(state: TrainState) -> bool:

@@ -3,7 +3,7 @@
 import functools
 import importlib.util
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -32,10 +32,10 @@ class Engine(Protocol):
         """What a trial's future raises once its machine is lost for good. What was saved stays."""
 
     def slots(self) -> int:
-        """Trials that may be under way now; machines come and go."""
+        """Trials, or groups of them, that may be under way now; machines come and go."""
 
-    def submit(self, job: Job) -> "Future[TrialRecord | None]":
-        """Begins `worker.run_job`; the future's result is its result."""
+    def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
+        """Begins `worker.run_jobs`; the future's result is its result."""
 
     def messages(self) -> Iterator[Message]:
         """What the workers have told since this was last asked; does not wait."""

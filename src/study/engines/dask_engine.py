@@ -1,9 +1,10 @@
 """Trials on the machines of a Dask cluster; the same code, paths and shared disk on all of them."""
 
 import logging
+import pickle
 import queue
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class DaskLine:
     task: str  # its key
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """Sends word by way of the scheduler."""
-        get_worker().log_event(self.topic, (trial, kind, payload))
+        """Sends word by way of the scheduler, which takes bytes as they are."""
+        get_worker().log_event(self.topic, pickle.dumps((trial, kind, payload)))
 
     def should_stop(self) -> bool:
         """Asked to, or the task is dropped: its study died, or its worker was taken for dead."""
@@ -37,10 +38,10 @@ class DaskLine:
         return not wanted or bool(Event(self.topic).is_set())
 
 
-def _run(job: Job, topic: str) -> TrialRecord | None:
+def _run(jobs: Sequence[Job], topic: str) -> list[TrialRecord | None]:
     prepare_process()
     line = DaskLine(topic, str(get_worker().get_current_task()))
-    return None if line.should_stop() else worker.run_job(job, line)
+    return [None] * len(jobs) if line.should_stop() else worker.run_jobs(jobs, line)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class DaskEngine:
         """Threads of all workers that there are now."""
         return sum(self.client.nthreads().values())
 
-    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+    def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
         """A task that lives as long as the study's client."""
-        return self.executor.submit(_run, job, self.topic)
+        return self.executor.submit(_run, jobs, self.topic)
 
     def messages(self) -> Iterator[Message]:
         """Those that have come."""
@@ -87,7 +88,7 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[DaskEngine]:
         ) from error
     told: queue.SimpleQueue[Message] = queue.SimpleQueue()
     topic = f"laboratory-{secrets.token_hex(8)}"
-    client.subscribe_topic(topic, lambda event: told.put(tuple(event[1])))
+    client.subscribe_topic(topic, lambda event: told.put(pickle.loads(event[1])))
     asked = {"GPU": runtime.trial_resources.gpus, "TPU": runtime.trial_resources.tpus}
     resources = {name: number for name, number in asked.items() if number}
     executor = client.get_executor(pure=False, resources=resources or None)

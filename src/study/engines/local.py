@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -60,8 +60,8 @@ def _end_with_study(channel: Channel) -> None:
         os._exit(1)
 
 
-def _run_in_process(job: Job) -> TrialRecord | None:
-    return worker.run_job(job, _channels[0])
+def _run_in_process(jobs: Sequence[Job]) -> list[TrialRecord | None]:
+    return worker.run_jobs(jobs, _channels[0])
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class LocalEngine:
         """As many as were asked for."""
         return self.workers
 
-    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+    def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
         """A worker process that starts here never hears the study's signals."""
         if self.workers == 1:
-            return self.executor.submit(worker.run_job, job, self.channel)
+            return self.executor.submit(worker.run_jobs, jobs, self.channel)
         with signals_blocked():
-            return self.executor.submit(_run_in_process, job)
+            return self.executor.submit(_run_in_process, jobs)
 
     def messages(self) -> Iterator[Message]:
         """Those in the queue."""

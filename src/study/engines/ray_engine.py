@@ -1,7 +1,7 @@
 """Trials on the machines of a Ray cluster; the same code, paths and shared disk on all of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray import exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from src.config.schema import Resources, Runtime
 from src.errors import one_line
@@ -58,10 +59,10 @@ class RayLine:
         return bool(ray.get(self.board.is_stopped.remote()))
 
 
-def _run(job: Job, board: Any) -> TrialRecord | None:
+def _run(jobs: Sequence[Job], board: Any) -> list[TrialRecord | None]:
     prepare_process()
     line = RayLine(board)
-    return None if line.should_stop() else worker.run_job(job, line)
+    return [None] * len(jobs) if line.should_stop() else worker.run_jobs(jobs, line)
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class RayEngine:
         asked = {"CPU": self.resources.cpus, "GPU": self.resources.gpus, "TPU": self.resources.tpus}
         return int(min(there.get(name, 0.0) / number for name, number in asked.items() if number))
 
-    def submit(self, job: Job) -> "Future[TrialRecord | None]":
+    def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
         """The error of a task is its own again, without Ray's traceback around it."""
-        outer: Future[TrialRecord | None] = Future()
+        outer: Future[list[TrialRecord | None]] = Future()
 
         def hand_on(inner: "Future[Any]") -> None:
             if (error := inner.exception()) is None:
@@ -94,7 +95,7 @@ class RayEngine:
             else:
                 outer.set_exception(getattr(error, "cause", None) or error)
 
-        self.task.remote(job, self.board).future().add_done_callback(hand_on)
+        self.task.remote(jobs, self.board).future().add_done_callback(hand_on)
         return outer
 
     def messages(self) -> Iterator[Message]:
@@ -123,9 +124,10 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
             " give its address, as HOST:6379, or auto on one of its nodes"
         ) from error
     asked = runtime.trial_resources
+    mine = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     try:
         yield RayEngine(
-            ray.remote(num_cpus=0)(Board).remote(),
+            ray.remote(num_cpus=0, scheduling_strategy=mine)(Board).remote(),
             ray.remote(
                 num_cpus=asked.cpus,
                 num_gpus=asked.gpus,
