@@ -3,7 +3,7 @@
 import math
 
 from src import wording
-from src.analysis import paper
+from src.analysis import paper, ranks
 from src.analysis.effects import Analysis, Effect
 from src.analysis.groups import ArmRecord, Group
 from src.analysis.measures import Measure
@@ -78,7 +78,9 @@ def _checks(analysis: Analysis) -> str:
         parts.append(f"{name}: {value} ({ends}), {wording.p_value(check.p)}")
     if not parts:
         return ""
-    start = "Checked by ranks (median over all pairs of trials, exact rank-sum test)"
+    most = max(len(arm.fresh) for group in analysis.groups for arm in group.arms)
+    test = "exact rank-sum test" if most <= ranks.MANY else "rank-sum test"
+    start = f"Checked by ranks (median over all pairs of trials, {test})"
     return f"{start}: {'; '.join(parts)}."
 
 
