@@ -55,6 +55,11 @@ def test_options_that_it_does_not_have_are_refused(argument, message):
         read(argument)
 
 
+def test_an_option_that_is_misspelt_is_answered_with_the_networks_own():
+    with pytest.raises(ConfigError, match=r"no such field; did you mean 'model\.dropout'"):
+        read("--config.model.name=alexnet_cifar", "--config.model.dropuot=0.3")
+
+
 @pytest.mark.parametrize(
     ("given", "path", "value"),
     [

@@ -229,6 +229,9 @@ def _is_named(path: FieldPath, tree: Tree) -> bool:
 
 def _known_paths(tree: Tree) -> list[str]:
     names = [dotted(field.path) for field in all_fields()]
+    network = dict(leaves(tree)).get(("model", "name"))
+    if network in MODEL_NAMES:
+        names += [f"model.{field.path[0]}" for field in options_of(str(network))]
     return [*names, *(dotted(path) for path, _ in leaves(tree))]
 
 
