@@ -18,7 +18,7 @@ from src.paths import local_path
 from src.records import files
 from src.reports import evaluated, findings, paper_figures, readme, sentences, webpage
 from src.reports.figures import canvas
-from src.reports.figures.claims import LOOKS, OTHER, draw_claims
+from src.reports.figures.claims import LOOKS, UNDECIDED, draw_claims
 from src.reports.figures.forest import Bar
 from src.reports.findings import Finding
 from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED, Claim, Untested
@@ -165,7 +165,7 @@ def _bars(found: Sequence[Finding]) -> list[Bar]:
             f"{f.claim.text} ({f.group})",
             f.found,
             f"{sentences.value_words(f.found)} ({sentences.ends(f.found)}), {_short(f)}",
-            *LOOKS.get(f.verdict or "", OTHER),
+            *LOOKS.get(f.verdict or "", UNDECIDED),
             f.claim.factor or f.claim.direction * f.claim.effect or math.nan,
         )
         for f in found

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from src.reports.figures.canvas import DARK, GREY, legend_entry
+from src.reports.figures.canvas import DARK, legend_entry
 from src.reports.figures.forest import Bar, forest
 
+UNDECIDED = ("#767676", "D")
 LOOKS = {  # Verdict -> colour and shape of its point; in print the shape alone tells.
     "shown": ("#1b7f5c", "o"),
     "contradicted": ("#c8441b", "X"),
     "no effect larger than": ("#0b5394", "s"),
-    "not decided": (GREY, "D"),
+    "not decided": UNDECIDED,
 }
-OTHER = (GREY, "D")
 LABELS = {
     "shown": "shown",
     "contradicted": "contradicted",

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from src.analysis.intervals import Interval
 from src.reports.figures import canvas
-from src.reports.figures.canvas import DARK, GREY, MARGIN
+from src.reports.figures.canvas import DARK, MARGIN
 
 ROW, TALL_ROW, PLOT = 0.26, 0.44, 3.6  # inches: height of a line, width of the plot itself
 LETTER = 0.066  # inches, of a label
@@ -125,7 +125,7 @@ def _draw(axes: Axes, at: int, bar: Bar) -> None:
     if math.isfinite(value):
         face = bar.color if value == found.value else "w"
         axes.plot(value, at, bar.shape or marker, mec=bar.color, mfc=face, ms=5.5, zorder=3)
-    color = DARK if found.exists else GREY
+    color = DARK if found.exists else "#767676"  # the lightest grey that is read on white
     axes.annotate(
         bar.words,
         (1.02, at),
