@@ -74,7 +74,7 @@ def backends_of_notebooks(room: Room) -> None:
     room.passed(room.shell(work, door="report", MPLBACKEND=backend))
     room.passed(room.shell(trial, f"--data_dir={data}", door="paper_figures", MPLBACKEND=backend))
     (room.folder / "nets").mkdir()
-    room.passed(room.shell("conv3", "--draw=nets", door="networks", MPLBACKEND=backend))
+    room.passed(room.shell("alexnet", "--draw=nets", door="networks", MPLBACKEND=backend))
     room.passed(room.shell(room.folder, door="claims", MPLBACKEND=backend))
 
 

@@ -300,16 +300,6 @@ def names_too_long(room: Room) -> None:
     room.check(not (room.folder / "long").exists(), "a folder was made")
 
 
-@row("H41", "parameters broken by the very last update")
-def broken_by_the_last_update(room: Room) -> None:
-    for epochs in ("0.2", "0.4"):
-        said = room.run(*room.tiny, "--config.learning_rates=(1e6,)", f"--workdir=w{epochs}",
-                        f"--config.max_epochs={epochs}")  # fmt: skip
-        room.passed(said)
-        (result,) = rows_of(room.folder / f"w{epochs}")
-        room.check(result["status"] == "diverged", f"{epochs}: {result['status']}")
-
-
 @row("H27", "an end between two points: 2.5 epochs of one point each, 0.2 epochs")
 def ends_between_points(room: Room) -> None:
     for epochs, steps in (("2.4", "12"), ("0.2", "1"), ("2.5", "13")):
