@@ -25,6 +25,9 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (4, 4, 3, 2, 5, 2, 2, 1),  # with a stride
     (1, 1, 3, 4, 3, 1, 1, 1),
     (9, 11, 6, 16, 5, 1, 0, 1),  # few channels, columns that two and four do not divide
+    (7, 9, 8, 8, 3, 1, 1, 1),  # pairs of columns in products
+    (6, 6, 8, 5, 2, 1, 0, 1),
+    (5, 4, 8, 16, 3, 1, 3, 1),
     (6, 7, 16, 12, 3, 1, 1, 1),
     (5, 13, 3, 6, 5, 1, 2, 1),
     (6, 6, 2, 2, 2, 1, 1, 1),
@@ -127,14 +130,26 @@ def test_a_kernel_larger_than_the_map_is_a_matrix_product(size, pixels):
     assert input_grads.count("conv_general_dilated") == 1  # the weights' gradient, not used
 
 
-def test_few_channels_are_folded_and_many_are_not():
-    def kernels(inputs: int, outputs: int) -> str:
-        x, kernel = jnp.zeros((2, 8, 8, inputs)), jnp.zeros((3, 3, inputs, outputs))
+def test_few_channels_take_several_columns_at_once_and_many_do_not():
+    def jaxpr(inputs: int, outputs: int, pixels: int = 8) -> str:
+        x, kernel = jnp.zeros((2, pixels, pixels, inputs)), jnp.zeros((3, 3, inputs, outputs))
         return str(jax.make_jaxpr(functools.partial(conv, padding=1))(x, kernel))
 
-    assert "f32[3,2,16,16]" in kernels(4, 4)  # four columns a block: 4 x 4 channels, two blocks
-    assert "f32[3,2,20,28]" in kernels(10, 14)  # two columns a block
-    assert "f32[3,3,18,14]" in kernels(18, 14)
+    assert "f32[3,10,4,32]" in jaxpr(4, 4)  # eight columns: two vectors of 16
+    assert "f32[3,6,10,48]" in jaxpr(10, 12)  # four
+    assert "f32[3,4,16,32]" in jaxpr(16, 16)
+    assert "f32[3,4,4,8]" in jaxpr(4, 4, pixels=3)  # no more than there are
+    assert "f32[3,3,18,14]" in jaxpr(18, 14)
+
+
+def test_eight_channels_are_paired_in_the_kernels_gradient():
+    def jaxpr(inputs: int) -> str:
+        x, kernel = jnp.zeros((2, 8, 8, inputs)), jnp.zeros((3, 3, inputs, 8))
+        fn = functools.partial(pullback, functools.partial(conv, padding=1))
+        return str(jax.make_jaxpr(lambda k: fn(x, k)[2])(kernel))
+
+    assert "f32[16,96] = dot_general" in jaxpr(8)  # 2 columns of 8; 3 x 2 pairs of 16
+    assert "dot_general[" not in jaxpr(10)
 
 
 def test_conv_by_hand():

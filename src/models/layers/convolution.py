@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from src.models.layers import folding, products, winograd
+from src.models.layers import folding, plain, products, winograd
 from src.models.layers.once import computed_once
 
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # Channels, as many in as out, from which on Winograd's way is faster; measured.
 WINOGRAD, WINOGRAD_WEIGHTS = 32, 96
 Initializer = Callable[..., Array]
@@ -65,14 +64,7 @@ def conv(
 
 
 def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 1) -> Array:
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        ((padding, padding), (padding, padding)),
-        dimension_numbers=DIMENSIONS,
-        feature_group_count=groups,
-    )
+    return plain.values(x, kernel, (stride, stride), ((padding, padding),) * 2, groups)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -104,11 +96,12 @@ def _fewer_products(kernel: Array, stride: int, padding: int, channels: int) -> 
 
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    """XLA's convolution, of folded columns where there are few channels."""
-    count = folding.columns_to_fold(kernel.shape) if stride == 1 else 1
+    """XLA's convolution, of several columns at once where there are few channels."""
+    columns = x.shape[2] + 2 * padding - len(kernel) + 1
+    count = folding.columns_at_once(kernel.shape, columns, stride)
     if count == 1:
         return _xla_conv(x, kernel, stride, padding)
-    return folding.folded(lambda x, k: _xla_conv(x, k, 1, 0), x, kernel, padding, count)
+    return folding.values(x, kernel, padding, count)
 
 
 def _even_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -132,25 +125,19 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
     """The gradient of the kernel [k, k, I, O]: Winograd's products or a matrix product if faster.
 
-    Otherwise it is a convolution in canonical layout whose summed-over features are the images of
-    the batch.
+    Otherwise it is XLA's, of several columns at once where there are few channels.
     """
-    height, width = kernel.shape[:2]
+    size = len(kernel)
     if not _exceeds(kernel, grads.shape) and _fewer_products(
         kernel, stride, padding, WINOGRAD_WEIGHTS
     ):
         return winograd.kernel_grads(x, grads, padding)
+    count = folding.columns_at_once(kernel.shape, grads.shape[2], stride)
+    if count > 1:
+        return folding.kernel_grads(x, kernel, grads, padding, count)
     if _few_windows(kernel, grads.shape):
-        return products.kernel_grads(x, grads, height, stride, padding)
-    sums = lax.conv_general_dilated(
-        computed_once(lambda x: x.transpose(3, 1, 2, 0), x),  # [I, H, W, B]
-        grads.transpose(1, 2, 0, 3),  # [P, Q, B, O]
-        (1, 1),
-        ((padding, padding), (padding, padding)),
-        rhs_dilation=(stride, stride),
-        dimension_numbers=DIMENSIONS,
-    )  # [I, h + rest, w + rest, O], the rest being rows the strides did not reach
-    return sums[:, :height, :width].transpose(1, 2, 0, 3)
+        return products.kernel_grads(x, grads, size, stride, padding)
+    return plain.kernel_grads(x, grads, (size, size), (stride, stride), ((padding, padding),) * 2)
 
 
 def _few_windows(kernel: Array, maps: tuple[int, ...]) -> bool:
@@ -178,7 +165,12 @@ def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: in
         for n, g in zip(x.shape[1:3], grads.shape[1:3], strict=True)
     ]
     return lax.conv_general_dilated(
-        grads, turned, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=DIMENSIONS
+        grads,
+        turned,
+        (1, 1),
+        pads,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=plain.DIMENSIONS,
     )
 
 
