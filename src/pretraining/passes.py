@@ -9,8 +9,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from src.models.layers import conv
-from src.models.layers.convolution import DIMENSIONS
 from src.models.layers.folding import LANES
+from src.models.layers.plain import DIMENSIONS
 
 
 class Convolution(NamedTuple):
