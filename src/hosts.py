@@ -12,6 +12,7 @@ import itertools
 import os
 import pickle
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ HEARTBEAT_SECONDS = 10
 START_SECONDS = 300
 GIVE_UP_SECONDS = 30  # how long a process that cannot go on waits for the others, to tell them
 LEAVE_MILLISECONDS = 2_000  # and process 0 for them to have heard it
+LINGER_SECONDS = 2  # and to be gone: JAX aborts a process whose service ends before it
 SHUTDOWN_SECONDS = 3600  # the others wait while process 0 writes its report
 ASK_MILLISECONDS = 2_000  # signals are heard in between
 CHUNK_BYTES = 1 << 20  # of a message; gRPC takes no larger ones than a few MB
@@ -188,6 +190,7 @@ def leave(code: int) -> None:
             for other in range(1, count()):
                 name = f"laboratory/left/{other}"
                 _client().blocking_key_value_get_bytes(name, LEAVE_MILLISECONDS)
+            time.sleep(LINGER_SECONDS)
         else:
             _client().key_value_set_bytes(f"laboratory/left/{index()}", b"1")
     os._exit(code)

@@ -1,6 +1,7 @@
 """The study under torture: started as users do; what it leaves compared with a sound one."""
 
 import csv
+import multiprocessing
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,9 @@ class Subject:
         prepared = self.data_dir / "tiny" / "1.0.0"
         prepared.mkdir(parents=True)
         dataset = tiny.make_dataset(160, 64)
-        apart(prepare.write_prepared)(prepared, dataset.train, dataset.test)
+        # The process that asks for it, pytest's say, may have JAX's threads: none can be forked.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            pool.submit(prepare.write_prepared, prepared, dataset.train, dataset.test).result()
 
     def start(self, workdir: Path, workers: int) -> "Process":
         """Starts the study or goes on with it."""

@@ -96,7 +96,11 @@ class Room:
                 before()
             return doors.run(import_module(f"src.{door}").main, list(map(str, arguments)))
 
-        return self.fork(command)
+        said = self.fork(command)
+        if said.code == -signal.SIGSEGV and before is None:
+            # A fork lacks the threads of its parent: what dies of that lives in its own process.
+            return self.shell(*arguments, door=door, **variables)
+        return said
 
     def start(
         self, *arguments: str, door: str = "main", without: tuple[str, ...] = (), **variables: str
