@@ -37,7 +37,9 @@ RACES: tuple[tuple[Limit, ...], ...] = ((), (), (Limit(0.001, 20.0),))
 def make_runs(config: Config, folder: Path, races: Sequence[Any] = RACES) -> list[Run]:
     (arm,) = config.arms
     runs = []
-    for seed, (rate, limits) in enumerate(zip(RATES, races, strict=True)):
+    # From seed 0 rounding alone decides something in alexnet_cifar's fourth step: the losses are a
+    # millionth apart there, and a hundredth after fifty steps, for training multiplies it.
+    for seed, (rate, limits) in enumerate(zip(RATES, races, strict=True), start=1):
         trial = make_trial(arm, "fresh", rate, seed)
         of = tiny.identity(trial.name)
         runs.append(Run(trial, 64, folder / trial.name, of, limits))
@@ -64,9 +66,8 @@ def assert_same_points(ours: Run, theirs: Run, *, bits: bool = False) -> None:
     for mine, wanted in zip(ours.points.rows, theirs.points.rows, strict=True):
         assert mine.keys() == wanted.keys()
         for name in mine.keys() - {"train_seconds"}:
-            # A loss differs in its last digits; an image on the edge may fall to the other side.
-            image = 1 / 64 if name == "train_error" else 1 / 16  # Of a batch, or of the test set.
-            loose = {"rtol": 1e-3, "atol": 0 if "loss" in name else image + 1e-9}
+            # a loss differs in its last digits; an image on the edge may fall to the other side
+            loose = {"rtol": 1e-3, "atol": 0 if "loss" in name else 1 / 64 + 1e-9}
             exact = {"rtol": 0, "atol": 0}
             np.testing.assert_allclose(mine[name], wanted[name], **(exact if bits else loose))
 
