@@ -63,8 +63,16 @@ def fresh(folder: Path) -> dict[Arm, list[dict[str, str]]]:
     for row in rows:
         label = [row[name] for name in ("model", "recipe") if name != field]
         label += [f"{n} {row[n]}" for n in others if n not in ("model", "recipe", field)]
-        found.setdefault((", ".join(label), row[field]), []).append(row)
+        found.setdefault((", ".join(label), same(row[field])), []).append(row)
     return found
+
+
+def same(value: str) -> str:
+    """One text for a number, however it is written: results.csv has 0 where a report has 0.0."""
+    try:
+        return str(float(value))
+    except ValueError:
+        return value
 
 
 def time_to(rows: list[dict[str, float]], column: str, target: float) -> float:
@@ -90,7 +98,7 @@ def told(folder: Path) -> dict[Arm, str]:
     """What the report's first measure says of each arm."""
     table = (folder / "report.md").read_text().split("## Measures")[1].split("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
-    return {(line[0], line[1]): line[3] for line in lines[2:]}
+    return {(line[0], same(line[1])): line[3] for line in lines[2:]}
 
 
 def check_measure(folder: Path) -> int:
@@ -118,7 +126,7 @@ def check_measure(folder: Path) -> int:
         assert float(re.match(r"[\d,.]+", said)[0].replace(",", "")) == pytest.approx(
             mean, abs=0.5 if times else 0.051
         ), (label, value)
-        baseline = ours.get((label, str(config["compare"]["baseline"])), [math.inf])
+        baseline = ours.get((label, same(str(config["compare"]["baseline"]))), [math.inf])
         if baseline is found or not np.isfinite(baseline).all() or "no interval" in said:
             continue
         compare(said, baseline, found, times=times)
