@@ -93,7 +93,7 @@ class TestAsInFigure:
     def test_is_taken_as_it_was_recorded(self):
         """At the first point that had seen the 10,000 images of the epoch."""
         metrics = {
-            "epoch": np.array([0.1, 0.3, 0.9, 1.2, 2.5]),
+            "epoch": np.array([0.1, 0.3, 0.9, 1.2, 2.9]),
             "figure_error": np.array([NAN, 0.8, NAN, 0.6, 0.4]),
         }
         series = curves.as_in_figure(metrics)

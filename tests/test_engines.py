@@ -26,6 +26,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 assert tiny_data  # a fixture, used here as well
 
 
+def test_a_machine_whose_settings_change_numbers_is_refused(monkeypatch):
+    """There JAX is imported with the first job, before anything could be left out."""
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    with pytest.raises(EngineError, match=r"^a machine of the cluster has JAX_ENABLE_X64=1 in its"):
+        engines.prepare_process()
+
+
 class LostError(Exception):
     """What the fake engine calls the loss of a machine."""
 

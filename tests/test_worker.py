@@ -9,7 +9,6 @@ import numpy as np
 from jax import lax
 
 from src.study import worker
-from src.training import program
 from src.training import step as train_step
 from tests import tiny
 
@@ -33,7 +32,7 @@ def test_no_more_than_the_programs_of_a_few_arms_are_there(monkeypatch):
         def add(self, state: jax.Array, batches: jax.Array) -> jax.Array:
             return state + lax.psum(jnp.sum(batches), train_step.AXIS)
 
-    monkeypatch.setattr(program, "Program", Program)
+    monkeypatch.setattr(worker, "Program", Program)
     monkeypatch.setattr(worker, "_dataset", lambda *_: DATASET)
     gc.disable()  # so that none is found by chance
     try:

@@ -9,11 +9,10 @@ from typing import Any
 
 from src import own
 from src.config.arms import Arm, axes, column
-from src.config.schema import GROUPS, StudySettings, check_rates, field_at
+from src.config.schema import GROUPS, StudySettings, check_rates, field_at, is_named
 from src.config.schema import Runtime as RuntimeSettings
 from src.fields import (
     ConfigError,
-    Named,
     checked,
     declared,
     nearest,
@@ -193,19 +192,13 @@ def _check_change(tree: Mapping[str, Any], group: str, path: Path, value: Any) -
     field = None
     if path[0] == "recipes" or path[0] not in kept:
         field = next(filter(None, (field_at(path, each) for each in _networks(tree))), None)
-    if field is None and not _in_named(tree, path):
+    if field is None and not is_named(path, tree):
         known = [dotted(p) for p, _ in leaves(tree) if p[0] not in kept]
         raise ConfigError(
             f"config.{group}.{dotted(path)}: no such field to sweep{nearest(dotted(path), known)}"
         )
     if field is not None:
         checked(field, (*group.split("."), *path), value)
-
-
-def _in_named(tree: Mapping[str, Any], path: Path) -> bool:
-    """Whether a path leads to a value in a group whose names the user chooses."""
-    parent = field_at(path[:-1], tree) if len(path) > 1 else None
-    return parent is not None and isinstance(parent.kind, type) and issubclass(parent.kind, Named)
 
 
 def _networks(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import hosts
-from src.config.schema import GROUPS, all_fields, field_at, recipe_fields
+from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fields
 from src.config.studies import named_trees
 from src.errors import LabError
 from src.fields import ConfigError, Field, Named, Value, describe, nearest
@@ -183,7 +183,7 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
     field = field_at(path, tree) or _option_of_another(path, tree)
     if field is None and path[0] in ("study", "studies") and "studies" in tree:
         return replaced(tree, path, value := _literal(override)), value
-    if field is None and (path[0] in GROUPS or _is_named(path, tree)):
+    if field is None and (path[0] in GROUPS or is_named(path, tree)):
         value = _literal(override)
         if path[0] in ("sweep", "arm_learning_rates") and not isinstance(
             value, tuple | list | dict
@@ -220,11 +220,6 @@ def _option_of_another(path: FieldPath, tree: Tree) -> Field | None:
     ]
     networks = ({**tree, "model": {"name": name}} for name in (*named, *MODEL_NAMES))
     return next(filter(None, (field_at(path, each) for each in networks)), None)
-
-
-def _is_named(path: FieldPath, tree: Tree) -> bool:
-    parent = field_at(path[:-1], tree) if len(path) > 1 else None
-    return parent is not None and isinstance(parent.kind, type) and issubclass(parent.kind, Named)
 
 
 def _known_paths(tree: Tree) -> list[str]:

@@ -246,6 +246,12 @@ def field_at(path: tuple[str, ...], tree: Mapping[str, Any]) -> Field | None:
     return _first(all_fields(), path)
 
 
+def is_named(path: tuple[str, ...], tree: Mapping[str, Any]) -> bool:
+    """Whether a path leads to a value in a group whose names the user chooses."""
+    parent = field_at(path[:-1], tree) if len(path) > 1 else None
+    return parent is not None and isinstance(parent.kind, type) and issubclass(parent.kind, Named)
+
+
 def _first(fields: Iterable[Field], path: tuple[str, ...]) -> Field | None:
     return next((each for each in fields if each.path == path), None)
 

@@ -8,19 +8,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from src import hosts
+import jax
+
+from src import data, hosts
 from src.config.checks import check_devices
 from src.config.schema import Runtime
 from src.data import DataError
 from src.fields import plain
 from src.own import is_own
+from src.pretraining.begin import with_stack
+from src.pretraining.stack import Stopped
 from src.records import files, locks, provenance
 from src.records import trial as trials
 from src.records.event_files import EventFile
 from src.records.files import RecordError
 from src.records.trial import Identity, TrialRecord
 from src.study.order import Task
+from src.training import checkpoints, together, train
+from src.training.program import Program
 from src.training.settings import TrialSettings
+from src.training.trial import Run
+from src.weights.start import begin
 
 # Each holds the data set on the devices.
 PROGRAMS_KEPT = 4
@@ -117,11 +125,6 @@ class _Begun:
 
     def __init__(self, job: Job, program: Any, line: Line, made: Mapping[str, str]):
         """Nothing is written yet, but for a stack where the trial has one."""
-        # These start JAX, after the threads are set.
-        from src.pretraining.begin import with_stack  # noqa: PLC0415
-        from src.training.trial import Run  # noqa: PLC0415
-        from src.weights.start import begin  # noqa: PLC0415
-
         trial = job.task.trial
         self.job, self.line = job, line
         self.run = Run(trial, program.num_images, job.directory, job.of, job.task.limits, made)
@@ -158,9 +161,6 @@ class _Begun:
 
 def _train(job: Job, line: Line) -> dict[str, Any] | None:
     """The trial's outcome; None if it was stopped and saved."""
-    from src.pretraining.stack import Stopped  # noqa: PLC0415
-    from src.training import train  # noqa: PLC0415
-
     program = hosts.together(lambda: _program(*_arm(job)))
     with ExitStack() as opened:
         try:
@@ -200,16 +200,11 @@ def _most_together(
     settings: TrialSettings, data_dir: str, parallel: Any, digest: str, count: int
 ) -> int:
     """How many of `count` trials of an arm to train in one program: measured once."""
-    from src.training import together  # noqa: PLC0415
-
     program = _program(settings, data_dir, parallel, digest)
     return together.worthwhile(program, count, program.grid.next_length(0))
 
 
 def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
-    from src.pretraining.stack import Stopped  # noqa: PLC0415
-    from src.training import together, train  # noqa: PLC0415
-
     made = made_by() | {"together": str(len(jobs))}
     begun: dict[str, _Begun] = {}
 
@@ -262,8 +257,6 @@ def made_by() -> dict[str, str]:
 
 def _tidy(job: Job) -> None:
     """Drops checkpoints that nobody will go on from."""
-    from src.training import checkpoints  # noqa: PLC0415
-
     kept = 0 if job.runtime.keep_checkpoints == "none" else 1
     checkpoints.keep_newest(job.directory / "checkpoints", kept)
 
@@ -293,10 +286,6 @@ def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str)
 
     A compiled function is hundreds of memory mappings, of which Linux grants a process 65,530.
     """
-    import jax  # noqa: PLC0415
-
-    from src.training.program import Program  # noqa: PLC0415
-
     if _program.cache_info().currsize == PROGRAMS_KEPT:
         jax.clear_caches()  # pmap holds every function that it was ever called with
         gc.collect()
@@ -313,6 +302,4 @@ def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str)
 
 @functools.cache
 def _dataset(name: str, data_dir: str, stream_size: int) -> Any:
-    from src import data  # noqa: PLC0415
-
     return data.load(name, data_dir, stream_size=stream_size)

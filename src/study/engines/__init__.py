@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -74,7 +75,18 @@ def open_engine(runtime: Runtime, workers: int, stop: StopFlag) -> AbstractConte
 
 @functools.cache
 def prepare_process() -> None:
-    """Before the first trial of a cluster's worker process: what `doors.run` does for a command."""
+    """Before the first trial of a cluster's worker process: what `doors.run` does for a command.
+
+    Raises:
+        EngineError: If the node has settings of JAX that change numbers. To read its first job the
+            process had to import JAX, which took them: here it is too late to leave them out.
+    """
+    taken = [name for name in environment.left_out(dict(os.environ)) if name.startswith("JAX_")]
+    if taken:
+        raise EngineError(
+            f"a machine of the cluster has {taken[0]} in its environment, which changes numbers:"
+            " start its workers without it"
+        )
     environment.configure_jax()
     environment.silence_orbax()
     environment.start_jax()
