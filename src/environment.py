@@ -60,7 +60,7 @@ def configure_jax() -> None:
     _leave_warnings_warnings()
     if cache := cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     if ours or not _may_have_accelerator():
         use_one_thread()
 

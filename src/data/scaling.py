@@ -18,13 +18,11 @@ class ImageSums(NamedTuple):
     Attributes:
         num_images: Number of images.
         pixels: Sum of the images.
-        levels: How often each grey level occurs in each channel.
         products: Sums, over all pixels, of the products of two channels' grey levels.
     """
 
     num_images: int
     pixels: Int[np.ndarray, "H W C"]
-    levels: Int[np.ndarray, "C 256"]
     products: Int[np.ndarray, "C C"]
 
 
@@ -44,14 +42,11 @@ def sum_images(chunks: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> ImageSums:
 
 
 def _sum_chunk(images: UInt8[np.ndarray, "_ H W C"]) -> ImageSums:
-    colours = images.reshape(-1, images.shape[-1])
-    values = colours.astype(np.float64)
-    return ImageSums(
-        len(images),
-        images.sum(axis=0, dtype=np.int64),
-        np.stack([np.bincount(levels, minlength=256) for levels in colours.T]),
-        (values.T @ values).astype(np.int64),  # Exact below 2**53, which are 10**11 pixels.
-    )
+    channels = images.reshape(-1, images.shape[-1]).T.astype(np.float64, order="C")
+    # Exact below 2**53, which are 10**11 pixels. A matrix product has all cores spin for so little.
+    products = np.array([[np.einsum("n,n", a, b) for b in channels] for a in channels])
+    pixels = images.sum(axis=0, dtype=np.int64)
+    return ImageSums(len(images), pixels, products.astype(np.int64))
 
 
 def in_chunks(images: UInt8[np.ndarray, "N H W C"]) -> Iterable[UInt8[np.ndarray, "_ H W C"]]:
@@ -76,12 +71,18 @@ def input_scaling(
         shift = (sums.pixels / sums.num_images)[None]
         scale = np.full((1, 1, 1, 1), SCALE if kind == "scaled" else 1, np.float32)
         return shift.astype(np.float32), scale
-    levels, total = np.arange(256), sums.levels.sum(axis=1)
-    mean = sums.levels @ levels / total
-    variance = sums.levels @ levels**2 / total - mean**2
+    mean, products = _means(sums)
+    variance = np.diag(products) - mean**2
     deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # A channel of one value stays 0.
     shape = (1, 1, 1, -1)
     return mean.astype(np.float32).reshape(shape), deviation.astype(np.float32).reshape(shape)
+
+
+def _means(sums: ImageSums) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, "C C"]]:
+    """Means over all pixels of a channel's grey level, and of the product of two."""
+    height, width, _ = sums.pixels.shape
+    total = sums.num_images * height * width
+    return sums.pixels.sum(axis=(0, 1)) / total, sums.products / total
 
 
 def colour_components(sums: ImageSums) -> Float[np.ndarray, "C C"]:
@@ -98,9 +99,8 @@ def colour_components(sums: ImageSums) -> Float[np.ndarray, "C C"]:
 
     Source: Krizhevsky, Sutskever & Hinton (2012), section 4.1.
     """
-    total = sums.levels[0].sum()
-    mean = sums.levels @ np.arange(256) / total
-    variances, vectors = np.linalg.eigh(sums.products / total - np.outer(mean, mean))
+    mean, products = _means(sums)
+    variances, vectors = np.linalg.eigh(products - np.outer(mean, mean))
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))]
     deviations = np.sqrt(np.maximum(variances, 0))
     return (vectors * np.sign(largest) * deviations).astype(np.float32)

@@ -116,7 +116,7 @@ class Streamed:
         """Over the training images, all of which are decoded for it, once: the sums are kept."""
         train = self.unlabelled
         identity = [train.digest, cache.sha256([train.records.tolist(), train.warped])]
-        head, arrays = cache.kept("sums", identity, self._sum)
+        head, arrays = cache.kept("image_sums", identity, self._sum)
         return ImageSums(head["num_images"], *arrays)
 
     def _sum(self) -> cache.Kept:

@@ -85,7 +85,10 @@ class Program:
         )
         self._compiled: dict[Any, Any] = {}  # by steps at once; for trials together also by theirs
         options = INIT_OPTIONS if jax.default_backend() == "cpu" else {}
-        self._init = jax.jit(self.model.init, compiler_options=options)
+        first = functools.partial(
+            first_state, self.model.init, self.make_optimizer(0.0), self.input_shape
+        )
+        self._first_state = jax.jit(first, compiler_options=options)
 
     def _make_train_steps(self) -> StepFn:
         """The step of one device; augmentation has the colours of the training images."""
@@ -108,7 +111,7 @@ class Program:
 
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
-        state = first_state(self._init, self.make_optimizer(0.0), self.input_shape, seed)
+        state = self._first_state(np.int32(seed))
         recipe, schedule = self.settings.recipe, self.settings.schedule
         check_layers(
             state.params,
@@ -281,7 +284,7 @@ def first_state(
     init_fn: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     input_shape: tuple[int, int, int],
-    seed: int,
+    seed: int | jax.Array,
 ) -> TrainState:
     """The state before the first step.
 
