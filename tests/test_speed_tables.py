@@ -1,6 +1,7 @@
 """The benchmark's tables, and its PyTorch networks."""
 
 import io
+import json
 from collections import Counter
 
 import pytest
@@ -110,11 +111,33 @@ def test_a_network_stands_beside_pytorchs_and_the_machines_peak():
     }
     alone = {**way, "milliseconds": {"scan": [40.0]}, "load": [1.0, 3.0]}
     memory = {"ours": {"peak_mb": 301.6}, "torch": {}}
-    _, row = tables.networks({"vgg11_cifar@0.125": {"one": way, "all": alone, "memory": memory}}, 2)
+    found = {"one": way, "all": alone, "memory": memory, "commit": "0123abc"}
+    _, row = tables.networks({"vgg11_cifar@0.125": found}, 2)
     assert row[0] == "`vgg11_cifar`, 0.125 as wide"
     assert row[1:5] == ("60.0", "90.0", "0.75 (0.50 to 1.00)", "50%")  # 6 / 0.06 s = 100 of 200
     assert row[5:9] == ("40.0", "not measured", "", "38%")  # 150 of twice 200
-    assert row[9:] == ("302", "", "0.5 to 3.0")
+    assert row[9:] == ("302", "", "0.5 to 3.0", "0123abc")
+
+
+def test_one_network_measured_again_leaves_the_rows_of_the_others(tmp_path, monkeypatch):
+    for name in ("record.json", "README.md"):
+        (tmp_path / name).write_text((bench.HERE / name).read_text())
+    old = json.loads(bench.RECORD.read_text())
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(bench, "RECORD", tmp_path / "record.json")
+    monkeypatch.setattr(bench.environment, "usable_cores", lambda: old["cores"])
+    found = {net: {**row, "commit": "0123abc"} for net, row in old["networks"].items()}
+    monkeypatch.setattr(bench, "measure_networks", lambda nets, *_: {n: found[n] for n in nets})
+    bench.main(["vgg16_cifar"])
+    new = json.loads((tmp_path / "record.json").read_text())
+    renewed = {net for net, row in new["networks"].items() if row["commit"] == "0123abc"}
+    assert renewed == {"vgg16_cifar", "vgg16_cifar@0.125"}
+    assert {**new, "networks": 0} == {**old, "networks": 0}
+    assert list(new["networks"]) == list(old["networks"])
+    assert (tmp_path / "README.md").read_text().count("| 0123abc |") == 2
+    monkeypatch.setattr(bench.environment, "usable_cores", lambda: old["cores"] + 1)
+    with pytest.raises(SystemExit, match=r"record.json is of 2 cores, not 3"):
+        bench.main(["vgg16_cifar"])
 
 
 def test_an_unknown_network_is_refused_in_one_line():

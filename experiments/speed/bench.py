@@ -3,8 +3,8 @@
     python -m experiments.speed.bench [--quick | NET ...]
 
 Writes record.json beside this file and the tables of README.md.
-`--quick` measures everything once and prints only. With names of networks it measures and prints
-those alone, in all their widths.
+`--quick` measures everything once and prints only. With names of networks it measures those alone,
+in all their widths; the other rows of the record stay, each of its own commit.
 """
 
 import csv
@@ -24,6 +24,7 @@ from src.records import provenance
 from src.reports import readme
 
 HERE = Path(__file__).parent
+RECORD = HERE / "record.json"
 STUDY = HERE.parent / "relu_vs_tanh_early"
 NETS = ("conv3", "conv3_fc64", "alexnet")
 NETWORKS = (
@@ -57,15 +58,19 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"NET = {min(unknown)} is not timed; known: {', '.join(NETWORKS)}")
     cores = environment.usable_cores()
     if chosen:
+        record = json.loads(RECORD.read_text())
+        if record["cores"] != cores:
+            sys.exit(f"record.json is of {record['cores']} cores, not {cores}: measure all")
         nets = [net for net in NETWORKS if net.partition("@")[0] in chosen]
-        print(tables.table(tables.networks(measure_networks(nets, cores, 7), cores)))
-        return
-    record = {"quick": quick, "cores": cores, **measure_all(quick)}
-    text = tables.render(record)
-    print(text)
+        found = measure_networks(nets, cores, 7)
+        record["networks"] |= found
+        print(tables.table(tables.networks(found, cores)))
+    else:
+        record = {"quick": quick, "cores": cores, **measure_all(quick)}
+        print(tables.render(record))
     if not quick:
-        (HERE / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-        readme.fill(HERE / "README.md", "tables", text)
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        readme.fill(HERE / "README.md", "tables", tables.render(record))
 
 
 def measure_networks(nets: Sequence[str], cores: int, rounds: int) -> dict[str, Any]:
@@ -80,6 +85,7 @@ def measure_networks(nets: Sequence[str], cores: int, rounds: int) -> dict[str, 
                 framework: measure("memory", f"{framework}:{net}", 1, 2)
                 for framework in ("ours", "torch")
             },
+            "commit": provenance.commit(),
         }
     return found
 

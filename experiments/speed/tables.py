@@ -11,7 +11,8 @@ NETWORKS_NOTE = (
     "Medians of interleaved rounds; ratio: of the times of one round, the median and the range."
     " Peak: of a float32 matrix product of 2048 rows in the same process, times the cores. Memory:"
     " the most that a process held that does nothing but train on one core. Load: of the machine,"
-    " from before the first to after the last round; these measurements themselves add one."
+    " from before the first to after the last round; these measurements themselves add one. Commit:"
+    " of the code that was measured."
 )
 NAMES = {
     "scan": "ours, many steps in one scan",
@@ -65,7 +66,7 @@ def networks(record: dict[str, Any], cores: int) -> list[tuple[str, ...]]:
     """A row for each: step, ratio to PyTorch's, share of the peak, memory of the process."""
     header = ("network", "one core: ours, ms", "PyTorch, ms", "ratio (range)", "of the peak")
     several = (f"{cores} cores: ours, ms", "PyTorch, ms", "ratio (range)", "of the peak")
-    rows = [(*header, *several, "ours, MB", "PyTorch, MB", "load")]
+    rows = [(*header, *several, "ours, MB", "PyTorch, MB", "load", "commit")]
     for net, found in record.items():
         name, _, width = net.partition("@")
         loads = [load for way in ("one", "all") for load in found[way]["load"]]
@@ -76,6 +77,7 @@ def networks(record: dict[str, Any], cores: int) -> list[tuple[str, ...]]:
                 *beside_torch(found["all"], cores),
                 *(peak_memory(found["memory"][framework]) for framework in ("ours", "torch")),
                 f"{min(loads):.1f} to {max(loads):.1f}",
+                found["commit"],
             )
         )
     return rows
