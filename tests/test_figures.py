@@ -259,3 +259,10 @@ def test_nothing_runs_out_of_the_figure(panels):
         assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= width and b.y1 <= height for b in boxes)
         below = min(part.get_tightbbox(renderer).y0 for part in axes)
         assert figure.legends[0].get_tightbbox(renderer).y1 < below
+
+
+def test_a_figure_has_the_first_groups_and_says_how_many_there_are():
+    titles = [f"group {i}" for i in range(30)]
+    figure, panels = canvas.make_panels(titles, title="Title", ylabel="y", caption="caption")
+    assert [axes.get_title(loc="left") for axes in panels] == titles[:24]
+    assert figure.texts[1].get_text() == "caption\nthe first 24 of 30 groups"

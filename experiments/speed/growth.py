@@ -182,8 +182,13 @@ def table(found: Sequence[dict[str, float]]) -> list[str]:
         values = [1000 * each[part] for each in found]
         slope = np.polyfit(np.log(sizes), np.log(values), 1)[0] if len(found) > 1 else math.nan
         grows = f"n^{slope:.1f}" if len(found) > 1 else ""
-        lines.append(f"| {part} | {' | '.join(f'{v:,.3g}' for v in values)} | {grows} |")
+        lines.append(f"| {part} | {' | '.join(f'{_digits(v)}' for v in values)} | {grows} |")
     return lines
+
+
+def _digits(value: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from src.reports.figures.glyphs import FONT, complete
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
 MARGIN = 0.12  # inches, left of titles and captions
+MOST_PANELS = 24  # what more groups show is in the tables
 GREY, DARK = "#b3b3b3", "#444444"
 Share = Literal["none", "all", "row", "col"]
 STYLE: dict[Any, Any] = {
@@ -71,7 +72,7 @@ def make_panels(
     sharex: Share = "none",
     sharey: Share = "all",
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel per title; margins are in inches.
+    """A figure with a panel per title, of which it has the first `MOST_PANELS`.
 
     Args:
         titles: Titles of the panels.
@@ -82,6 +83,9 @@ def make_panels(
         sharex: Which panels have the same x-axis.
         sharey: Which have the same y-axis.
     """
+    if len(titles) > MOST_PANELS:
+        caption += f"\nthe first {MOST_PANELS} of {len(titles)} groups"
+        titles = titles[:MOST_PANELS]
     columns = 2 if len(titles) % 2 == 0 else min(3, len(titles))
     rows = max(1, math.ceil(len(titles) / columns))
     width = max(5.2, 0.8 + 3.4 * columns)

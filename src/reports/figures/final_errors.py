@@ -32,7 +32,7 @@ def final_errors(analysis: Analysis) -> Figure:
         handles=handles,
     )
     highest = 0.0
-    for axes, group in zip(panels, analysis.groups, strict=True):
+    for axes, group in zip(panels, analysis.groups, strict=False):
         for at, arm in enumerate(group.arms):
             for name, color, side in zip(BARS, colors, (-0.5, 0.5), strict=True):
                 heights = _heights(arm, name)

@@ -31,7 +31,7 @@ def learning_rates(analysis: Analysis) -> Figure:
         caption=caption(analysis, f"selection seeds: {seeds}"),
         handles=[*(_entry(arm, i) for i, arm in enumerate(arms)), *_marks(analysis)],
     )
-    for axes, group in zip(panels, groups, strict=True):
+    for axes, group in zip(panels, groups, strict=False):
         axes.set(xscale="log", xlabel="learning rate")
         _scale(axes, measure)
         for i, arm in enumerate(group.arms):

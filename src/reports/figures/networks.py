@@ -39,7 +39,7 @@ def curves(analysis: Analysis) -> Figure:
         sharey="row",
     )
     places = [(column, time) for column in COLUMNS for time in TIMES]
-    for axes, (column, time) in zip(panels, places, strict=True):
+    for axes, (column, time) in zip(panels, places, strict=False):
         for i, (_, arm) in enumerate(arms):
             _draw(axes, arm, i, column, time)
         axes.set_xlabel(TIMES[time])

@@ -26,7 +26,7 @@ def overfitting(analysis: Analysis) -> Figure:
         handles=handles,
         sharex="all",
     )
-    for axes, group in zip(panels, analysis.groups, strict=True):
+    for axes, group in zip(panels, analysis.groups, strict=False):
         for index, arm in enumerate(group.arms):
             _draw_arm(axes, arm, line_style(index)[0])
         arms = [legend_entry(arm.value, color=line_style(i)[0]) for i, arm in enumerate(group.arms)]

@@ -60,7 +60,7 @@ def ratios(analysis: Analysis) -> Figure:
         caption=caption(analysis, note),
         handles=handles,
     )
-    for axes, (measure, label) in zip(panels, places, strict=True):
+    for axes, (measure, label) in zip(panels, places, strict=False):
         if measure == "iterations_as_in_figure":
             _draw(axes, theirs, (GREY, "-"), lw=2.2)
         shown = [line for line in lines[measure] if single or line.group == label]

@@ -47,7 +47,7 @@ def saturation(analysis: Analysis) -> Figure:
         handles=handles,
         sharex="all",
     )
-    for axes, group in zip(panels, analysis.groups, strict=True):
+    for axes, group in zip(panels, analysis.groups, strict=False):
         for i, arm in enumerate(group.arms):
             _draw_arm(axes, arm, i, layer + SUFFIX)
         axes.set(xlabel="epochs", ylim=(-0.02, 1.02))

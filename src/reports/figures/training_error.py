@@ -43,7 +43,7 @@ def training_error(analysis: Analysis) -> Figure:
         sharex="all",
     )
     lowest = _lowest(groups, frozen)
-    for axes, group in zip(panels, groups, strict=True):
+    for axes, group in zip(panels, groups, strict=False):
         for name, curve in theirs.items():
             axes.plot(curve.at, curve.values, color=GREY, ls=paper_dash(name), lw=2.2, zorder=1)
         axes.axhline(analysis.target, color=DARK, lw=0.8, ls=":", zorder=1)
