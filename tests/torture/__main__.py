@@ -48,6 +48,7 @@ def _options() -> argparse.Namespace:
         ("--foreign", 140, "things of others put into a study"),
         ("--paths", 60, "odd names of folders"),
         ("--environments", 40, "odd environments"),
+        ("--engines", 9, "nodes and studies killed under each engine that is installed"),
         ("--seed", 2012, "of everything drawn"),
     ):
         parser.add_argument(flag, type=int, default=default, help=f"{what}; default {default}")
@@ -79,6 +80,12 @@ def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:
             yield _timed(_fills, study, sound, options.fills, seed)
     if options.environments:
         yield _timed(_environments, study, options.environments, seed)
+    if options.engines:
+        from tests.torture import clusters, kills  # noqa: PLC0415
+
+        local = kills.run_sound(study, study.folder / "local").workdir
+        for name in clusters.KINDS:
+            yield _timed(_engines, study, local, name, options.engines, seed)
     if options.flips or options.foreign or options.paths:
         yield from _in_process(study, options, seed)
 
@@ -127,6 +134,17 @@ def _fills(study, sound, count, seed) -> Line:
             return "full disk", "SKIPPED: mounting a tmpfs is not permitted here", []
         done = disk.torture(study, sound, folder, count, seed)
     return f"{done.tried} full disks", "each said in one line, then gone on with", done.failures
+
+
+def _engines(study, local, name, count, seed) -> Line:
+    from tests.torture import clusters, engines  # noqa: PLC0415
+
+    if not clusters.is_installed(name):
+        return f"{name}", f"SKIPPED: pip install -r requirements-{name}.txt", []
+    done = engines.torture(study, local, name, count, seed)
+    tried = ", ".join(f"{n} {what}" for what, n in sorted(done.tried.items()))
+    result = f"{done.rounds} studies to their end, equal to a local one"
+    return f"{name}: {tried}", result, done.failures
 
 
 def _environments(study, count, seed) -> Line:
