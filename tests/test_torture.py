@@ -18,6 +18,7 @@ FEW = (
     "--foreign=14",
     "--paths=3",
     "--environments=2",
+    "--engines=0",  # test_clusters.py kills nodes and studies
     "--rows=A6,B10,C14,E27,F40,H8,H36",
 )
 
