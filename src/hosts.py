@@ -23,26 +23,26 @@ from src.errors import LabError, one_line
 LAUNCHERS = {"slurm": "slurm", "mpi": "ompi", "k8s": None, "tpu": None}
 HEARTBEAT_SECONDS = 10
 START_SECONDS = 300
-GIVE_UP_SECONDS = 30  # how long a process that cannot go on waits for the others, to tell them
-LEAVE_MILLISECONDS = 2_000  # and process 0 for them to have heard it
-LINGER_SECONDS = 2  # and to be gone: JAX aborts a process whose service ends before it
-SHUTDOWN_SECONDS = 3600  # the others wait while process 0 writes its report
-ASK_MILLISECONDS = 2_000  # signals are heard in between
-CHUNK_BYTES = 1 << 20  # of a message; gRPC takes no larger ones than a few MB
+GIVE_UP_SECONDS = 30  # A process that cannot go on waits so long for the others, to tell them.
+LEAVE_MILLISECONDS = 2_000  # Process 0 waits so long for the others to hear that it leaves,
+LINGER_SECONDS = 2  # and so long for them to be gone: JAX aborts those that outlive its service.
+SHUTDOWN_SECONDS = 3600  # The others wait so long while process 0 writes its report.
+ASK_MILLISECONDS = 2_000  # Waiting is cut into pieces of this length, so that signals are heard.
+CHUNK_BYTES = 1 << 20  # Longer messages are sent in parts: gRPC refuses more than a few MB.
 
 T = TypeVar("T")
-_numbers = itertools.count()  # of messages: every process sends and awaits the same ones
+_numbers = itertools.count()  # Numbers the messages; every process counts the same ones.
 
 
 class HostError(LabError):
-    """Processes that do not find each other, or of which one cannot go on. One line."""
+    """Processes do not find each other, or one cannot go on. The message is one line."""
 
 
 def check(how: str) -> None:
-    """Refuses what is no value of --hosts.
+    """Refuses an invalid value of --hosts.
 
     Raises:
-        HostError: With the values there are.
+        HostError: Naming the valid ones.
     """
     if how not in ("none", *LAUNCHERS) and _by_hand(how) is None:
         raise HostError(
@@ -74,8 +74,14 @@ def join(how: str) -> None:
 
 
 def give_up(how: str, code: int) -> None:
-    """In place of `join`, by a process that cannot go on: the others, which agree on that first of
-    all, end instead of waiting for it. It comes back only if nobody was met.
+    """What a process that cannot go on calls in place of `join`, so that nobody waits for it.
+
+    The others learn of it in the first thing they agree on, and end. It returns only where the
+    processes did not meet.
+
+    Args:
+        how: As for `join`.
+        code: The exit code of this process.
     """
     with suppress(HostError):
         check(how)
@@ -112,14 +118,14 @@ def _meet(how: str, seconds: int) -> None:
 
 
 def count() -> int:
-    """Processes that train a trial together."""
+    """Number of processes that train a trial together."""
     import jax  # noqa: PLC0415
 
     return int(jax.process_count())
 
 
 def index() -> int:
-    """The number of this one."""
+    """The number of this process, from 0 on."""
     import jax  # noqa: PLC0415
 
     return int(jax.process_index())
@@ -145,7 +151,7 @@ def tell(value: T | None) -> T:
         parts = int(_await(f"{name}/parts"))
         content = b"".join(_await(f"{name}/{part}") for part in range(parts))
         value = pickle.loads(content)
-    any_of(False)  # all have it
+    any_of(False)  # Waits until all processes have it.
     if is_leader():
         _client().key_value_delete(f"{name}/")
     return value  # type: ignore[return-value]
@@ -165,7 +171,7 @@ def together(fn: Callable[[], T]) -> T:
     """`fn()` on every process; where it fails on one, it fails on all.
 
     Raises:
-        HostError: If it has failed elsewhere alone; there its own error is raised.
+        HostError: Where another process has failed; the one that failed raises its own error.
     """
     result: Any = None
     failed: LabError | None = None
@@ -179,13 +185,13 @@ def together(fn: Callable[[], T]) -> T:
 
 
 def leave(code: int) -> None:
-    """Ends this process where others would wait for it: they end with it.
+    """Ends this process where others would wait for it; they end with it.
 
-    Process 0, through which all is told, lets the others hear why first.
+    All messages go through process 0, so it first waits until the others have read why.
     """
     if count() == 1:
         return
-    with suppress(RuntimeError):  # one of them is gone, or knows nothing yet
+    with suppress(RuntimeError):  # Another process is gone, or does not listen yet.
         if is_leader():
             for other in range(1, count()):
                 name = f"laboratory/left/{other}"
@@ -197,7 +203,7 @@ def leave(code: int) -> None:
 
 
 def _await(key: str) -> bytes:
-    """What another process sets, whenever that is; if it dies, the service ends this one."""
+    """Waits for what another process sets; if that process dies, JAX's service ends this one."""
     while True:
         try:
             return bytes(_client().blocking_key_value_get_bytes(key, ASK_MILLISECONDS))

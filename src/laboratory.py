@@ -29,7 +29,11 @@ def main(argv: Sequence[str], usage: str) -> int:
         usage: First lines of `--help`.
 
     Returns:
-        Exit code: 0; 130 if it was stopped and can go on.
+        Exit code: 0 when finished, 130 if it was stopped and can go on, 2 if another process waits
+        to hear why this one refused.
+
+    Raises:
+        LabError: If the command line, the config or the data cannot be used.
     """
     if any(argument in HELP for argument in argv):
         return _help(argv, usage)
@@ -47,7 +51,7 @@ def main(argv: Sequence[str], usage: str) -> int:
         return 0
     hosts.join(request.hosts)
     try:
-        hosts.together(lambda: None)  # Whoever cannot go on says so here.
+        hosts.together(lambda: None)  # A process that called `give_up` is heard here.
         for config, workdir in studies:
             _run(config, workdir)
     except runner.Stopped:
@@ -61,12 +65,12 @@ def main(argv: Sequence[str], usage: str) -> int:
 
 
 def _read(argv: Sequence[str]) -> tuple[flags.Request, list[tuple[Config, Path]]]:
-    """What the command line asks for, checked as far as it can be without data and devices."""
+    """Reads the command line and checks all that needs neither data nor devices."""
     request = flags.parse(argv)
     studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
     for config, _ in studies:
         check_measures(config)
-    if not request.dry_run:  # that runs in one process
+    if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return request, studies
 
@@ -100,7 +104,7 @@ def _end_all(error: Exception) -> None:
 
 
 def _help(argv: Sequence[str], usage: str) -> int:
-    """Every flag and field; of the config file that is named, else the defaults."""
+    """Prints every flag and field, with the values of the named config file or the defaults."""
     rest = [argument for argument in argv if argument not in HELP]
     named = any(argument.startswith("--config") for argument in rest)
     tree = flags.parse(rest).studies()[0][0] if named else None
@@ -137,7 +141,7 @@ def _run(config: Config, workdir: Path) -> None:
 
 
 def _refuse_foreign(workdir: Path) -> None:
-    """A study that begins takes no file's place; one that goes on writes its report anew."""
+    """Refuses a new study whose report would overwrite files that are not its own."""
     if not workdir.is_dir() or records.holds_study(workdir) or not any(workdir.iterdir()):
         return
     from src.reports import compose  # noqa: PLC0415
@@ -146,7 +150,7 @@ def _refuse_foreign(workdir: Path) -> None:
 
 
 def _checked_data(config: Config) -> Any:
-    """The data set, on which everything the config asks for can be done."""
+    """Loads the data set, and refuses a config that asks for what it cannot give."""
     if config.runtime.engine == "local":
         for arm in config.arms:
             checks.check_devices(arm.settings, jax.device_count())
@@ -160,7 +164,7 @@ def _checked_data(config: Config) -> Any:
 
 
 def _workers(config: Config) -> int:
-    """Without an accelerator one single-threaded trial per core does more than one on all."""
+    """Number of trials side by side. On a CPU, one thread each is faster than one trial on all."""
     if config.runtime.workers:
         return config.runtime.workers
     alone = jax.default_backend() != "cpu" or jax.device_count() > 1

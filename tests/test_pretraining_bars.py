@@ -1,6 +1,6 @@
-"""Bars: images of 8 x 8 pixels, each row and column lit with a chance of 1/8 (Foldiak 1990).
+"""Bars: in images of 8 x 8 pixels each row and column is lit with probability 1/8 (Foldiak 1990).
 
-The pixels are the 64 channels of images of one pixel: every kernel sees the whole image.
+Each image is stored as one pixel with 64 channels, so that every kernel sees the whole image.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def make_kernel() -> jax.Array:
 
 
 def trained(loss: Callable[..., Any], params: Any, rate: float, steps: int) -> Any:
-    """By stochastic gradient descent with a momentum of 0.9."""
+    """Parameters after stochastic gradient descent with a momentum of 0.9."""
     images = make_images()
 
     def step(carry: Any, number: jax.Array) -> Any:
@@ -47,7 +47,7 @@ def trained(loss: Callable[..., Any], params: Any, rate: float, steps: int) -> A
 
 
 def nearest_kernel(kernel: jax.Array) -> np.ndarray:
-    """[16]: correlation of each bar with the kernel most like it."""
+    """For each of the 16 bars [16] its correlation with the kernel most like it."""
     bars = np.zeros((2 * SIDE, SIDE, SIDE))
     for i in range(SIDE):
         bars[i, i], bars[SIDE + i, :, i] = 1, 1

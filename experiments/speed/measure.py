@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from src import environment
 
-BATCHES = {"alexnet": 32}  # 128 for all others
-LONG_STEP = 30.0  # GFLOP from which two steps are as good as ten
-MATRIX = 2048  # rows and columns of those whose product shows what the machine can multiply
+BATCHES = {"alexnet": 32}  # Images per step; all other nets have 128.
+LONG_STEP = 30.0  # GFLOP; from here on a scan of two steps is as fast as one of ten.
+MATRIX = 2048  # Rows and columns of the matrices whose product shows the machine's speed.
 # By default XLA convolves in one thread on a CPU. This flag selects Eigen's threaded kernels, whose
 # last bits differ.
 FUSION_FLAG = "xla_cpu_experimental_ynn_fusion_type"
@@ -33,20 +33,21 @@ class Net(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Net":
-        """From a command line."""
+        """Reads `NAME` or `NAME@WIDTH` from the command line."""
         from src import models  # noqa: PLC0415
 
         name, _, width = text.partition("@")
         return cls(name, float(width or 1), BATCHES.get(name, 128), models.image_size(name))
 
     def options(self) -> dict[str, Any]:
-        """For `models.make_model`; most nets have no width."""
+        """Options for `models.make_model`; most nets have no width."""
         return {} if self.width == 1 else {"width": self.width}
 
     def gflop(self) -> float:
-        """Of a training step: every product once forward and twice backward, the first one once.
+        """GFLOP of a training step, counting the products of convolutions and dense layers alone.
 
-        Activations, pooling, normalization and the update are not counted.
+        Each is done once forward and twice backward; the first layer needs no gradient of its
+        input, so its product is done once backward.
         """
         from src import models  # noqa: PLC0415
         from src.models.summary import summarize  # noqa: PLC0415
@@ -59,12 +60,20 @@ class Net(NamedTuple):
         return 2e-9 * self.batch * (3 * sum(layers) - first)
 
     def at_once(self) -> int:
-        """Steps in a scan."""
+        """Number of steps in a scan."""
         return 2 if self.gflop() > LONG_STEP else 10
 
 
 def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
-    """Prepares the threads, then measures; `spread` is `threads`, or `devices` of one thread."""
+    """Sets up threads, measures and prints the result.
+
+    Args:
+        what: Name of a measurement, see `MEASUREMENTS`.
+        name: Name of a net, see `Net.parse`.
+        threads: Number of threads.
+        rounds: Number of rounds; each times everything that is compared once.
+        spread: `threads` for one device with all threads, `devices` for one device per thread.
+    """
     environment.configure_jax()
     if threads == "1" or spread == "devices":
         environment.use_one_thread()
@@ -76,9 +85,10 @@ def main(what: str, name: str, threads: str, rounds: str, spread: str) -> None:
 
 
 def convolve_on_all_threads() -> None:
-    """Prepares a process that has the machine for itself; call it before JAX starts.
+    """Lets XLA convolve on all threads; call it before JAX starts.
 
-    Studies do not: one may go on with another number of workers, and must give the same numbers.
+    Studies do not do this: a study that goes on with another number of workers must give the same
+    numbers.
     """
     os.environ.pop(environment.THREADS, None)
     flags = os.environ.get("XLA_FLAGS", "")
@@ -87,7 +97,7 @@ def convolve_on_all_threads() -> None:
 
 
 def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds per training step in turn: ours in a scan and one by one, PyTorch's two ways."""
+    """Milliseconds per training step: ours in a scan and singly, PyTorch's eager and compiled."""
     count = Net.parse(name).at_once()
     ours, facts = make_ours(name, count)
     steps = {"scan": ours, "loop": make_ours(name, 1)[0]}
@@ -95,13 +105,13 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
         for key, compiled in (("torch", False), ("torch_compiled", True)):
             try:
                 steps[key] = make_torch(name, threads, compiled=compiled)
-            except Exception as error:  # no C++ compiler, say
+            except Exception as error:  # For example, there is no C++ compiler.
                 facts[f"{key}_missing"] = type(error).__name__
     return {"milliseconds": interleave(steps, rounds, count), **facts}
 
 
 def compare_eager(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Ours in a scan and PyTorch's eager step alone, and what the machine does meanwhile."""
+    """Milliseconds per training step: ours in a scan, PyTorch's eager; and the machine's load."""
     net, before = Net.parse(name), os.getloadavg()[0]
     count = net.at_once()
     ours, facts = make_ours(name, count)
@@ -114,7 +124,7 @@ def compare_eager(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def matmul_gflops() -> float:
-    """GFLOP a second of a float32 matrix product on one device, the best of ten."""
+    """GFLOP per second of a float32 matrix product on one device, the best of ten."""
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
 
@@ -128,7 +138,7 @@ def matmul_gflops() -> float:
 
 
 def alone(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds per step while others may run beside it; begins when told by a line of input."""
+    """Milliseconds per step beside other processes; a line of input tells all of them to begin."""
     del threads
     step = make_ours(name, 10)[0]
     print("ready", flush=True)
@@ -137,7 +147,7 @@ def alone(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def memory(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Peak memory of a process that only trains, in MB; `name` says with what."""
+    """Peak memory of a process that only trains, in MB; `name` is `ours:NET` or `torch:NET`."""
     framework, net = name.split(":")
     if framework == "torch" and not util.find_spec("torch"):
         return {}
@@ -173,7 +183,10 @@ def evaluate(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds per step with and without the online error, then left out by the compiler."""
+    """Milliseconds per step with and without the online error.
+
+    Without it the step returns its state alone, so the compiler leaves out what nobody reads.
+    """
     del threads
     import jax  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
@@ -207,7 +220,7 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds per step and trial of two trials in one program, beside one on its own."""
+    """Milliseconds per step of one trial: two trials in one program against one alone."""
     del threads
     import numpy as np  # noqa: PLC0415
 
@@ -227,7 +240,7 @@ def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds per step by how many images of the batch are in work at once."""
+    """Milliseconds per step by the number of images in a micro-batch."""
     del threads
     from src.training import microbatches  # noqa: PLC0415
 
@@ -266,7 +279,7 @@ def make_program(text: str, images: int = 1000) -> Any:
 
 
 def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, Any]]:
-    """`step(n)` trains n steps, `steps` in a scan at a time; and what it took to make."""
+    """`step(n)`, which trains n steps in scans of `steps`; and how long it took to compile."""
     import numpy as np  # noqa: PLC0415
 
     program = make_program(name)
@@ -286,7 +299,7 @@ def make_ours(name: str, steps: int) -> tuple[Callable[[int], None], dict[str, A
 
 
 def make_torch(name: str, threads: int, *, compiled: bool) -> Callable[[int], None]:
-    """`step(n)` trains n steps with PyTorch; compiled here if at all."""
+    """`step(n)`, which trains n steps with PyTorch; it is compiled here, not when first timed."""
     from experiments.speed import torch_nets  # noqa: PLC0415
 
     torch_step = torch_nets.make_step(*Net.parse(name), threads, compiled=compiled)
@@ -302,7 +315,7 @@ def make_torch(name: str, threads: int, *, compiled: bool) -> Callable[[int], No
 def interleave(
     steps: dict[str, Callable[[int], Any]], rounds: int, count: int
 ) -> dict[str, list[float]]:
-    """Milliseconds per step of each, in turn, after one round that does not count."""
+    """Milliseconds per step of each, measured in turn, after a first round that is not counted."""
     found: dict[str, list[float]] = {key: [] for key in steps}
     for turn in range(rounds + 1):
         for key, step in steps.items():

@@ -27,9 +27,9 @@ from src.trees import Path, dotted, leaves, replaced
 
 MAX_ARMS = 1000
 RATE_GRID = next(field for field in declared(StudySettings) if field.path == ("learning_rates",))
-# One data set and one target are a study's own: its trials are compared at them.
+# All trials of a study share one data set and one target, so neither can be swept.
 FIXED_FIELDS = ("data", "target_train_error")
-NAME_BYTES = 150  # An arm's name begins the names of folders, which may have 255 bytes.
+NAME_BYTES = 150  # Names of folders, 255 bytes at most, begin with the name of an arm.
 
 
 def check_study(study: StudySettings) -> None:
@@ -55,7 +55,10 @@ def check_study(study: StudySettings) -> None:
 
 
 def check_sweep(tree: Mapping[str, Any]) -> None:
-    """Refuses a sweep or variants of fields or values that there are not.
+    """Refuses a sweep or variants that name an unknown field or give it an invalid value.
+
+    Args:
+        tree: The whole config, as nested dicts.
 
     Raises:
         ConfigError: Naming the field, its value and what would be valid.
@@ -77,7 +80,12 @@ def check_sweep(tree: Mapping[str, Any]) -> None:
 
 
 def check_arms(tree: Mapping[str, Any], study: StudySettings, arms: Sequence[Arm]) -> None:
-    """Refuses arms whose names are no folders, grids of arms there are not, a missing baseline.
+    """Refuses arms that cannot name a folder, rates for unknown arms, and a baseline not swept.
+
+    Args:
+        tree: The whole config, as nested dicts.
+        study: The part of it that is the same in all arms.
+        arms: The arms that the config makes.
 
     Raises:
         ConfigError: Naming the field and its value.
@@ -105,10 +113,14 @@ def check_arms(tree: Mapping[str, Any], study: StudySettings, arms: Sequence[Arm
 
 
 def check_devices(settings: TrialSettings, devices: int) -> None:
-    """Refuses a batch that cannot be split evenly, of pre-training or of what follows it.
+    """Refuses a batch size, in training or pre-training, that `devices` cannot share evenly.
+
+    Args:
+        settings: The settings of one arm.
+        devices: Number of devices that a trial runs on.
 
     Raises:
-        ConfigError: Naming the field and the nearest size that can.
+        ConfigError: Naming the field and the nearest size that can be shared.
     """
     batches = {"batch_size": settings.batch_size}
     if settings.pretraining.method != "none":
@@ -125,16 +137,16 @@ def check_devices(settings: TrialSettings, devices: int) -> None:
 def check_data(
     arms: Sequence[Arm], shape: tuple[int, int, int], images: int, num_classes: int = 10
 ) -> None:
-    """Refuses what the data set cannot give: larger crops, more images, larger ones.
+    """Refuses what the data set cannot give: crops too large, too many images, a larger size.
 
     Args:
-        arms: Of the study.
+        arms: The arms of the study.
         shape: Height, width and channels of an image.
-        images: In the training set.
-        num_classes: Of the data set.
+        images: Number of images in the training set.
+        num_classes: Number of classes in the data set.
 
     Raises:
-        ConfigError: Naming the field, its value and what there is.
+        ConfigError: Naming the field, its value and what the data set has.
     """
     height, width, channels = shape
     networks = {}
@@ -151,7 +163,7 @@ def check_data(
         wrong = fault(made, taken, num_classes)
         if not wrong and own.is_own(model.name):
             wrong = rehearsal.fault(made, taken)
-        elif wrong and not own.is_own(model.name):  # One of ours fails on small images alone.
+        elif wrong and not own.is_own(model.name):  # Ours fail only where images are small.
             made_for = image_size(model.name)
             raise ConfigError(
                 f"config.model.name = {model.name!r} is made for images of {made_for} x {made_for}"
@@ -202,7 +214,7 @@ def _check_change(tree: Mapping[str, Any], group: str, path: Path, value: Any) -
 
 
 def _networks(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The config with each network that it may be of: a swept option is one of these networks'."""
+    """The config once per network that an arm may use; a swept option must belong to one."""
     network = ("model", "name")
     names = list(dict(leaves(tree["sweep"])).get(network, ()))
     for fields in tree["variants"].values():
@@ -216,7 +228,7 @@ def _names(cls: type) -> tuple[str, ...]:
 
 
 def _check_columns(paths: Sequence[Path]) -> None:
-    """Each swept field needs a column of its own, by which its arms are told apart."""
+    """Refuses two swept fields with one column name: the column is what tells their arms apart."""
     for path, other in itertools.combinations(paths, 2):
         if column(path) == column(other):
             raise ConfigError(

@@ -1,13 +1,13 @@
 """Stacks on disk: made once for each method, network, seed and settings, then read by every trial.
 
     ROOT/<stack>/stack.json     what the stack is made from; its digest is in the folder's name
-    ROOT/<stack>/<layer>.npz    what a layer has learned, at the rate that was chosen, and images as
-                                it gives them back
-    ROOT/<stack>/<layer>.json   that rate, what was measured of every rate, SHA-256 of the above
+    ROOT/<stack>/<layer>.npz    the layer's parameters at the chosen learning rate, and images as it
+                                gives them back
+    ROOT/<stack>/<layer>.json   that rate, the measures of every rate, SHA-256 of the .npz file
     ROOT/<stack>/metrics.csv    the measures of all layers and rates
-    ROOT/<stack>/checkpoints/   of the layer that is being trained
+    ROOT/<stack>/checkpoints/   checkpoints of the layer that is being trained
 
-A stack of the lower layers alone is the beginning of a longer one, and shares its folder.
+A stack of only the lower layers is the beginning of a longer one, and shares its folder.
 """
 
 import csv
@@ -37,7 +37,7 @@ from src.records import files, locks
 from src.records.files import RecordError
 from src.records.trial import Identity
 
-# What is done with a finished stack: of no matter to how it is made.
+# Fields that say what is done with a finished stack; they do not change how it is made.
 AFTERWARDS = ("control", "layers")
 
 
@@ -46,11 +46,12 @@ class Stack:
     """What was learned without labels.
 
     Attributes:
-        name: Of its folder.
-        layers: By name, `kernel` and, of an RBM, `bias` and `visible_bias`; `pictures`, see
-            `give_back`, and in the first layer the `images` that these are of.
-        learning_rates: By layer, as chosen.
-        sha256: Of all layers' files.
+        name: Name of its folder.
+        layers: Name of a layer -> its arrays: `kernel` [h, w, J, O]; an RBM has `bias` [O] and
+            `visible_bias` [I] as well. `pictures` are what `give_back` returns, and the first layer
+            holds the `images` that they reconstruct.
+        learning_rates: Name of a layer -> the learning rate chosen for it.
+        sha256: SHA-256 over the digests of all layers' .npz files.
     """
 
     name: str
@@ -71,7 +72,10 @@ class Stacks:
             root: Folder of all stacks.
             source: Network and images.
             settings: How a stack is made.
-            made_from: What else decides its numbers, as JSON: network, data, input.
+            made_from: All else that decides its numbers, as JSON: network, data, input.
+
+        Raises:
+            LabError: If `settings.layers` names a convolution that the network lacks.
         """
         self.root, self.source, self.settings = root, source, settings
         method = {k: v for k, v in asdict(settings).items() if k not in AFTERWARDS}
@@ -84,12 +88,19 @@ class Stacks:
         should_stop: Callable[[], bool] = lambda: False,
         on_point: Callable[[Row], None] = lambda row: None,
     ) -> Stack:
-        """The stack of a trial's seed, made where it is not there; another process is waited for.
+        """The stack of a trial's seed; it is made if it does not exist yet.
+
+        If another process is making it, this one waits for it.
+
+        Args:
+            seed: The trial's seed.
+            should_stop: Asked before each layer and after every point.
+            on_point: Told of every point.
 
         Raises:
             Stopped: If `should_stop` said so; what was done is saved.
-            RecordError: If a file of it is damaged.
-            LabError: If no learning rate works.
+            RecordError: If one of its files is damaged.
+            LabError: If a layer diverges at every learning rate.
         """
         rates = self._rates(seed, should_stop, on_point)
         folder = self._folder(seed)
@@ -121,7 +132,7 @@ class Stacks:
         return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
 
     def _learned(self, layer: Layer, arrays: LayerParams, record: Mapping[str, Any]) -> Learned:
-        """A layer as it was pre-trained, from what was kept of it."""
+        """A pre-trained layer, rebuilt from the arrays and the record on disk."""
         unit = make_unit(self.settings, layer, self.source.activation, record["deviation"])
         params: dict[str, Any] = {k: arrays[k] for k in ("kernel", "bias") if k in arrays}
         if "visible_bias" in arrays:
@@ -129,7 +140,7 @@ class Stacks:
         return Learned(layer, unit, params)
 
     def _pictures(self, network: PyTree, stack: list[Learned]) -> dict[str, Any]:
-        """What a layer keeps for figures."""
+        """The arrays that a layer's file holds for the figures."""
         found = give_back(self.source, network, stack)
         if found is None:
             return {}
@@ -137,7 +148,7 @@ class Stacks:
         return {"pictures": found, **images}
 
     def _rates(self, seed: int, *ask: Any) -> dict[str, tuple[float, ...]]:
-        """The grid of each layer; for seeds that do not choose, what was chosen."""
+        """The learning rates to try, by layer: the grid for `rate_seed`, its choice for others."""
         grid = self.settings.learning_rates or LEARNING_RATES[self.settings.method]
         if seed == self.settings.rate_seed or len(grid) == 1:
             return {layer.name: grid for layer in self.layers}
@@ -145,7 +156,7 @@ class Stacks:
         return {name: (rate,) for name, rate in chosen.items()}
 
     def _folder(self, seed: int) -> Path:
-        """The folder of a seed's stack, which says from the beginning what it is made from."""
+        """The folder of a seed's stack; its `stack.json` is written first, before any layer."""
         content = {**self.made_from, "seed": seed}
         digest = _sha256(json.dumps(content, sort_keys=True).encode())[:10]
         name = f"{self.settings.method}-{self.source.activation}-s{seed}-{digest}"
@@ -164,7 +175,10 @@ def _as_json(content: Mapping[str, Any]) -> Any:
 
 
 def _write_metrics(path: Path, rows: list[Row]) -> None:
-    """A line per point; floats that read back exactly. A longer stack's file stands."""
+    """Writes a line per point, with floats that read back exactly.
+
+    The file of a longer stack in the same folder is kept.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -181,7 +195,7 @@ def _train(
     should_stop: Callable[[], bool],
     on_point: Callable[[Row], None],
 ) -> tuple[PyTree, dict[str, Any]]:
-    """A layer trained at every rate of its grid: the parameters of the best one, and the record."""
+    """Trains a layer at every rate of its grid: parameters at the best rate, and the record."""
     folder = _checkpoints(place)
     found = {rate: trainer.train(rate, folder, of, should_stop, on_point) for rate in grid}
     rate = best_rate([rows[-1] for _, rows in found.values()])
@@ -195,7 +209,7 @@ def _train(
 
 
 def _write(place: Path, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Both files of a layer, the record last; its checkpoints are needed no more."""
+    """Writes both files of a layer, the record last, and removes its checkpoints."""
     content = io.BytesIO()
     np.savez(content, **arrays)
     files.write_atomic(place.with_suffix(".npz"), content.getvalue())
@@ -209,16 +223,22 @@ def _checkpoints(place: Path) -> Path:
 
 
 def _arrays(params: PyTree) -> dict[str, Any]:
-    """A layer's parameters by the names they are kept under."""
+    """A layer's parameters by their names in its .npz file."""
     visible = {"visible_bias": params["visible"]["bias"]} if "visible" in params else {}
     return {name: params[name] for name in ("kernel", "bias") if name in params} | visible
 
 
 def read_layers(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """What each layer of a stack has learned, from the first to the last, from its folder alone.
+    """Reads the arrays of each layer of a stack from its folder, first layer first.
+
+    Args:
+        folder: `ROOT/<stack>`.
+
+    Returns:
+        Name of a layer -> its arrays, as in `Stack.layers`.
 
     Raises:
-        RecordError: If a file is damaged.
+        RecordError: If a file is damaged, or there is none.
     """
     found: dict[str, dict[str, np.ndarray]] = {}
     digests: list[str] = []
@@ -238,15 +258,15 @@ def _read(
     """A layer's arrays and its record.
 
     Raises:
-        RecordError: If they are not as written, of another stack, or stand on other layers than
-            those below.
+        RecordError: If a file has changed, belongs to another stack, or was trained on top of other
+            layers than those with the digests `below`.
     """
     remedy = f"restore it from a copy, or move {place.parent} away, to pre-train again"
     record = files.read_sealed(place.with_suffix(".json"), remedy)
     content = files.read_bytes(place.with_suffix(".npz"))
     if _sha256(content) != record["sha256"]:
         raise RecordError(f"{place.with_suffix('.npz')} is not as it was written; {remedy}")
-    differing = of.differences(record["of"]) if "of" in record else ""  # Older ones do not say.
+    differing = of.differences(record["of"]) if "of" in record else ""  # Older ones have none.
     if differing and record["below"] == below:
         raise RecordError(f"{place}.json is another stack's: {differing}; {remedy}")
     if record["below"] != below:
@@ -256,13 +276,13 @@ def _read(
 
 
 def _place(number: int, names: list[str]) -> str:
-    """File name of a layer, which tells it from the same layer on top of others."""
+    """File name of a layer; it depends on the layers below, which may differ between stacks."""
     chain = _sha256("+".join(names[: number + 1]).encode())[:4]
     return f"{number:02d}-{file_name(names[number])}-{chain}"
 
 
 def _chosen(layers: tuple[Layer, ...], names: tuple[str, ...]) -> tuple[Layer, ...]:
-    """The layers of those names, in their order; all where there are none."""
+    """The layers with the given names, in the order of the names; without names, all layers."""
     by_name = {layer.name: layer for layer in layers}
     for name in names:
         if name not in by_name:

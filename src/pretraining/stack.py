@@ -1,7 +1,7 @@
-"""A stack: the convolutions of a network, each pre-trained on what those below make of images.
+"""A stack: the convolutions of a network, each pre-trained on the outputs of those below it.
 
-Labels are not looked at anywhere: each layer has the learning rate whose reconstruction of held-out
-images is best.
+No labels are used, not even to choose a learning rate: each layer has the one that reconstructs
+held-out images best.
 """
 
 import math
@@ -35,7 +35,7 @@ from src.training.optimizers import Recipe
 from src.training.step import TrainState
 
 PRETRAIN_STREAM = 2  # Keeps these draws apart from a trial's, whose streams are 0 and 1.
-POINTS = 4  # Points that are measured and saved for each layer and rate, evenly spaced.
+POINTS = 4  # Each layer is measured and saved so often at each rate, evenly spaced.
 
 
 class Stopped(Exception):
@@ -43,19 +43,23 @@ class Stopped(Exception):
 
 
 class LayerTrainer:
-    """One layer on top of a frozen network; its learning rate is not chosen yet."""
+    """Trains one layer on top of a frozen network, at any learning rate."""
 
     def __init__(
         self, source: Source, settings: Pretraining, seed: int, layer: Layer, below: PyTree
     ):
-        """Measures what the layer reads; nothing is trained.
+        """Measures the layer's inputs; nothing is trained yet.
 
         Args:
             source: Network and images.
-            settings: How it is trained.
-            seed: Of the trial.
-            layer: Which.
-            below: Parameters of the network, the layers below pre-trained.
+            settings: How the layer is trained.
+            seed: The trial's seed.
+            layer: The convolution to train.
+            below: Parameters of the whole network, in which the layers below are pre-trained.
+
+        Raises:
+            LabError: If the layer reads the same of every image.
+            ConfigError: If an RBM has no unit for the network's activation.
         """
         self.source, self.settings, self.seed, self.layer = source, settings, seed, layer
         self._inputs_fn = source.make_inputs_fn(layer.name, below)
@@ -73,7 +77,11 @@ class LayerTrainer:
         self._data = self._place(DeviceSplit(source.images, nothing, source.shift, source.scale))
 
     def start(self) -> TrainState:
-        """Kernels begin normal and small, biases at zero, visible ones at the inputs' mean."""
+        """The state before the first step.
+
+        Kernels are normal with deviation `init_deviation`; hidden biases are 0, visible biases the
+        mean of the inputs.
+        """
         key = jax.random.fold_in(self._key(), 0)
         kernel = self.settings.init_deviation * jax.random.normal(key, self.layer.kernel_shape)
         params: dict[str, Any] = {"kernel": kernel}
@@ -90,17 +98,17 @@ class LayerTrainer:
         should_stop: Callable[[], bool] = lambda: False,
         on_point: Callable[[Row], None] = lambda row: None,
     ) -> tuple[PyTree, list[Row]]:
-        """All steps at one rate, going on from where a killed process saved itself.
+        """Does all steps at one rate, from the newest checkpoint on if there is one.
 
         Args:
-            learning_rate: Of every step.
-            folder: For checkpoints.
-            of: The stack, which its checkpoints name.
+            learning_rate: The rate of every step.
+            folder: Where checkpoints are saved.
+            of: Identity of the layer, written into its checkpoints.
             should_stop: Asked after every point.
             on_point: Told of every point.
 
         Returns:
-            The layer's parameters, and what was measured at each point.
+            The layer's parameters, and the measures at each point.
 
         Raises:
             Stopped: If `should_stop` said so.
@@ -136,7 +144,7 @@ class LayerTrainer:
     def _objective(
         self, params: PyTree, model_state: PyTree, pixels: Array, labels: Array, keys: Array
     ) -> tuple[Array, tuple[MicrobatchErrors, PyTree]]:
-        del labels  # there are none
+        del labels  # Pre-training has none.
         loss, error = self.unit.loss(params, self._inputs_fn(pixels), keys)
         return loss, (MicrobatchErrors(error, jnp.int32(0), jnp.int32(len(pixels))), model_state)
 
@@ -165,7 +173,13 @@ class LayerTrainer:
 def make_unit(
     settings: Pretraining, layer: Layer, activation: str, deviation: float
 ) -> RBM | Autoencoder:
-    """What a layer is trained as.
+    """Makes what a layer is trained as: an RBM or an auto-encoder.
+
+    Args:
+        settings: How it is trained.
+        layer: The convolution.
+        activation: Name of the network's activation.
+        deviation: Standard deviation of the layer's inputs around the means of their channels.
 
     Raises:
         ConfigError: If an RBM has no unit for the activation.
@@ -186,7 +200,10 @@ def make_unit(
 
 
 def best_rate(last_rows: Sequence[Row]) -> float:
-    """The learning rate whose held-out images are reconstructed best; nan never is.
+    """The learning rate that reconstructs held-out images best; a rate that diverges never does.
+
+    Args:
+        last_rows: For each rate the row of its last point.
 
     Raises:
         LabError: If every rate has diverged.
@@ -202,5 +219,5 @@ def best_rate(last_rows: Sequence[Row]) -> float:
 
 
 def file_name(layer: str) -> str:
-    """A layer's name as a part of a file's, without a suffix."""
+    """A layer's name as it stands in file names, where "/" may not."""
     return layer.replace("/", "_")

@@ -27,10 +27,11 @@ from src.training.stages import check_layers, make_stages
 from src.training.step import StepErrors, TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
-EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23  # tested at once, at most
-# A program that runs once: compiled with less effort, to the same bits.
+# Upper limits of one evaluation batch: images, and pixels over all their crops.
+EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23
+# Initialization runs once, so XLA compiles it with less effort; the numbers are bit-equal.
 INIT_OPTIONS = {"xla_backend_optimization_level": 1}
-AHEAD = 2  # batches of a stream that wait on the devices
+AHEAD = 2  # Steps dispatched ahead of the oldest unfinished one.
 StepFn = Callable[..., tuple[TrainState, StepErrors]]
 TogetherFn = Callable[..., tuple[tuple[TrainState, ...], list[StepErrors]]]
 
@@ -47,8 +48,8 @@ class Program:
         """Places the data and wraps the step; nothing is compiled before it is needed.
 
         Args:
-            settings: Of an arm.
-            dataset: Goes whole onto every device, or is streamed to them.
+            settings: The settings of one arm.
+            dataset: A `Dataset` is copied whole onto every device, a `Stream` is fed to them.
             parallel: How the step is spread over the devices.
         """
         # The devices of a host follow one another, as its share of a batch does.
@@ -83,7 +84,8 @@ class Program:
         self._count_misses = spread(
             train_step.make_count_misses(scores), arguments=3, donate_state=False
         )
-        self._compiled: dict[Any, Any] = {}  # by steps at once; for trials together also by theirs
+        # By the number of steps in a call; for trials together by (trials, steps).
+        self._compiled: dict[Any, Any] = {}
         options = INIT_OPTIONS if jax.default_backend() == "cpu" else {}
         first = functools.partial(
             first_state, self.model.init, self.make_optimizer(0.0), self.input_shape
@@ -91,7 +93,7 @@ class Program:
         self._first_state = jax.jit(first, compiler_options=options)
 
     def _make_train_steps(self) -> StepFn:
-        """The step of one device; augmentation has the colours of the training images."""
+        """The training step of one device; colour augmentation follows the training images."""
         augmented, sums = self.settings.augment, self.source.sums
         components = colour_components(sums) if augmented.pca else np.zeros((0, 0), np.float32)
         until = augmented.pca_epochs
@@ -167,16 +169,16 @@ class Program:
     def prepare_together(
         self, seeds: Sequence[int], learning_rates: Sequence[float], steps: int
     ) -> TogetherFn:
-        """Compiles `steps` training steps of several trials in one program, once for each number.
+        """Compiles `steps` training steps of several trials into one program, once per size.
 
         Args:
             seeds: One for each trial.
             learning_rates: One for each trial.
-            steps: At once; images must be in memory.
+            steps: Optimizer updates in one call; the images must be in memory.
 
         Returns:
-            (states, rows [steps, batch] of each trial, factors of their learning rates) -> (states,
-            StepErrors of [steps] arrays), each as `prepare`'s function gives them.
+            (states, rows [steps, batch] per trial, learning rate factors) -> (states, StepErrors of
+            [steps] arrays per trial). Each trial gets what the function of `prepare` would give it.
         """
         keys = jnp.stack([_step_key(seed) for seed in seeds])
 
@@ -202,12 +204,15 @@ class Program:
         return step_fn
 
     def error(self, variables: PyTree, split: str, top: int = 1) -> float:
-        """Share of "train", "validation" or "test" whose label is not among the `top` 1 or 5.
+        """Share of a split whose label is not among the `top` most probable classes.
 
         Args:
             variables: What the network is applied with, `TrainState.variables`.
-            split: Which images.
+            split: "train", "validation" or "test".
             top: 1 or 5.
+
+        Returns:
+            Fraction in [0, 1]; parameters are fixed and dropout is off.
         """
         pixels = math.prod(self.input_shape[:2]) * self.settings.test_crops
         most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels))
@@ -218,17 +223,17 @@ class Program:
         ]
         missed = np.sum([np.asarray(count) for count in counts], axis=0)
         share = int(missed[0 if top == 1 else 1]) / self.source.sizes[split]
-        assert 0 <= share <= 1  # an image that two hosts test counts twice
+        assert 0 <= share <= 1  # It exceeds 1 if two hosts test the same image.
         return share
 
     def layer_statistics(self, state: TrainState) -> dict[str, float]:
-        """What each layer hands on, on the first training images, see `training.layers`."""
+        """Statistics of each layer on the first training images, see `training.layers`."""
         found = jax.device_get(self._layer_statistics_fn(jax.device_get(state)))
         return {name: float(value) for name, value in found.items()}
 
     @functools.cached_property
     def _layer_statistics_fn(self) -> Callable[[TrainState], Any]:
-        """Made where it is asked for: not every trial measures its layers."""
+        """Made when first asked for, since not every trial measures its layers."""
         measure = jax.jit(make_layer_statistics(self.model, self.settings.model.activation))
         rows = np.arange(min(self.settings.layer_images, self.num_images))
         split = self.source.splits["train"]
@@ -241,7 +246,7 @@ class Program:
     def _apply(
         self, params: PyTree, model_state: PyTree, pixels: jax.Array, keys: jax.Array
     ) -> tuple[Any, PyTree]:
-        """The network in training: outputs, and what its layers keep."""
+        """Applies the network in training mode: outputs, and the new state of its layers."""
         variables = {"params": params, **model_state}
         rngs = {"dropout": keys[0]}
         if not model_state:
@@ -262,7 +267,7 @@ class Program:
 
 
 def _make_source(settings: TrialSettings, dataset: Dataset | Stream) -> Resident | Streamed:
-    """The images that a trial of these settings uses, in memory or on disk as the data set is."""
+    """The images that trials of these settings use, in memory or on disk like the data set."""
     splits = make_splits(dataset, settings.validation_images, settings.train_images)
     unlabelled = splits["train"]
     splits["train"] = with_labels(unlabelled, settings.labels)
@@ -276,7 +281,7 @@ def _my_share(rows: np.ndarray) -> np.ndarray:
 
 
 def _step_key(seed: int) -> jax.Array:
-    """Of the random numbers of a trial's steps."""
+    """The key from which all random numbers of a trial's steps derive."""
     return jax.random.fold_in(jax.random.key(seed), STEP_STREAM)
 
 
@@ -290,9 +295,9 @@ def first_state(
 
     Args:
         init_fn: (key, images) -> variables of the network.
-        optimizer: Whose state begins with zeros.
-        input_shape: Height, width and channels.
-        seed: The trial's.
+        optimizer: It makes the `opt_state` of the first step; its learning rate does not matter.
+        input_shape: Height, width and channels of what the network reads.
+        seed: The trial's seed, from which all parameters derive.
     """
     key = jax.random.fold_in(jax.random.key(seed), INIT_STREAM)
     variables = dict(init_fn(key, jnp.zeros((1, *input_shape))))

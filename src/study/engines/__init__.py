@@ -1,4 +1,4 @@
-"""Where trials are trained: what a study asks of an engine, and which engines there are."""
+"""Engines train trials: what a study asks of one, and which there are."""
 
 import functools
 import importlib.util
@@ -16,48 +16,49 @@ from src.errors import LabError
 from src.records.trial import TrialRecord
 from src.study.worker import Job, StopFlag
 
-Message = tuple[str, str, Any]  # name of a trial, kind, payload: see `worker.Line.tell`
-PACKAGES = {"ray": "ray", "dask": "distributed"}  # what each engine needs beyond requirements.txt
+Message = tuple[str, str, Any]  # Name of a trial, kind and payload, see `worker.Line.tell`.
+PACKAGES = {"ray": "ray", "dask": "distributed"}  # Engine -> the package that it needs.
 
 
 class EngineError(LabError):
-    """An engine that is not installed or cannot be reached. The message is one line."""
+    """An engine is not installed or cannot be reached. The message is one line."""
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Trains trials somewhere."""
+    """Trains trials: on this machine, or on those of a cluster."""
 
     @property
     def lost(self) -> tuple[type[BaseException], ...]:
-        """What a trial's future raises once its machine is lost for good. What was saved stays."""
+        """Errors that a future raises when the machine of its trial is lost for good."""
 
     def slots(self) -> int:
-        """Trials, or groups of them, that may be under way now; machines come and go."""
+        """Number of jobs (trials, or groups of them) that can run now; machines come and go."""
 
     def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
-        """Begins `worker.run_jobs`; the future's result is its result."""
+        """Begins `worker.run_jobs(jobs)`; its result is the future's."""
 
     def messages(self) -> Iterator[Message]:
-        """What the workers have told since this was last asked; does not wait."""
+        """Messages of the workers since the last call; does not wait for more."""
 
     def stop(self) -> None:
-        """Asks the trials under way to save themselves; those that have not begun do not begin."""
+        """Asks running trials to save themselves and end; trials not yet begun do not begin."""
 
     def end(self) -> None:
-        """After a loss: ends workers that would wait for a machine that is no more."""
+        """Ends workers that would wait for ever for a machine that is lost."""
 
 
 def open_engine(runtime: Runtime, workers: int, stop: StopFlag) -> AbstractContextManager[Engine]:
-    """The engine that the config names, started; leaving the context ends it.
+    """Starts the engine that the config names; leaving the context ends it.
 
     Args:
-        runtime: Names engine, cluster and what a trial needs.
-        workers: Trials side by side on this machine.
-        stop: What signals set; trials on this machine see it at once.
+        runtime: Names the engine, its cluster and the resources of a trial.
+        workers: Number of trials side by side on this machine.
+        stop: Set by signals; trials on this machine see it at once.
 
     Raises:
-        EngineError: If its package is absent, with the command that installs it.
+        EngineError: If its package is not installed, with the command that installs it, or if no
+            cluster answers.
     """
     if runtime.engine == "local":
         from src.study.engines import local  # noqa: PLC0415
@@ -75,11 +76,11 @@ def open_engine(runtime: Runtime, workers: int, stop: StopFlag) -> AbstractConte
 
 @functools.cache
 def prepare_process() -> None:
-    """Before the first trial of a cluster's worker process: what `doors.run` does for a command.
+    """Prepares a worker process of a cluster for its first trial, as `doors.run` does a command.
 
     Raises:
-        EngineError: If the node has settings of JAX that change numbers. To read its first job the
-            process had to import JAX, which took them: here it is too late to leave them out.
+        EngineError: If the node's environment has settings of JAX that change numbers. The process
+            has imported JAX to read its first job, so it is too late to remove them.
     """
     taken = [name for name in environment.left_out(dict(os.environ)) if name.startswith("JAX_")]
     if taken:
@@ -94,7 +95,7 @@ def prepare_process() -> None:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Puts SIGTERM and Ctrl-C off; what is started meanwhile does so for its whole life."""
+    """Blocks SIGTERM, Ctrl-C and their like here; processes started meanwhile never hear them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

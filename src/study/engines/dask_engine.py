@@ -22,17 +22,20 @@ from src.study.worker import Job
 
 @dataclass(frozen=True)
 class DaskLine:
-    """From a task to its study: words as events of a topic, the request to stop as an `Event`."""
+    """The line from a task to its study: messages are events of a topic, stopping is an `Event`."""
 
     topic: str
-    task: str  # its key
+    task: str  # Key of the task.
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """Sends word by way of the scheduler, which takes bytes as they are."""
+        """Sends a message through the scheduler, which hands bytes on unread."""
         get_worker().log_event(self.topic, pickle.dumps((trial, kind, payload)))
 
     def should_stop(self) -> bool:
-        """Asked to, or the task is dropped: its study died, or its worker was taken for dead."""
+        """Whether the study has asked, or the scheduler has given the task up.
+
+        It does so where the study died, or where it takes this worker for dead.
+        """
         task = get_worker().state.tasks.get(self.task)
         wanted = task is not None and task.state == "executing"
         return not wanted or bool(Event(self.topic).is_set())
@@ -49,37 +52,41 @@ class DaskEngine:
     """The workers of a cluster, of one thread each."""
 
     client: Client
-    topic: str  # of this run of the study
+    topic: str  # Unique to this run of the study.
     executor: Executor
-    told: Any  # SimpleQueue of messages
+    told: Any  # A SimpleQueue of messages.
     lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
 
     def slots(self) -> int:
-        """Threads of all workers that there are now."""
+        """Number of threads of all workers that there are now."""
         return sum(self.client.nthreads().values())
 
     def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
-        """A task that lives as long as the study's client."""
+        """Makes a task that lives as long as the study's client."""
         return self.executor.submit(_run, jobs, self.topic)
 
     def messages(self) -> Iterator[Message]:
-        """Those that have come."""
+        """Takes the messages that have come."""
         while not self.told.empty():
             yield self.told.get()
 
     def stop(self) -> None:
-        """Sets the event that every task asks for after every point."""
+        """Sets the event that every task looks at after every point."""
         Event(self.topic, client=self.client).set()
 
     def end(self) -> None:
-        """Workers see for themselves that nobody waits for them."""
+        """Does nothing: workers see for themselves that nobody waits for them."""
 
 
 @contextmanager
 def open_engine(runtime: Runtime, workers: int) -> Iterator[DaskEngine]:
-    """Joins the cluster at its address or scheduler file, or starts workers on this machine."""
+    """Joins the cluster at its address or scheduler file, or starts workers on this machine.
+
+    Raises:
+        EngineError: If no scheduler answers there.
+    """
     try:
-        with signals_blocked():  # the study hears them and asks its workers to save
+        with signals_blocked():  # The study hears signals and asks its workers to save.
             client = _connect(runtime.cluster, workers)
     except (OSError, ValueError) as error:
         raise EngineError(

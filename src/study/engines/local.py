@@ -22,29 +22,30 @@ from src.study.worker import Job, StopFlag
 
 @dataclass(frozen=True)
 class Channel:
-    """The line between a worker and the study: points out, a request to stop in."""
+    """The line between a worker and its study: messages go out, the request to stop comes in."""
 
     stop: StopFlag
-    points: Any  # Queue of messages
-    study: int  # process that listens
+    points: Any  # The queue of messages.
+    study: int  # The study's process id.
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """Puts it in the queue."""
+        """Puts a message in the queue."""
         self.points.put((trial, kind, payload))
 
     def should_stop(self) -> bool:
-        """Whether the study has asked. It may be gone: the worker then ends here."""
+        """Whether the study has asked. If its process is gone, this one ends."""
         _end_with_study(self)
         return self.stop.is_set()
 
 
-_channels: list[Channel] = []  # of this process; a process pool can hand it over in no other way
+# Set once per process by the pool's initializer: a queue cannot be passed with a task.
+_channels: list[Channel] = []
 
 
 def join(channel: Channel) -> None:
-    """Prepares a fresh process: its threads, and its end with the study's process.
+    """Prepares a fresh worker process: it has one thread, and ends when its study does.
 
-    SIGINT and SIGTERM are blocked already: the study hears them and asks its workers to save.
+    Signals are blocked in it already: the study hears them and asks its workers to save.
     """
     _channels[:] = [channel]
     environment.use_one_thread()
@@ -74,18 +75,18 @@ class LocalEngine:
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
 
     def slots(self) -> int:
-        """As many as were asked for."""
+        """The number of workers that the study asked for."""
         return self.workers
 
     def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
-        """A worker process that starts here never hears the study's signals."""
+        """Runs jobs in a thread or a process; a process started here never hears signals."""
         if self.workers == 1:
             return self.executor.submit(worker.run_jobs, jobs, self.channel)
         with signals_blocked():
             return self.executor.submit(_run_in_process, jobs)
 
     def messages(self) -> Iterator[Message]:
-        """Those in the queue."""
+        """Takes the messages in the queue."""
         while True:
             try:
                 yield self.channel.points.get_nowait()
@@ -97,14 +98,14 @@ class LocalEngine:
         self.channel.stop.set()
 
     def end(self) -> None:
-        """One that waits for a lock of the queues, which died with its holder, would never end."""
+        """Kills the workers: one blocked on a queue lock that a dead one holds would never end."""
         for process in multiprocessing.active_children():
             process.kill()
 
 
 @contextmanager
 def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
-    """One worker is a thread of this process; more are processes, of one thread each."""
+    """Starts the workers: one is a thread of this process, more are single-threaded processes."""
     if workers == 1:
         channel = Channel(stop, queue.SimpleQueue(), os.getpid())
         with ThreadPoolExecutor(1) as threads:

@@ -20,38 +20,38 @@ from src.study.worker import Job
 
 
 class Board:
-    """An actor on the study's machine: what the workers tell, and whether they are to stop."""
+    """An actor on the study's machine: it holds the workers' messages and the request to stop."""
 
     def __init__(self) -> None:
         self.told: list[Message] = []
         self.stopped = False
 
     def tell(self, message: Message) -> None:
-        """A worker has something to say."""
+        """Called by a worker: keeps its message for the study."""
         self.told.append(message)
 
     def take(self) -> list[Message]:
-        """All of it since the last call."""
+        """Called by the study: all messages since the last call."""
         told, self.told = self.told, []
         return told
 
     def stop(self) -> None:
-        """The study asks its trials to save themselves."""
+        """Called by the study: asks its trials to save themselves."""
         self.stopped = True
 
     def is_stopped(self) -> bool:
-        """Whether it has."""
+        """Called by a worker: whether the study has asked it to stop."""
         return self.stopped
 
 
 @dataclass(frozen=True)
 class RayLine:
-    """From a task to its study; Ray itself ends the tasks of a study that has died."""
+    """The line from a task to its study; if the study dies, Ray ends the task."""
 
     board: Any
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """Sends word; does not wait."""
+        """Sends a message; does not wait for an answer."""
         self.board.tell.remote((trial, kind, payload))
 
     def should_stop(self) -> bool:
@@ -70,7 +70,7 @@ class RayEngine:
     """The nodes of a cluster; each trial has the cores, GPUs or TPUs it asks for to itself."""
 
     board: Any
-    task: Any  # the remote function
+    task: Any  # The remote function.
     resources: Resources
     lost: tuple[type[BaseException], ...] = (
         exceptions.NodeDiedError,
@@ -80,13 +80,13 @@ class RayEngine:
     )
 
     def slots(self) -> int:
-        """Trials for which the nodes that there are now have room."""
+        """Number of trials that the present nodes have resources for."""
         there = ray.cluster_resources()
         asked = {"CPU": self.resources.cpus, "GPU": self.resources.gpus, "TPU": self.resources.tpus}
         return int(min(there.get(name, 0.0) / number for name, number in asked.items() if number))
 
     def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
-        """The error of a task is its own again, without Ray's traceback around it."""
+        """Begins a task; its future raises the task's own error, without Ray's wrapper."""
         outer: Future[list[TrialRecord | None]] = Future()
 
         def hand_on(inner: "Future[Any]") -> None:
@@ -99,24 +99,28 @@ class RayEngine:
         return outer
 
     def messages(self) -> Iterator[Message]:
-        """Those that are on the board."""
+        """Takes the messages on the board."""
         yield from ray.get(self.board.take.remote())
 
     def stop(self) -> None:
-        """Says so on the board, which every task reads after every point."""
+        """Sets the flag on the board, which every task reads after every point."""
         ray.get(self.board.stop.remote())
 
     def end(self) -> None:
-        """Ray ends its tasks with the study."""
+        """Does nothing: Ray ends its tasks with the study."""
 
 
 @contextmanager
 def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
-    """Joins the cluster at its address (or `auto`), or starts Ray on this machine."""
+    """Joins the cluster at its address (or `auto`), or starts Ray on this machine.
+
+    Raises:
+        EngineError: If no head of a cluster answers there.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = {} if runtime.cluster else {"num_cpus": workers, "include_dashboard": False}
     try:
-        with signals_blocked():  # the study hears them and asks its workers to save
+        with signals_blocked():  # The study hears signals and asks its workers to save.
             ray.init(address=runtime.cluster or None, log_to_driver=False, **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise EngineError(
@@ -132,8 +136,8 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
                 num_cpus=asked.cpus,
                 num_gpus=asked.gpus,
                 resources={"TPU": asked.tpus} if asked.tpus else None,
-                max_retries=3,  # on another node, from the trial's checkpoint
-                max_calls=0,  # a process keeps its compiled arms for the next trial
+                max_retries=3,  # A lost trial goes on from its checkpoint on another node.
+                max_calls=0,  # A process keeps its compiled arms for the next trial.
                 scheduling_strategy="SPREAD",
             )(_run),
             asked,
