@@ -17,6 +17,7 @@ from src import models
 from src.data.scaling import in_chunks, input_scaling, sum_images
 from src.errors import LabError
 from src.models.layers import Conv
+from src.models.params import get_layer, with_layer
 from src.pretraining import kept, layers
 from src.pretraining.kept import Stacks
 from src.pretraining.pictures import Learned, give_back
@@ -119,10 +120,10 @@ def test_a_layer_inside_a_module_has_its_path_for_a_name():
     assert [layer.channels for layer in found] == [3, 4, 2, 4]
     params = model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))["params"]
     for layer in found:
-        assert layers.get_layer(params, layer.name)["kernel"].shape == layer.kernel_shape
-    changed = layers.with_layer(params, "b/first", {"kernel": 0})
-    assert layers.get_layer(changed, "b/first") == {"kernel": 0}
-    assert layers.get_layer(changed, "b/conv") is layers.get_layer(params, "b/conv")
+        assert get_layer(params, layer.name)["kernel"].shape == layer.kernel_shape
+    changed = with_layer(params, "b/first", {"kernel": 0})
+    assert get_layer(changed, "b/first") == {"kernel": 0}
+    assert get_layer(changed, "b/conv") is get_layer(params, "b/conv")
     with pytest.raises(ValueError, match="Outer has no layer 'c'"):
         layers.layer_input(model, params, "c", jnp.zeros((1, *SHAPE)))
 

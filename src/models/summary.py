@@ -14,6 +14,7 @@ from src.models.layers.dropout import Dropout
 from src.models.layers.lrn import LocalResponseNorm
 from src.models.layers.pooling import AvgPool, MaxPool
 from src.models.lenet import PartialConv, Subsampling
+from src.models.params import get_layer
 
 LAYERS = (
     Conv,
@@ -70,7 +71,7 @@ def size_of(model: nn.Module, image_size: int, channels: int = 3) -> dict[str, i
     params, layers = _call(model, images, lambda module: True)
     parameters = sum(math.prod(p.shape) for p in jax.tree.leaves(params))
     adds = sum(
-        _multiply_adds(module, output, _at(params, name))
+        _multiply_adds(module, output, get_layer(params, name))
         for name, (module, output) in layers.items()
         if hasattr(output, "__len__")
     )
@@ -93,8 +94,8 @@ def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Laye
             name,
             type(module).__name__,
             output[1:],
-            sum(math.prod(p.shape) for p in jax.tree.leaves(_at(params, name))),
-            _multiply_adds(module, output, _at(params, name)),
+            sum(math.prod(p.shape) for p in jax.tree.leaves(get_layer(params, name))),
+            _multiply_adds(module, output, get_layer(params, name)),
             fields[name],
         )
         for name, (module, output) in layers.items()
@@ -119,13 +120,6 @@ def _call(
     with nn.intercept_methods(note):
         params = jax.eval_shape(model.init, jax.random.key(0), images).get("params", {})
     return params, outputs
-
-
-def _at(params: Any, name: str) -> Any:
-    """The parameters of a layer, {} where it has none."""
-    for part in name.split("/"):
-        params = params.get(part, {}) if hasattr(params, "get") else {}
-    return params
 
 
 def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:

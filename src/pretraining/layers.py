@@ -76,16 +76,3 @@ def layer_input(
     except _Reached as reached:
         return reached.inputs
     raise ValueError(f"{type(model).__name__} has no layer {name!r}")
-
-
-def get_layer(params: PyTree, name: str) -> Any:
-    """The parameters of one layer."""
-    for part in name.split("/"):
-        params = params[part]
-    return params
-
-
-def with_layer(params: PyTree, name: str, layer: PyTree) -> PyTree:
-    """A copy of a network's parameters in which one layer's are others."""
-    first, _, rest = name.partition("/")
-    return {**params, first: with_layer(params[first], rest, layer) if rest else layer}

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from src.pretraining.layers import get_layer, with_layer
+from src.models.params import get_layer, with_layer
 from src.pretraining.settings import Control
 
 CONTROL_STREAM = 3  # Keeps what a control draws apart from every other use of a trial's seed.

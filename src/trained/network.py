@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import data
+from src.models.params import get_layer
 from src.pretraining.begin import with_stack
 from src.records import locks, study, trial
 from src.records.files import RecordError
@@ -103,10 +104,9 @@ class Trained:
         Raises:
             LabError: If it began with weights or a stack that are no longer to be had.
         """
-        trees = [self.params, self.started()]
-        for part in self.layer_names()[0].split("/"):
-            trees = [tree[part] for tree in trees]
-        return Kernels(*(np.asarray(tree["kernel"]) for tree in trees))
+        first = self.layer_names()[0]
+        trees = (self.params, self.started())
+        return Kernels(*(np.asarray(get_layer(tree, first)["kernel"]) for tree in trees))
 
     def started(self) -> PyTree:
         """Its parameters before the first step: its seed's, or those that it was given.

@@ -20,6 +20,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from src.models import get_activation
+from src.models.params import get_layer
 
 SATURATED = 0.19  # 1 - 0.9^2, the derivative of tanh where tanh is 0.9.
 Statistics = dict[str, Array]
@@ -48,8 +49,9 @@ def make_layer_statistics(
             found[f"{short}_saturated"] = jnp.mean(slopes < SATURATED * largest)
             found[f"{short}_derivative"] = jnp.mean(slopes)
             if updates is not None:
-                path = [*name.split("/"), "kernel"]
-                step, weights = _at(updates, path), _at(variables["params"], path)
+                step, weights = (
+                    get_layer(tree, name)["kernel"] for tree in (updates, variables["params"])
+                )
                 found[f"{short}_step"] = jnp.linalg.norm(step.ravel()) / jnp.linalg.norm(
                     weights.ravel()
                 )
@@ -78,9 +80,3 @@ def _last_updates(opt_state: PyTree) -> PyTree | None:
     is_trace = lambda x: isinstance(x, optax.TraceState)  # noqa: E731
     found = [x for x in jax.tree.leaves(opt_state, is_leaf=is_trace) if is_trace(x)]
     return found[0].trace if found else None
-
-
-def _at(tree: PyTree, path: list[str]) -> Array:
-    for name in path:
-        tree = tree[name]
-    return tree
