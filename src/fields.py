@@ -68,9 +68,9 @@ def Above(low: Number, words: str = "", most: Number = math.inf) -> Rule:
     return Rule(lambda x: low < x <= most, words or f"above {low:g}")
 
 
-def Fraction(words: str = "a fraction between 0 and 1") -> Rule:
+def Fraction() -> Rule:
     """Between 0 and 1, neither included."""
-    return Rule(lambda x: 0 < x < 1, words)
+    return Rule(lambda x: 0 < x < 1, "a fraction between 0 and 1")
 
 
 class Named(tuple[tuple[str, Any], ...]):

@@ -47,8 +47,9 @@ def covered(baseline: Sample, other: Sample, ratio: float) -> tuple[int, int]:
             arms = [
                 LogTimes(np.log(a.low[chosen]), np.log(a.high[chosen])) for a in (baseline, other)
             ]
-            t, freedom = censored.student(*arms, np.full(int(chosen.sum()), math.log(ratio)))
-            held += int((t <= stats.t.ppf(0.975, freedom)).sum())
+            peak = censored.find_peak(*arms)
+            t = censored.surprise(peak, *arms, np.full(int(chosen.sum()), math.log(ratio)))
+            held += int((t <= stats.t.ppf(0.975, peak.freedom)).sum())
             there += int(chosen.sum())
     return held, int(there)
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from src.analysis.distributions import (
     binomial_tail,
-    log_normal,
+    normal_log_cdf,
     normal_quantile,
     t_quantile,
     t_tail,
@@ -31,7 +31,7 @@ def test_normal():
     p = np.array([0.5, 0.8, 0.975])
     np.testing.assert_allclose(normal_quantile(p), stats.norm.ppf(p), rtol=1e-12)
     z = np.array([-40.0, -1.0, 0.0, 3.0])
-    np.testing.assert_allclose(log_normal(z), stats.norm.logcdf(z), rtol=1e-12)
+    np.testing.assert_allclose(normal_log_cdf(z), stats.norm.logcdf(z), rtol=1e-12)
 
 
 def test_coins():

@@ -119,18 +119,19 @@ class TestCensoredRatio:
         logs = [
             censored.LogTimes(np.log(a.low)[None], np.log(a.high)[None]) for a in (before, after)
         ]
+        peak = censored.find_peak(*logs)
         for end in (interval.low, interval.high):
-            t, freedom = censored.student(*logs, np.array([math.log(end)]))
-            assert 2 * stats.t.sf(t, freedom) == pytest.approx(0.05, abs=1e-4)
+            t = censored.surprise(peak, *logs, np.array([math.log(end)]))
+            assert 2 * stats.t.sf(t, peak.freedom) == pytest.approx(0.05, abs=1e-4)
 
     def test_where_none_is_censored_the_degrees_of_freedom_are_welchs(self):
         """Arms of other sizes and spreads, each time known to a tenth of an iteration."""
         arms = [300, 340, 290], [900, 1400, 700, 1000, 1100]
         found = [np.array(arm, float)[None] for arm in arms]
         bounds = [censored.LogTimes(np.log(t - 0.05), np.log(t + 0.05)) for t in found]
-        _, freedom = censored.student(*bounds, np.zeros(1))
+        peak = censored.find_peak(*bounds)
         welch = stats.ttest_ind(*map(np.log, arms), equal_var=False)
-        assert freedom == pytest.approx(welch.df, rel=1e-3)
+        assert peak.freedom == pytest.approx(welch.df, rel=1e-3)
 
     def test_never_reached_is_more_than_and_open_above(self):
         interval = intervals.compare(

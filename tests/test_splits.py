@@ -51,15 +51,6 @@ def test_of_mixed_images_the_two_ends_are_taken(labels):
     assert rows(splits["validation"]) == list(range(160, 200))
 
 
-def test_a_balanced_part_may_be_asked_for():
-    labels = np.random.default_rng(0).integers(0, 4, 200)
-    train = make_splits(dataset(labels), 0, 40, balanced=True)["train"]
-    assert np.bincount(train.labels).tolist() == [10] * 4
-    for label in range(4):
-        expected = np.flatnonzero(labels == label)[:10].tolist()
-        assert [row for row in rows(train) if labels[row] == label] == expected
-
-
 def test_first_of_each_class_by_hand():
     labels = np.array([1, 1, 1, 0, 2, 0, 0, 1])
     assert first_of_each(labels, 3).tolist() == [0, 3, 4]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.analysis.distributions import log_normal, t_quantile, t_tail
+from src.analysis.distributions import normal_log_cdf, t_quantile, t_tail
 
 STEPS = 300  # Each closes in on the maximum by the share of censored trials.
 CLOSE = 1e-6  # A step that changes no deviation by more is the last.
@@ -114,29 +114,29 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
     reached = float(baseline.reached[0]), float(other.reached[0])
     if min(baseline.low.shape[-1], other.low.shape[-1]) < 2 or max(reached) < 2:
         return None
-    peak = _peak(baseline, other)
+    peak = find_peak(baseline, other)
     middle = float(peak.best.means[1][0] - peak.best.means[0][0])
 
-    def surprise(shifts: np.ndarray) -> np.ndarray:
+    def surprise_fn(shifts: np.ndarray) -> np.ndarray:
         count = len(shifts)
-        return _surprise(peak, baseline.repeated(count), other.repeated(count), shifts)
+        return surprise(peak, baseline.repeated(count), other.repeated(count), shifts)
 
     limits = t_quantile((1 + np.array([level, inner])) / 2, peak.freedom[0])
-    below, above = _ends(surprise, middle, limits)
+    below, above = _ends(surprise_fn, middle, limits)
     if reached[0] == 0:
         below[:] = -math.inf
     if reached[1] == 0:
         above[:] = math.inf
-    p = 2 * float(t_tail(surprise(np.zeros(1))[0], peak.freedom[0]))
+    p = 2 * float(t_tail(surprise_fn(np.zeros(1))[0], peak.freedom[0]))
     value = middle if min(reached) else math.copysign(math.inf, reached[0] - reached[1])
     outer, inside = ((float(low), float(high)) for low, high in zip(below, above, strict=True))
     return LogRatio(value, outer, inside, p)
 
 
 def _ends(
-    surprise: Callable[[np.ndarray], np.ndarray], middle: float, limits: np.ndarray
+    surprise_fn: Callable[[np.ndarray], np.ndarray], middle: float, limits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The shifts at which, from the middle outwards, surprise grows beyond each limit.
+    """The shifts at which the surprise, from the middle outwards, grows beyond each limit.
 
     Returns:
         [limits] below the middle, and above it; infinite where that is too far away.
@@ -147,7 +147,7 @@ def _ends(
     away = np.tile(steps, (len(limit), 1))
     for _ in range(ROUNDS):
         shifts = middle + direction[:, None] * away
-        found = surprise(shifts.ravel()).reshape(shifts.shape)
+        found = surprise_fn(shifts.ravel()).reshape(shifts.shape)
         beyond = np.maximum(np.argmax(found > limit[:, None], axis=1), 1)
         near, far = away[ends, beyond - 1], away[ends, beyond]
         low, high = found[ends, beyond - 1], found[ends, beyond]
@@ -157,29 +157,26 @@ def _ends(
     return at[: len(limits)], at[len(limits) :]
 
 
-def student(baseline: LogTimes, other: LogTimes, shift: PerSet) -> tuple[PerSet, PerSet]:
-    """How surprising a log ratio is: Student's t, without its sign, and its degrees of freedom.
+def surprise(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> PerSet:
+    """How surprising a log ratio is: Student's t [sets] without its sign, of `peak.freedom`.
 
     For samples without censoring the likelihood ratio W and Student's t are one to one: for one arm
     of n trials W = n log(1 + t^2 / (n - 1)). The same relation is used here, with Satterthwaite's
     degrees of freedom.
 
     Args:
+        peak: The maximum, as `find_peak` gives it for the same bounds.
         baseline: [sets, N] bounds.
         other: [sets, M] bounds.
         shift: [sets] logarithms of the ratios in question.
     """
-    peak = _peak(baseline, other)
-    return _surprise(peak, baseline, other, shift), peak.freedom
-
-
-def _surprise(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> PerSet:
     there = fit(baseline, other, shift, shared=peak.shared)
     excess = np.maximum(2 * (peak.best.loglik - there.loglik), 0.0)
     return np.sqrt(peak.freedom * np.expm1(np.minimum(excess / peak.weight, 500.0)))
 
 
-def _peak(baseline: LogTimes, other: LogTimes) -> Peak:
+def find_peak(baseline: LogTimes, other: LogTimes) -> Peak:
+    """The likelihood's maximum over both arms' means and deviations; bounds as for `surprise`."""
     # Where too few trials of an arm got there, its deviation cannot be told from the other's.
     shared = bool(min(baseline.reached.min(), other.reached.min()) < 2)
     best = fit(baseline, other, shared=shared)
@@ -255,8 +252,8 @@ def _moments(times: LogTimes, mean: PerSet, deviation: PerSet) -> tuple[PerSet, 
     low, high = (times.low - center) / scale, (times.high - center) / scale
     # The normal distribution function is accurate in its left tail alone: turn the others over.
     left, right = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
-    log_right = log_normal(right)
-    narrow = np.minimum(log_normal(left) - log_right, -1e-15)
+    log_right = normal_log_cdf(right)
+    narrow = np.minimum(normal_log_cdf(left) - log_right, -1e-15)
     logs = np.maximum(log_right + np.log1p(-np.exp(narrow)), -700.0)
     at_low, at_high = (np.exp(-(z**2) / 2 - math.log(2 * math.pi) / 2 - logs) for z in (low, high))
     finite_low, finite_high = (np.where(np.isfinite(z), z, 0.0) for z in (low, high))

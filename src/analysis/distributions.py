@@ -30,7 +30,7 @@ def normal_quantile(p: Numbers) -> np.ndarray:
     return np.asarray(special.ndtri(p))
 
 
-def log_normal(z: Numbers) -> np.ndarray:
+def normal_log_cdf(z: Numbers) -> np.ndarray:
     """Logarithm of the probability that a standard normal stays below `z`."""
     from scipy import special  # noqa: PLC0415
 

@@ -193,10 +193,10 @@ class Analysis:
         one, two = (measure.sample(arm.fresh if arm else (), self.target) for arm in arms)
         return one, two
 
-    def ranks(self, effect: Effect, measure: Measure | None = None) -> RankCheck | None:
-        """The same comparison by ranks, as a check."""
-        measure = measure or self.measure
-        return rank_check(measure.kind, *self._arms(measure, effect.group, effect.arm.value))
+    def ranks(self, effect: Effect) -> RankCheck | None:
+        """The same comparison by ranks, as a check; None where there are too few trials."""
+        arms = self._arms(self.measure, effect.group, effect.arm.value)
+        return rank_check(self.measure.kind, *arms)
 
 
 def analyse(study: Study) -> Analysis:

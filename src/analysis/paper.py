@@ -21,9 +21,9 @@ POINTS = (1, 2, 3, 4, 5)  # epochs after which ours are compared with the paper'
 TOLERANCE = 0.03
 
 
-def read_curves(path: Path = PATH) -> dict[str, Series]:
-    """The curves of the figure, `relu` and `tanh`, read out of its vector paths; by epoch."""
-    with open(path, newline="", encoding="utf-8") as file:
+def read_curves() -> dict[str, Series]:
+    """The curves of the figure, `relu` and `tanh`, by epoch; read out of its vector paths."""
+    with open(PATH, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
         name: Series(

@@ -88,13 +88,13 @@ def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None =
     return dataset
 
 
-def say(line: str, end: str = "\n") -> None:
+def say(line: str) -> None:
     """A word about the data to the person at the terminal.
 
     The workers of a study say nothing: they read what its own process has read before them.
     """
     if multiprocessing.parent_process() is None:
-        print(line, end=end, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def _check_split(split: Split, name: str, num_classes: int, source: str, size: int | None) -> None:

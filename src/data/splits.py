@@ -24,11 +24,7 @@ def count(split: AnySplit) -> int:
 
 
 def make_splits(
-    dataset: Dataset | Stream,
-    validation_images: int,
-    train_images: int = 0,
-    *,
-    balanced: bool = False,
+    dataset: Dataset | Stream, validation_images: int, train_images: int = 0
 ) -> dict[str, Any]:
     """Splits by name; validation images are no longer trained on.
 
@@ -36,8 +32,8 @@ def make_splits(
     on, or all where it is 0. In the order of CIFAR-10's files, the last 10,000 are its fifth file,
     which users of cuda-convnet watched.
 
-    Of a training set whose images are sorted by class, and of any where `balanced` says so, both
-    are the last and the first of *each* class instead, as many of one as of another.
+    If the training set is sorted by class, both are the last and the first images of *each* class
+    instead, as many of one class as of another.
 
     Raises:
         DataError: If there are fewer images than are asked for.
@@ -49,7 +45,7 @@ def make_splits(
             f" {validation_images} and config.train_images = {train_images} are more"
         )
     rows, kept = np.arange(total), total - validation_images
-    by_class = balanced or is_grouped(labels)
+    by_class = is_grouped(labels)
     splits: dict[str, Any] = {"test": dataset.test}
     if validation_images:
         chosen = rows[kept:]

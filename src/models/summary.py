@@ -78,15 +78,14 @@ def size_of(model: nn.Module, image_size: int, channels: int = 3) -> dict[str, i
     return {"parameters": parameters, "multiply_adds": adds}
 
 
-def summarize(model: nn.Module, image_size: int, channels: int = 3) -> list[Layer]:
+def summarize(model: nn.Module, image_size: int) -> list[Layer]:
     """The layers of `model` in the order in which it calls them.
 
     Args:
         model: The network, with relu as its activation.
-        image_size: Height and width of the image, pixels.
-        channels: Channels of the image.
+        image_size: Height and width of the colour image, pixels.
     """
-    images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
     params, layers = _call(model, images, lambda module: isinstance(module, LAYERS))
     fields = _receptive_fields(model, images.shape, {name: o[1] for name, o in layers.items()})
     return [
