@@ -7,11 +7,6 @@ import csv
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,12 +19,8 @@ from src.data.loader import host_share
 from src.hosts import HostError
 from src.records import provenance
 from tests import tiny
-from tests.torture.subject import CONFIG, ROOT, Subject
-
-SMALL = (
-    "--config.learning_rates=(0.02,)", "--config.fresh_seeds=(1,)", "--config.max_epochs=6",
-    "--config.sweep.model.activation=('relu',)", "--config.target_train_error=0.01",
-)  # fmt: skip
+from tests.torture.pairs import SMALL, Pair, metrics, start
+from tests.torture.subject import CONFIG, PATIENCE_SECONDS, Subject
 
 
 @pytest.mark.parametrize("how", ["none", "slurm", "mpi", "k8s", "tpu", "10.0.0.1:1234,4,3"])
@@ -93,58 +84,6 @@ def test_what_does_not_go_with_several_hosts_is_refused_in_one_line(changes, sai
     laboratory._check_hosts("slurm", configs[:1])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Pair:
-    """The same command as two processes."""
-
-    def __init__(
-        self, subject: Subject, workdir: Path, *more: str, only: Mapping[int, str] | None = None
-    ):
-        port = free_port()
-        self.outputs = [workdir.with_name(f"{workdir.name}-{i}.txt") for i in (0, 1)]
-        self.processes = []
-        for i, output in enumerate(self.outputs):
-            arguments = [f"--config={CONFIG}", f"--workdir={workdir}", *SMALL, *more]
-            arguments += [
-                f"--config.data.dir={subject.data_dir}",
-                f"--hosts=127.0.0.1:{port},2,{i}",
-            ]
-            arguments += [only[i]] if only and i in only else []
-            self.processes.append(start(subject, arguments, 2, output))
-
-    def end(self, seconds: float) -> list[int]:
-        """Exit codes; a process that does not end by then hangs."""
-        return [process.wait(seconds) for process in self.processes]
-
-    def said(self) -> str:
-        return "".join(path.read_text(errors="replace") for path in self.outputs)
-
-
-def start(
-    subject: Subject, arguments: list[str], devices: int, output: Path
-) -> "subprocess.Popen[bytes]":
-    variables = subject.environment | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
-    with output.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "src.main", *arguments],
-            cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-
-def metrics(workdir: Path) -> list[dict[str, str]]:
-    (path,) = workdir.glob("trials/*/metrics.csv")
-    with path.open() as file:
-        return [
-            {name: value for name, value in row.items() if "seconds" not in name}
-            for row in csv.DictReader(file)
-        ]
-
-
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory) -> Subject:
     return Subject(tmp_path_factory.mktemp("subject"))
@@ -155,7 +94,7 @@ def sound(subject, tmp_path_factory) -> Path:
     """What two processes make of the trial when nothing happens."""
     workdir = tmp_path_factory.mktemp("sound") / "pmap"
     pair = Pair(subject, workdir)
-    assert pair.end(500) == [0, 0], pair.said()
+    assert pair.end() == [0, 0], pair.said()
     return workdir
 
 
@@ -163,7 +102,7 @@ def sound(subject, tmp_path_factory) -> Path:
 def test_two_hosts_of_two_devices_are_one_of_four(subject, sound, tmp_path):
     where = [f"--workdir={tmp_path / 'one'}", f"--config.data.dir={subject.data_dir}"]
     alone = start(subject, [f"--config={CONFIG}", *SMALL, *where], 4, tmp_path / "one.txt")
-    assert alone.wait(500) == 0
+    assert alone.wait(PATIENCE_SECONDS) == 0
     together, one = metrics(sound), metrics(tmp_path / "one")
     assert len(together) == len(one) > 20
     for row, other in zip(together, one, strict=True):
@@ -177,7 +116,7 @@ def test_two_hosts_of_two_devices_are_one_of_four(subject, sound, tmp_path):
 @pytest.mark.slow
 def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
     pair = Pair(subject, tmp_path / "shard_map", "--config.parallel=shard_map")
-    assert pair.end(500) == [0, 0], pair.said()
+    assert pair.end() == [0, 0], pair.said()
     assert metrics(tmp_path / "shard_map") == metrics(sound)
 
 
@@ -189,26 +128,17 @@ def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
 def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, victim, number):
     workdir = tmp_path / "killed"
     pair = Pair(subject, workdir)
-    await_checkpoint(workdir, pair)
+    pair.await_checkpoint()
     os.kill(pair.processes[victim].pid, number)
-    codes = pair.end(500)
+    codes = pair.end()
     if number == signal.SIGTERM:
         assert codes == [doors.STOPPED, doors.STOPPED], pair.said()
     else:
         assert codes[victim] == -signal.SIGKILL
         assert codes[1 - victim] != 0
     again = Pair(subject, workdir)
-    assert again.end(500) == [0, 0], again.said()
+    assert again.end() == [0, 0], again.said()
     assert metrics(workdir) == metrics(sound)
-
-
-def await_checkpoint(workdir: Path, pair: Pair) -> None:
-    for _ in range(3000):
-        if any(workdir.glob("trials/*/checkpoints/[0-9]*")):
-            return
-        assert all(process.poll() is None for process in pair.processes), pair.said()
-        time.sleep(0.1)
-    raise AssertionError(pair.said())
 
 
 @pytest.mark.slow
@@ -220,8 +150,8 @@ def await_checkpoint(workdir: Path, pair: Pair) -> None:
 def test_an_error_in_one_ends_both(subject, tmp_path, wrong, said, one):
     """In the data, which is found when they have met; in the command line, before."""
     pair = Pair(subject, tmp_path / "study", only={one: wrong})
-    assert pair.processes[one].wait(500) == doors.REFUSED
-    assert pair.end(500) == [doors.REFUSED, doors.REFUSED], pair.said()
+    assert pair.processes[one].wait(PATIENCE_SECONDS) == doors.REFUSED
+    assert pair.end() == [doors.REFUSED, doors.REFUSED], pair.said()
     found = [path.read_text() for path in pair.outputs]
     assert said in found[one]
     assert found[one].count("error: ") == 1
@@ -233,11 +163,11 @@ def test_streamed_images_are_shared_out_as_those_in_memory(subject, tmp_path):
     """The images have 8 pixels, and as many are asked for: decoding leaves them as they are."""
     streamed = "--config.data.stream_size=8"
     pair = Pair(subject, tmp_path / "pair", streamed)
-    assert pair.end(500) == [0, 0], pair.said()
+    assert pair.end() == [0, 0], pair.said()
     where = [f"--workdir={tmp_path / 'one'}", f"--config.data.dir={subject.data_dir}"]
     command = [f"--config={CONFIG}", *SMALL, streamed, *where]
     alone = start(subject, command, 4, tmp_path / "one.txt")
-    assert alone.wait(500) == 0
+    assert alone.wait(PATIENCE_SECONDS) == 0
     together, one = metrics(tmp_path / "pair"), metrics(tmp_path / "one")
     assert len(together) == len(one) > 20
     for row, other in zip(together, one, strict=True):

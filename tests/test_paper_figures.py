@@ -71,6 +71,8 @@ def test_nearest_is_what_all_distances_say():
     queries, keys = rng.normal(3, 1, (7, 5)), rng.normal(3, 1, (40, 5))
     distances = np.linalg.norm(queries[:, None] - keys[None], axis=2)
     np.testing.assert_array_equal(nearest(queries, keys, 4), np.argsort(distances, axis=1)[:, :4])
+    few = nearest(queries, keys[:3], 4)
+    np.testing.assert_array_equal(few, np.argsort(distances[:, :3], axis=1))
 
 
 def test_share_of_the_same_class_beside_chance():
@@ -83,6 +85,8 @@ def test_share_of_the_same_class_beside_chance():
     assert uneven.value == 0.5
     # 1 and 0: deviation 1 / sqrt 2, of the mean of two 1 / 2
     assert uneven.high - uneven.value == pytest.approx(1.96 / 2)
+    alone = share_of_same_class(labels[:1], np.array([[0, 3]]), key_labels)
+    assert (alone.value, alone.low, alone.high) == (0.5, 0, 1)
 
 
 @pytest.mark.slow

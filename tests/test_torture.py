@@ -18,7 +18,8 @@ FEW = (
     "--foreign=14",
     "--paths=3",
     "--environments=2",
-    "--engines=0",  # test_clusters.py kills nodes and studies
+    "--engines=0",  # test_clusters.py and test_hosts.py kill nodes, studies and hosts
+    "--hosts=0",
     "--rows=A6,B10,C14,E27,F40,H8,H36",
 )
 

@@ -26,8 +26,12 @@ class Share(NamedTuple):
 
 def nearest(
     queries: Float[np.ndarray, "Q F"], keys: Float[np.ndarray, "N F"], k: int
-) -> Int[np.ndarray, "Q k"]:
-    """Rows of the `k` keys of smallest Euclidean distance to each query, nearest first."""
+) -> Int[np.ndarray, "Q K"]:
+    """Rows of the `k` keys of smallest Euclidean distance to each query, nearest first.
+
+    Fewer keys than `k` are all returned.
+    """
+    k = min(k, len(keys))
     squares = np.einsum("nf,nf->n", keys, keys)
     found = []
     for at in range(0, len(queries), AT_ONCE):
@@ -45,7 +49,7 @@ def share_of_same_class(
     rows: Int[np.ndarray, "Q k"],
     key_labels: Int[np.ndarray, " N"],
 ) -> Share:
-    """How many of each query's neighbours have its label.
+    """How many of each query's neighbours have its label; of one query the interval is [0, 1].
 
     Args:
         labels: Labels of the queries.
@@ -53,9 +57,11 @@ def share_of_same_class(
         key_labels: Labels of all that could have been neighbours.
     """
     shares = (key_labels[rows] == labels[:, None]).mean(axis=1)
-    half = 1.96 * shares.std(ddof=1) / np.sqrt(len(shares))
     classes = max(labels.max(), key_labels.max()) + 1
     frequencies = np.bincount(key_labels, minlength=classes) / len(key_labels)
     value = float(shares.mean())
     chance = float(frequencies[labels].mean())
-    return Share(value, float(value - half), float(value + half), chance)
+    if len(shares) == 1:
+        return Share(value, 0.0, 1.0, chance)
+    half = float(1.96 * shares.std(ddof=1) / np.sqrt(len(shares)))
+    return Share(value, value - half, value + half, chance)

@@ -49,6 +49,7 @@ def _options() -> argparse.Namespace:
         ("--paths", 60, "odd names of folders"),
         ("--environments", 40, "odd environments"),
         ("--engines", 9, "nodes and studies killed under each engine that is installed"),
+        ("--hosts", 8, "deaths of one of the two processes of a trial"),
         ("--seed", 2012, "of everything drawn"),
     ):
         parser.add_argument(flag, type=int, default=default, help=f"{what}; default {default}")
@@ -86,6 +87,8 @@ def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:
         local = kills.run_sound(study, study.folder / "local").workdir
         for name in clusters.KINDS:
             yield _timed(_engines, study, local, name, options.engines, seed)
+    if options.hosts:
+        yield _timed(_hosts, study, options.hosts, seed)
     if options.flips or options.foreign or options.paths:
         yield from _in_process(study, options, seed)
 
@@ -145,6 +148,15 @@ def _engines(study, local, name, count, seed) -> Line:
     tried = ", ".join(f"{n} {what}" for what, n in sorted(done.tried.items()))
     result = f"{done.rounds} studies to their end, equal to a local one"
     return f"{name}: {tried}", result, done.failures
+
+
+def _hosts(study, count, seed) -> Line:
+    from tests.torture import pairs  # noqa: PLC0415
+
+    done, seconds = pairs.torture(study, count, seed)
+    tried = ", ".join(f"{n} {what}" for what, n in sorted(done.tried.items()))
+    result = f"both ended after {min(seconds):.1f} to {max(seconds):.1f} s, gone on with"
+    return f"{count} deaths of a host ({tried})", result, done.failures
 
 
 def _environments(study, count, seed) -> Line:

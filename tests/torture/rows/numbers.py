@@ -32,6 +32,7 @@ def write_set(
     names: tuple[str, ...] = TEN,
     version: str = "1.0.0",
     train: int = 320,
+    test: int = 40,
     prefix: str = "x",
 ) -> Path:
     """Noise of ten classes, as `tests.prepared` writes it."""
@@ -40,7 +41,7 @@ def write_set(
         return apart(prepared.write)(
             data_dir, name, version,
             train=prepared.examples(IMAGES[:train], labels, prefix),
-            test=prepared.examples(IMAGES[:40], np.arange(40) % len(names), prefix),
+            test=prepared.examples(IMAGES[:test], np.arange(test) % len(names), prefix),
         )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def sixteen_bits(room: Room) -> None:
         apart(prepared.write)(
             room.data_dir, "among",
             train=prepared.examples(some, np.arange(320) % 10),
-            test=prepared.examples(IMAGES[:40], np.arange(40) % 10),
+            test=prepared.examples(IMAGES[:test], np.arange(test) % 10),
         )  # fmt: skip
     for flags in ((), (STREAM,)):
         room.refused(room.run(*room.on("described", *flags)), "uint16", "8 bits")

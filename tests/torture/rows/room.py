@@ -199,6 +199,12 @@ def ended(process: subprocess.Popen[bytes]) -> Said:
     return Said(process.returncode, said.decode(errors="replace").splitlines())
 
 
+def can_be_nobody() -> bool:
+    """Whether this process may become a user without rights, for whom Python can still be read."""
+    prefix = Path(sys.base_prefix).resolve()
+    return os.getuid() == 0 and all(path.stat().st_mode & 0o1 for path in (prefix, *prefix.parents))
+
+
 def as_nobody(*folders: Path) -> Callable[[], None]:
     """Makes a fork one of a user without rights, who owns these folders."""
 
