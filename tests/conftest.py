@@ -55,6 +55,27 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(scope="module")
+def compiled_alike():
+    """Serves tests that compare bits: all functions have the same, few optimizations."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def float64():
+    """Serves tests that compare with arithmetic in double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Serves tests that look at what is kept between two starts."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def pytest_collection_modifyitems(items):
     """The slow ones first, so that none of them is left to the end alone."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

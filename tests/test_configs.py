@@ -30,12 +30,7 @@ NAMES = sorted(
     if path.stem not in ("__init__", "base")
 )
 STEPS, BATCH, TRAIN = 2, 8, 24
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("compiled_fast", "own_cache")
 
 
 def load(name: str) -> list[Config]:

@@ -22,10 +22,9 @@ from tests.prepared import (
     splits_of,
     write,
 )
-from tests.test_data import joined, jpeg
-from tests.test_data_archives import make_batches, original_of, own_cache
+from tests.small_cifar import joined, jpeg, make_batches, original_of
 
-__all__ = ["own_cache"]  # a fixture, for this file as well
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # --- The digest covers what matters, and nothing else. ---

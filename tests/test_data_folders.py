@@ -25,9 +25,8 @@ from tests.prepared import (
     write,
     write_numbers,
 )
-from tests.test_data_archives import own_cache
 
-__all__ = ["own_cache"]  # a fixture, for this file as well
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # --- Read: the same images, labels and classes both ways. ---

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from src import data, doors, write_tfds
-from tests.test_data_archives import own_cache
 
-__all__ = ["own_cache"]  # a fixture, for this file as well
+pytestmark = pytest.mark.usefixtures("own_cache")
 RNG = np.random.default_rng(0)
 
 

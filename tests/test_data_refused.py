@@ -30,10 +30,9 @@ from tests.prepared import (
     write,
     write_numbers,
 )
-from tests.test_data import jpeg
-from tests.test_data_archives import own_cache
+from tests.small_cifar import jpeg
 
-__all__ = ["own_cache"]  # a fixture, for this file as well
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # --- Refused in one line that names file or record, and the remedy. ---

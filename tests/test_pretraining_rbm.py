@@ -14,19 +14,13 @@ from src.pretraining.passes import Convolution
 from src.pretraining.rbm import RBM
 from src.pretraining.units import BINARY, MAX_POOLED, MINUS_PLUS_ONE, ZERO_ONE, gaussian
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float64")]
 
 # One image of 3 x 3 pixels, two filters of 2 x 2: nine visible units and eight hidden ones.
 SIZE, KERNEL, FILTERS, DEVIATION = 3, 2, 2, 0.7
 PLACES = (SIZE - KERNEL + 1) ** 2
 HIDDEN = {"zero_one": ZERO_ONE, "minus_plus_one": MINUS_PLUS_ONE, "max_pooled": MAX_POOLED}
 VISIBLE_STATES = np.array(list(itertools.product((0.0, 1.0), repeat=SIZE**2)))  # [512, 9]
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def hidden_states(kind: str) -> np.ndarray:

@@ -30,8 +30,9 @@ from src.records.files import RecordError
 from src.records.trial import Identity
 from src.trained.network import call_layers
 from tests import tiny
+from tests.tiny import same
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
 
 SETTINGS = Pretraining(
     method="conv_rbm",
@@ -70,19 +71,6 @@ def make_source(
 def make_stacks(root: Path, source: Source | None = None, **changes: Any) -> Stacks:
     settings = dataclasses.replace(SETTINGS, **changes)
     return Stacks(root, source or make_source(), settings, {"model": "conv3"})
-
-
-def same(a: Any, b: Any) -> bool:
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(np.array_equal(one, other) for one, other in pairs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_alike():
-    """All functions with the same, few optimizations: their bits are compared."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # --- Layers. ---

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import jax
 import numpy as np
 import pytest
 
@@ -31,8 +30,9 @@ from src.training.settings import Trial
 from src.training.trial import Run
 from tests import tiny
 from tests.test_runner import FACTS
+from tests.tiny import same
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
 
 DATASET = tiny.make_dataset(64, 16)
 SMALL = {
@@ -48,14 +48,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_alike():
-    """All functions with the same, few optimizations: their bits are compared."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def make_trial(seed: int = 100, **changes: Any) -> Trial:
     found = tiny.make_config(**(SMALL | changes)).trial
     return Trial(f"t-lr0.02-s{seed}", "t", "fresh", 0.02, seed, found)
@@ -67,11 +59,6 @@ def begin(program: Program, trial: Trial, root: Path, digest: str, **options: An
 
 def with_labels(dataset: Dataset, labels: np.ndarray) -> Dataset:
     return dataset._replace(train=Split(dataset.train.images, labels))
-
-
-def same(a: Any, b: Any) -> bool:
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(np.array_equal(one, other) for one, other in pairs)
 
 
 def test_without_pretraining_a_trial_begins_as_its_seed_says(tmp_path):

@@ -11,12 +11,7 @@ from src.pretraining.passes import Convolution
 
 X = np.linspace(-6, 8, 57)
 COPIES = 0.5 + np.arange(200)
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -76,6 +76,12 @@ def draw_params(model: nn.Module, size: int) -> Mapping[str, Any]:
     return jax.tree.map(draw, shapes)
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two trees of one structure hold equal arrays."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
 def identity(trial: str) -> Identity:
     """The owner of a trial's records."""
     return Identity("5717d1", trial, "settings", "data")
