@@ -189,11 +189,23 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--layout=caffenet"], "no tensor conv4/weight for CaffeNet"),
         (["nowhere/trials/a"], "there is no folder nowhere/trials/a"),
         (["--weights={path}", "--mean=nothing.npy"], "cannot read nothing.npy"),
+        (["--weights={path}", "--mean=empty.npy"], "cannot read empty.npy"),
+        (["--weights={path}", "--mean=several.npy"], "cannot read several.npy"),
+        (["--weights={path}", "--mean=words.npy"], "words.npy holds an array of <U1, not of grey"),
+        (
+            ["--weights={path}", "--mean=broken.npy"],
+            "broken.npy: tensor mean holds infinity or NaN",
+        ),
     ],
 )
 def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, "a", FULL)
+    Path("empty.npy").touch()
+    with open("several.npy", "wb") as file:
+        np.savez(file, mean=np.zeros((3, 32, 32)))
+    np.save("words.npy", np.array(["a"]))
+    np.save("broken.npy", np.full((3, 32, 32), np.nan))
     given = [argument.format(path=path) for argument in arguments]
     assert doors.run(evaluation_report.main, given) == 2
     (line,) = capsys.readouterr().err.splitlines()

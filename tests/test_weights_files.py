@@ -1,6 +1,8 @@
 """Files of weights: every format read back, and refused in one line where it is not sound."""
 
 import hashlib
+import io
+import json
 import pickle
 import struct
 import zipfile
@@ -270,3 +272,115 @@ def test_a_missing_file_and_an_unknown_kind(suffix, tmp_path):
         read_weights(tmp_path / f"nothing{suffix}")
     with pytest.raises(WeightsError, match=r"is of no known kind; known are .caffemodel, .pth"):
         read_weights(tmp_path / f"nothing{suffix}.h5")
+
+
+# --- Hostile, and others in their place. ---
+
+
+def torch_window(size: tuple[int, ...], strides: tuple[int, ...]) -> bytes:
+    """A .pth whose one tensor is that window of two numbers."""
+
+    class Torch(pickle._Pickler):
+        """Writes references to PyTorch's functions without PyTorch."""
+
+        def save(self, obj, save_persistent_id=True):
+            if isinstance(obj, Reference):
+                return self.write(f"c{obj.module}\n{obj.name}\n".encode())
+            return super().save(obj, save_persistent_id)
+
+        def persistent_id(self, obj):
+            return obj.pid if isinstance(obj, Stored) else None
+
+    class Reference:
+        def __init__(self, module: str, name: str):
+            self.module, self.name = module, name
+
+    class Stored:
+        pid = ("storage", Reference("torch", "FloatStorage"), "0", "cpu", 2)
+
+    class Tensor:
+        def __reduce__(self):
+            return Rebuild(), (Stored(), 0, size, strides)
+
+    class Rebuild(Reference):
+        def __init__(self):
+            super().__init__("torch._utils", "_rebuild_tensor")
+
+        def __call__(self):
+            """Never: it is pickled."""
+
+    pickled, archived = io.BytesIO(), io.BytesIO()
+    Torch(pickled, 2).dump({"w": Tensor()})
+    with zipfile.ZipFile(archived, "w") as archive:
+        archive.writestr("net/data.pkl", pickled.getvalue())
+        archive.writestr("net/data/0", np.ones(2, "<f4").tobytes())
+    return archived.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "message"),
+    [
+        ((2,), (1,), ""),
+        ((1, 2, 1), (2**70, 1, 2**70), ""),  # nobody takes a step along an axis of one
+        ((1,) * 65, (0,) * 65, "tensor w: .* 64"),
+        ((2**70,), (0,), "tensor w uses numbers twice"),
+        ((2**40, 2**40), (0, 0), "tensor w uses numbers twice"),
+        ((2,), (2**70,), "tensor w reaches beyond its numbers"),
+    ],
+)
+def test_a_torch_tensor_of_absurd_axes_is_one_line(size, strides, message, tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(torch_window(size, strides))
+    if not message:
+        assert read_weights(path).tensors["w"].shape == size
+        return
+    with pytest.raises(WeightsError, match=message):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("F8_E4M3", "tensor w: .*float8"),
+        ("F8_E5M2", "tensor w: .*float8"),
+        ("I16", "holds no tensors of floating point"),
+    ],
+)
+def test_safetensors_of_numbers_that_numpy_does_not_have(kind, message, tmp_path):
+    path, width = tmp_path / "a.safetensors", 1 if kind.startswith("F8") else 2
+    about = {"w": {"dtype": kind, "shape": [2], "data_offsets": [0, 2 * width]}}
+    header = json.dumps(about).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(2 * width))
+    with pytest.raises(WeightsError, match=message):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.onnx"])
+def test_bfloat16_is_read(name, tmp_path):
+    """One and a half and minus two, by their bits."""
+    path, bits = tmp_path / name, struct.pack("<HH", 0x3FC0, 0xC000)
+    if name == "a.pth":
+        torch = pytest.importorskip("torch")
+        torch.save({"w": torch.tensor([1.5, -2.0], dtype=torch.bfloat16)}, path)
+    elif name == "a.onnx":
+        tensor = weight_files.message((1, 2), (2, 16), (8, "w"), (9, bits))
+        path.write_bytes(weight_files.message((7, weight_files.message((5, tensor)))))
+    else:
+        header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bits)
+    np.testing.assert_array_equal(read_weights(path).tensors["w"], np.float32([1.5, -2]))
+
+
+@pytest.mark.parametrize("suffix", [*READERS, ".binaryproto"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html><html>Not found</html>", "web page.*download it again"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_file_is_called_by_its_name(suffix, content, message, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        (read_binaryproto if suffix == ".binaryproto" else read_weights)(path)

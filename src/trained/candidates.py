@@ -22,7 +22,7 @@ from src.weights.caffe import read_binaryproto
 from src.weights.classes import outputs_of_classes
 from src.weights.layouts import Imported, find_layout, import_weights
 from src.weights.read import read_weights
-from src.weights.tensors import WeightsError, read_bytes
+from src.weights.tensors import WeightsError, make_tensor, read_bytes, refuse_stand_in
 
 DATA_SETS = {"cifar10": "cifar10", "imagenet": "imagenet2012"}  # classes -> their data set
 
@@ -237,17 +237,24 @@ def _mean_image(
     path: Path, imported: Imported, shape: tuple[int, int, int]
 ) -> Float[np.ndarray, "1 H W 3"]:
     """A mean image [C, H, W] as [1, H, W, C], red first."""
-    if path.suffix == ".npy":
-        try:
-            image = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"cannot read {path}: {one_line(error)}") from error
-    else:
-        image = read_binaryproto(path)
+    image = _read_array(path) if path.suffix == ".npy" else read_binaryproto(path)
     if image.shape != (shape[2], *shape[:2]):
         raise WeightsError(f"{path} is a mean image {image.shape}; the images are {shape}")
     turned = image[::-1] if imported.layout.blue_first else image
     return turned.transpose(1, 2, 0)[None].astype(np.float32)
+
+
+def _read_array(path: Path) -> Float[np.ndarray, "..."]:
+    """The array of a .npy file."""
+    refuse_stand_in(path)
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # The header is a Python expression, and may fail as one.
+        raise WeightsError(f"cannot read {path}: {one_line(error)}") from error
+    if array.dtype.kind not in "fiu":
+        raise WeightsError(f"{path} holds an array of {array.dtype}, not of grey levels")
+    return make_tensor(path, "mean", array, array.shape)
 
 
 def _check_same_classes(

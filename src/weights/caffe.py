@@ -10,7 +10,15 @@ import numpy as np
 from jaxtyping import Float
 
 from src.weights.protobuf import fields, integer, integers, octets, text
-from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
+from src.weights.tensors import (
+    Tensors,
+    WeightsError,
+    WeightsFile,
+    damaged,
+    make_tensor,
+    read_bytes,
+    refuse_stand_in,
+)
 
 V1_LAYER, LAYER = 2, 100  # Fields of a NetParameter, by generation.
 V1_TYPES = {4: "Convolution", 14: "InnerProduct", 15: "LRN", 17: "Pooling", 18: "ReLU"}
@@ -56,6 +64,7 @@ def read_binaryproto(path: Path) -> Float[np.ndarray, "C H W"]:
     Raises:
         WeightsError: If the file cannot be read or is damaged.
     """
+    refuse_stand_in(path)
     image = _read_blob(path, "mean", memoryview(read_bytes(path)))
     if image.ndim == 4 and len(image) == 1:
         image = image[0]

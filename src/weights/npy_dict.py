@@ -66,8 +66,8 @@ def _values(path: Path, name: str, array: "Array") -> np.ndarray:
     kind, content = array.kind, array.content
     if not isinstance(content, bytes | str) or kind not in KINDS:
         raise WeightsError(f"{path}: tensor {name} is not of floating point")
-    content = content.encode("latin1") if isinstance(content, str) else content  # Python 2's.
     try:
+        content = content.encode("latin1") if isinstance(content, str) else content  # Python 2's.
         values = np.frombuffer(content, array.order + kind)
     except ValueError as error:
         raise damaged(path, f"tensor {name}", error) from error

@@ -6,14 +6,23 @@ Field numbers: onnx/onnx, onnx/onnx.proto. What is read here is too little to ne
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 from src.weights.protobuf import fields, integer, integers, octets, text
-from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
+from src.weights.tensors import (
+    Tensors,
+    WeightsError,
+    WeightsFile,
+    damaged,
+    from_bfloat16,
+    make_tensor,
+    read_bytes,
+)
 
 GRAPH = 7  # Field of a ModelProto.
 NODE, INITIALIZER = 1, 5  # Fields of a GraphProto.
-FLOAT_TYPES = {1: "<f4", 10: "<f2", 11: "<f8"}
+BFLOAT16 = 16
+FLOAT_TYPES = {1: "<f4", 10: "<f2", 11: "<f8", BFLOAT16: "<u2"}
 TYPES = {"Conv": "Convolution", "Gemm": "InnerProduct", "MatMul": "InnerProduct"}
 TYPES |= {"MaxPool": "Pooling", "AveragePool": "Pooling", "Relu": "ReLU"}
 
@@ -60,10 +69,12 @@ def _read_initializer(path: Path, message: memoryview, tensors: Tensors) -> None
         return
     if outside:
         raise WeightsError(f"{path}: tensor {name} lies in another file; save the model in one")
-    tensors[name] = make_tensor(path, name, _numbers(path, name, data, FLOAT_TYPES[kind]), shape)
+    numbers = _numbers(path, name, data, FLOAT_TYPES[kind])
+    numbers = from_bfloat16(numbers) if kind == BFLOAT16 else numbers
+    tensors[name] = make_tensor(path, name, numbers, shape)
 
 
-def _numbers(path: Path, name: str, data: list[bytes], kind: str) -> Float[np.ndarray, " N"]:
+def _numbers(path: Path, name: str, data: list[bytes], kind: str) -> Shaped[np.ndarray, " N"]:
     try:
         return np.frombuffer(b"".join(data), kind)
     except ValueError as error:

@@ -7,7 +7,7 @@ from src.weights.caffe import read_caffemodel
 from src.weights.npy_dict import read_npy
 from src.weights.onnx_file import read_onnx
 from src.weights.safetensors_file import read_safetensors
-from src.weights.tensors import WeightsError, WeightsFile
+from src.weights.tensors import WeightsError, WeightsFile, refuse_stand_in
 from src.weights.torch_file import read_torch
 
 READERS: dict[str, Callable[[Path], WeightsFile]] = {
@@ -29,4 +29,5 @@ def read_weights(path: Path) -> WeightsFile:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise WeightsError(f"{path} is of no known kind; known are {', '.join(READERS)}")
+    refuse_stand_in(path)
     return reader(path)

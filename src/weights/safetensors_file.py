@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from src.weights.tensors import WeightsError, WeightsFile, damaged, make_tensor
 
 
@@ -13,6 +11,7 @@ def read_safetensors(path: Path) -> WeightsFile:
     Raises:
         WeightsError: If the file cannot be read or is damaged.
     """
+    import ml_dtypes  # noqa: PLC0415  (teaches NumPy bfloat16)
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415
 
     tensors, name = {}, "none"
@@ -20,10 +19,12 @@ def read_safetensors(path: Path) -> WeightsFile:
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118  (no mapping)
                 tensor = file.get_tensor(name)
-                if np.issubdtype(tensor.dtype, np.floating):
+                if tensor.dtype.kind == "f" or tensor.dtype == ml_dtypes.bfloat16:
                     tensors[name] = make_tensor(path, name, tensor, tensor.shape)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # NumPy's for float8
         raise damaged(path, f"tensor {name}", error) from error
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors of floating point")
     return WeightsFile(path, tensors)

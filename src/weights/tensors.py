@@ -2,15 +2,24 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt
 
 from src.errors import LabError, one_line
 
 Tensors = dict[str, Float[np.ndarray, "..."]]
+
+
+# How a file begins that was put where another was expected, and what it is.
+STAND_INS = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file; git lfs pull gets it",
+    b"<!doctype": "is a web page, not the file; download it again",
+    b"<html": "is a web page, not the file; download it again",
+}
 
 
 class WeightsError(LabError):
@@ -48,6 +57,19 @@ def read_bytes(path: Path) -> bytes:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def refuse_stand_in(path: Path) -> None:
+    """Refuses what downloads and clones leave in a file's place; a missing file is left to others.
+
+    Raises:
+        WeightsError: If it is a pointer of Git LFS or a web page.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
+        for start, what in STAND_INS.items():
+            if head.startswith(start):
+                raise WeightsError(f"{path} {what}")
+
+
 def make_tensor(
     path: Path, name: str, values: np.ndarray, shape: Sequence[int]
 ) -> Float[np.ndarray, "..."]:
@@ -66,6 +88,11 @@ def make_tensor(
     if not np.isfinite(tensor).all():
         raise WeightsError(f"{path}: tensor {name} holds infinity or NaN; the file is damaged")
     return tensor
+
+
+def from_bfloat16(bits: UInt[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """float32 numbers, of which bfloat16 keeps the upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def damaged(path: Path, where: str, error: Exception) -> WeightsError:

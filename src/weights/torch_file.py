@@ -5,6 +5,7 @@ Both hold a pickle that names tensors, and their numbers apart from it.
 
 import hashlib
 import io
+import math
 import re
 import struct
 import zipfile
@@ -15,11 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.weights import pickles
-from src.weights.tensors import Tensors, WeightsError, WeightsFile, make_tensor, read_bytes
+from src.weights.tensors import (
+    Tensors,
+    WeightsError,
+    WeightsFile,
+    damaged,
+    from_bfloat16,
+    make_tensor,
+    read_bytes,
+)
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
 STORAGES = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "Long": "<i8", "Int": "<i4"}
 STORAGES |= {"Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?", "BFloat16": "<u2"}
+FLOATS = ("Float", "Double", "Half", "BFloat16")
 
 
 class Storage(NamedTuple):
@@ -52,7 +62,7 @@ def read_torch(path: Path) -> WeightsFile:
     saved, numbers_of = read(path, content)
     tensors: Tensors = {}
     for name, tensor in _state_dictionary(path, saved).items():
-        if isinstance(tensor, Tensor) and tensor.storage.kind in ("Float", "Double", "Half"):
+        if isinstance(tensor, Tensor) and tensor.storage.kind in FLOATS:
             tensors[str(name)] = _values(path, str(name), tensor, numbers_of(tensor.storage))
     if not tensors:
         raise WeightsError(f"{path} holds no tensors of floating point by name")
@@ -85,11 +95,16 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
     reach = sum((n - 1) * step for n, step in zip(shape, strides, strict=False))
     if not sound or 0 in shape or tensor.offset + reach >= numbers.size:
         raise WeightsError(f"{path}: tensor {name} reaches beyond its numbers; the file is damaged")
-    window = np.lib.stride_tricks.as_strided(
-        numbers[tensor.offset :], shape, [step * numbers.itemsize for step in strides]
-    )
-    if window.size > numbers.size:
+    if math.prod(shape) > numbers.size:
         raise WeightsError(f"{path}: tensor {name} uses numbers twice; the file is damaged")
+    # An axis of one has any stride, and none is taken.
+    steps = [
+        step * numbers.itemsize if n > 1 else 0 for n, step in zip(shape, strides, strict=True)
+    ]
+    try:
+        window = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], shape, steps)
+    except ValueError as error:  # more axes than an array can have
+        raise damaged(path, f"tensor {name}", error) from error
     return make_tensor(path, name, window, shape)
 
 
@@ -193,4 +208,5 @@ def _numbers(path: Path, storage: Storage, content: bytes) -> np.ndarray:
             f"{path}: storage {storage.key} has {len(content)} bytes,"
             f" {storage.size * kind.itemsize} belong to it; the file is truncated or damaged"
         )
-    return np.frombuffer(content, kind)
+    numbers = np.frombuffer(content, kind)
+    return from_bfloat16(numbers) if storage.kind == "BFloat16" else numbers
