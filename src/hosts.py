@@ -52,10 +52,10 @@ def check(how: str) -> None:
 
 
 def _by_hand(how: str) -> tuple[str, int, int] | None:
-    match = re.fullmatch(r"(.+:\d+),(\d+),(\d+)", how)
-    if match is None or not int(match[3]) < int(match[2]):
+    match = re.fullmatch(r"(.+:(\d{1,5})),(\d{1,9}),(\d{1,9})", how, re.ASCII)
+    if match is None or not (0 < int(match[2]) < 2**16 and int(match[4]) < int(match[3])):
         return None
-    return match[1], int(match[2]), int(match[3])
+    return match[1], int(match[3]), int(match[4])
 
 
 def join(how: str) -> None:
@@ -106,7 +106,12 @@ def _meet(how: str, seconds: int) -> None:
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
         devices = collections.Counter(device.process_index for device in jax.devices())
-    except (RuntimeError, ValueError, TypeError) as error:
+    except KeyError as error:  # a variable that the launcher gives to those whom it starts
+        raise HostError(
+            f"--hosts={how}: {error.args[0]} is not set, so this process was not started by {how};"
+            " start it by that, or leave --hosts out"
+        ) from error
+    except (RuntimeError, ValueError, TypeError, OSError, LookupError) as error:
         raise HostError(
             f"--hosts={how}: the processes do not find each other ({one_line(error)})"
         ) from error

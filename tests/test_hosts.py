@@ -28,10 +28,25 @@ def test_ways_to_find_each_other(how):
     hosts.check(how)
 
 
-@pytest.mark.parametrize("how", ["", "ssh", "host,2,0", "host:1,2,2", "host:1,2", "host:1,2,-1"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("", "ssh", "host,2,0", "host:1,2,2", "host:1,2", "host:1,2,-1", "host:0,1,0"),
+        *("host:65536,1,0", f"host:{'9' * 5000},1,0", "host:1,\u0661,0"),
+    ],
+)
 def test_others_are_refused_in_one_line(how):
     with pytest.raises(HostError, match=re.escape(f"--hosts={how} is none of none, slurm, mpi")):
         hosts.check(how)
+
+
+@pytest.mark.parametrize(
+    ("how", "variable"), [("slurm", "SLURM_JOB_ID"), ("mpi", "OMPI_MCA_orte_hnp_uri")]
+)
+def test_a_process_that_its_launcher_did_not_start_is_refused(how, variable, monkeypatch):
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(HostError, match=f"{variable} is not set, .* not started by {how}"):
+        hosts.join(how)
 
 
 def test_a_process_alone_agrees_with_itself():
