@@ -17,6 +17,7 @@ from src.records import provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
 from src.study import plan, progress_words, question, runner
+from src.weights import start
 
 HELP = ("--help", "-h", "--helpfull", "--helpshort")
 
@@ -133,6 +134,9 @@ def _run(config: Config, workdir: Path) -> None:
     facts |= provenance.provenance()
     print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
     _refuse_foreign(workdir)
+    if not records.holds_study(workdir):  # Later each trial that begins says it by itself.
+        settings = [arm.settings for arm in config.arms]
+        start.check(settings, data.image_shape(dataset), dataset.num_classes)
     runner.run_study(config, workdir, facts, _workers(config))
     from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
 

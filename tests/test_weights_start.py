@@ -1,5 +1,6 @@
 """Training from weights: which layers are taken, what is refused, what the records say."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +29,11 @@ def tree(seed: int, **sizes: tuple[int, ...]) -> dict[str, dict[str, np.ndarray]
         name: {"kernel": rng.normal(size=shape), "bias": rng.normal(size=shape[-1])}
         for name, shape in (SIZES | sizes).items()
     }
+
+
+def trial_of(**changes: object) -> Trial:
+    settings = tiny.make_config(data__name="tiny", **changes).trial
+    return Trial("a-lr0.01-s5", "a", "fresh", 0.01, 5, settings)
 
 
 def same(a: dict, b: dict) -> bool:
@@ -92,6 +98,49 @@ def test_what_weights_were_trained_in_is_compared():
     assert not start.remarks(origin, {"lrn": "caffe", "order": "pool_norm"}, "centered")
 
 
+def test_layers_within_layers_are_compared_too():
+    ours = {"inception": {"reduce": tree(0)["conv1"], "wide": tree(0)["conv2"]}}
+    theirs = {
+        "inception": {"reduce": tree(1)["conv1"], "wide": tree(1, conv2=(3, 3, 4, 6))["conv2"]}
+    }
+    with pytest.raises(WeightsError, match=r"inception/wide/kernel in a.npy is \(3, 3, 4, 6\)"):
+        start.take(ours, theirs, (), "fc", "a.npy")
+
+
+class Plain(nn.Module):
+    """A network without a kernel."""
+
+    @nn.compact
+    def __call__(self, images):
+        return jnp.tile(self.param("mine", nn.initializers.zeros, (1, 10)), (len(images), 1))
+
+
+def test_a_network_without_kernels_has_no_last_layer():
+    assert start.last_layer(Plain(), (8, 8, 3)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, ""),
+        ({"start_from__path": "nothing.pth"}, "cannot read nothing.pth"),
+        ({"start_from__layout": "caffenet"}, "no tensor conv4/weight for CaffeNet"),
+        ({"start_from__layout": "lenet"}, "no layout 'lenet'; there are cifar10_full"),
+        ({"start_from__layers": ("conv9",)}, "no layer 'conv9' in"),
+        ({"model__name": "lenet5_modern"}, "is .*, the network's is"),
+    ],
+)
+def test_first_weights_are_tried_before_anything_is_trained(changes, message, tmp_path):
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", FULL)
+    given = {"start_from__path": str(path), "recipe": "cuda_convnet", **changes}
+    settings = [trial_of().settings, trial_of(**given).settings]
+    if not message:
+        start.check(settings, (32, 32, 3), 10)
+        return
+    with pytest.raises(WeightsError, match=message):
+        start.check(settings, (32, 32, 3), 10)
+
+
 # --- Whole trials. ---
 
 
@@ -100,11 +149,6 @@ def cifar(monkeypatch) -> data.Dataset:
     dataset = tiny.make_dataset(64, 30, name="tiny", size=32)
     monkeypatch.setattr(data, "load", lambda *_, **options: dataset)
     return dataset
-
-
-def trial_of(**changes: object) -> Trial:
-    settings = tiny.make_config(data__name="tiny", **changes).trial
-    return Trial("a-lr0.01-s5", "a", "fresh", 0.01, 5, settings)
 
 
 @pytest.mark.slow

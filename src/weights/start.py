@@ -5,7 +5,7 @@ over, and the last one, whose classes are others, begins anew.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,7 +18,7 @@ from src.models import model_options
 from src.paths import local_path
 from src.training.finished import read_finished
 from src.training.program import Program
-from src.training.settings import Trial
+from src.training.settings import Trial, TrialSettings
 from src.training.step import TrainState
 from src.weights.layouts import Imported, find_layout, import_weights
 from src.weights.read import read_weights
@@ -83,6 +83,31 @@ def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], l
     return state._replace(params=found.params), columns, said
 
 
+def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_classes: int) -> None:
+    """Refuses first weights that a network cannot have, before anything is trained.
+
+    Args:
+        settings: Of each arm of a study.
+        shape: Height, width and channels of the data set's images.
+        num_classes: Of the data set.
+
+    Raises:
+        WeightsError: If weights cannot be read or do not fit.
+        RecordError: If they are of a trial that is not finished or not sound.
+    """
+    height, width, channels = shape
+    asked = {
+        (each.start_from, each.model, each.recipe.init, each.augment.crop) for each in settings
+    }
+    origins = {start: read_origin(start) for start, *_ in asked if start.path}
+    for start, model, init, crop in asked:
+        if start.path:
+            made, taken = model.make(init, num_classes), (crop or height, crop or width, channels)
+            params = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, *taken)))["params"]
+            last = last_layer(made, taken)
+            take(params, origins[start].params, start.layers, last, start.path)
+
+
 def read_origin(start: StartFrom) -> Origin:
     """The weights that a trial is to start from.
 
@@ -136,7 +161,7 @@ def take(params: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, pat
 
 
 def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """The layer with weights that a network calls last, for images of that shape."""
+    """The layer with a kernel that a network calls last, for images of that shape; "" if none."""
     names: list[str] = []
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -147,7 +172,7 @@ def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
 
     with nn.intercept_methods(note):  # A new function: JAX would not call a known one again.
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape))))
-    return names[-1]
+    return names[-1] if names else ""
 
 
 def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]:
@@ -173,7 +198,10 @@ def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]
 
 
 def _check_shapes(name: str, ours: PyTree, theirs: PyTree, path: str) -> None:
-    wanted, found = ({k: np.shape(v) for k, v in tree.items()} for tree in (ours, theirs))
+    wanted, found = (
+        {jax.tree_util.keystr(k, simple=True, separator="/"): np.shape(v) for k, v in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (ours, theirs))
+    )
     if wanted != found:
         differs = next(k for k in {**wanted, **found} if wanted.get(k) != found.get(k))
         raise WeightsError(
