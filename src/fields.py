@@ -201,7 +201,7 @@ def checked(field: Field, path: Sequence[str], value: Any) -> Any:
         require_group(path, value)
         for key, each in value.items():
             require(f"{name}.{key}", each, lambda x: same_kind(x, kind.kind), describe(kind.kind))
-            _check_rules(field, f"{name}.{key}", each)
+            _check_rules(field, f"{name}.{key}", each, kind.kind)
         return kind(value)
     if kind is dict:
         require_group(path, value)
@@ -215,13 +215,13 @@ def checked(field: Field, path: Sequence[str], value: Any) -> Any:
         return tuple(float(each) if item is float else each for each in value)
     if not same_kind(value, kind):
         _refuse(field, name, value, kind)
-    _check_rules(field, name, value)
+    _check_rules(field, name, value, kind)
     return float(value) if kind is float else value
 
 
-def _check_rules(field: Field, name: str, value: Any) -> None:
+def _check_rules(field: Field, name: str, value: Any, kind: Any) -> None:
     if not _rules_hold(field, value):
-        _refuse(field, name, value, field.kind)
+        _refuse(field, name, value, kind)
 
 
 def _rules_hold(field: Field, value: Any) -> bool:
@@ -270,6 +270,12 @@ def require(name: str, value: Any, valid: Callable[[Any], Any], expected: str) -
 def require_group(path: Sequence[str], value: Any) -> None:
     """Refuses what is no mapping of names to values."""
     require(dotted(path), value, lambda x: isinstance(x, Mapping | Named), "a group of fields")
+
+
+def require_once(name: str, values: Sequence[Any]) -> None:
+    """Refuses a tuple in which a value stands twice."""
+    if len(set(values)) < len(values):
+        raise ConfigError(f"config.{name} = {tuple(values)} holds a value twice")
 
 
 def one_of(name: str, value: Any, known: Sequence[Any]) -> None:

@@ -55,6 +55,26 @@ def test_options_that_it_does_not_have_are_refused(argument, message):
         read(argument)
 
 
+def test_a_field_of_a_recipe_that_no_trial_has_is_refused():
+    """It would change nothing, and nobody would be told."""
+    with pytest.raises(ConfigError, match=r"modren.momentum: no trial has .*did you mean 'modern'"):
+        read("--config.recipes.modren.momentum=0.5")
+    with pytest.raises(ConfigError, match=r"xyz.momentum: .*; there are cuda_convnet, modern"):
+        read("--config.recipes.xyz.momentum=0.5")
+
+
+@pytest.mark.parametrize(
+    ("asked", "file"),
+    [
+        ("--config.recipe=mine", "base"),
+        ("--config.sweep.recipe=('modern','mine')", "relu_vs_tanh"),
+    ],
+)
+def test_a_new_recipe_that_a_trial_has_may_be_given(asked, file):
+    found = read("--config.recipes.mine.momentum=0.5", asked, file=file)
+    assert 0.5 in {arm.settings.recipe.momentum for arm in found.arms}
+
+
 def test_an_option_that_is_misspelt_is_answered_with_the_networks_own():
     with pytest.raises(ConfigError, match=r"no such field; did you mean 'model\.dropout'"):
         read("--config.model.name=alexnet_cifar", "--config.model.dropuot=0.3")

@@ -102,7 +102,11 @@ def config_of(**changes) -> Config:
         ({"measure": "test_error"}, "stop_at_target should be False"),
         ({"measure": "iterations_frozen"}, "should begin with 'frozen'"),
         ({"measure": "iterations_as_in_figure"}, "should begin with 'figure'"),
-        ({"further": ("iterations_frozen",)}, "should begin with 'frozen'"),
+        (
+            {"further": ("iterations_frozen",)},
+            "config.compare.further = 'iterations_frozen' .*hold 'fr",
+        ),
+        ({"further": ("nonsense",)}, "config.compare.further = 'nonsense' is not one of"),
         ({"measure": "tset_error"}, "did you mean 'test_error'"),
         ({"measure": "configs.nowhere.thing"}, "No module named"),
         ({"measure": "configs.base.get_config"}, "a Measure is needed"),

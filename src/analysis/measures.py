@@ -90,22 +90,26 @@ class Measure:
         return low, high
 
 
-def get_measure(name: str) -> Measure:
+def get_measure(name: str, field: str = "compare.measure") -> Measure:
     """The measure of that name, or one's own, such as `configs.mine.my_measure`.
+
+    Args:
+        name: As the config has it.
+        field: Where it stands there.
 
     Raises:
         ConfigError: If there is none, with the nearest name.
     """
     if not own.is_own(name):
-        one_of("compare.measure", name, tuple(MEASURES))
+        one_of(field, name, tuple(MEASURES))
         return MEASURES[name]
     try:
         found = own.find(name)
     except ValueError as error:
-        raise ConfigError(f"config.compare.measure = {name!r}: {error}") from None
+        raise ConfigError(f"config.{field} = {name!r}: {error}") from None
     if not isinstance(found, Measure):
         kind = type(found).__name__
-        raise ConfigError(f"config.compare.measure = {name!r} is a {kind}; a Measure is needed")
+        raise ConfigError(f"config.{field} = {name!r} is a {kind}; a Measure is needed")
     return found
 
 
@@ -119,7 +123,7 @@ class _Made(dict[str, Any]):
         raise KeyError(f"{name}; did you mean {near[0]}?") if near else _Unasked(name)
 
 
-def _try(measure: Measure, name: str, target: float) -> None:
+def _try(measure: Measure, name: str, field: str, target: float) -> None:
     """Tries a measure of one's own on a made record, before hours are trained for it.
 
     Columns that only some trials have are not in it: what asks for them is not tried.
@@ -134,7 +138,7 @@ def _try(measure: Measure, name: str, target: float) -> None:
         if not isinstance(error.__cause__, _Unasked):
             reason = str(error).partition("fails on the record of x: ")[2] or str(error)
             raise ConfigError(
-                f"config.compare.measure = {name!r}: it fails on a record of three points:"
+                f"config.{field} = {name!r}: it fails on a record of three points:"
                 f" {reason.partition('; the records stand')[0]}"
             ) from error
 
@@ -146,10 +150,11 @@ def check_measures(config: Config) -> None:
         ConfigError: Naming the field.
     """
     compare, trial = config.study.compare, config.trial
-    for name in (compare.measure, *compare.further):
-        measure = get_measure(name)
+    further = [("compare.further", name) for name in compare.further]
+    for field, name in [("compare.measure", compare.measure), *further]:
+        measure = get_measure(name, field)
         if own.is_own(name):
-            _try(measure, name, trial.target_train_error)
+            _try(measure, name, field, trial.target_train_error)
         decides = name == compare.measure
         if decides and measure.equally_long and trial.stop_at_target:
             raise ConfigError(
@@ -159,9 +164,10 @@ def check_measures(config: Config) -> None:
         stops = not decides or trial.readings[0] == measure.reading
         recorded = measure.reading != "frozen" or "frozen" in trial.readings
         if measure.reading and not (stops and recorded):
+            place = "begin with" if decides else "hold"
             raise ConfigError(
-                f"config.compare.measure = {name!r} is not what trials are stopped by:"
-                f" config.readings = {trial.readings} should begin with {measure.reading!r}"
+                f"config.{field} = {name!r} is not what trials are stopped by:"
+                f" config.readings = {trial.readings} should {place} {measure.reading!r}"
             )
 
 

@@ -19,6 +19,7 @@ from src.fields import (
     one_of,
     require,
     require_group,
+    require_once,
 )
 from src.models import rehearsal
 from src.models.registry import fault, image_size
@@ -46,6 +47,8 @@ def check_study(study: StudySettings) -> None:
         ("thresholds", study.thresholds),
     ):
         require(name, seeds, len, "a tuple of at least one value")
+    require_once("thresholds", study.thresholds)
+    require_once("compare.further", study.compare.further)
     seeds = (*study.selection_seeds, *study.fresh_seeds)
     if len(set(seeds)) < len(seeds):
         raise ConfigError(
@@ -70,8 +73,7 @@ def check_sweep(tree: Mapping[str, Any]) -> None:
             raise ConfigError(f"config.{name} = {values!r} should be a tuple of at least one value")
         for value in values:
             _check_change(tree, "sweep", path, value)
-        if len(set(values)) < len(values):
-            raise ConfigError(f"config.{name} = {tuple(values)} holds a value twice")
+        require_once(name, values)
     _check_columns([path for path, _ in sweep])
     _check_variants(tree, {path for path, _ in sweep})
     arms = math.prod(map(len, axes(tree)))

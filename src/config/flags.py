@@ -84,12 +84,14 @@ class Request:
         """
         tree = _file_tree(self.file)
         model = dict(tree["model"]) if isinstance(tree.get("model"), Mapping) else {}
+        there = tree.get("recipes")
         overrides = {each.path: each for each in self.overrides}
         found: dict[FieldPath, Any] = {}
         # The network first: which options there are depends on it.
         for path, each in sorted(overrides.items(), key=lambda item: item[0] != ("model", "name")):
             tree, value = _set(tree, each, model)
             found[path] = value
+        _check_recipes(self.overrides, there, tree)
         return [(study, self.workdir / name) for name, study in named_trees(tree, found)]
 
 
@@ -197,6 +199,18 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
     if path == ("model", "name") and value != model.get("name"):
         tree = _without_options(tree, value, model)
     return replaced(tree, path, value), value
+
+
+def _check_recipes(overrides: Sequence[Override], there: Any, tree: Tree) -> None:
+    """Refuses a field of a recipe that the file does not have and that nobody asks for."""
+    asked = [value for path, value in leaves(tree) if path[-1] == "recipe"]
+    known = list(there) if isinstance(there, Mapping) else []
+    for each in asked:
+        known += each if isinstance(each, tuple | list) else [each]
+    for override in overrides:
+        if override.path[0] == "recipes" and override.path[1:] and override.path[1] not in known:
+            hint = nearest(override.path[1], known) or f"; there are {', '.join(map(str, known))}"
+            raise ConfigError(f"{override}: no trial has a recipe of that name{hint}")
 
 
 def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:

@@ -21,6 +21,7 @@ from src.fields import (
     read,
     require,
     require_group,
+    require_once,
 )
 from src.models.registry import options_of
 from src.own import is_own
@@ -173,6 +174,8 @@ def check_rates(name: str, rates: tuple[float, ...]) -> None:
 
 def _check_together(trial: TrialSettings) -> None:
     """Refuses fields that are valid by themselves and not together."""
+    require("readings", trial.readings, len, "a tuple of at least one value")
+    require_once("readings", trial.readings)
     trial.pretraining.check(trial.model.activation)
     if trial.pretraining.method != "none" and trial.start_from.path:
         raise ConfigError(
