@@ -76,6 +76,16 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory):
+    """The folder of a finished study of ReLU against tanh, made of arithmetic."""
+    from tests import synthetic  # noqa: PLC0415  (under the hook above)
+
+    path = tmp_path_factory.mktemp("study")
+    synthetic.write_study(path)
+    return path
+
+
 def pytest_collection_modifyitems(items):
     """The slow ones first, so that none of them is left to the end alone."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -17,13 +17,6 @@ NAMES = ("effects", "learning_rates", "ratios", "training_error")
 DRAW = {row.name: row.draw for row in registry.FIGURES}
 
 
-@pytest.fixture(scope="module")
-def study_dir(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("study")
-    synthetic.write_study(path)
-    return path
-
-
 def draw(study_dir: Path, name: str) -> Figure:
     return DRAW[name](analyse(load_study(study_dir)))
 
