@@ -17,6 +17,7 @@ from src.records import provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
 from src.study import plan, progress_words, question, runner
+from src.study.screen import Screen
 from src.weights import start
 
 HELP = ("--help", "-h", "--helpfull", "--helpshort")
@@ -140,8 +141,10 @@ def _run(config: Config, workdir: Path) -> None:
     runner.run_study(config, workdir, facts, _workers(config))
     from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
 
-    print(compose.summary(compose.write_report(workdir)))
-    print(progress_words.where_to_look(workdir))
+    screen = Screen()
+    for line in compose.summary(compose.write_report(workdir)).splitlines():
+        screen.say(line)
+    screen.say(progress_words.where_to_look(workdir))
 
 
 def _refuse_foreign(workdir: Path) -> None:

@@ -165,8 +165,8 @@ def test_nan_is_never_shown():
     before = {"iteration": 0, "epoch": 0.0, "train_error": math.nan}
     for words in (
         progress_words.position_words(before, 0.05),
-        progress_words.live_words(before, Left(math.nan, 0.0), 0.0),
-        progress_words.live_words(position, Left(math.nan, 65.0), 0.05),
+        progress_words.live_words(before, Left(math.nan, 0.0), 0.0, 80),
+        progress_words.live_words(position, Left(math.nan, 65.0), 0.05, 80),
     ):
         assert "nan" not in words
 
@@ -200,9 +200,9 @@ def record(name: str, status: str, errors: list[float], **row: object) -> TrialR
 
 def test_how_a_trial_has_ended():
     settings = tiny.make_config().trial
-    reached = record("a", "reached", [0.5, 0.2], final_test_error=0.31)
+    reached = record("a", "reached", [0.5, 0.2], final_test_error=0.31, compile_seconds=3.0)
     assert progress_words.end_words(reached, (), settings) == (
-        "reached 25% training error at iteration 20, test error 31.0%, after 6 s"
+        "reached 25% training error at iteration 20, test error 31.0%, after 9 s"
     )
     censored = record("a", "censored", [math.nan, 0.47, 0.46])
     assert progress_words.end_words(censored, (), settings) == (
@@ -210,8 +210,8 @@ def test_how_a_trial_has_ended():
     )
     limits = (Limit(0.5, 10.0), Limit(0.45, 27.5), Limit(0.25, 90.0))
     assert progress_words.end_words(censored, limits, settings) == (
-        "raced off at iteration 30: not at 45% training error, for which the best rate so far"
-        " allows 28 iterations"
+        "raced off at iteration 30: to stay in the race it had to be at 45% training error by"
+        " iteration 28"
     )
     diverged = record("a", "diverged", [])
     assert "no longer a number" in progress_words.end_words(diverged, limits, settings)
@@ -311,6 +311,23 @@ def test_a_line_changes_in_its_place_on_a_terminal(terminal):
     assert terminal.lines == [*rows, "Stopped."]
 
 
+def test_no_word_of_a_line_is_cut(terminal, monkeypatch):
+    display = make_display(terminal, {})
+    task = first_task(display)
+    display.started(task)
+    display.heard(task.trial.name, "point", position(0, 160, 0.0))
+    parts = [task.trial.name, "epoch 1.0", "error 50.0%", "at most 60 s left", "500 ms a step"]
+    whole = [" ".join(parts[:count]) for count in range(2, 6)]
+    seen = set()
+    for columns in range(len(" ".join(parts[:2])) + 9, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        display.heard(task.trial.name, "point", position(40, 160, 20.0, 0.5))
+        line = terminal.lines[0]
+        assert len(line) < columns
+        seen.add(" ".join(line.split()))
+    assert seen == set(whole)
+
+
 def test_a_study_is_never_shorter_than_a_trial_under_way(terminal):
     finished: dict[str, TrialRecord] = {}
     display = make_display(terminal, finished)
@@ -347,6 +364,30 @@ def test_an_arm_of_which_nothing_is_known_is_taken_to_need_what_the_others_need(
     assert display.study_left() == pytest.approx((20 + 40 + 40, 60 + 80 + 80))
 
 
+def test_a_trial_at_its_target_ends_now_however_long_it_might_have_taken(terminal):
+    display = make_display(terminal, {}, racing=False)
+    one, two = order.ready_tasks(display.config, {})[:2]
+    for task in (one, two):
+        display.started(task)
+    display.heard(one.trial.name, "point", position(20, 160, 10.0, 0.65))
+    display.heard(one.trial.name, "point", position(40, 160, 20.0, 0.25))
+    assert display.left(one.trial.name) == (0, 60)
+    assert "about 1 s left" in terminal.lines[0]
+
+
+def test_the_line_of_a_trial_and_that_of_the_study_take_the_same_for_granted(terminal):
+    display = make_display(terminal, {}, racing=False)
+    one, two = order.ready_tasks(display.config, {})[:2]
+    for task in (one, two):
+        display.started(task)
+        display.heard(task.trial.name, "point", position(0, 160, 0.0))
+    display.heard(one.trial.name, "point", position(20, 160, 10.0, 0.65))
+    display.heard(one.trial.name, "point", position(40, 160, 20.0, 0.45))
+    # nothing says how long the second one takes but the first: 80 iterations of half a second
+    assert "about 20 s left" in terminal.lines[0]
+    assert "about 40 s left" in terminal.lines[1]
+
+
 def test_trials_that_do_not_stop_at_a_target_take_as_long_as_they_may(terminal):
     display = make_display(terminal, {}, stop_at_target=False, racing=False)
     task = first_task(display)
@@ -372,6 +413,18 @@ def test_long_lines_and_many_trials_do_not_leave_the_terminal(terminal, monkeypa
     screen.show([*("x" * 50 for _ in range(9)), "sum"])
     screen.show([*("y" * 50 for _ in range(9)), "sum"])
     assert terminal.lines == ["y" * 19] * 3 + ["sum"]
+
+
+def test_what_stays_is_broken_between_words(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "24")
+    screen = Screen(terminal)
+    screen.show(["below"])
+    screen.say("[1/4 done] a-lr0.02: test error 27.3%, after 2 min")
+    screen.say("Report: file:///tmp/" + "a" * 30)
+    assert terminal.lines == [
+        "[1/4 done] a-lr0.02:", "test error 27.3%, after", "2 min",
+        "Report:", "file:///tmp/" + "a" * 30, "below",
+    ]  # fmt: skip
 
 
 def test_a_trial_past_the_limit_of_its_race_may_go_on_to_its_end(tmp_path):

@@ -5,6 +5,7 @@ follow one another.
 """
 
 import math
+import shutil
 import statistics
 import time
 from collections import deque
@@ -155,10 +156,12 @@ class Display:
     def _total(self, name: str) -> float:
         """Iterations that a trial under way will most likely have done; nan while nothing says."""
         trial, newest = self.tasks[name].trial, self.points[name][-1]
-        last = float(newest["last"])
+        last, target = float(newest["last"]), trial.settings.target_train_error
         if not trial.settings.stop_at_target:
             return last
-        own = time_left.forecast(self.curves[name], trial.settings.target_train_error)
+        if newest["train_error"] <= target and trial.settings.readings == ("online",):
+            return float(newest["iteration"])
+        own = time_left.forecast(self.curves[name], target)
         if not math.isnan(own):
             return min(own, last)
         expected = self._expected(trial.arm, trial.purpose)
@@ -227,21 +230,25 @@ class Display:
         if not self.screen.is_terminal:
             return
         width = max(map(len, self.tasks), default=0)
-        lines = [f"  {name:<{width}}  {self._live(name)}" for name in self.tasks]
-        counts = f"{len(self.trials)} of {self.total} trials done, {len(self.tasks)} under way"
+        room = shutil.get_terminal_size().columns - 1 - len("    ") - width
+        lines = [f"  {name:<{width}}  {self._live(name, room)}" for name in self.tasks]
+        counts = f"{len(self.trials)} of {self.total} trials done"
+        counts += f", {len(self.tasks)} under way" if self.tasks else ""
         whole = left_words(self.study_left()) if self.tasks else ""
         self.screen.show([*lines, f"{counts}; study {whole}" if whole else counts])
 
     def _left_words(self, name: str) -> list[str]:
-        own, whole = left_words(self.left(name)), left_words(self.study_left())
+        own = left_words(self.left(name, self._typical_total()))
+        whole = left_words(self.study_left())
         found = ", ".join(part for part in (own, whole and f"study {whole}") if part)
         return [found] if found else []
 
-    def _live(self, name: str) -> str:
+    def _live(self, name: str, room: int) -> str:
         points = self.points[name]
         if not points:
             return "starting"
-        return live_words(points[-1], self.left(name), self._step_seconds(name))
+        left = self.left(name, self._typical_total())
+        return live_words(points[-1], left, self._step_seconds(name), room)
 
     def _say(self, name: str, text: str) -> None:
         self.screen.say(f"[{len(self.trials)}/{self.total} done] {name}: {text}")

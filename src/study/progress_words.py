@@ -65,15 +65,25 @@ def position_words(position: Position, step_seconds: float) -> str:
     )
 
 
-def live_words(position: Position, left: Left, step_seconds: float) -> str:
-    """The same for a line that changes in its place: short, what matters most first."""
+def live_words(position: Position, left: Left, step_seconds: float, room: int) -> str:
+    """The same for a line that changes in its place: what matters most, as far as it has room.
+
+    Args:
+        position: Where the trial stands.
+        left: What is left of it.
+        step_seconds: Seconds of one iteration.
+        room: Letters; a part that would be cut is left out.
+    """
     error = position["train_error"]
     if math.isnan(error):
         error = position.get("interval_error", math.nan)
     shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
     step = step_words(step_seconds) if position["iteration"] else "first estimate"
-    parts = (f"epoch {position['epoch']:5.1f}", shown, left_words(left, both=False), step)
-    return "  ".join(part for part in parts if part)
+    parts = [f"epoch {position['epoch']:5.1f}", shown, left_words(left, both=False), step]
+    parts = [part for part in parts if part]
+    while len(parts) > 1 and len("  ".join(parts)) > room:
+        parts.pop()
+    return "  ".join(parts)
 
 
 def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettings) -> str:
@@ -81,7 +91,8 @@ def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettin
     row, goal = trial.row, f"{wording.target(settings.target_train_error)} training error"
     tested = row["final_test_error"]
     ends = "" if math.isnan(tested) else f", test error {tested:.1%}"
-    ends += f", after {duration(sum(row.get(kind, 0.0) for kind in SPENT))}"
+    seconds = sum(row.get(kind, 0.0) for kind in (*SPENT, "compile_seconds"))
+    ends += f", after {duration(seconds)}"
     if row["status"] == "diverged":
         return f"diverged: at iteration {row['iterations']:,} its loss was no longer a number"
     if row["status"] == "reached":
@@ -94,9 +105,8 @@ def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettin
     if lost:
         limit = max(lost, key=lambda each: each.error)
         return (
-            f"raced off at iteration {row['iterations']:,}: not at"
-            f" {wording.target(limit.error)} training error, for which the best rate so far allows"
-            f" {limit.iterations:,.0f} iterations"
+            f"raced off at iteration {row['iterations']:,}: to stay in the race it had to be at"
+            f" {wording.target(limit.error)} training error by iteration {limit.iterations:,.0f}"
         )
     return f"ended at iteration {row['iterations']:,} without reaching {goal}{ends}"
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,10 @@ class Screen:
         self.block: list[str] = []
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """A line that stays; on a terminal it is broken between words, never within one."""
+        if self.is_terminal:
+            width = shutil.get_terminal_size().columns - 1
+            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
         self.out.write(f"{self._erased()}{line}\n{self._drawn()}")
         self.out.flush()
 
