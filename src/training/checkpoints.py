@@ -1,8 +1,8 @@
-"""Checkpoints that are either whole, and of this trial, or not used.
+"""Checkpoints; one that is not whole, or is another trial's, is never used.
 
 `trials/<trial>/checkpoints/<iteration>/` holds `state/` (arrays, written by Orbax), `progress.json`
-and `manifest.json`: whose it is, and the SHA-256 of every other file. The folder gets its name only
-when all of it is on disk and has been read back.
+and `manifest.json` (the trial's identity, and the SHA-256 of every other file). The folder gets its
+name only when all of it is on disk and has been read back.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from src.records.trial import Identity
 KEEP = 2
 PARTIAL = "partial-"
 MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state"
-# File managers and network disks put these anywhere.
+# Files that file managers and network disks leave in any folder.
 _FOREIGN = re.compile(r"(.*/)?(\.[^/]*|Thumbs\.db|desktop\.ini)$")
 # Orbax looks for files by pattern and TensorStore takes paths for addresses: `[`, `*`, `\` and
 # others mean something to them. Paths made of these characters alone mean nothing else.
@@ -37,9 +37,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._ -]+")
 
 
 class Restored(NamedTuple):
-    """What a trial goes on from."""
+    """What a trial goes on from.
 
-    arrays: PyTree | None  # None: there is no sound checkpoint
+    Attributes:
+        arrays: Tree of arrays as it was saved; None if there is no sound checkpoint.
+        progress: What was saved beside them.
+        complaints: A line about every damaged checkpoint.
+    """
+
+    arrays: PyTree | None
     progress: dict[str, Any]
     complaints: list[str]
 
@@ -54,10 +60,10 @@ def save(
         iteration: Optimizer updates done; the checkpoint's name.
         arrays: Tree of arrays.
         progress: What else must be remembered, as JSON.
-        of: The trial whose it is.
+        of: Identity of the trial.
 
     Raises:
-        RecordError: If it cannot be written or does not read back; those before it stand.
+        RecordError: If it cannot be written or does not read back; earlier ones are kept.
     """
     final, partial = directory / str(iteration), directory / f"{PARTIAL}{iteration}"
     host = jax.tree.map(np.asarray, jax.device_get(arrays))
@@ -69,7 +75,7 @@ def save(
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
         files.sync(directory)
-    except (OSError, ValueError) as error:  # TensorStore has no type of its own for a full disk
+    except (OSError, ValueError) as error:  # TensorStore raises ValueError on a full disk.
         shutil.rmtree(partial, ignore_errors=True)
         raise RecordError(f"cannot write checkpoint {final}: {_reason(error)}") from error
     keep_newest(directory, KEEP)
@@ -83,7 +89,11 @@ def keep_newest(directory: Path, count: int) -> None:
 
 
 def _write(path: Path, host: PyTree, progress: dict[str, Any], of: Identity) -> None:
-    """Raises: ValueError if what is on the disk is not what was to be written."""
+    """Writes a checkpoint and reads it back.
+
+    Raises:
+        ValueError: If what is on the disk is not what was to be written.
+    """
     path.mkdir()
     with _plain(path) as plain:
         _checkpointer().save(plain / STATE, args=_orbax().args.PyTreeSave(host))
@@ -98,7 +108,7 @@ def _write(path: Path, host: PyTree, progress: dict[str, Any], of: Identity) -> 
 
 
 def _reason(error: Exception) -> str:
-    """The system's word for it, which TensorStore hides in a text of many lines."""
+    """The system's words for an error, which TensorStore hides in a text of many lines."""
     code = getattr(error, "errno", None) or re.search(r"os_error_code='(\d+)'", str(error))
     if code:
         return os.strerror(code if isinstance(code, int) else int(code[1]))
@@ -106,18 +116,18 @@ def _reason(error: Exception) -> str:
 
 
 def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
-    """The newest sound checkpoint, to go on from.
+    """Reads the newest sound checkpoint, to go on from.
 
-    A damaged one is renamed `damaged-<iteration>`, complained of, and the one before it is used.
+    A damaged one is renamed `damaged-<iteration>` and complained of; the one before it is used.
 
     Args:
         directory: Folder of the checkpoints.
-        like: Tree of arrays of the shapes and types that there must be; an empty one fits any.
-        of: The trial whose it must be.
+        like: Tree of arrays with the expected shapes and types; an empty array fits any shape.
+        of: Identity of the trial.
 
     Raises:
-        RecordError: If a sound one is another trial's or does not fit `like`, or a damaged one
-            cannot be set aside.
+        RecordError: If a sound checkpoint is another trial's or does not fit `like`, or a damaged
+            one cannot be set aside.
     """
     complaints: list[str] = []
     files.refuse_link(directory)
@@ -134,7 +144,7 @@ def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
 
 
 def read_newest(directory: Path, like: PyTree, of: Identity) -> Restored:
-    """As `restore`, of a trial that is only looked at: nothing is renamed or removed."""
+    """As `restore`, for a trial that is only looked at: nothing is renamed or removed."""
     complaints: list[str] = []
     for iteration in reversed(_found(directory)):
         path = directory / str(iteration)
@@ -145,7 +155,7 @@ def read_newest(directory: Path, like: PyTree, of: Identity) -> Restored:
 
 
 def _aside(path: Path) -> str:
-    """Renames a damaged checkpoint; its new name, which nothing else has."""
+    """Renames a damaged checkpoint to a name that nothing else has, and returns that name."""
     names = (f"damaged-{path.name}{more}" for more in ("", *(f"-{n}" for n in range(2, 1000))))
     aside = next(path.with_name(name) for name in names if not (path.with_name(name)).exists())
     try:
@@ -156,7 +166,7 @@ def _aside(path: Path) -> str:
 
 
 def _read(path: Path, like: PyTree, of: Identity) -> tuple[PyTree, dict[str, Any]]:
-    """Arrays and progress of a sound one."""
+    """Arrays and progress of a sound checkpoint."""
     owner = files.read_sealed(path / MANIFEST, "")["of"]
     if differing := of.differences(owner):
         raise RecordError(
@@ -219,7 +229,7 @@ def _checkpointer() -> Any:
 
 
 def _orbax() -> Any:
-    """Imported at the first checkpoint: it takes half a second."""
+    """Orbax, imported at the first checkpoint because that takes half a second."""
     import orbax.checkpoint  # noqa: PLC0415
 
     return orbax.checkpoint
@@ -230,7 +240,7 @@ def _found(directory: Path) -> list[int]:
 
 
 def _folders(directory: Path, pattern: str) -> list[Path]:
-    """Folders whose whole name fits; links are none of ours."""
+    """Folders whose whole name fits the pattern; links are left out, since we make none."""
     if not directory.is_dir():
         return []
     with os.scandir(directory) as entries:

@@ -17,8 +17,8 @@ def misses(
 ) -> Bool[Array, " B"]:
     """Whether the label is not among the `k` highest scores.
 
-    Of equal scores the lower class comes first, as `argmax` has it: a network that knows nothing
-    is right about class 0 alone.
+    Among equal scores the lower class comes first, as with `argmax`: a network whose scores are all
+    equal is right about class 0 alone.
     """
     _, best = lax.top_k(scores, min(k, scores.shape[-1]))
     return jnp.all(best != labels.reshape(-1, 1), axis=-1)
@@ -27,7 +27,7 @@ def misses(
 def central_crop(
     images: Float[Array, "B H W C"], height: int, width: int
 ) -> Float[Array, "B height width C"]:
-    """The middle of each image; of an odd margin the larger part stays below and to the right."""
+    """The middle of each image; an odd margin is larger by one pixel below and to the right."""
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
     return images[:, top : top + height, left : left + width]
 
@@ -35,7 +35,10 @@ def central_crop(
 def ten_crops(
     images: Float[Array, "B H W C"], height: int, width: int
 ) -> Float[Array, "10 B height width C"]:
-    """Four corners and the centre of each image, then the same five mirrored left to right."""
+    """Four corners and the centre of each image, then the same five mirrored left to right.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 4.1.
+    """
     bottom, right = images.shape[1] - height, images.shape[2] - width
     corners = [
         images[:, top : top + height, left : left + width]
@@ -47,7 +50,9 @@ def ten_crops(
 
 
 def make_scores(logits_fn: LogitsFn, height: int, width: int, crops: int) -> LogitsFn:
-    """(params, images [B, H, W, C]) -> scores [B, classes], whose order is the network's answer.
+    """Makes the function (params, images [B, H, W, C]) -> scores [B, classes].
+
+    The class with the highest score is the network's answer.
 
     Args:
         logits_fn: The network, testing; its input is `height` by `width` pixels.

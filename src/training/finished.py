@@ -19,8 +19,8 @@ class Finished(NamedTuple):
     """A trial that has ended.
 
     Attributes:
-        settings: What it did.
-        params: After its last step.
+        settings: Its settings.
+        params: Its parameters after the last step.
         iteration: Optimizer updates done.
     """
 
@@ -30,7 +30,7 @@ class Finished(NamedTuple):
 
 
 def read_finished(trial_dir: Path) -> Finished:
-    """A finished trial's newest checkpoint.
+    """Reads a finished trial's newest checkpoint.
 
     Args:
         trial_dir: `STUDY/trials/TRIAL`.
@@ -56,7 +56,8 @@ def _like(settings: TrialSettings, header: dict[str, Any]) -> PyTree:
     height, width, channels = header["image_shape"]
     crop = settings.augment.crop
     model = settings.model.make(settings.recipe.init, header["num_classes"])
-    stages = make_stages(settings.schedule, Grid(settings, 1).iteration_of)  # Moments do not count.
+    # Only shapes are wanted, so it does not matter at which iterations the stages begin.
+    stages = make_stages(settings.schedule, Grid(settings, 1).iteration_of)
     optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay, stages)
     shape = (crop or height, crop or width, channels)
     state = jax.eval_shape(lambda: first_state(model.init, optimizer, shape, 0))

@@ -1,13 +1,13 @@
-"""What the layers of a network hand on while it trains: is a unit saturated, does it still learn?
+"""Statistics of a network's layers while it trains: are units saturated, do they still learn?
 
-Of each layer with a kernel that an activation follows, on some training images:
+For each layer that has a kernel and is followed by an activation, on some training images:
 
     LAYER_deviation    standard deviation of its outputs, before pooling and activation
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
                        |tanh| above 0.9; for ReLU the units that are zero
-    LAYER_derivative   mean derivative of the activation there, which gradients are multiplied by
-    LAYER_step         norm of the newest update over the norm of the weights, where the optimizer
-                       keeps its last update (momentum)
+    LAYER_derivative   mean derivative of the activation there; gradients are multiplied by it
+    LAYER_step         norm of the newest update over the norm of the weights; only with optimizers
+                       that keep their last update (momentum)
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Statistics = dict[str, Array]
 def make_layer_statistics(
     model: nn.Module, activation: str
 ) -> Callable[[PyTree, PyTree, Float[Array, "B H W C"]], Statistics]:
-    """(variables, opt_state, pixels [B, H, W, C]) -> statistics by name, see above.
+    """Makes the function (variables, opt_state, pixels [B, H, W, C]) -> statistics by name.
 
     Args:
         model: The network.
@@ -61,7 +61,7 @@ def make_layer_statistics(
 
 
 def _outputs(model: nn.Module, variables: PyTree, pixels: Array) -> dict[str, Array]:
-    """What every layer with a kernel computes, by its path, in the order of the calls."""
+    """The outputs of every layer with a kernel, by its path, in the order of the calls."""
     outputs: dict[str, Array] = {}
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -76,7 +76,7 @@ def _outputs(model: nn.Module, variables: PyTree, pixels: Array) -> dict[str, Ar
 
 
 def _last_updates(opt_state: PyTree) -> PyTree | None:
-    """The velocity that momentum has kept, which was the last update; None where there is none."""
+    """The velocity of momentum, which is the last update; None with other optimizers."""
     is_trace = lambda x: isinstance(x, optax.TraceState)  # noqa: E731
     found = [x for x in jax.tree.leaves(opt_state, is_leaf=is_trace) if is_trace(x)]
     return found[0].trace if found else None

@@ -1,6 +1,6 @@
-"""A device's share of a batch taken in equal parts, one after another, and their results summed.
+"""Micro-batches: equal parts of a device's share of a batch, taken in turn and summed.
 
-On a CPU a part is small enough that what it leaves for the gradients stays in the caches.
+On a CPU they are so small that the activations kept for the gradients stay in the caches.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ IMAGES_IN_CACHE = 16  # Largest micro-batch on a CPU; experiments/speed has the 
 
 
 def num_microbatches(num_images: int) -> int:
-    """Number of equal micro-batches that so many images are taken in; 1 on accelerators."""
+    """Number of equal micro-batches for so many images; 1 on accelerators."""
     if jax.default_backend() != "cpu":
         return 1
     most, least = IMAGES_IN_CACHE, IMAGES_IN_CACHE // 2

@@ -1,4 +1,4 @@
-"""What a step minimizes, and what it records of a micro-batch: the losses of a classifier."""
+"""The loss that a step minimizes, and the errors that it records of a micro-batch."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ class MicrobatchErrors(NamedTuple):
 
     Attributes:
         loss: Mean over its images, or their sum where batches are ragged.
-        wrong: Misclassified images.
-        seen: Images.
+        wrong: Number of misclassified images.
+        seen: Number of images.
     """
 
     loss: Float[Array, ""]
@@ -28,8 +28,8 @@ class MicrobatchErrors(NamedTuple):
     seen: Int[Array, ""]
 
 
-# (params, model_state, pixels [b, H, W, C], labels [b], keys [b]) -> what is minimized; and what is
-# recorded, with the new model_state.
+# (params, model_state, pixels [b, H, W, C], labels [b], keys [b]) -> (the loss that is minimized,
+# (what is recorded, the new model_state)).
 Objective = Callable[..., tuple[Array, tuple[MicrobatchErrors, PyTree]]]
 
 
@@ -57,12 +57,18 @@ def make_classification(apply_fn: ApplyFn, *, ragged: bool = False) -> Objective
 def losses(
     outputs: Any, labels: Int[Array, " b"], *, ragged: bool = False
 ) -> tuple[Array, tuple[Array, Array]]:
-    """What is minimized; and what is recorded, loss and logits of the main classifier.
+    """Cross entropy, of auxiliary classifiers too if the network has them.
 
     Args:
         outputs: Logits [b, classes], or a tuple with those of auxiliary classifiers after them.
         labels: Classes, -1 where there is no image.
         ragged: Whether to sum over the images that are there instead of averaging over all.
+
+    Returns:
+        The loss that is minimized, and what is recorded: loss and logits of the main classifier.
+
+    Source: Szegedy et al. (2015), "Going deeper with convolutions", section 5, for the weight of
+    the auxiliary classifiers.
     """
     logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
     loss, *others = [_cross_entropy(each, labels, ragged) for each in (logits, *auxiliary)]

@@ -1,4 +1,4 @@
-"""How gradients become updates: the recipes and the optimizers, one row each.
+"""How gradients become updates: recipes, and the optimizers, one row each.
 
 An optimizer of one's own is a function of a config file, named by where it is, such as
 `configs.mine.lion`: (learning_rate, recipe) -> `optax.GradientTransformation`. The learning rate is
@@ -57,12 +57,12 @@ class Recipe:
     order: Annotated[
         Literal["shuffled", "permuted", "file"],
         OneOf("shuffled", "permuted", "file"),
-        "of the images: drawn anew every epoch; drawn once by the seed; as in the file",
+        "order of the images: drawn anew every epoch; drawn once by the seed; as in the file",
     ] = "shuffled"
     file_images: Annotated[
         int,
         AtLeast(0),
-        "images per file, each with batches of its own, the last one smaller; 0: batches run on",
+        "images per file; batches end with their file, the last one smaller; 0: no files",
     ] = 0
     learning_rates: Annotated[tuple[float, ...], RATES, "grid of learning rates"] = (0.01,)
 
@@ -77,7 +77,11 @@ def sgd(learning_rate: Rate, recipe: Recipe) -> optax.GradientTransformation:
 
 
 def nesterov(learning_rate: Rate, recipe: Recipe) -> optax.GradientTransformation:
-    """The same with the gradient's own part of the next step added (Sutskever et al. 2013)."""
+    """Momentum that looks one step ahead: w <- w + m v - rate g, with the new v of `sgd`.
+
+    Source: Sutskever, Martens, Dahl & Hinton (2013), "On the importance of initialization and
+    momentum in deep learning", section 2.
+    """
     return optax.chain(
         optax.scale(-learning_rate), optax.trace(decay=recipe.momentum, nesterov=True)
     )
@@ -96,7 +100,7 @@ OPTIMIZERS: dict[str, Callable[[Rate, Recipe], optax.GradientTransformation]] = 
 
 
 def check_optimizer(name: str, path: str) -> None:
-    """Refuses an optimizer that there is not.
+    """Refuses an optimizer that does not exist or, if it is the user's own, does not work.
 
     Raises:
         ConfigError: Naming the field at `path`.
@@ -113,7 +117,11 @@ def check_optimizer(name: str, path: str) -> None:
 
 
 def _fault(build: Callable[[Rate, Recipe], optax.GradientTransformation]) -> str:
-    """What is wrong with an optimizer of one's own, which is tried on a small layer."""
+    """What is wrong with a user's own optimizer, found by trying it on a small layer; "" if sound.
+
+    Args:
+        build: (learning_rate, recipe) -> the optimizer.
+    """
     params = {"conv1": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
 
     def first_updates(rate: Rate) -> PyTree:
@@ -127,7 +135,7 @@ def _fault(build: Callable[[Rate, Recipe], optax.GradientTransformation]) -> str
             return f"it returns {type(made).__name__}, not an optax.GradientTransformation"
         with jax.ensure_compile_time_eval(), jax.debug_nans(False):
             updates = jax.jit(first_updates)(jnp.float32(0.1))
-    except (Exception, SystemExit) as error:  # code of one's own: anything may come
+    except (Exception, SystemExit) as error:  # The user's code may raise anything.
         reason = f"{type(error).__name__}: {one_line(error)}"
         return f"it fails on (learning_rate, recipe), the rate a traced number: {reason}"
     wanted, found = (jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in (params, updates))
@@ -148,10 +156,10 @@ def make_optimizer(
     that divide by the gradient's size, such as Adam, they act on the update instead.
 
     Args:
-        learning_rate: May be traced: one compiled step then serves every rate.
+        learning_rate: It may be traced, so that one compiled step serves every rate.
         recipe: Optimizer, momentum, factors of biases and layers.
         weight_decay: Coefficient on the weights, 5e-4 in the paper; biases do not decay.
-        stages: Rates of some parameters that change in mid-training.
+        stages: Changes of some parameters' rates in mid-training.
     """
     build = OPTIMIZERS.get(recipe.optimizer) or own.find(recipe.optimizer)
     decay = optax.masked(

@@ -1,4 +1,4 @@
-"""What a trial records of itself: its points, and where the next one falls."""
+"""The points that a trial records, the iterations at which it does, and the rule that ends it."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from src.data.batches import iterations_per_epoch
 from src.training.settings import TrialSettings
 
 FIGURE_IMAGES = 10_000  # One of CIFAR-10's five files, whose error the program of 2012 printed.
-ROUNDING = 1e-9  # Iterations: a whole epoch is not missed by a last bit.
+ROUNDING = 1e-9  # Iterations; so that rounding does not put off the end of an epoch.
 Row = dict[str, float | int]
 
 
@@ -20,7 +20,7 @@ class Grid:
     """Iterations at which a trial is measured, changes its rate and ends."""
 
     def __init__(self, settings: TrialSettings, num_images: int):
-        """From what the trial does and the size of its training set."""
+        """Derives the iterations from a trial's settings and the size of its training set."""
         files = settings.recipe.file_images
         self.num_images = num_images
         self.per_epoch = iterations_per_epoch(num_images, settings.batch_size, files)
@@ -43,12 +43,13 @@ class Grid:
 
 @dataclass
 class Points:
-    """The newest batches of a trial, and its rows of metrics.csv. All of it is in checkpoints.
+    """The newest batches of a trial and its rows of metrics.csv, all of it kept in checkpoints.
 
     Attributes:
-        wrong: [W] misclassified images in each batch of the trailing window, oldest first.
-        seen: [W] images in the same batches.
-        loss: [W] mean loss of the same batches.
+        wrong: [W] number of misclassified images per batch of the trailing window, oldest first.
+        seen: [W] number of images in each of these batches.
+        loss: [W] mean loss of each of these batches.
+        iteration: Optimizer updates done.
         rows: One per point.
     """
 
@@ -67,10 +68,10 @@ class Points:
         """Takes the errors of the newest batches and adds a row.
 
         Args:
-            grid: The trial's.
-            window_epochs: Length of the trailing window.
+            grid: The trial's grid.
+            window_epochs: Length of the trailing window in epochs.
             errors: `StepErrors` of arrays [steps].
-            seconds: Seconds of training, in all.
+            seconds: Seconds of training so far, in all.
         """
         self.iteration += len(errors.wrong)
         window = math.ceil(window_epochs * grid.per_epoch - ROUNDING)
@@ -98,8 +99,8 @@ class Points:
     def _figure(self, grid: Grid, newest: int) -> float:
         """Error of the first 10,000 images of the epoch, at the first point that has seen them.
 
-        Of a smaller training set it is the first fifth. A batch at either end counts by the part
-        of it that lies inside.
+        In a training set of no more images it is the first fifth of them. A batch at either end
+        counts by the share of it that lies inside.
         """
         share = min(FIGURE_IMAGES, grid.num_images) / grid.num_images
         share = min(share, 1 / 5) if grid.num_images <= FIGURE_IMAGES else share
@@ -120,16 +121,24 @@ def first_at_or_below(values: Sequence[float] | np.ndarray, goal: float) -> int 
 
 @dataclass(frozen=True)
 class StopRule:
-    """When a trial ends: its readings are at the target, its race is lost, its time is up."""
+    """When a trial ends: its errors are at the target, its race is lost, or its epochs are over.
+
+    Attributes:
+        target: Training error to reach, a fraction.
+        readings: The training errors that must reach it, names in `COLUMNS`; the first one counts.
+        stop_at_target: Whether the trial ends once all of them have.
+        last: Its last iteration.
+        limits: Pairs of a training error and the iterations allowed to reach it.
+    """
 
     target: float
     readings: tuple[str, ...]
     stop_at_target: bool
     last: int
-    limits: tuple[tuple[float, float], ...] = ()  # Training error, iterations allowed to reach it.
+    limits: tuple[tuple[float, float], ...] = ()
 
     def reached(self, rows: list[Row], reading: str | None = None) -> float:
-        """First recorded iteration at which a reading is at or below the target, else infinity.
+        """First recorded iteration at which a training error is at or below the target, or `inf`.
 
         Args:
             rows: Rows of metrics.csv.
@@ -140,7 +149,7 @@ class StopRule:
         return math.inf if index is None else float(rows[index]["iteration"])
 
     def lost(self, rows: list[Row], iteration: int) -> bool:
-        """Whether some error of the race was not reached in the iterations allowed."""
+        """Whether the trial did not reach some error of the race in the iterations allowed."""
         column = COLUMNS[self.readings[0]]
         errors = [row.get(column, math.nan) for row in rows]
         best = min((error for error in errors if not math.isnan(error)), default=math.inf)

@@ -57,9 +57,13 @@ class Schedule:
 
 
 def plateaus(validation_errors: Sequence[float], patience: int) -> int:
-    """How often `patience` epochs in a row brought no error below the best before them.
+    """How often `patience` epochs in a row have brought no new best error.
 
-    After each, the count begins again; the best error stays.
+    Each time the count begins again, but the best error stays.
+
+    Args:
+        validation_errors: Fractions, one per epoch that is over, oldest first.
+        patience: Number of epochs.
 
     Source: Krizhevsky, Sutskever & Hinton (2012), section 5: "divide the learning rate by 10 when
     the validation error rate stopped improving with the current learning rate", judged by eye.

@@ -20,7 +20,7 @@ EPOCHS = Above(0, "a positive number of epochs", most=10**5)
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """What a trial of an arm does, but for its learning rate and seed."""
+    """All settings of a trial but its learning rate and seed; the trials of an arm share them."""
 
     data: Data = field(default_factory=Data)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -37,10 +37,10 @@ class TrialSettings:
     ] = 0.0
     train_images: Annotated[int, AtLeast(0), "train on so many images; 0: all"] = 0
     labels: Annotated[
-        int, AtLeast(0), "of these, so many have labels, as many of each class; 0: all of them"
+        int, AtLeast(0), "so many of these have labels, as many in each class; 0: all of them"
     ] = 0
     validation_images: Annotated[
-        int, AtLeast(0), "hold out so many of the end of the training set; tested every epoch"
+        int, AtLeast(0), "hold out the last so many of the training set, to test on every epoch"
     ] = 0
     max_epochs: Annotated[
         float, EPOCHS, "a trial that has not reached the target by then is censored"
@@ -70,13 +70,13 @@ class TrialSettings:
 
     @property
     def question(self) -> "TrialSettings":
-        """The same without what changes no number: where the data lies, the grid of the recipe."""
+        """The settings that decide numbers: without the data's place and the recipe's grid."""
         data = replace(self.data, dir="", fallback="none")
         return replace(self, data=data, recipe=replace(self.recipe, learning_rates=()))
 
 
 def read_settings(tree: Mapping[str, Any]) -> TrialSettings:
-    """What a trial's config.json says: there its recipe has a name beside its fields.
+    """Reads the settings in a trial's config.json, where the recipe has its name among its fields.
 
     Raises:
         ConfigError: If it is not what this code writes.
@@ -89,11 +89,11 @@ def read_settings(tree: Mapping[str, Any]) -> TrialSettings:
 
 
 class Limit(NamedTuple):
-    """How fast a trial of a race must be: it is stopped once it cannot win any more.
+    """How fast a trial of a race must be; it is stopped once it cannot win any more.
 
     Attributes:
-        error: A training error, fraction.
-        iterations: Allowed to reach it.
+        error: A training error, a fraction.
+        iterations: The iterations allowed to reach it.
     """
 
     error: float
@@ -105,13 +105,13 @@ class Trial:
     """One training.
 
     Attributes:
-        name: Name of its folder; says all that tells it from the study's others.
+        name: Name of its folder, unique in its study: arm, learning rate and seed.
         arm: Name of its arm.
         purpose: "selection" of a learning rate, or "fresh".
-        learning_rate: Before the schedule.
+        learning_rate: The rate before the schedule's factor.
         seed: Decides first weights, order of images and every random number of training.
-        settings: What it does.
-        swept: Column of results.csv -> value that its arm has there.
+        settings: Its other settings.
+        swept: Column of results.csv -> the value of its arm there.
     """
 
     name: str

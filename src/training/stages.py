@@ -1,7 +1,8 @@
-"""Rates of biases and of single layers that change in mid-training, as they were changed by hand.
+"""Changes, in mid-training, of the rates of biases and of single layers.
 
-The notes of layers-145, the paper's net, tell of them (experiments/networks/README.md): the rate of
-biases fell once, conv1 was slowed and then frozen while the others went on.
+The paper's authors made such changes by hand. Their notes on layers-145, the paper's net, tell of
+them (experiments/networks/README.md): the rate of biases fell once; conv1 was slowed and then
+frozen while the other layers went on.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,11 +18,11 @@ from src.training.schedule import Schedule
 
 
 class Change(NamedTuple):
-    """A factor on a rate, beside that of all parameters.
+    """A factor on the learning rate of some parameters, beside the factor on that of all.
 
     Attributes:
-        iteration: Updates done when it begins to hold.
-        factor: What it multiplies by, until the next change.
+        iteration: Number of updates after which it holds.
+        factor: The factor, until the next change.
     """
 
     iteration: int
@@ -46,10 +47,10 @@ NO_STAGES = Stages()
 
 
 def make_stages(schedule: Schedule, iteration_of: Callable[[float], int]) -> Stages:
-    """What a schedule says, in iterations.
+    """The changes that a schedule asks for, in iterations.
 
     Args:
-        schedule: Its moments are epochs.
+        schedule: It says when, in epochs.
         iteration_of: The first iteration by which so many epochs are done.
     """
     layers = {
@@ -61,10 +62,10 @@ def make_stages(schedule: Schedule, iteration_of: Callable[[float], int]) -> Sta
 
 
 def check_layers(params: PyTree, **named: Iterable[str]) -> None:
-    """Refuses the name of a layer that a network has not.
+    """Refuses names of layers that the network does not have.
 
     Args:
-        params: The network's.
+        params: The network's parameters.
         **named: Field of the config, its dots as two underscores -> the layers that it names.
 
     Raises:
@@ -84,7 +85,7 @@ def check_layers(params: PyTree, **named: Iterable[str]) -> None:
 
 
 def scale_by_changes(changes: Sequence[Change]) -> optax.GradientTransformation:
-    """Multiplies by the factor that holds at each update."""
+    """Multiplies updates by the factor of the newest change, by 1 before the first."""
 
     def factor(count: Int[Array, ""]) -> Float[Array, ""]:
         found = jnp.float32(1)
@@ -96,7 +97,7 @@ def scale_by_changes(changes: Sequence[Change]) -> optax.GradientTransformation:
 
 
 def _biases(schedule: Schedule, iteration_of: Callable[[float], int]) -> tuple[Change, ...]:
-    """Their own drops beside those of the weights, which the rate of all has in it."""
+    """Changes of the biases' rate: their own drops, less those that the rate of all makes."""
     if not schedule.bias_boundaries:
         return ()
     own, others = (

@@ -27,7 +27,7 @@ AXIS = "devices"
 Parallel = Literal["pmap", "shard_map"]
 # This device's images of a step: their rows in a `DeviceSplit`, or the images themselves.
 Batch = Int[Array, "*batch"] | ImageBatch
-# From a learning rate to the optimizer.
+# Learning rate -> optimizer.
 MakeOptimizerFn = Callable[[Any], optax.GradientTransformation]
 
 
@@ -36,10 +36,10 @@ class TrainState(NamedTuple):
 
     Attributes:
         step: Optimizer updates done.
-        params: What is trained.
+        params: The network's parameters.
         opt_state: State of the optimizer.
-        model_state: What layers keep beside their parameters, by collection: the running means of
-            BatchNorm. Empty for the networks of this project.
+        model_state: What layers keep beside their parameters, by collection, such as the running
+            means of BatchNorm. It is empty for the networks of this project.
     """
 
     step: Int[Array, ""]
@@ -57,9 +57,9 @@ class StepErrors(NamedTuple):
     """One entry per step, over the global batch.
 
     Attributes:
-        wrong: Misclassified images.
-        loss: Mean over the images.
-        seen: Images; fewer than the batch size where rows of -1 fill up a batch.
+        wrong: Number of misclassified images.
+        loss: Mean loss of the images.
+        seen: Number of images; below the batch size where rows of -1 fill up a batch.
     """
 
     wrong: Int[Array, " steps"]
@@ -93,15 +93,15 @@ def make_steps(
 
     `batches` are this device's images of each step, [steps, 1, b], see `Batch`. Random
     numbers derive from the trial's key, the step and the image's place in the global batch, so
-    they do not depend on the devices.
+    they do not depend on the number of devices.
 
     Args:
-        objective: What is minimized: its mean over the images, or with `ragged` its sum.
-        make_optimizer_fn: From a learning rate to the optimizer.
-        augment_fn: Acts on centred grey levels, see `augment`.
+        objective: What is minimized; it returns a mean over images or, with `ragged`, a sum.
+        make_optimizer_fn: Learning rate -> optimizer.
+        augment_fn: Acts on centred grey levels, see `augment`; None: nothing is augmented.
         ragged: Whether rows of -1 may fill up a batch: losses and gradients are then means over
-            the images that are there.
-        shared: So many consecutive images of the global batch share what `augment_fn` lets them.
+            the other rows.
+        shared: Number of consecutive images of the global batch that `augment_fn` may treat alike.
     """
     gradients_fn = _make_gradients_fn(objective, augment_fn, shared)
 
@@ -114,11 +114,7 @@ def make_steps(
     ) -> tuple[TrainState, StepErrors]:
         count, (grads, errors, model_state) = gradients_fn(state, batch, key, data)
         wrong, seen = lax.psum((errors.wrong, errors.seen), AXIS)
-        if ragged:
-            grads, loss = jax.tree.map(lambda x: x / seen, lax.psum((grads, errors.loss), AXIS))
-        else:
-            means = jax.tree.map(lambda x: x / count, (grads, errors.loss))
-            grads, loss = lax.pmean(means, AXIS)
+        grads, loss = _mean_over_batch((grads, errors.loss), count, seen, ragged=ragged)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         model_state = lax.pmean(model_state, AXIS) if jax.tree.leaves(model_state) else model_state
@@ -139,15 +135,29 @@ def make_steps(
     return train_steps
 
 
+def _mean_over_batch(sums: PyTree, count: int, seen: Int[Array, ""], *, ragged: bool) -> PyTree:
+    """Means over the images of the global batch.
+
+    Args:
+        sums: This device's sums over `count` micro-batches, of their means or, with `ragged`, of
+            their sums.
+        count: Number of micro-batches.
+        seen: Number of images in the global batch.
+        ragged: Whether batches may have fewer images than others.
+    """
+    if ragged:
+        return jax.tree.map(lambda x: x / seen, lax.psum(sums, AXIS))
+    return lax.pmean(jax.tree.map(lambda x: x / count, sums), AXIS)
+
+
 def trials_together(
     train_steps: Callable[..., tuple[TrainState, StepErrors]],
 ) -> Callable[..., tuple[tuple[TrainState, ...], tuple[StepErrors, ...]]]:
     """The same steps for several trials at once, which may differ in state, images, rate and key.
 
-    States are a tuple, and so are the states and errors that come of them: each trial's are as if
-    it were alone. Rates and keys have a leading axis of trials, batches [steps, 1, b, trials] a
-    last one. For accelerators: on a CPU the trials' convolutions become grouped ones, which are
-    slow there.
+    States come and go as tuples, one entry per trial, and each trial is as if it were alone. Rates
+    and keys have a leading axis of trials, batches [steps, 1, b, trials] have it last. Meant for
+    accelerators: on a CPU the trials' convolutions become grouped ones, which are slow there.
     """
     all_steps = jax.vmap(train_steps, in_axes=(0, 3, 0, 0, None))
 
@@ -165,8 +175,9 @@ def trials_together(
 def _make_gradients_fn(
     objective: Objective, augment_fn: AugmentFn | None, shared: int
 ) -> Callable[..., tuple[int, tuple[PyTree, MicrobatchErrors, PyTree]]]:
-    """(state, batch, key, data) -> number of micro-batches; and gradients and errors summed over
-    them, with the new model_state.
+    """(state, batch, key, data) -> (number of micro-batches, their sums).
+
+    The sums are those of gradients and of errors; the new model_state follows them.
     """
 
     def gradients(
@@ -193,7 +204,7 @@ def _make_gradients_fn(
             _, (errors, model_state) = found
             return grads, errors, model_state
 
-        # What a layer keeps is a statistic of the whole batch, which is then not taken in parts.
+        # BatchNorm and its like need statistics of the whole batch, so it is not split.
         count = 1 if jax.tree.leaves(state.model_state) else num_microbatches(num_images)
         return count, sum_over_microbatches(of_microbatch, count, batch, keys, shared_keys)
 
@@ -208,7 +219,7 @@ def _fetch(batch: Batch, data: DeviceSplit) -> tuple[Any, Any]:
 
 
 def _example_keys(key: Array, count: int, shared: int = 1) -> Array:
-    """[b] keys by the images' places in the global batch, one for every `shared` of them."""
+    """[b] keys by the images' places in the global batch; each `shared` in a row have one key."""
     places = (lax.axis_index(AXIS) * count + jnp.arange(count)) // shared * shared
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 
@@ -216,9 +227,13 @@ def _example_keys(key: Array, count: int, shared: int = 1) -> Array:
 def make_count_misses(
     scores_fn: evaluation.LogitsFn,
 ) -> Callable[[PyTree, Batch, DeviceSplit], Array]:
-    """Per-device function: images that top 1 and top 5 miss, [2], parameters fixed, dropout off.
+    """Per-device function: [2] numbers of images that top 1 and top 5 miss in `batches`.
 
-    `batches` [batches, 1, b] fill up the last one with images of label -1, which do not count.
+    Parameters are fixed, dropout is off. Of `batches` [batches, 1, b] the last one may be filled up
+    with images of label -1, which are not counted.
+
+    Args:
+        scores_fn: Variables and images -> scores [B, classes], see `evaluation.make_scores`.
     """
 
     def count_misses(variables: PyTree, batches: Batch, data: DeviceSplit) -> Int[Array, "2"]:
@@ -247,8 +262,18 @@ def across_devices(
     donate_state: bool,
     devices: Sequence[jax.Device],
 ) -> Any:
-    """`fn(state, batches, *rest)` over `devices`: batches [steps, devices, b] split by device, all
-    else replicated.
+    """Compiles a per-device function for several devices.
+
+    Args:
+        fn: (state, batches, *rest) -> results, which must be the same on every device.
+        parallel: Whether `jax.pmap` or `jax.shard_map` wraps it.
+        arguments: Number of arguments of `fn`.
+        donate_state: Whether the memory of `state` may be used for the results.
+        devices: In the order of the shares of a batch.
+
+    Returns:
+        The same function of batches [steps, devices, b], which are split by device; all other
+        arguments are replicated.
     """
     donate = (0,) if donate_state else ()
     if parallel == "pmap":
@@ -267,10 +292,10 @@ def across_devices(
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
-    """Puts `tree` whole on every device, where the compiled step expects it: later steps then
-    compile no more.
+    """Puts `tree` whole on every device, as the compiled step expects it.
 
-    With several hosts each puts its own copy on its own devices; these copies are the same.
+    Otherwise the second step would compile again. With several hosts each puts its own copy on its
+    own devices; the copies are the same.
     """
     everywhere = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
     if jax.process_count() == 1:
@@ -287,9 +312,9 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
 
 
 def split_batches(batches: PyTree, devices: Sequence[jax.Device]) -> PyTree:
-    """Global batches [steps, B, ...] as [steps, devices, b, ...], each device's share placed on it.
+    """Global batches [steps, B, ...] as [steps, devices, b, ...], each share on its device.
 
-    With several hosts `batches` hold this host's share, and the result is of all hosts.
+    With several hosts `batches` hold this host's share, and the result spans all hosts.
     """
     sharding = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(None, AXIS))
     local = len(devices) // jax.process_count()

@@ -1,8 +1,8 @@
-"""The loop of several trials of one arm in one program: each as alone, within float error.
+"""The loop of several trials of one arm in one program; each is as alone, within float error.
 
 The trials of a group step together and are measured, stopped and saved one by one, as
-`src.training.train` does it. One that has ended keeps its place, and what is computed there counts
-for nothing, until half of the places are such: then the others are packed into a smaller program.
+`src.training.train` does it. A trial that has ended keeps its place in the program, and what is
+computed there is ignored. Once half of the places are such, the others go on in a smaller program.
 """
 
 import time
@@ -18,12 +18,12 @@ from src.training.step import TrainState
 from src.training.train import Interrupted, measure, save_if_due
 from src.training.trial import Run
 
-LEAST_GAIN = 1.05  # a smaller one is not worth a second program to compile
+LEAST_GAIN = 1.05  # A smaller gain is not worth compiling a second program.
 
 
 @dataclass(eq=False)
 class Place:
-    """A trial of a group, and where its parameters are."""
+    """A trial of a group, and its state."""
 
     run: Run
     state: TrainState
@@ -44,14 +44,14 @@ def train_together(
     Args:
         runs: Trials of one arm.
         program: Made with the settings of the arm.
-        states: Of each before its first step.
+        states: The state of each trial before its first step.
         on_point: Called after every recorded point of every trial.
         on_end: Called once for each trial, when it has ended and is saved.
         should_stop: Asked after every step of the group; if it says so, all save themselves.
         on_complaint: Called with a line about every damaged checkpoint that was set aside.
 
     Raises:
-        Interrupted: If `should_stop` said so; the trials that had ended by then have ended.
+        Interrupted: If `should_stop` said so; trials that had ended by then are finished.
     """
     places = []
     for run, first in zip(runs, states, strict=True):
@@ -78,21 +78,21 @@ def train_together(
 
 
 def _next_to_move(places: Sequence[Place]) -> list[Place]:
-    """Those that run and have done the fewest iterations: whoever is behind catches up first."""
+    """The running trials that have done the fewest iterations; they catch up first."""
     running = [place for place in places if place.run.status == "running"]
     first = min((place.run.points.iteration for place in running), default=0)
     return [place for place in running if place.run.points.iteration == first]
 
 
 def packed(group: Sequence[Place], moving: Sequence[Place]) -> list[Place]:
-    """The places of the next program: those there are, until half of them have ended."""
+    """The places of the next program: all present ones, or those that move once half have ended."""
     running = [place for place in group if place.run.status == "running"]
     keeps = running == list(moving) and 2 * len(moving) > len(group)
     return list(group if keeps else moving)
 
 
 def _step(program: Program, group: Sequence[Place], moving: Sequence[Place]) -> None:
-    """Takes those that move to their next point, and records it with an equal part of the time."""
+    """Trains the moving trials to their next point; each is charged an equal share of the time."""
     run = moving[0].run
     first, length = run.points.iteration, run.grid.next_length(run.points.iteration)
     start = time.perf_counter()
@@ -112,11 +112,11 @@ def _step(program: Program, group: Sequence[Place], moving: Sequence[Place]) -> 
 
 
 def worthwhile(program: Program, count: int, length: int) -> int:
-    """How many of `count` trials to train in one program, by a measurement; 1: each by itself.
+    """Measures how many of `count` trials to train in one program; 1: each by itself.
 
     Args:
-        program: Of their arm.
-        count: Trials that wait.
+        program: The program of their arm.
+        count: Number of trials that wait.
         length: Steps between two points.
     """
     while count > 1:
@@ -132,7 +132,7 @@ def worthwhile(program: Program, count: int, length: int) -> int:
 def gain(program: Program, count: int, length: int) -> float:
     """How many times faster `count` trials step in one program than one after another.
 
-    Measured on states that are thrown away, each program the second time it runs.
+    It is measured on states that are thrown away, at the second run of each program.
     """
     rows = np.zeros((length, program.settings.batch_size), np.int32)
     alone = program.prepare(0, 0.0, length)

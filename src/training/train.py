@@ -30,9 +30,9 @@ def train_trial(
     """Trains until the target, divergence or the last iteration, going on from the last checkpoint.
 
     Args:
-        run: What to train.
+        run: The trial to train.
         program: Made with the settings of the trial.
-        state: Before the first step; None: the seed's.
+        state: The state before the first step; None: the one that derives from the seed.
         on_point: Called after every recorded point.
         should_stop: Asked after every recorded point; if it says so, the trial saves itself.
         on_complaint: Called with a line about every damaged checkpoint that was set aside.
@@ -64,7 +64,11 @@ def train_trial(
 
 
 def measure(run: Run, program: Program, state: TrainState) -> None:
-    """What a point has beside the errors of its steps, and whether the trial goes on from it."""
+    """Adds to the newest point what needs passes of its own.
+
+    If the trial ends here with parameters that are not finite, it has diverged instead, and the
+    point is taken back.
+    """
     with run.timed("measure"):
         if run.status in ("reached", "censored") and not _is_sound(state):
             run.take_back()
@@ -79,7 +83,7 @@ def save_if_due(run: Run, state: TrainState, stopping: bool) -> None:
 
 
 def _is_sound(state: TrainState) -> bool:
-    """Whether all parameters are numbers: a loss says so of the update before its own alone."""
+    """Whether all parameters are finite; a loss can only tell this of the update before it."""
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 

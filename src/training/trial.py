@@ -26,12 +26,12 @@ class Run:
     """A trial under way.
 
     Attributes:
-        grid: When it measures and ends.
+        grid: The iterations at which it is measured and ends.
         points: What it has recorded.
         rule: When it stops.
-        seconds: Spent on each of `TIMED`.
-        made_by: Device, versions, commit and so on: every value it ran with, in order.
-        diverged: Whether its loss is no longer a number.
+        seconds: Seconds spent on each of `TIMED`.
+        made_by: Device, versions, commit and so on -> every value it ran with, in order.
+        diverged: Whether its loss or a parameter is no longer finite.
     """
 
     def __init__(
@@ -46,12 +46,13 @@ class Run:
         """Starts from the beginning; `restore` goes on from a checkpoint.
 
         Args:
-            trial: What is trained.
+            trial: The trial to train.
             num_images: Size of the training set.
-            directory: The trial's; metrics.csv and checkpoints are kept here.
-            of: The trial, which its checkpoints name.
-            limits: A trial that needs more iterations has lost its race and is censored.
-            made_by: What trains it. A trial that went on elsewhere names all in its row.
+            directory: The trial's folder, where metrics.csv and checkpoints are kept.
+            of: Identity of the trial, written into its checkpoints.
+            limits: Limits of a race; a trial that exceeds one has lost it and is censored.
+            made_by: Device, versions and commit that train it now. The row of a trial that went on
+                elsewhere names all of them.
         """
         settings = trial.settings
         self.trial, self.settings, self.directory, self.of = trial, settings, directory, of
@@ -86,14 +87,15 @@ class Run:
 
     @property
     def rate_factor(self) -> float:
-        """What the schedule multiplies the learning rate by, from here on.
+        """What the schedule multiplies the learning rate by from here on.
 
-        A function of the rows alone, so a trial that goes on has the rate it would have had.
+        It depends on the recorded rows alone, so a trial that is resumed has the rate that it would
+        have had.
         """
         schedule, iteration = self.settings.schedule, self.points.iteration
         errors = [row.get("validation_error", math.nan) for row in self.points.rows]
         drops = sum(iteration >= drop for drop in self.grid.drops)
-        if schedule.name == "steps":  # A drop falls on its iteration, whatever the last bit says.
+        if schedule.name == "steps":  # By iterations, which are exact; epochs are rounded.
             return float(schedule.factor**drops)
         known = [error for error in errors if not math.isnan(error)]
         return schedule.factor_at(iteration / self.grid.per_epoch, known)
@@ -106,8 +108,13 @@ class Run:
         return (self.points.iteration + 1e-9) // period > (before + 1e-9) // period
 
     def record(self, errors: StepErrors, seconds: float) -> None:
-        """Takes the errors [steps] of the newest batches and adds a row, unless the loss is no
-        longer a number.
+        """Takes the errors [steps] of the newest batches and adds a row.
+
+        If a loss is not finite, the trial has diverged, and no row is added.
+
+        Args:
+            errors: Arrays [steps].
+            seconds: Seconds that these steps took.
         """
         self.seconds["train"] += seconds
         broken = np.flatnonzero(~np.isfinite(errors.loss))
@@ -121,26 +128,34 @@ class Run:
             self.points.rows[-1]["rate_factor"] = factor
 
     def take_back(self) -> None:
-        """Drops the newest row: its last update has left parameters that are no numbers."""
+        """Drops the newest row, because its last update left parameters that are not finite."""
         self.diverged = True
         self.points.rows.pop()
 
     def save(self, state: TrainState) -> None:
-        """Writes a checkpoint and metrics.csv; of several processes the first one does."""
+        """Writes a checkpoint and metrics.csv; with several processes only the leader does."""
         if not hosts.is_leader():
             return
         points = self.points
         arrays = {"state": state, **points.window}
         rest = {"iteration": points.iteration, "rows": points.rows, "made_by": self.made_by}
         rest |= {"seconds": self.seconds, "diverged": self.diverged}
-        if points.rows:  # Diverged before the first point: nothing to go on from.
+        if points.rows:  # Without a point it diverged at once, and is over.
             folder = self.directory / "checkpoints"
             checkpoints.save(folder, points.iteration, arrays, rest, self.of)
         records.write_metrics(self.directory, points.rows)
 
     def restore(self, state: TrainState) -> tuple[TrainState, list[str]]:
-        """State of the newest sound checkpoint, `state` if there is none, and complaints about
-        damaged ones.
+        """Goes on from the newest sound checkpoint.
+
+        Args:
+            state: The state before the first step; returned if there is no sound checkpoint.
+
+        Returns:
+            The state, and a line about every damaged checkpoint.
+
+        Raises:
+            RecordError: If a sound checkpoint is another trial's.
         """
         like = {"state": state, **self.points.window}
         folder = self.directory / "checkpoints"
@@ -153,7 +168,7 @@ class Run:
         window = {name: arrays[name] for name in self.points.window}
         self.points = Points(**window, iteration=rest["iteration"], rows=rest["rows"])
         self._sign()
-        if hosts.is_leader():  # A kill may have left older ones.
+        if hosts.is_leader():  # After a kill metrics.csv may be older than the checkpoint.
             records.write_metrics(self.directory, self.points.rows)
         return arrays["state"], complaints
 
@@ -170,7 +185,7 @@ class Run:
         self.seconds[what] += time.perf_counter() - start
 
     def position(self) -> Row:
-        """Where the trial stands, to be shown while it runs."""
+        """Where the trial stands, for the progress display; times are seconds."""
         rows, limits = self.points.rows, self.rule.limits
         newest = rows[-1] if rows else {"epoch": 0.0}
         last = self.grid.last
