@@ -1,11 +1,11 @@
-"""Ratio of two times where some trials stopped before they got there: a log-normal likelihood.
+"""Ratio of two times, some of whose trials stopped before they got there: log-normal likelihood.
 
 Every time is known to lie between two bounds: those of the recording step in which it was reached,
-or beyond the last iteration. The likelihood of both arms' means and deviations is maximized by
-expectation and maximization. The interval of the ratio holds every value whose profile likelihood
-is near enough to that maximum; how near is Student's quantile and not the normal's, so that it
-covers at three trials an arm too. Without censoring the rule is Welch's interval but for the
-degrees of freedom.
+or the last iteration and infinity. The likelihood of both arms' means and deviations is maximized
+by the EM algorithm. The interval of the ratio holds every value whose profile likelihood is near
+enough to that maximum. How near is decided by Student's quantile, not by the normal one, so that
+the interval covers at three trials an arm too. Without censoring it is Welch's interval, but for
+the degrees of freedom.
 
 All functions take several data sets at once, so that a simulation can show the coverage.
 
@@ -22,10 +22,10 @@ import numpy as np
 
 from src.analysis.distributions import normal_log_cdf, t_quantile, t_tail
 
-STEPS = 300  # Each closes in on the maximum by the share of censored trials.
-CLOSE = 1e-6  # A step that changes no deviation by more is the last.
+STEPS = 300  # At most; each multiplies the distance to the maximum by the share censored.
+CLOSE = 1e-6  # The search ends once no deviation changes by more than this share of itself.
 SMALLEST_DEVIATION = 1e-6  # All trials of an arm may fall into one recording step.
-FAR = 5.0  # logarithm: where the mean of an arm without a single reached trial is sought
+FAR = 5.0  # Where the search for the mean of an arm that never got there begins, in logarithms.
 NEAREST, FARTHEST = 1e-3, 2 * FAR  # An end is sought between these; beyond, the interval is open.
 POINTS, ROUNDS = 16, 3  # Points and rounds of the search for an end.
 
@@ -45,17 +45,17 @@ class LogTimes(NamedTuple):
     high: np.ndarray
 
     def repeated(self, count: int) -> "LogTimes":
-        """The one data set so many times."""
+        """The one data set, `count` times."""
         return LogTimes(np.repeat(self.low, count, 0), np.repeat(self.high, count, 0))
 
     @property
     def reached(self) -> PerSet:
-        """[sets] trials that got there."""
+        """[sets] number of trials that got there."""
         return np.isfinite(self.high).sum(axis=-1).astype(float)
 
     @property
     def informative(self) -> PerSet:
-        """[sets] trials from which the spread is known: a censored one counts half."""
+        """[sets] number of trials that tell about the spread; a censored one counts half."""
         return (self.reached + self.high.shape[-1]) / 2
 
 
@@ -90,16 +90,23 @@ class Peak(NamedTuple):
 
 
 class LogRatio(NamedTuple):
-    """Logarithm of a ratio of times: its most likely value and the two intervals of it."""
+    """Logarithm of a ratio of times.
 
-    value: float  # inf or -inf where no trial of one arm got there
+    Attributes:
+        value: The most likely value; `inf` or `-inf` if no trial of one arm got there.
+        interval: The interval of the coverage that was asked for.
+        inner: The interval of the inner coverage.
+        p: Two-sided p-value of a ratio of 1.
+    """
+
+    value: float
     interval: tuple[float, float]
     inner: tuple[float, float]
     p: float
 
 
 def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -> LogRatio | None:
-    """`other` over `baseline`, of one data set each.
+    """The logarithm of `other` over `baseline`, for one data set of each.
 
     Args:
         baseline: [1, N] bounds.
@@ -108,8 +115,8 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
         inner: Coverage of the inner interval, such as 0.90.
 
     Returns:
-        None where the spread is unknown: fewer than two trials of an arm, or no arm of which two
-        trials got there.
+        None if the spread is unknown: an arm has fewer than two trials, or there is no arm of
+        which two trials got there.
     """
     reached = float(baseline.reached[0]), float(other.reached[0])
     if min(baseline.low.shape[-1], other.low.shape[-1]) < 2 or max(reached) < 2:
@@ -139,7 +146,7 @@ def _ends(
     """The shifts at which the surprise, from the middle outwards, grows beyond each limit.
 
     Returns:
-        [limits] below the middle, and above it; infinite where that is too far away.
+        [limits] shifts below the middle, and above it; infinite if they are too far away.
     """
     direction, limit = np.repeat([-1.0, 1.0], len(limits)), np.tile(limits, 2)
     ends = np.arange(len(limit))
@@ -177,7 +184,7 @@ def surprise(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> 
 
 def find_peak(baseline: LogTimes, other: LogTimes) -> Peak:
     """The likelihood's maximum over both arms' means and deviations; bounds as for `surprise`."""
-    # Where too few trials of an arm got there, its deviation cannot be told from the other's.
+    # If too few trials of an arm got there, it is given the other's deviation.
     shared = bool(min(baseline.reached.min(), other.reached.min()) < 2)
     best = fit(baseline, other, shared=shared)
     counts = [baseline.informative, other.informative]
@@ -250,7 +257,7 @@ def _moments(times: LogTimes, mean: PerSet, deviation: PerSet) -> tuple[PerSet, 
     """Log-likelihood [sets]; expectation and variance [sets, N] of each time within its bounds."""
     center, scale = mean[:, None], deviation[:, None]
     low, high = (times.low - center) / scale, (times.high - center) / scale
-    # The normal distribution function is accurate in its left tail alone: turn the others over.
+    # The normal distribution function is accurate only in its left tail: mirror the right one.
     left, right = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
     log_right = normal_log_cdf(right)
     narrow = np.minimum(normal_log_cdf(left) - log_right, -1e-15)

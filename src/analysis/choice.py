@@ -1,4 +1,4 @@
-"""Which learning rate an arm is measured at: the best of its grid by the study's own measure."""
+"""The choice of an arm's learning rate: the best of its grid by the study's own measure."""
 
 import math
 import statistics
@@ -12,14 +12,15 @@ from src.records.trial import TrialRecord
 
 @dataclass(frozen=True)
 class Choice:
-    """A learning rate and what it was chosen by.
+    """The chosen learning rate of an arm, and what it was chosen by.
 
     Attributes:
-        rate: The chosen one.
-        medians: Rate -> median of the measure over its seeds; infinite where a time was never
-            reached, nan where there is none.
-        errors: Rate -> median final training error, infinite where diverged.
-        at_edge: Whether the best may lie outside the grid.
+        rate: The chosen rate.
+        medians: Rate -> median of the measure over its seeds; infinite for a time that was never
+            reached, nan if a trial has no such number.
+        errors: Rate -> median final training error, a fraction; infinite for a trial that diverged.
+        at_edge: Whether the rate is the lowest or highest of its grid, so that a better one may lie
+            outside.
     """
 
     rate: float
@@ -31,8 +32,8 @@ class Choice:
 def choose_rate(config: Config, trials: Sequence[TrialRecord]) -> Choice:
     """The rate with the best median of the study's measure over its seeds.
 
-    Where several share it, as when none reached the target, the one with the lowest median final
-    training error; where that is shared too, the lowest rate.
+    If several rates share that median, as when none reached the target, it is the one with the
+    lowest median final training error; if these share that as well, the lowest rate.
 
     Args:
         config: Names the measure and the target.
@@ -60,7 +61,7 @@ def choose_rate(config: Config, trials: Sequence[TrialRecord]) -> Choice:
 
 
 def _median(measure: Measure, trials: Sequence[TrialRecord], target: float) -> float:
-    """Median of the upper bounds: a time not reached is infinite; nan where one diverged."""
+    """Median of the upper bounds, infinite for times not reached; nan if one is unknown."""
     highest = [high for _, high in (_ends(measure, trial, target) for trial in trials)]
     return math.nan if any(map(math.isnan, highest)) else statistics.median(highest)
 

@@ -16,8 +16,8 @@ from jaxtyping import Float, Real
 from src.analysis.intervals import Ends
 from src.training.points import first_at_or_below
 
-FIGURE_EPOCHS = 0.2  # 10,000 of CIFAR-10's 50,000 training images, one of its five files
-ROUNDING = 1e-9  # epochs
+FIGURE_EPOCHS = 0.2  # 10,000 of CIFAR-10's 50,000 training images: one of its five files.
+ROUNDING = 1e-9  # Epochs.
 Columns = Mapping[str, np.ndarray]  # Columns of metrics.csv, each [points].
 
 
@@ -47,7 +47,8 @@ def frozen(metrics: Columns) -> Series:
 def as_in_figure(metrics: Columns) -> Series:
     """Error of the first 10,000 images after k = 0, 1, 2, ... epochs; `at` is in epochs.
 
-    As recorded where the points have seen them, else from the errors of the intervals.
+    The error is the recorded one if the trial recorded it, else it is made from the errors of the
+    intervals between points.
     """
     epochs = metrics["epoch"]
     if "figure_error" in metrics:
@@ -85,11 +86,11 @@ def online_error(
 
 
 def time_to_value(series: Series, goal: float) -> Ends:
-    """Bounds of the time to a number, such as a loss: the step of the first point that has it.
+    """Bounds of the time until a series, such as a loss, is at or below `goal`.
 
     Returns:
-        The point before and the point itself; the last point and `inf` if the trial did not get
-        there: it is reported as "> last", never dropped.
+        The point before the first such point, and that point itself; the last point and `inf` if
+        the trial did not get there: it is reported as "> last", never dropped.
     """
     at, values = series
     index = first_at_or_below(values, goal)
@@ -116,9 +117,9 @@ def time_to(series: Series, target: float) -> Ends:
 
 
 def crossing(series: Series, target: float) -> float:
-    """The place where lines between the points come down to the target; `inf` if they do not.
+    """The place where straight lines between points come down to the target; `inf` if they do not.
 
-    So is the paper's figure read, whose points are an epoch apart.
+    The paper's figure has points an epoch apart, and is read in this way.
     """
     at, values = series
     index = first_at_or_below(values, target)
@@ -138,9 +139,9 @@ def value_at(series: Series, level: Float[np.ndarray, " points"], target: float)
     it, among the points at which both were measured.
 
     Args:
-        series: Such as the test error.
-        level: [P] such as the training error at the same points.
-        target: What `level` is to come down to, a fraction.
+        series: The numbers in question, such as test errors.
+        level: [P] what comes down to the target, such as training errors at the same points.
+        target: A fraction in [0, 1].
 
     Returns:
         nan if the trial did not get there, or was there before the first such point.

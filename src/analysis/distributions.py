@@ -1,7 +1,7 @@
-"""Student's t, the normal and the binomial distribution, as the intervals need them.
+"""Student's t, the normal and the binomial distribution, as far as the intervals need them.
 
-From `scipy.special`, imported where it is used: `scipy.stats` gives the same numbers, but takes
-half a second to import, and every process of a study would wait for it.
+All come from `scipy.special`, imported where it is used. `scipy.stats` gives the same numbers, but
+takes half a second to import, and every process of a study would wait for it.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def normal_log_cdf(z: Numbers) -> np.ndarray:
 
 
 def binomial_tail(successes: int, trials: int) -> float:
-    """Probability that of so many fair coins at most `successes` show heads."""
+    """Probability that at most `successes` of `trials` fair coins show heads."""
     from scipy import special  # noqa: PLC0415
 
     return float(special.bdtr(successes, trials, 0.5))

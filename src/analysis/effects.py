@@ -17,8 +17,8 @@ class Effect(NamedTuple):
     """An arm held against its baseline by one measure.
 
     Attributes:
-        group: The arms that differ in the compared field alone.
-        arm: The one that is compared.
+        group: The arm's group, with the baseline.
+        arm: The arm that is compared.
         interval: How it differs from the group's baseline.
         p: The p-value of no effect, adjusted for all comparisons of the study by this measure.
     """
@@ -30,11 +30,11 @@ class Effect(NamedTuple):
 
 
 class Interaction(NamedTuple):
-    """How far an effect depends on what two groups do not share.
+    """How far an effect depends on the field in which two groups differ.
 
     Attributes:
-        field: In which alone they differ.
-        first: Its value in the one group.
+        field: The only field in which the groups differ.
+        first: Its value in one group.
         second: Its value in the other.
         value: The arm that is compared with the baseline in both.
         interval: The effect under `first` over that under `second`, or minus it.
@@ -49,13 +49,13 @@ class Interaction(NamedTuple):
 
 @dataclass(frozen=True)
 class Analysis:
-    """A study's records read once, and every comparison made of them once.
+    """A study's records, read once, and all comparisons of them, each made once.
 
     Attributes:
-        study: Question and records.
-        groups: Its arms.
-        measure: What it compares.
-        further: What it looks at besides.
+        study: The study's question and records.
+        groups: Its arms, in groups.
+        measure: The measure that it compares.
+        further: Further measures that it reports.
     """
 
     study: Study
@@ -81,14 +81,14 @@ class Analysis:
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """The study's measure, the further ones, and what says how far training got."""
+        """The study's measure, the further ones and, if trials train equally long, final errors."""
         listed = [self.measure, *self.further]
         listed += [MEASURES["test_error"], MEASURES["train_error"]] if self.equally_long else []
         return tuple({measure.name: measure for measure in listed}.values())
 
     @property
     def readings(self) -> tuple[Measure, ...]:
-        """Iterations to a training error in each reading that its records allow."""
+        """Iterations to a training error, one measure for each reading that the records allow."""
         names = ["iterations", "iterations_as_in_figure"]
         names += ["iterations_frozen"] if "frozen" in self.study.config.trial.readings else []
         return tuple(MEASURES[name] for name in names)
@@ -154,10 +154,11 @@ class Analysis:
         )
 
     def shares(self) -> tuple[Interaction, ...]:
-        """How much each other group has of what makes the first's ratio unlike the second's.
+        """How much of the difference between the first two groups each further group explains.
 
-        Made where three groups or more differ in one field, and times are compared: the first two
-        are then the whole, each other one is as the first but for a part. `second` names the part.
+        There are shares if times are compared and at least three groups differ in one field only.
+        Each further group is then the first one with one part changed to the second's, see
+        `parts.share`; the `second` of each result names that group.
         """
         if len(self.groups) < 3 or self.measure.kind != "ratio":
             return ()
@@ -207,6 +208,6 @@ def analyse(study: Study) -> Analysis:
 
 
 def _only_difference(one: Group, two: Group) -> Sequence[str]:
-    """The field in which alone two groups differ."""
+    """The one field in which two groups differ; empty if there are none or several."""
     apart = [name for name in one.fields if one.fields[name] != two.fields.get(name)]
     return apart if len(apart) == 1 and one.fields.keys() == two.fields.keys() else []

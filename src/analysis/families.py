@@ -1,7 +1,7 @@
 """The comparisons of a study, taken together: p-values that hold for all of them at once.
 
-A study that compares many arms finds some effect by chance. Every interval is that of its own
-comparison; whether an effect is said to be shown is decided by the p-value adjusted here.
+A study that compares many arms finds some effect by chance. Each interval belongs to its own
+comparison alone; whether an effect counts as shown is decided by the p-value adjusted here.
 
 Source: Dunnett (1955), "A multiple comparison procedure for comparing several treatments with a
 control"; Holm (1979), "A simple sequentially rejective multiple test procedure".
@@ -14,7 +14,8 @@ import numpy as np
 
 from src.analysis.intervals import Interval, Kind, Sample, scaled
 
-ALIKE = 2.0  # a rule of thumb: Dunnett's test wants one spread, no arm's twice another's
+# Dunnett's test assumes equal spreads; as a rule of thumb, none may be more than twice another.
+ALIKE = 2.0
 
 
 def adjusted(
@@ -31,7 +32,7 @@ def adjusted(
         found: The intervals of these comparisons, in the same order, all groups in a row.
 
     Returns:
-        One per comparison; nan where it has no p-value, and then it does not count.
+        One per comparison; a comparison without a p-value has nan and is not counted.
     """
     if len(samples) == 1 and len(found) > 1 and _suits_dunnett(kind, *samples[0]):
         from scipy import stats  # noqa: PLC0415  (takes half a second)
@@ -47,7 +48,7 @@ def adjusted(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values; nan stays and is not counted."""
+    """Holm's adjusted p-values; nan stays nan and is not counted."""
     known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
     result, largest = [math.nan] * len(p_values), 0.0
     for done, (p, i) in enumerate(known):

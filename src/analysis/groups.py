@@ -1,4 +1,4 @@
-"""From a study's records to groups of arms that differ in the compared field alone."""
+"""Groups of a study's arms; the arms of one group differ in the compared field alone."""
 
 import collections
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from src.training.settings import TrialSettings
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """What was found of one arm.
+    """The records of one arm.
 
     Attributes:
-        name: It begins the names of its trials.
+        name: Names of its trials begin with it.
         value: Its value of the compared field.
-        settings: What its trials do.
+        settings: The settings that its trials share.
         grid: Its learning rates.
-        choice: None where there was nothing to choose from.
-        chosen: False while trials of its grid are missing.
+        choice: The choice among them; None without selection trials.
+        chosen: Whether the choice is final; False while trials of its grid are missing.
         selection: The trials that its rate was chosen by.
-        fresh: The trials at the chosen rate, from which answers are made.
+        fresh: The trials at the chosen rate on fresh seeds; answers are made from these alone.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Group:
     """Arms that differ in the compared field alone.
 
     Attributes:
-        fields: What they share: network, recipe and whatever else is swept.
-        arms: The baseline comes first.
-        baseline: None where the sweep leaves it out.
+        fields: The values that they share: network, recipe and whatever else is swept.
+        arms: The arms, baseline first.
+        baseline: The arm with the baseline's value; None if a variant leaves it out.
     """
 
     fields: dict[str, Any]
@@ -97,7 +97,7 @@ def _make_group(fields: dict[str, Any], arms: list[ArmRecord], baseline: str) ->
 
 
 def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
-    """What tells the arm's group from others, and the arm's value of the compared field."""
+    """The fields that tell the arm's group from others, and its value of the compared field."""
     shared = config.trial
     fields = {"model": shared.model.name, "recipe": shared.recipe.name, **dict(arm.swept)}
     value = fields.pop(compared, arm.settings.model.as_tree().get(compared, "all"))

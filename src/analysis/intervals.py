@@ -1,4 +1,4 @@
-"""One type for every comparison of two arms, and how it is found: one estimand, one interval.
+"""The one interval with which any two arms are compared.
 
 Times are compared by the ratio of their geometric means: the interval is Welch's on logarithms or,
 where a trial was censored, the profile likelihood's (`src/analysis/censored.py`). Errors are
@@ -22,7 +22,7 @@ from src.analysis import censored
 from src.analysis.distributions import t_quantile, t_tail
 
 LEVEL = 0.95
-SMALLEST_SPREAD = 1e-12  # Less is rounding.
+SMALLEST_SPREAD = 1e-12  # A smaller spread is rounding.
 INNER_LEVEL = 0.90  # Two one-sided tests at 5% succeed where this interval lies within the margin.
 
 Kind = Literal["ratio", "difference"]
@@ -34,11 +34,11 @@ class Sample(NamedTuple):
     """A number of each trial of an arm, known to lie between two bounds.
 
     The bounds are a recording step apart for a time that was reached, equal for an error, and open
-    above for a time that was not reached. Both are nan for a trial that has no such number, as one
-    that diverged.
+    above for a time that was not reached. Both are nan for a trial without such a number, for
+    example one that diverged.
 
     Attributes:
-        low: [N] lower bounds; a simulation may hold many studies in front.
+        low: [N] lower bounds; in a simulation axes of studies may stand before it.
         high: [N] upper bounds, `inf` where censored.
     """
 
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
 
     @property
     def middle(self) -> Float[np.ndarray, "*studies n"]:
-        """[N] the number itself: half a recording step below the first point that had it."""
+        """[N] the estimate: half a recording step below the first point that had the number."""
         return (self.low + self.high) / 2
 
     @property
@@ -61,7 +61,7 @@ class Sample(NamedTuple):
         return np.where(self.censored, self.low, self.middle)
 
 
-Arms = tuple[Sample, Sample]  # a baseline and the arm compared with it
+Arms = tuple[Sample, Sample]  # A baseline and the arm compared with it.
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class Interval:
 
     Attributes:
         value: Ratio of geometric means, or difference of means, of the arm and its baseline; `inf`
-            or 0 where no trial of the one or the other got there, nan where nothing is known.
-        low: Lower end of the 95% interval; nan, as `high`, where there is none.
-        high: Upper end; `inf` where the data do not bound it.
-        n: Trials of the baseline and of the arm.
-        kind: Whether 1 or 0 means no effect.
+            if no trial of the arm got there, 0 if none of the baseline did, nan if unknown.
+        low: Lower end of the 95% interval; without an interval both ends are nan.
+        high: Upper end; `inf` if the data do not bound it.
+        n: Number of trials of the baseline and of the arm.
+        kind: "ratio", where 1 means no effect, or "difference", where 0 does.
         how: The method, or why there is no interval.
         p: Two-sided p-value of no effect; nan without an interval.
         inner: The 90% interval, for tests of equivalence.
-        bounds: What is known of the value if spread is left aside: a censored trial got there after
-            it stopped, or never.
+        bounds: The values that are possible if spread is left aside: a censored trial got there
+            after it stopped, or never.
     """
 
     value: float
@@ -119,12 +119,12 @@ def sample(bounds: Iterable[Ends]) -> Sample:
 
 
 def compare(kind: Kind, baseline: Sample, other: Sample) -> Interval:
-    """`other` over `baseline`, or minus it.
+    """Compares an arm with its baseline: `other` over `baseline`, or minus it.
 
     Returns:
-        No interval for fewer than two trials on a side, where a trial has no number, and where an
-        arm shows no spread: equal numbers say how coarsely they were read, not how certain they
-        are.
+        The comparison. It has no interval if an arm has fewer than two trials, a trial has no
+        number, or an arm shows no spread: equal numbers say how coarsely they were read, not how
+        certain they are.
     """
     n = (len(baseline.low), len(other.low))
     if not all(n):
@@ -142,13 +142,13 @@ def interaction(
     """How much larger the effect in `second` is: ratio of ratios, or difference of differences.
 
     Args:
-        kind: What each of the two effects is.
+        kind: Whether the two effects are ratios or differences.
         first: Baseline and arm under one condition.
-        second: The same under the other.
+        second: Baseline and arm under the other.
 
     Returns:
-        Welch's interval with Satterthwaite's degrees of freedom; where a trial was censored, the
-        intervals of the two effects combined; none where one of the effects has none.
+        Welch's interval with Satterthwaite's degrees of freedom. If a trial was censored, the
+        intervals of the two effects are combined; if one of them has none, there is none.
     """
     effects = compare(kind, *first), compare(kind, *second)
     n = (min(effects[0].n), min(effects[1].n))
@@ -162,7 +162,7 @@ def interaction(
 
 
 def scaled(kind: Kind, sample: Sample) -> Float[np.ndarray, " n"]:
-    """[N] what is averaged: logarithms of times, errors as they are."""
+    """[N] numbers on the scale on which they are averaged: logarithms of times, errors as is."""
     return _log(sample.middle) if kind == "ratio" else sample.middle
 
 
@@ -226,9 +226,10 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
 
 
 def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval:
-    """Ratio of two ratios from their intervals: the distances of an end from its value are squared
-    and added, as variances are (MOVER); open ends stay open. Where a value itself is open, the ends
-    are divided, which is wider than need be.
+    """Ratio of two ratios from their intervals, by the method MOVER.
+
+    Each end's distances from the two values are squared and added, as variances are; open ends stay
+    open. If a value itself is infinite or 0, the ends are divided, which is wider than need be.
 
     Source: Zou & Donner (2008), "Construction of confidence limits about effect measures".
     """
@@ -260,7 +261,7 @@ def _back(kind: Kind) -> Callable[[float], float]:
 
 
 def _quotient(top: Float[np.ndarray, " n"], bottom: Float[np.ndarray, " m"]) -> float:
-    """Ratio of geometric means; 0 or `inf` where one of them is."""
+    """Ratio of geometric means; 0 or `inf` if one of them is."""
     return _exp(float(_log(top).mean() - _log(bottom).mean()))
 
 

@@ -1,7 +1,7 @@
-"""What a study compares: one row per measure, and measures of one's own by dotted name.
+"""Measures, the numbers that a study compares: one row each, or a user's own by dotted name.
 
-A measure takes one number from the record of each trial. Rates are chosen by it, arms compared by
-it, and the report's titles, tables and sentences follow from its words.
+A measure takes one number from the record of each trial. Rates are chosen by it, arms are compared
+by it, and the report's titles, tables and sentences follow from its words.
 """
 
 import difflib
@@ -26,7 +26,7 @@ UNKNOWN = (math.nan, math.nan)
 
 
 class MeasureError(LabError):
-    """A measure of one's own that fails. The message is one line."""
+    """A user's own measure fails. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Measure:
     """One number of a trial, and the words for it.
 
     Attributes:
-        name: As in `config.compare.measure`.
-        of: From a trial's record and the study's target training error to the bounds of its
-            number: equal for an exact one, a recording step apart for a time, `inf` above where
-            the trial was stopped before it got there, nan where it has none.
+        name: Its name in `config.compare.measure`.
+        of: (a trial's record, the target training error) -> bounds of its number. They are equal
+            for an exact number and a recording step apart for a time; the upper one is `inf` if the
+            trial was stopped before it got there; both are nan if it has no such number.
         kind: Whether arms are compared by a ratio, as times are, or by a difference.
         words: The number in words, within a sentence; `{target}` stands for the target.
         better: Whether the smaller or the larger number is the better one.
-        reading: How the training error that a time is measured to is read: `online`, `figure` or
-            `frozen`, the first of `config.readings`, by which trials are stopped. Empty for all
-            else.
-        equally_long: Whether it says something only of trials that train for the same time.
+        reading: For a time, the reading of the training error that it is measured to: `online`,
+            `figure` or `frozen`. It must be the first of `config.readings`, by which trials are
+            stopped. Empty for all other measures.
+        equally_long: Whether it is meaningful only if all trials train for the same time.
     """
 
     name: str
@@ -57,8 +57,9 @@ class Measure:
 
     @property
     def allows_racing(self) -> bool:
-        """Whether a selection trial may be stopped once it can no longer win: that more training
-        cannot change who is first is so of times alone.
+        """Whether a selection trial may be stopped once it can no longer win.
+
+        This holds for times alone: only there can more training not change who is first.
         """
         return bool(self.reading)
 
@@ -70,16 +71,16 @@ class Measure:
         )
 
     def bounds(self, trial: TrialRecord, target: float) -> Ends:
-        """What `of` makes of a trial.
+        """The bounds that `of` gives for a trial.
 
         Raises:
-            MeasureError: If a function of one's own fails on it.
+            MeasureError: If a user's own function fails on it.
         """
         if getattr(self.of, "__module__", "").startswith("src."):
             return self.of(trial, target)
         try:
             low, high = map(float, self.of(trial, target))
-        except (Exception, SystemExit) as error:  # code of one's own: anything may come
+        except (Exception, SystemExit) as error:  # The user's code may raise anything.
             raise MeasureError(
                 f"measure {self.name!r} fails on the record of {trial.row['trial']}:"
                 f" {type(error).__name__}: {one_line(error)}; the records stand: mend it, then"
@@ -91,11 +92,11 @@ class Measure:
 
 
 def get_measure(name: str, field: str = "compare.measure") -> Measure:
-    """The measure of that name, or one's own, such as `configs.mine.my_measure`.
+    """Finds a measure by its name, or a user's own, such as `configs.mine.my_measure`.
 
     Args:
-        name: As the config has it.
-        field: Where it stands there.
+        name: The name in the config.
+        field: The field that holds it.
 
     Raises:
         ConfigError: If there is none, with the nearest name.
@@ -114,7 +115,7 @@ def get_measure(name: str, field: str = "compare.measure") -> Measure:
 
 
 class _Unasked(Exception):
-    """A column that a made record does not have."""
+    """A measure asked for a column that the record made for its trial does not have."""
 
 
 class _Made(dict[str, Any]):
@@ -124,9 +125,9 @@ class _Made(dict[str, Any]):
 
 
 def _try(measure: Measure, name: str, field: str, target: float) -> None:
-    """Tries a measure of one's own on a made record, before hours are trained for it.
+    """Tries a user's own measure on a record made up for it, before hours are spent on training.
 
-    Columns that only some trials have are not in it: what asks for them is not tried.
+    The record lacks columns that only some trials have; a measure that asks for one is not tried.
     """
     row = dict.fromkeys(RESULT_COLUMNS, "x") | dict.fromkeys(FLOAT_COLUMNS, 0.5)
     row |= {"status": "reached", "seed": 1, "iterations": 30}
@@ -144,7 +145,7 @@ def _try(measure: Measure, name: str, field: str, target: float) -> None:
 
 
 def check_measures(config: Config) -> None:
-    """Refuses a study whose trials cannot have what it compares.
+    """Refuses a study whose trials will not record what it compares.
 
     Raises:
         ConfigError: Naming the field.
@@ -183,8 +184,10 @@ def _frozen(trial: TrialRecord, target: float) -> Ends:
 
 
 def _as_in_figure(trial: TrialRecord, target: float) -> Ends:
-    """Read by lines between points that are an epoch apart, as the paper's curves are; what is left
-    open is the recording step. Unknown where it is there at the first point or ends before another.
+    """Time to the target read by lines between points an epoch apart, as in the paper's figure.
+
+    Its bounds are a recording step apart. It is unknown if the error is at the target at the first
+    point, or the trial ends before a second one.
     """
     metrics = trial.metrics
     if not metrics["epoch"].size:
@@ -204,7 +207,7 @@ def _as_in_figure(trial: TrialRecord, target: float) -> Ends:
 
 
 def exactly(value: float) -> Ends:
-    """The bounds of a number that is known as it is."""
+    """The bounds of a number that is known exactly."""
     return value, value
 
 
@@ -242,7 +245,7 @@ def _at_equal_training_error(trial: TrialRecord, target: float) -> Ends:
 
 
 def _final_training_error(trial: TrialRecord, target: float) -> Ends:
-    """The error with fixed parameters where that was measured, else of the trailing window."""
+    """The last error with fixed parameters, or of the trailing window if that was not measured."""
     del target
     values = curves.frozen(trial.metrics).values
     return exactly(float(values[-1]) if values.size else math.nan)

@@ -1,4 +1,4 @@
-"""Fig. 1 of Krizhevsky, Sutskever & Hinton (2012): its two curves, and ours read like them."""
+"""Fig. 1 of Krizhevsky, Sutskever & Hinton (2012): its two curves, and ours read as they are."""
 
 import csv
 import math
@@ -15,9 +15,9 @@ from src.analysis.study import Study
 from src.records.trial import TrialRecord
 
 PATH = Path(__file__).with_name("figure1_paper.csv")
-DATASETS = ("cifar10", "cifar10-jpeg")  # Data sets beside which its curves may be drawn.
-NETS = ("conv3", "conv3_fc64", "conv2_local2")  # those that may be the figure's
-POINTS = (1, 2, 3, 4, 5)  # epochs after which ours are compared with the paper's
+DATASETS = ("cifar10", "cifar10-jpeg")  # The curves are drawn beside trials on these alone.
+NETS = ("conv3", "conv3_fc64", "conv2_local2")  # Networks that may be the figure's.
+POINTS = (1, 2, 3, 4, 5)  # Epochs after which ours are compared with the paper's.
 TOLERANCE = 0.03
 
 
@@ -35,9 +35,9 @@ def read_curves() -> dict[str, Series]:
 
 
 def ratio(paper: Mapping[str, Series], baseline: str, other: str, threshold: float) -> Interval:
-    """Epochs of `other` over epochs of `baseline` until `threshold`; bounded if never reached.
+    """Epochs of `other` over epochs of `baseline` until `threshold`; a bound if never reached.
 
-    Each is one run, so that there is no interval.
+    Each curve is one run, so there is no interval.
     """
     one, two = (intervals.sample([_bounds(paper[name], threshold)]) for name in (baseline, other))
     return intervals.compare("ratio", one, two)
@@ -45,20 +45,20 @@ def ratio(paper: Mapping[str, Series], baseline: str, other: str, threshold: flo
 
 def _bounds(curve: Series, threshold: float) -> Ends:
     at = curves.crossing(curve, threshold)
-    if at <= 0:  # It is there from the beginning.
+    if at <= 0:  # The curve begins at or below the threshold.
         return math.nan, math.nan
     return (float(curve.at[-1]) if math.isinf(at) else at), at
 
 
 def curves_beside(study: Study) -> dict[str, Series]:
-    """The curves where ours may be laid beside them: activations in one of NETS, on CIFAR-10."""
+    """The paper's curves if a study compares activations in one of NETS on CIFAR-10, else none."""
     config, dataset = study.config, study.header["dataset"]
     alike = config.trial.model.name in NETS and dataset in DATASETS
     return read_curves() if alike and config.study.compare.field == "activation" else {}
 
 
 def ratios_beside(study: Study, thresholds: Sequence[float]) -> dict[float, Interval]:
-    """The paper's tanh over its ReLU at each threshold, where ours is relative to ReLU too."""
+    """The paper's tanh over its ReLU at each threshold; none if our baseline is not ReLU."""
     paper = curves_beside(study)
     if not paper or study.config.study.compare.baseline != "relu":
         return {}
@@ -68,7 +68,7 @@ def ratios_beside(study: Study, thresholds: Sequence[float]) -> dict[float, Inte
 def points(
     metrics: Mapping[str, np.ndarray], epochs: Sequence[int] = POINTS
 ) -> Float[np.ndarray, " points"]:
-    """Our error where the paper has a point, read as in the figure; nan where the run had ended.
+    """Our error at the epochs of the paper's points, read as in the figure; nan after a run's end.
 
     The figure does not say what a point is. It starts at epoch 0, below 90%, so point k is most
     likely the online error of the first 10,000 images after k epochs, one of the five files that
@@ -82,10 +82,10 @@ def points(
 def median_points(
     trials: Sequence[TrialRecord], epochs: Sequence[int] = POINTS
 ) -> Float[np.ndarray, " points"]:
-    """Median over seeds of `points`; nan where one of the runs had ended."""
+    """Median over seeds of `points`; nan if one of the runs had ended."""
     return np.median([points(trial.metrics, epochs) for trial in trials], axis=0)
 
 
 def differences(curve: Series, ours: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-    """Ours minus the paper's at POINTS; nan where ours has none."""
+    """Our error minus the paper's at `POINTS`, fractions; nan if ours is."""
     return ours - np.interp(POINTS, curve.at, curve.values)

@@ -1,4 +1,4 @@
-"""Which part of a condition makes a ratio what it is: shares of a logarithm."""
+"""How much each part of a condition contributes to a ratio, as shares of its logarithm."""
 
 import math
 from collections.abc import Callable
@@ -22,20 +22,20 @@ FARTHEST = 20.0  # A share beyond this is not known.
 
 
 def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
-    """What share of the logarithm of a ratio of ratios is due to what `part` lacks.
+    """The share of an interaction, on the scale of logarithms, that one change explains.
 
-    With the log ratios L of the first and the second of `whole`, and of `part`: the share is
-    (L first - L part) / (L first - L second). It is 1 where the part's ratio is as that of the
-    second, 0 where it is still as that of the first.
+    Let L be the log ratio of arm over baseline under the first condition, the second one, and that
+    of `part`. The share is (L first - L part) / (L first - L second): 1 if the change alone turns
+    the first ratio into the second, 0 if it changes nothing.
 
     Args:
-        whole: Baseline and arm under the two conditions that differ in everything.
-        part: The same where one thing of the first is as in the second.
+        whole: Baseline and arm under the first and under the second condition.
+        part: Baseline and arm under the first condition with one thing changed to the second's.
 
     Returns:
-        A difference by kind, for no effect is 0. The interval holds every share that the data do
-        not reject by Student's test of its contrast (Fieller); none where a trial was censored,
-        where an arm shows no spread, or where the whole itself is not beyond doubt.
+        An interval of kind "difference", since 0 means no effect. It holds every share that
+        Student's test of its contrast does not reject (Fieller). There is none if a trial was
+        censored, an arm shows no spread, or the two conditions do not surely differ.
 
     Source: Fieller (1954), "Some problems in interval estimation".
     """
@@ -62,7 +62,7 @@ def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
 
 
 def _fieller(excess: Callable[[float, float], float], value: float, level: float) -> Ends:
-    """The shares below and above the value that begin to be rejected; infinite if none is."""
+    """The nearest rejected shares below and above the value; infinite if none is rejected."""
     from scipy import optimize  # noqa: PLC0415  (few studies have parts)
 
     ends = []

@@ -1,5 +1,6 @@
-"""A check that assumes no distribution: the rank-sum test, and its estimate of the shift. It is
-exact up to `MANY` trials an arm; the normal distribution of so many ranks stands for theirs beyond.
+"""A check that assumes no distribution: the rank-sum test, and its estimate of the shift.
+
+It is exact up to `MANY` trials an arm; beyond, the ranks' sum is taken to be normal.
 
 Source: Mann & Whitney (1947), "On a test of whether one of two random variables is stochastically
 larger than the other"; Hodges & Lehmann (1963), "Estimates of location based on rank tests".
@@ -14,13 +15,20 @@ from jaxtyping import Float
 
 from src.analysis.intervals import LEVEL, Kind, Sample
 
-FEWEST = 4  # trials an arm: with three, no p-value is below 0.10
-MANY = 50  # trials an arm: time and memory of the exact test grow as their cube
-ARRANGEMENTS = 200_000  # all of them up to ten trials an arm, else as many drawn at random
+FEWEST = 4  # Trials an arm: with three, no p-value is below 0.10.
+MANY = 50  # Trials an arm: time and memory of the exact test grow as their cube.
+ARRANGEMENTS = 200_000  # Up to ten trials an arm these are all; else they are drawn at random.
 
 
 class RankCheck(NamedTuple):
-    """The p-value of the rank sum; median over all pairs of trials, with its 95% interval."""
+    """The rank-sum test.
+
+    Attributes:
+        p: Two-sided p-value of no effect.
+        value: Median over all pairs of trials of their ratio, or difference.
+        low: Lower end of its 95% interval.
+        high: Upper end.
+    """
 
     p: float
     value: float
@@ -31,11 +39,11 @@ class RankCheck(NamedTuple):
 def rank_check(kind: Kind, baseline: Sample, other: Sample) -> RankCheck | None:
     """The comparison of `intervals.compare`, by ranks.
 
-    A censored trial ranks behind all that got there. That is known where the last of these did so
-    before the first of the others stopped.
+    A censored trial ranks behind all that got there. This is certain only if the last of these got
+    there before the first censored one stopped.
 
     Returns:
-        None for fewer than four trials on a side, or where the order is not known.
+        None for fewer than four trials on a side, or if the order is not certain.
     """
     first, second = _ordered(baseline), _ordered(other)
     if min(len(first), len(second)) < FEWEST or not _order_is_known(baseline, other):
@@ -62,7 +70,7 @@ def _order_is_known(baseline: Sample, other: Sample) -> bool:
 
 
 def _p_value(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> float:
-    """Two-sided, over all ways to deal out the ranks; equal numbers share theirs."""
+    """Two-sided p-value over all ways to deal out the ranks; ties have their mean rank."""
     from scipy import stats  # noqa: PLC0415  (takes half a second)
 
     if max(len(first), len(second)) > MANY:
@@ -81,7 +89,7 @@ def _p_value(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) ->
 
 
 def _pairs_beyond(n: int, m: int) -> int:
-    """How many of the sorted n x m pairs lie outside the 95% interval at either end.
+    """Number of the sorted n x m pairs that lie outside the 95% interval at either end.
 
     The number of pairs in which the first arm's trial is the larger has a known distribution; its
     lower tail may hold 2.5%.
@@ -90,7 +98,7 @@ def _pairs_beyond(n: int, m: int) -> int:
     ways[0, 0] = 1.0
     for rank in range(n + m):
         for chosen in range(min(rank, n - 1), -1, -1):
-            shift = rank - chosen  # ranks below it that the other arm has
+            shift = rank - chosen  # Number of lower ranks that the other arm has.
             if shift <= m:
                 ways[chosen + 1, shift:] += ways[chosen, : n * m + 1 - shift]
     tail = np.cumsum(ways[n]) / math.comb(n + m, n)

@@ -1,4 +1,4 @@
-"""Shares of images, the difference of two of the same images, and how surely they are known."""
+"""Shares of images, and differences of two shares of the same images, with their intervals."""
 
 import math
 from typing import NamedTuple
@@ -15,8 +15,8 @@ class Share(NamedTuple):
     """A share of images, such as those a network gets wrong.
 
     Attributes:
-        wrong: How many they are.
-        images: All images that were looked at.
+        wrong: Number of images in the share.
+        images: Number of all images that were looked at.
         value: wrong / images.
         low: Lower end of the 95% interval.
         high: Upper end.
@@ -32,7 +32,7 @@ class Share(NamedTuple):
 def share(wrong: int, images: int) -> Share:
     """A share with Wilson's interval, which is sound for few images and near 0 and 1 too.
 
-    It covers the choice of the images alone: another seed of the same training differs by more.
+    It covers the choice of the images alone; another seed of the same training differs by more.
 
     Raises:
         ValueError: If there are no images, or more are counted than there are.
@@ -49,12 +49,12 @@ def share(wrong: int, images: int) -> Share:
 
 
 class Paired(NamedTuple):
-    """What two networks get wrong of the same images.
+    """How the errors of two networks on the same images differ.
 
     Attributes:
-        only_first: Images that the first alone gets wrong.
-        only_second: Images that the second alone gets wrong.
-        value: Share that the second gets wrong less that of the first.
+        only_first: Number of images that only the first gets wrong.
+        only_second: Number of images that only the second gets wrong.
+        value: Share of images that the second gets wrong, minus that of the first.
         low: Lower end of its 95% interval.
         high: Upper end.
         p: Two-sided p-value of no difference: McNemar's exact test.
@@ -74,8 +74,8 @@ def paired(first: Bool[np.ndarray, " images"], second: Bool[np.ndarray, " images
     It covers the choice of the images alone, as `share` does.
 
     Args:
-        first: Whether the first network gets an image wrong.
-        second: Whether the second does.
+        first: [images] whether the first network gets the image wrong.
+        second: [images] whether the second does.
 
     Source: McNemar (1947) for the test; Newcombe (1998), "Improved confidence intervals for the
     difference between binomial proportions based on paired data", method 10, for the interval,
@@ -94,12 +94,12 @@ def paired(first: Bool[np.ndarray, " images"], second: Bool[np.ndarray, " images
 
 
 def _joined(a: float, b: float, phi: float) -> float:
-    """How far an end of a difference is off, from how far those of both shares are."""
+    """Distance of an end of a difference from its value, from those of the two shares' ends."""
     return math.sqrt(max(0.0, a**2 - 2 * phi * a * b + b**2))
 
 
 def _correlation(both: int, only_first: int, only_second: int, n: int) -> float:
-    """Between what both get wrong, with Newcombe's correction for continuity."""
+    """Correlation between the networks' errors, with Newcombe's correction for continuity."""
     neither = n - both - only_first - only_second
     margins = (both + only_first) * (only_second + neither)
     margins *= (both + only_second) * (only_first + neither)

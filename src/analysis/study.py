@@ -14,10 +14,10 @@ class Study:
     """A study's records, as far as it has got.
 
     Attributes:
-        config: What it asks.
-        header: study.json: data, versions, machine, sizes of the networks.
-        trials: The finished ones, in the order of results.csv.
-        unfinished: Names of trials begun and not finished.
+        config: The study's question.
+        header: The content of study.json: data, versions, machine, sizes of the networks.
+        trials: The finished trials, in the order of results.csv.
+        unfinished: Names of the trials that were begun and are not finished.
     """
 
     config: Config
@@ -31,7 +31,7 @@ def load_study(study_dir: Path) -> Study:
 
     Raises:
         RecordError: If one is damaged.
-        ConfigError: If its question is not one that this code can read.
+        ConfigError: If this code cannot read its question.
     """
     record = read_study(study_dir)
     config = Config.read(record.header["config"])

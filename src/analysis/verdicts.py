@@ -1,4 +1,4 @@
-"""What a comparison says of a claim, in one vocabulary."""
+"""Verdicts: what a comparison says about a claim, in one vocabulary."""
 
 import math
 from typing import Literal
@@ -9,14 +9,14 @@ from src.analysis.intervals import LEVEL, Interval
 Verdict = Literal[
     "shown",
     "contradicted",
-    "no effect larger than",  # followed by the margin
+    "no effect larger than",  # The margin follows.
     "not decided",
     "confounded",
     "not testable at this budget",
 ]
-ERROR = 0.05  # probability that a study shows something that is not there
+ERROR = 0.05  # Probability that a study shows something that is not there.
 POWER = 0.80
-MOST_SEEDS = 50  # An effect that takes more an arm is beyond the budget.
+MOST_SEEDS = 50  # Trials an arm; an effect that needs more is beyond the budget.
 # Margins of "no effect larger than", unless a claim has its own.
 MARGINS = {"ratio": 1.5, "difference": 0.02}
 
@@ -33,12 +33,13 @@ def judge(
 
     Args:
         found: The comparison.
-        direction: 1 where the claim is that the arm has more than its baseline, -1 for less.
-        p: Adjusted for the study's comparisons, see `families.adjusted`; nan takes the interval's
-            own, or, where it has none, whether it leaves out no effect.
-        margin: A factor, or a difference; within it, both ways, an effect counts as none. Zero
-            takes the usual one, see `MARGINS`.
-        effect: The factor or difference that the claim is about; zero where it names none.
+        direction: 1 if the claim is that the arm has more than its baseline, -1 if less.
+        p: The p-value adjusted for the study's comparisons, see `families.adjusted`; nan takes the
+            interval's own. If that is nan too, an effect is significant if the interval leaves out
+            no effect.
+        margin: A factor, or a difference, of either direction, up to which an effect counts as
+            none. Zero takes the usual one, see `MARGINS`.
+        effect: The factor or difference that the claim is about; zero if it names none.
     """
     if not found.exists:
         return "not decided"
@@ -76,6 +77,6 @@ def seeds_needed(found: Interval, effect: float) -> float:
         return math.inf
     width = into(found.high) - into(found.low)
     error = width / 2 / float(t_quantile((1 + LEVEL) / 2, freedom))
-    per_trial = error**2 * 2 / sum(1 / n for n in found.n)  # variance of one trial of either arm
+    per_trial = error**2 * 2 / sum(1 / n for n in found.n)  # Two trials' variance, one an arm.
     quantiles = float(normal_quantile((1 + LEVEL) / 2) + normal_quantile(POWER))
     return float(math.ceil(quantiles**2 * per_trial / into(effect) ** 2))
