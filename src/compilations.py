@@ -1,7 +1,7 @@
 """JAX's cache of compiled programs, trusted only as far as it is as it was written.
 
 JAX runs what it finds there: a flipped bit has given other numbers without a word. Each entry ends
-in its SHA-256; one that does not fit is compiled again and replaced.
+in the SHA-256 of its key and content; one that does not fit is compiled again and replaced.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ class SealedCache:
         if content is None:
             return None
         body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
-        if hashlib.sha256(body).digest() == seal:
+        if _seal(key, body) == seal:
             return body
         with suppress(OSError):
             (self.folder / f"{key}-cache").unlink()  # JAX replaces no entry that is there
@@ -34,7 +34,11 @@ class SealedCache:
 
     def put(self, key: str, value: bytes) -> None:
         """Keeps `value` with its seal."""
-        self.cache.put(key, value + hashlib.sha256(value).digest())
+        self.cache.put(key, value + _seal(key, value))
+
+
+def _seal(key: str, value: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + value).digest()
 
 
 def seal_cache(kind: str) -> None:

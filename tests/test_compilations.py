@@ -33,18 +33,22 @@ def test_what_was_put_comes_back(cache):
         assert cache.get(f"key{len(content)}") == content
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "zeros", "longer", "unsealed"])
+@pytest.mark.parametrize(
+    "damage", ["flip", "cut", "empty", "zeros", "longer", "unsealed", "another"]
+)
 def test_what_is_not_as_it_was_put_is_made_again(cache, tmp_path, damage):
     content = bytes(range(256))
     path = tmp_path / "key-cache"
     cache.put("key", content)
     sealed = path.read_bytes()
+    cache.put("other", b"another program")
     for position in range(0, len(sealed), 5) if damage == "flip" else (0,):
         damaged = bytearray(sealed)
         damaged[position] ^= 1 << position % 8
         found = {
             "flip": bytes(damaged), "cut": sealed[:-1], "empty": b"", "zeros": bytes(len(sealed)),
             "longer": sealed + b"\0", "unsealed": content,
+            "another": (tmp_path / "other-cache").read_bytes(),
         }  # fmt: skip
         path.write_bytes(found[damage])
         assert cache.get("key") is None
@@ -66,8 +70,8 @@ def test_jax_compiles_again_what_was_damaged(tmp_path):
         path.write_bytes(content)
     assert run(folder) == first
     for path in entries:  # written anew
-        content = path.read_bytes()
-        assert content[-32:] == hashlib.sha256(content[:-32]).digest()
+        key, content = path.name.removesuffix("-cache").encode(), path.read_bytes()
+        assert content[-32:] == hashlib.sha256(key + b"\0" + content[:-32]).digest()
     assert run(folder) == first
     assert (folder / "theirs-cache").read_bytes() == b"of another program"
 
