@@ -1,4 +1,4 @@
-"""Arrays in: the data set of a study, by name."""
+"""Data sets by name; this module loads the one that a study asks for."""
 
 import textwrap
 from pathlib import Path
@@ -45,14 +45,14 @@ def load(
     fallback: Literal["none", "procedural"] = "none",
     stream_size: int = 0,
 ) -> Dataset | Stream:
-    """The data set `name`, checked.
+    """Loads the data set `name` and checks it.
 
     Args:
         name: "cifar10", "procedural", a data set prepared by TFDS as ArrayRecord in `data_dir` with
             or without a version (`cifar100:3.0.2`), or a function of a config file that returns
             one (`configs.mine.load`).
         data_dir: TFDS data directory; "" means $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        fallback: "procedural": where `name` cannot be had, say so and use the built-in data set.
+        fallback: "procedural": if `name` cannot be had, say so and use the built-in data set.
         stream_size: Side of images that stay on disk until they are needed; 0: read all of them.
 
     Returns:
@@ -98,7 +98,7 @@ def _procedural() -> Dataset:
 
 
 def _notice(name: str, error: DataError) -> None:
-    """A box on the terminal, too large to be missed."""
+    """Prints a box on the terminal that is too large to be missed."""
     text = (
         f"THIS IS NOT {name.upper()}: built-in PROCEDURAL images take its place.",
         "The paper's numbers say nothing about them. Every record and figure of",

@@ -1,8 +1,7 @@
-"""Training images varied at random on the device, each by a key of its own (paper, section 4.1).
+"""Random variation of training images on the device, each with its own key (paper, section 4.1).
 
 Everything here acts on centred grey levels: pixels minus the training set's mean, not yet divided
-by its deviation. Zero is then the mean pixel, and is what moves in at the border of a translated
-image.
+by its deviation. Zero is then the mean pixel, and fills the border of a translated image.
 """
 
 from collections.abc import Callable
@@ -20,15 +19,15 @@ from src.fields import AtLeast, Within
 Image = Float[Array, "H W C"]
 AugmentFn = Callable[[Float[Array, "B H W C"], Array, Array, Array], Float[Array, "B h w C"]]
 
-PLACINGS = 3  # operations that images may share: crop, translation, flip
+PLACINGS = 3  # Images may share the first three operations: crop, translation and flip.
 AUGMENT_STREAM = 2**31 - 1  # Keeps these draws apart from dropout's, which has the same keys.
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Training images varied at random, on the device (paper, section 4.1).
+    """How training images are varied at random (paper, section 4.1).
 
-    What is off draws nothing.
+    An operation that is off draws no random numbers.
     """
 
     crop: Annotated[
@@ -63,12 +62,15 @@ class Augment:
 def make_augment_fn(
     options: Augment, components: Float[np.ndarray, "C C"], pca_steps: int | None = None
 ) -> AugmentFn | None:
-    """(images [B, H, W, C], keys [B], shared keys [B], step) -> images, or None for nothing.
+    """Makes the function (images [B, H, W, C], keys [B], shared keys [B], step) -> images.
 
     Args:
-        options: What is varied.
-        components: From `scaling.colour_components`; used where `options.pca` is not 0.
-        pca_steps: Updates after which colours are left alone; None: they never are.
+        options: The operations.
+        components: [C, C] from `scaling.colour_components`; used if `options.pca` is not 0.
+        pca_steps: Number of updates after which colours are left alone; None: never.
+
+    Returns:
+        The function; None if all operations are off.
     """
     crop, translation, noise, pca = options.crop, options.translation, options.noise, options.pca
 
@@ -76,7 +78,7 @@ def make_augment_fn(
         changed = add_colour(image, key, pca, jnp.asarray(components))
         return changed if pca_steps is None else jnp.where(step < pca_steps, changed, image)
 
-    # In this order. One that is off draws nothing and leaves the draws of the others alone.
+    # Keys derive from the place in this list, so an operation that is off changes no other's draws.
     operations: list[tuple[bool, Callable[[Image, Array, Array], Image]]] = [
         (crop > 0, lambda image, key, step: random_crop(image, key, crop)),
         (translation > 0, lambda image, key, step: translate(image, key, translation)),
@@ -99,14 +101,16 @@ def make_augment_fn(
 
 
 def random_crop(image: Image, key: Array, size: int) -> Float[Array, "size size C"]:
-    """A square of `size` pixels, every place in the image equally likely."""
+    """A square of `size` x `size` pixels; every place in the image is equally likely."""
     height, width, channels = image.shape
     top, left = jax.random.randint(key, (2,), 0, jnp.array([height - size + 1, width - size + 1]))
     return lax.dynamic_slice(image, (top, left, 0), (size, size, channels))
 
 
 def translate(image: Image, key: Array, pixels: int) -> Image:
-    """Moved by up to `pixels` in each direction, every whole shift equally likely; zeros move in.
+    """Moves the image by up to `pixels` in each direction; zeros fill the border.
+
+    Every shift by whole pixels is equally likely.
 
     Source: He et al. (2016), section 4.2, who pad centred CIFAR-10 images by 4 pixels and crop.
     cuda-convnet trained on crops of 24 x 24 pixels instead, for which there is `random_crop`.
@@ -117,16 +121,19 @@ def translate(image: Image, key: Array, pixels: int) -> Image:
 
 
 def random_flip(image: Image, key: Array) -> Image:
-    """Mirrored left to right, or not, with even chances."""
+    """Mirrors the image left to right with probability 1/2."""
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
 def add_noise(image: Image, key: Array, sigma: float) -> Image:
-    """Plus independent normal noise of `sigma` grey levels at every pixel and channel."""
+    """Adds independent normal noise of `sigma` grey levels to every pixel and channel."""
     return image + sigma * jax.random.normal(key, image.shape, image.dtype)
 
 
 def add_colour(image: Image, key: Array, sigma: float, components: Float[Array, "C C"]) -> Image:
-    """Plus one colour for all its pixels: the components weighted by alpha ~ N(0, sigma)."""
+    """Adds one colour to all pixels: the components weighted by alpha ~ N(0, sigma).
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 4.1.
+    """
     alpha = sigma * jax.random.normal(key, (image.shape[-1],), image.dtype)
     return image + (components @ alpha).reshape(1, 1, -1)

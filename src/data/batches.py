@@ -1,5 +1,6 @@
-"""Which images are in which batch: a pure function of seed and iteration, so any iteration can be
-returned to.
+"""The images of each batch, as a pure function of seed and iteration.
+
+A trial can therefore go on from any iteration.
 """
 
 import functools
@@ -8,8 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
-ABSENT = -1  # the row of an image that is not there, in a batch of fewer images than the others
-# Keep the orders of the images apart from every other use of a trial's seed.
+ABSENT = -1  # Stands for a row in a batch that has fewer images than the others.
+# These keep the orders of the images apart from every other use of a trial's seed.
 SHUFFLE_STREAM, FILE_STREAM = 1, 2
 Order = Literal["shuffled", "file", "permuted"]
 
@@ -26,20 +27,20 @@ def batch_indices(
 ) -> Int[np.ndarray, "iterations batch"]:
     """Rows of the training set in each batch.
 
-    Batches follow one another through an endless row of epochs, so that no image is left out where
-    the batch size does not divide their number: such a batch ends one epoch and begins the next.
+    Batches run through an endless sequence of epochs. If the batch size does not divide the number
+    of images, no image is left out: a batch may end one epoch and begin the next.
 
-    With `file_size` each file of so many images has batches of its own, as cuda-convnet had: the
-    last one holds the file's rest, and `ABSENT` in its other places.
+    With `file_size` batches do not cross from one file to the next, as in cuda-convnet: the last
+    batch of a file holds its remaining images, and `ABSENT` in the other places.
 
     Args:
-        first_iteration: Batches before it are passed over without being drawn.
+        first_iteration: Number of the first batch; earlier ones are skipped without being drawn.
         iterations: Number of batches.
         batch_size: Images per batch.
         num_images: Images in the training set.
-        seed: The trial's; `shuffled` and `permuted` orders derive from it.
-        order: `shuffled`: each epoch in an order of its own. `file`: the order of the file, every
-            epoch, as cuda-convnet. `permuted`: one order drawn from the seed, kept over epochs.
+        seed: The trial's seed; the orders `shuffled` and `permuted` derive from it.
+        order: `shuffled`: each epoch in an order of its own. `file`: the order of the file in every
+            epoch, as in cuda-convnet. `permuted`: one order drawn from the seed for all epochs.
         file_size: Images per file, 10,000 in CIFAR-10; 0: batches run on from file to file.
 
     Source: cuda-convnet's data.cu and worker.cu (Krizhevsky 2011).
@@ -65,7 +66,7 @@ def batch_indices(
 
 
 def iterations_per_epoch(num_images: int, batch_size: int, file_size: int = 0) -> float:
-    """Batches in which every image comes once: 390.6 of 128 for CIFAR-10, or 395 by files."""
+    """Number of batches in an epoch: 390.6 for CIFAR-10 in batches of 128, or 395 by files."""
     if file_size:
         return float(len(_file_layout(num_images, batch_size, file_size)))
     return num_images / batch_size
@@ -80,7 +81,7 @@ def _order(key: tuple[int, ...], num_images: int) -> Int[np.ndarray, " images"]:
 def _file_layout(
     num_images: int, batch_size: int, file_size: int
 ) -> Int[np.ndarray, "iterations batch"]:
-    """The places of one epoch's batches, file by file; the last file may be a shorter one."""
+    """The places of one epoch's batches, file by file; the last file may be shorter."""
     starts = range(0, num_images, file_size)
     files = (np.arange(start, min(start + file_size, num_images)) for start in starts)
     return np.concatenate([_padded(places, batch_size) for places in files])

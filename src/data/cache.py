@@ -1,8 +1,7 @@
-"""What is learnt of data sets, kept between runs: a second start need not decode them again.
+"""A cache of decoded data sets, so that a second start need not decode them again.
 
-The cache is never needed and never trusted: it is bound to the files that it was made from, its
-checksum is compared on every read, and where it is damaged or cannot be written, the work is done
-again.
+It is never needed and never trusted: it is bound to the files that it was made from, and its
+checksum is compared on every read. If it is damaged or cannot be written, the work is done again.
 """
 
 import hashlib
@@ -22,17 +21,21 @@ FORMAT = 2  # Raise it when the same files come to be read differently.
 
 
 class Kept(NamedTuple):
-    """What can be kept: a head that JSON can hold, and arrays."""
+    """What the cache can hold: a head of values that JSON has, and arrays."""
 
     head: dict[str, Any]
     arrays: list[np.ndarray]
 
 
 def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
-    """What `read` returns, from the cache when `sources` have not changed since.
+    """What `read` returns, taken from the cache if `sources` have not changed since.
+
+    Args:
+        sources: Files whose change would change the result.
+        read: Reads the data set.
 
     Raises:
-        DataError: If a source is missing, or from `read`.
+        DataError: If a source is missing, or `read` raises it.
     """
 
     def work() -> Kept:
@@ -47,15 +50,15 @@ def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
 
 
 def kept(kind: str, sources: Sequence[Path | str], work: Callable[[], Kept]) -> Kept:
-    """What `work` returns, from the cache when `sources` have not changed since.
+    """What `work` returns, taken from the cache if `sources` have not changed since.
 
     Args:
-        kind: What is kept of these sources.
+        kind: A word for the result; several kinds may be kept of the same sources.
         sources: Files whose change would change the result, or words that decide it.
-        work: Does it.
+        work: Computes the result.
 
     Raises:
-        DataError: If a source is missing, or from `work`.
+        DataError: If a source is missing, or `work` raises it.
     """
     folder = cache_folder()
     stamp = [FORMAT, kind, *(_stamp(source) for source in sources)]
@@ -76,12 +79,12 @@ def kept(kind: str, sources: Sequence[Path | str], work: Callable[[], Kept]) -> 
 
 
 def sha256(content: Any) -> str:
-    """SHA-256 of what JSON can hold, in hexadecimal digits."""
+    """SHA-256 of a value, written as JSON, in hexadecimal digits."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _stamp(source: Path | str) -> Any:
-    """What tells a file from one that takes its place: no copy keeps the time of its change."""
+    """Tells a file from any that takes its place; a copy cannot keep the time of its change."""
     if isinstance(source, str):
         return source
     try:
@@ -93,7 +96,7 @@ def _stamp(source: Path | str) -> Any:
 
 
 def _read(path: Path, stamp: list[Any]) -> Kept:
-    """A line of JSON with the checksum of the line after it and of the arrays that follow.
+    """Reads an entry: a line with a checksum, a line of JSON and the arrays, both covered by it.
 
     Raises:
         ValueError: With "stale" if the sources have changed, with anything else if it is damaged.
@@ -110,7 +113,7 @@ def _read(path: Path, stamp: list[Any]) -> Kept:
 
 
 def _write(path: Path, stamp: list[Any], result: Kept) -> None:
-    """Whole or not at all; a full disk or a read-only home only costs time at the next start."""
+    """Writes an entry whole or not at all; if the disk refuses, the next start takes longer."""
     head = {"stamp": stamp, "head": result.head, "arrays": len(result.arrays)}
     line = json.dumps(head).encode() + b"\n"
     content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""From labels as they are written to classes 0, 1, 2 ..."""
+"""Numbers the classes of a data set 0, 1, 2 ..., whatever its records call them."""
 
 import numpy as np
 from jaxtyping import Int
@@ -6,8 +6,8 @@ from jaxtyping import Int
 from src.data.dataset import DataError
 from src.data.describe import Description
 
-FEW_A_CLASS = 2  # With fewer images a class than this, the label is no class.
-MOST_CLASSES = 100_000  # A list longer than this, and than the images, is one of ids.
+FEW_A_CLASS = 2  # A label with fewer images per value is not a class.
+MOST_CLASSES = 100_000  # A longer list with more entries than images is one of ids.
 
 
 def number_classes(
@@ -15,17 +15,17 @@ def number_classes(
 ) -> tuple[int, tuple[str, ...], tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]]:
     """Number of classes, their names, and the labels of both splits from 0 as int32.
 
-    Where the folder lists no classes, the numbers that occur in training are the classes, in their
-    order; numbers that are not 0, 1, 2 ... are the names of theirs.
+    If the folder lists no classes, the numbers that occur in training are the classes, in ascending
+    order; if they are not 0, 1, 2 ..., they are the classes' names as well.
 
     Args:
         found: The data set.
         train: Labels of the training split, as they are written.
-        test: Those of the test split.
+        test: Labels of the test split, as they are written.
 
     Raises:
-        DataError: If labels are ids or numbers to predict, of a single class, or outside the list;
-            in the last case naming the record.
+        DataError: If labels are ids or numbers to predict, all of one class, or not in the list; in
+            the last case naming the record.
     """
     ids = _ids(found, train)
     numbered = (_numbered(found, found.train.source, ids, train),
@@ -36,7 +36,7 @@ def number_classes(
 
 
 def _ids(found: Description, train: np.ndarray) -> np.ndarray:
-    """What the classes are called in the records, in order."""
+    """The numbers of the classes in the records, in ascending order."""
     where = f"{found.train.source}: feature {found.train.label_key!r}"
     listed = found.num_classes
     if listed > max(MOST_CLASSES, len(train)):

@@ -1,4 +1,4 @@
-"""Images that were found in a folder or in arrays, before they are written as a data set."""
+"""Images found in a folder or in arrays, before they are written as a data set."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,8 +11,8 @@ class Found(NamedTuple):
     """Images with their classes, not read yet.
 
     Attributes:
-        labels: Class of each, from 0.
-        image: Number of an image -> its file, encoded.
+        labels: [images] classes, from 0.
+        image: Number of an image -> the bytes of its encoded file.
     """
 
     labels: Int[np.ndarray, " images"]
@@ -25,7 +25,7 @@ class Collection(NamedTuple):
     Attributes:
         splits: Name of a split -> its images.
         label_names: Names of the classes, in the order of their numbers.
-        shape: Height, width and channels of the images, None where they differ.
+        shape: Height, width and channels of the images; height or width are None if they differ.
     """
 
     splits: dict[str, Found]
@@ -34,7 +34,7 @@ class Collection(NamedTuple):
 
 
 def common_shape(shapes: set[tuple[int, int, int]]) -> tuple[int | None, int | None, int]:
-    """Height and width, None where they differ, and the channels that hold all."""
+    """Height and width, None if they differ, and the largest number of channels."""
     sizes = {shape[:2] for shape in shapes}
     height, width = sizes.pop() if len(sizes) == 1 else (None, None)
     return height, width, max(shape[2] for shape in shapes)

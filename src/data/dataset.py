@@ -1,4 +1,4 @@
-"""What a data set is in memory, and what is refused before anything is trained on it."""
+"""The data set in memory, and the checks that it must pass before anything is trained on it."""
 
 import hashlib
 import json
@@ -32,7 +32,11 @@ class Dataset(NamedTuple):
     """A data set with its splits.
 
     Attributes:
-        name: What records say: "cifar10", "cifar10-jpeg", "procedural", "cifar100", ...
+        name: Its name in records: "cifar10", "cifar10-jpeg", "procedural", "cifar100", ...
+        train: The images to train on.
+        test: The images to test on.
+        num_classes: Number of classes.
+        label_names: Names of the classes in the order of their numbers, or none.
         digest: SHA-256 over both splits and the names, see `digest`.
     """
 
@@ -60,18 +64,18 @@ def digest(train: Split, test: Split, label_names: Sequence[str] = ()) -> str:
 def make_dataset(
     name: str, train: Split, test: Split, num_classes: int, label_names: Sequence[str] = ()
 ) -> Dataset:
-    """A data set with its digest; see `check_dataset` for what it must be."""
+    """Makes a data set, with its digest; `check_dataset` says what it must fulfil."""
     names = tuple(label_names)
     return Dataset(name, train, test, num_classes, names, digest(train, test, names))
 
 
 def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None = None) -> Dataset:
-    """The same data set, if it can be trained on.
+    """Returns the data set if it can be trained on, and refuses it otherwise.
 
     Args:
-        dataset: As it was read.
+        dataset: The data set as it was read.
         source: The file or folder it came from, for the message.
-        sizes: Images there must be for training and for test; None: at least one each.
+        sizes: Required numbers of training and test images; None: at least one each.
 
     Raises:
         DataError: If a split is empty, short or long, an array has the wrong shape or type, or a
@@ -89,9 +93,9 @@ def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None =
 
 
 def say(line: str) -> None:
-    """A word about the data to the person at the terminal.
+    """Prints a line about the data, to standard error.
 
-    The workers of a study say nothing: they read what its own process has read before them.
+    The workers of a study print nothing: the study's own process has read the same data before.
     """
     if multiprocessing.parent_process() is None:
         print(line, file=sys.stderr, flush=True)

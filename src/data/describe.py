@@ -1,4 +1,4 @@
-"""What a prepared data set is: looked at once, in one place, before any of its images is decoded.
+"""The description of a prepared data set, read and checked before any image is decoded.
 
 Both ways of using a data set, in memory and streamed, begin with `describe`.
 """
@@ -23,7 +23,7 @@ from src.data.records import Records, SplitFiles
 from src.errors import one_line
 
 FORMAT = "array_record"
-TEST_SPLITS = ("test", "validation", "valid", "val")  # the first there is, if it has labels
+TEST_SPLITS = ("test", "validation", "valid", "val")  # The first with labels is tested on.
 
 
 class Description(NamedTuple):
@@ -32,11 +32,12 @@ class Description(NamedTuple):
     Attributes:
         folder: Folder of the version.
         train: Files of the training split.
-        test: Files of the split `test`, or of `validation` where that has no labels or is missing.
-        shape: Height, width and channels of the images; None where they differ.
-        num_classes: 0 where the folder does not say: labels are then any whole numbers.
+        test: Files of the first of `TEST_SPLITS` that has labels.
+        shape: Height, width and channels of the images; height and width are None if they differ.
+        num_classes: Number of classes; 0 if the folder does not say, and labels are any whole
+            numbers.
         label_names: Names of the classes, or none.
-        files: Every file that decides what the data set is. Others may lie beside them.
+        files: Every file that decides the content of the data set. Others may lie beside them.
     """
 
     folder: Path
@@ -49,16 +50,16 @@ class Description(NamedTuple):
 
 
 def describe(folder: Path) -> Description:
-    """The data set prepared in `folder`, by TFDS or as TFDS does; what it says of itself is kept.
+    """Describes the data set in `folder`, prepared by TFDS or as TFDS does; the result is cached.
 
     Raises:
-        DataError: If it cannot be trained on: no image or no class in its records, images of more
-            than 8 bits, no training or labelled test split, another format, files missing or
-            damaged.
+        DataError: If it cannot be trained on: its records lack an image or a class, images have
+            more than 8 bits, the training split or a labelled test split is missing, or files have
+            another format, are missing or damaged.
     """
     told = [folder / "dataset_info.json", folder / "features.json"]
     if not all(path.is_file() for path in told):
-        return _describe(folder)  # It says what is missing.
+        return _describe(folder)  # This raises, naming the missing file.
     told += sorted(folder.glob("*.labels.txt"))
     head = cache.kept("description", told, lambda: cache.Kept(_packed(_describe(folder)), [])).head
     found = _unpacked(folder, head)
@@ -68,7 +69,7 @@ def describe(folder: Path) -> Description:
 
 
 def _packed(found: Description) -> dict[str, Any]:
-    """In what JSON can hold, and without the place of the folder, which may have other names."""
+    """The description for the cache: in values of JSON, and without the folder's path."""
     splits = [
         split._replace(source=split.source.rpartition(" ")[2], files=_names(split.files))
         for split in (found.train, found.test)
@@ -110,7 +111,7 @@ def _describe(folder: Path) -> Description:
         import tensorflow_datasets as tfds  # noqa: PLC0415  (takes longer than reading a cache)
 
         info = tfds.builder_from_directory(folder).info
-    except Exception as error:  # whatever TFDS makes of damaged descriptions
+    except Exception as error:  # TFDS raises almost anything on damaged descriptions.
         reason = one_line(f"{type(error).__name__}: {error}")
         raise DataError(
             f"{folder} cannot be read as a TFDS data set ({reason}); {AGAIN}"
@@ -140,13 +141,13 @@ def _check_format(folder: Path) -> None:
     if FORMAT not in (found, *(others if isinstance(others, list) else ())):
         remedy = f"tfds convert_format --dataset_dir={folder} --out_file_format={FORMAT}"
         raise DataError(
-            f"{folder} is prepared as {found}, and read is {FORMAT}, which needs no TensorFlow;"
-            f" once, where that is installed: {remedy}"
+            f"{folder} is prepared as {found}; only {FORMAT} can be read, which needs no"
+            f" TensorFlow: convert it once, where TensorFlow is installed: {remedy}"
         )
 
 
 def _files(folder: Path, name: str, split: Any, image_key: str, label_key: str) -> SplitFiles:
-    """The files that TFDS counts to a split; each must be there, and in the folder."""
+    """The record files of a split, refused if one lies outside the folder."""
     template = split.filename_template.replace(filetype_suffix=FORMAT)
     sizes = tuple(int(size) for size in split.shard_lengths)
     shards = range(len(sizes))

@@ -1,7 +1,7 @@
-"""What the records of a prepared data set hold: which feature is the image, and which its class.
+"""The features of a prepared data set's records: which one is the image, and which its class.
 
-The descriptions are not trusted: TFDS imports whatever module they name, and so is shown them only
-when they name none but TFDS' own features.
+The descriptions are not trusted: TFDS imports whatever module they name. They are given to it only
+if they name no features but TFDS' own.
 """
 
 import json
@@ -17,7 +17,7 @@ AGAIN = "copy it again, or prepare it again"
 
 
 def read_json(path: Path) -> Any:
-    """What a file of the folder describes.
+    """Reads a description, a JSON object.
 
     Raises:
         DataError: If it cannot be read, or holds anything but a JSON object.
@@ -33,7 +33,11 @@ def read_json(path: Path) -> Any:
 
 
 def check_features(folder: Path) -> None:
-    """Refuses features that are not TFDS' own: TFDS would import, and so run, what they name."""
+    """Refuses features that are not TFDS' own, since TFDS would import and so run what they name.
+
+    Raises:
+        DataError: Naming the file and the feature.
+    """
     from tensorflow_datasets import features  # noqa: PLC0415
 
     kinds = [kind for kind in vars(features).values() if isinstance(kind, type)]
@@ -48,8 +52,8 @@ def check_features(folder: Path) -> None:
 
 
 def _class_names(tree: Any) -> Iterator[Any]:
-    """Whatever is named as a feature's class, in today's and in the older form of the file."""
-    if isinstance(tree, str) and tree.lstrip().startswith("{"):  # content kept as a text of JSON
+    """Every class named for a feature, in the present and in the older form of the file."""
+    if isinstance(tree, str) and tree.lstrip().startswith("{"):  # Some content is a text of JSON.
         try:
             tree = json.loads(tree)
         except ValueError:
@@ -68,7 +72,11 @@ def _class_names(tree: Any) -> Iterator[Any]:
 
 
 def find_keys(folder: Path, info: Any) -> tuple[str, str]:
-    """The features that hold the image and its class: those TFDS was told, else the only ones."""
+    """The features that hold the image and its class: the supervised keys, else the only ones.
+
+    Raises:
+        DataError: If the description leaves it open.
+    """
     from tensorflow_datasets import features  # noqa: PLC0415
 
     there = dict(info.features) if hasattr(info.features, "keys") else {}
@@ -89,10 +97,10 @@ def find_keys(folder: Path, info: Any) -> tuple[str, str]:
 
 
 def find_shape(folder: Path, key: str, feature: Any) -> tuple[int | None, int | None, int]:
-    """Height, width and channels, 1 or 3; height and width are None where images differ.
+    """Height, width and channels, 1 or 3; height and width are None if images differ.
 
     Raises:
-        DataError: If they are not of 8 bits, or have other numbers of channels.
+        DataError: If images do not have 8 bits, or have another number of channels.
     """
     kind = np.dtype(feature.np_dtype)
     if kind != np.uint8:
@@ -110,7 +118,11 @@ def find_shape(folder: Path, key: str, feature: Any) -> tuple[int | None, int | 
 
 
 def find_classes(folder: Path, key: str, feature: Any) -> tuple[int, tuple[str, ...]]:
-    """Number and names of the classes; 0 and none where labels are any whole numbers."""
+    """Number and names of the classes; 0 and none if labels are any whole numbers.
+
+    Raises:
+        DataError: If the feature is not one whole number per image.
+    """
     from tensorflow_datasets import features  # noqa: PLC0415
 
     if isinstance(feature, features.ClassLabel):
@@ -125,14 +137,14 @@ def find_classes(folder: Path, key: str, feature: Any) -> tuple[int, tuple[str, 
 
 
 def names_file(folder: Path, key: str) -> Path:
-    """Where TFDS keeps the names of the classes."""
+    """The file in which TFDS keeps the names of the classes."""
     return folder / f"{key}.labels.txt"
 
 
 def _names(path: Path, feature: Any) -> tuple[str, ...]:
-    """Names of the classes; none where the file is missing.
+    """Names of the classes; none if the file is missing.
 
-    TFDS would make up a name for each class then, of which a list of ids has more than memory.
+    TFDS itself would then make up a name for each class, and run out of memory on a list of ids.
     """
     if not path.exists():
         return ()

@@ -20,10 +20,10 @@ ARRAY_NAMES = (
 
 
 def read_arrays(path: Path) -> Collection:
-    """Images and labels from a .npz file.
+    """Reads images and labels from a .npz file, see `ARRAY_NAMES`.
 
     Raises:
-        DataError: If it is no such file, or arrays are missing or of another kind.
+        DataError: If it is not such a file, or arrays are missing or of the wrong type or shape.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,4 +1,4 @@
-"""A folder of images in folders named after their classes."""
+"""A folder of images, in subfolders named after their classes."""
 
 import functools
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from src.data.write_tfds import png
 from src.errors import one_line
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-AS_THEY_ARE = (b"\x89PNG", b"\xff\xd8")  # PNG and JPEG are kept, others become PNG
+AS_THEY_ARE = (b"\x89PNG", b"\xff\xd8")  # PNG and JPEG files are kept, others become PNG.
 
 
 def read_folder(folder: Path) -> Collection:
-    """Images in folders named after their classes, looked at one by one.
+    """Finds images in subfolders named after their classes, and looks at each.
 
     Raises:
         DataError: If there are none, a class lacks training images, or one cannot be decoded.
@@ -54,14 +54,14 @@ def read_folder(folder: Path) -> Collection:
 
 
 def _class_names(folder: Path) -> list[str]:
-    """Folders that hold images; numbers in the order of numbers."""
+    """Names of the subfolders that hold images; in numerical order if all are numbers."""
     names = [path.name for path in folder.iterdir() if path.is_dir() and _images(path)]
     numbers = all(name.isascii() and name.isdigit() for name in names)
     return sorted(names, key=int) if numbers else sorted(names)
 
 
 def _images(folder: Path) -> list[Path]:
-    """Images in a folder and those in it; hidden files are none."""
+    """Images in a folder and its subfolders, hidden files left out."""
     found = folder.rglob("*") if folder.is_dir() else ()
     return sorted(
         path
@@ -74,14 +74,14 @@ def _shape(path: Path) -> tuple[int, int, int]:
     """Height, width and channels; a grey image has one."""
     try:
         pixels = upright(path.read_bytes())
-    except Exception as error:  # whatever Pillow makes of damaged files
+    except Exception as error:  # Pillow raises almost anything on damaged files.
         raise DataError(f"{path} cannot be used as an image ({one_line(error)})") from error
     grey = bool(np.all(pixels == pixels[..., :1]))
     return pixels.shape[0], pixels.shape[1], 1 if grey else 3
 
 
 def _encoded(paths: Sequence[Path], number: int) -> bytes:
-    """The file as it is; as PNG if it is of another format, or a camera's to be turned upright."""
+    """The file as it is, or as PNG if it has another format or must be turned upright."""
     content = paths[number].read_bytes()
     kept = content.startswith(AS_THEY_ARE) and not turned(content)
     return content if kept else png(upright(content))

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels."""
+"""Decodes image files to pixels."""
 
 import functools
 import io
@@ -8,32 +8,35 @@ import numpy as np
 from jaxtyping import UInt8
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
-MODES = {1: "L", 3: "RGB"}  # Pillow's word for 8 bits in so many channels
-_ORIENTATION = 0x0112  # EXIF's number for it.
-_PNG_START, _PNG_DEPTH = b"\x89PNG", 24  # the byte of a PNG file that holds the bits a channel has
+MODES = {1: "L", 3: "RGB"}  # Number of channels -> Pillow's name for that many of 8 bits.
+_ORIENTATION = 0x0112  # EXIF's tag of the orientation.
+_PNG_START, _PNG_DEPTH = b"\x89PNG", 24  # A PNG file's byte 24 holds the bits per channel.
 
 
 class ImageError(Exception):
-    """An image that cannot be used. The message is part of a line."""
+    """An image cannot be used. The message is part of a line."""
 
 
 def decode(
     content: bytes, size: int, channels: int = 3, *, warped: bool = False
 ) -> UInt8[np.ndarray, "H W C"]:
-    """An image of `channels`, 1 or 3: whole where `size` is 0, else its central square.
+    """Decodes an image, whole or its central square.
 
-    The square is the paper's (section 2): the shorter side brought to `size` pixels, then the
-    middle cut out. A JPEG that is at least twice too large is decoded at a half, a quarter or an
-    eighth of its size, which costs a fraction; the rest is done by a bilinear filter over all
-    pixels concerned.
+    The square is the paper's: the shorter side is brought to `size` pixels, then the middle is cut
+    out. A JPEG that is at least twice too large is decoded at a half, a quarter or an eighth of its
+    size, which costs a fraction; a bilinear filter over all pixels concerned does the rest.
 
-    `warped` takes all of the image instead, both its sides brought to `size`.
-
-    Grey becomes RGB, RGB grey, and transparency is left out, as `channels` demands.
+    Args:
+        content: The bytes of a file in one of `FORMATS`.
+        size: Side of the square in pixels; 0: the whole image as it is.
+        channels: 1 or 3. Grey becomes RGB or RGB grey as needed; transparency is left out.
+        warped: Whether to bring both sides of the whole image to `size` instead.
 
     Raises:
         ImageError: If it has more than 8 bits a channel.
-        Exception: Whatever Pillow makes of damaged files.
+        Exception: Whatever Pillow raises on damaged files.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 2.
     """
     from PIL import Image  # noqa: PLC0415
 
@@ -54,12 +57,12 @@ def decode(
 
 @functools.cache
 def _quieten_pillow() -> None:
-    """A photograph with damaged EXIF data is worth no line on the terminal each time it is read."""
+    """Silences Pillow, which would warn of damaged EXIF data each time a photograph is read."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def turned(content: bytes) -> bool:
-    """Whether a camera held on its side has left word (EXIF) that the image is to be turned."""
+    """Whether the EXIF data say that the image must be turned, as cameras held sideways write."""
     from PIL import Image  # noqa: PLC0415
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -67,10 +70,10 @@ def turned(content: bytes) -> bool:
 
 
 def upright(content: bytes) -> UInt8[np.ndarray, "H W C"]:
-    """An image in colours, whole, turned as its EXIF data says.
+    """Decodes a whole image to RGB, turned as its EXIF data say.
 
     Raises:
-        ImageError: As `decode`.
+        ImageError: If it has more than 8 bits a channel.
     """
     from PIL import Image, ImageOps  # noqa: PLC0415
 

@@ -1,8 +1,8 @@
-"""Batches decoded ahead of the step, in parallel and in order (grain).
+"""Decodes batches ahead of the training step, in parallel and in order, by the library grain.
 
-An element of the pipeline is a whole batch, and which images it holds is a function of its number.
-The position in the middle of an epoch is therefore one integer, the iteration: the same for any
-number of workers, and there is no other state to save.
+An element of the pipeline is a whole batch, and its number alone decides which images it holds. The
+position in an epoch is therefore one integer, the iteration, whatever the number of workers, and
+there is no other state to save.
 """
 
 import functools
@@ -22,8 +22,8 @@ from jaxtyping import Int
 from src.data.dataset import Split, say
 from src.data.stream import Rows
 
-AHEAD = 2  # batches decoded ahead by each worker
-SHARED_MEMORY = "/dev/shm"  # Processes hand batches over there; in a container it has 64 MB.
+AHEAD = 2  # Batches that each worker decodes ahead.
+SHARED_MEMORY = "/dev/shm"  # Processes hand batches over here; containers often have only 64 MB.
 
 
 def read_batches(
@@ -35,22 +35,23 @@ def read_batches(
     processes: int,
     threads: int,
 ) -> Iterator[Split]:
-    """Batches `first` to `last` - 1, in order.
+    """Decodes batches `first` to `last` - 1, in order.
 
     Args:
         rows: The images.
-        rows_of_batch: Number of a batch -> its rows, -1 for none. Called in the workers.
+        rows_of_batch: Number of a batch -> its rows, -1 where there is no image. It is called in
+            the workers.
         first: Number of the first batch, 0 or the iteration of a checkpoint.
         last: Number after that of the last batch.
-        processes: Worker processes; 0: threads of this one. Decoding lets other threads run, so
-            processes are needed only where many cores wait for the interpreter. Threads do it too
-            where shared memory cannot hold what processes hand over.
-        threads: Threads without processes, each at work on a batch of its own.
+        processes: Number of worker processes; 0: threads of this one. Decoding lets other threads
+            run, so processes are needed only if many cores would wait for the interpreter. If
+            shared memory is too small for what they hand over, threads are used as well.
+        threads: Number of threads, each with a batch of its own, if there are no processes.
     """
     import grain  # noqa: PLC0415  (slow to import, and only streams need it)
     from absl import flags  # noqa: PLC0415
 
-    # Grain reads flags; in the worker of a study nobody has parsed any.
+    # Grain reads absl's flags, which nobody has parsed in the worker of a study.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     numbers = grain.MapDataset.range(first, last)
@@ -90,13 +91,13 @@ def _say_small() -> None:
 def host_share(
     rows: Int[np.ndarray, "*batches batch"], host: int, hosts: int
 ) -> Int[np.ndarray, "*batches share"]:
-    """This host's part of global batches: consecutive places, as its devices stand among all."""
+    """This host's part of global batches: consecutive places, in the order of the devices."""
     share = rows.shape[-1] // hosts
     return rows[..., host * share : (host + 1) * share]
 
 
 def _end_with_parent(worker: int, workers: int) -> None:
-    """A killed training leaves no workers behind; Ctrl-C is the training's to answer."""
+    """Makes a worker end with the process that started it, and leave Ctrl-C to that process."""
     del worker, workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -21,10 +21,10 @@ HINT = "the function `load` of configs/NAME.py is named configs.NAME.load"
 
 
 def load_own(name: str) -> Dataset:
-    """What the function returns, checked; records call the data set by the function's name.
+    """Calls the function and checks its data set, which has the function's name in records.
 
     Raises:
-        DataError: If there is no such function, it fails, or returns no data set.
+        DataError: If there is no such function, it fails, or returns something else.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2,}", name):
         raise DataError(f"config.data.name = {name!r} names no function; {HINT}")
@@ -36,7 +36,7 @@ def load_own(name: str) -> Dataset:
         raise DataError(f"config.data.name = {name!r} is no function without arguments; {HINT}")
     try:
         dataset = found()
-    except (Exception, SystemExit) as error:  # A config file is code: anything may come.
+    except (Exception, SystemExit) as error:  # The user's code may raise anything.
         raise DataError(f"{name}() failed: {_said(error)}") from error
     if not isinstance(dataset, Dataset):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Images of one's own, from a folder or from arrays, written as a data set in TFDS' form."""
+"""Writes a user's own images, from a folder or from arrays, as a data set in TFDS' form."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -18,19 +18,22 @@ ORDER_STREAM, SPLIT_STREAM = 0, 1
 def write_own(
     name: str, version: str, source: Path, data_dir: Path, test_fraction: float, seed: int
 ) -> Path:
-    """Writes the images of a folder or a .npz file as data set `name`; where it is then.
+    """Writes the images of a folder or a .npz file as the data set `name`.
 
     Args:
-        name: What studies will call it.
-        version: Such as 1.0.0.
-        source: A folder with a folder of images per class, or with `train` and `test`, which hold
-            these; or a .npz file, see `image_arrays`.
+        name: Its name in studies.
+        version: Its version, such as 1.0.0.
+        source: A folder with a subfolder of images per class, or with `train` and `test`, each of
+            which has such subfolders; or a .npz file, see `image_arrays`.
         data_dir: TFDS data directory.
-        test_fraction: Share of each class that becomes the test split, where there is none.
-        seed: Decides the order in which images are written, and what is tested on.
+        test_fraction: Share of each class that becomes the test split if there is none.
+        seed: Decides the order in which images are written, and which ones are tested on.
+
+    Returns:
+        The folder of the data set.
 
     Raises:
-        DataError: If something is there already, or an image cannot be used: which.
+        DataError: If the folder exists already, or naming an image that cannot be used.
     """
     found = read_folder(source) if source.is_dir() else read_arrays(source)
     splits = found.splits if "test" in found.splits else _divide(found, test_fraction, seed)
@@ -55,7 +58,7 @@ def _examples(split: str, found: Found, order: np.ndarray) -> Iterator[Example]:
 
 
 def _divide(found: Collection, fraction: float, seed: int) -> dict[str, Found]:
-    """A share of each class for testing, at least one image of each."""
+    """Sets a share of each class apart for testing, at least one image of each."""
     (labels, image), rng = found.splits["train"], np.random.default_rng([SPLIT_STREAM, seed])
     test: list[int] = []
     for label, name in enumerate(found.label_names):

@@ -1,4 +1,4 @@
-"""A data set drawn by code: ten shapes, anyhow placed, turned and coloured, amid clutter.
+"""A data set drawn by code: ten shapes, placed, turned and coloured at random, amid clutter.
 
 It needs no files, so that a study can be tried anywhere. It is not CIFAR-10 and its numbers say
 nothing about the paper's: records made on it carry its name.
@@ -12,17 +12,17 @@ from src.data.dataset import Dataset, Split, digest
 
 SIZE = 32
 CHUNK = 250
-# How hard it is
-RADIUS = (7.0, 13.0)  # pixels
-SHIFT = 4.0  # pixels, either way
-TILT = 0.6  # radians, either way
-CONTRAST = (15.0, 100.0)  # grey levels
-TINT = 30.0  # grey levels, either way
-NOISE = (5.0, 20.0)  # grey levels, standard deviation
+# These decide how hard it is; a pair is the range that a number is drawn from.
+RADIUS = (7.0, 13.0)  # Pixels.
+SHIFT = 4.0  # Pixels, either way.
+TILT = 0.6  # Radians, either way.
+CONTRAST = (15.0, 100.0)  # Grey levels.
+TINT = 30.0  # Grey levels, either way.
+NOISE = (5.0, 20.0)  # Grey levels, standard deviation.
 STROKES_BEHIND = 2
-BRIGHTER = 0.9  # share of shapes brighter than their background
+BRIGHTER = 0.9  # Share of shapes that are brighter than their background.
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    # Distance from the edge, negative inside; the shape fills u and v from about -1 to 1.
+    # (u, v) -> distance from the edge, negative inside; shapes fill u and v from about -1 to 1.
     "disc": lambda u, v: np.hypot(u, v) - 0.9,
     "ring": lambda u, v: np.abs(np.hypot(u, v) - 0.7) - 0.25,
     "square": lambda u, v: _box(u, v, 0.8, 0.8),
@@ -39,12 +39,12 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def make_procedural(
     seed: int = 2012, *, train_size: int = 20_000, test_size: int = 4_000
 ) -> Dataset:
-    """Draws the data set: uint8 [N, 32, 32, 3], each class equally often, in random order.
+    """Draws the data set: images [N, 32, 32, 3], each class equally often, in random order.
 
     Args:
         seed: The same seed gives the same images.
-        train_size: Training images, a multiple of ten.
-        test_size: Test images, a multiple of ten; they do not depend on `train_size`.
+        train_size: Number of training images, a multiple of ten.
+        test_size: Number of test images, a multiple of ten; they do not depend on `train_size`.
     """
     train, test = (
         _draw_split(np.random.default_rng([seed, stream]), size)
@@ -92,7 +92,7 @@ def _shape(
 
 
 def _stroke(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """A short line of any colour somewhere."""
+    """A short line of random colour at a random place."""
     length = _uniform(rng, 2.0, 8.0, len(image))
     thickness = _uniform(rng, 0.5, 1.5, len(image))
     u, v = _frames(rng, length, shift=SIZE / 2, tilt=np.pi)
@@ -120,7 +120,7 @@ def _frames(
 
 
 def _colours(rng: np.random.Generator, number: int) -> np.ndarray:
-    """Greys of any brightness, each with a tint: [N, 1, 1, 3]."""
+    """Greys of random brightness, each with a tint: [N, 1, 1, 3]."""
     tint = rng.uniform(-TINT, TINT, (number, 1, 1, 3)).astype(np.float32)
     return _uniform(rng, 60.0, 195.0, number)[..., None] + tint
 

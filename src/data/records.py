@@ -1,7 +1,7 @@
-"""Records of a prepared data set, read without TensorFlow; and what a pass over all of them tells.
+"""Reads the records of a prepared data set without TensorFlow, and surveys them in one pass.
 
-A record is an Example of TensorFlow's: named lists of bytes and numbers. Only the image and the
-label are looked at, and the `id` where there is one.
+A record is a TensorFlow Example: named lists of bytes and numbers. Only the image, the label and,
+if there is one, the `id` are looked at.
 """
 
 import functools
@@ -17,18 +17,18 @@ from src.data.dataset import DataError, say
 from src.data.features import AGAIN
 from src.errors import one_line
 
-CHUNK = 256  # records read at a time
-LOSSY_STARTS = (b"\xff\xd8",)  # JPEG
+CHUNK = 256  # Records read at a time.
+LOSSY_STARTS = (b"\xff\xd8",)  # Files of JPEG begin with this.
 _ID = re.compile(rb"[a-z]+_(\d+)")
 
 
 class SplitFiles(NamedTuple):
-    """The record files of a split, and where a record keeps what is wanted of it.
+    """The record files of a split, and the features that hold image and label.
 
     Attributes:
         source: Folder and split, for messages.
         files: Paths, in order.
-        sizes: Records in each file.
+        sizes: Number of records in each file.
         image_key: Feature that holds the encoded image.
         label_key: Feature that holds the label.
     """
@@ -41,7 +41,7 @@ class SplitFiles(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An image as it is encoded, its label, and the name that TFDS gave it, or none."""
+    """An encoded image, its label, and the name that TFDS gave it, empty if it gave none."""
 
     image: bytes
     label: int
@@ -49,10 +49,10 @@ class Record(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What a pass over the records of a split tells without decoding an image.
+    """The result of a pass over the records of a split, in which no image is decoded.
 
     Attributes:
-        labels: As they are written.
+        labels: Labels as they are written.
         order: Numbers of the records in the order of the original files, see `file_order`.
         lossy: Whether any image is stored as JPEG.
         digest: SHA-256 of all records, in the order in which they lie.
@@ -75,34 +75,42 @@ class Records:
         return sum(self.split.sizes)
 
     def read(self, number: int) -> Record:
-        """One record.
+        """Reads one record.
 
         Raises:
-            DataError: If it cannot be read, or holds no image and no label.
+            DataError: If it cannot be read, or lacks the image or the label.
         """
         return self.parse(number, self._payload(number))
 
     def payloads(self, numbers: Sequence[int]) -> Iterator[bytes]:
-        """The bytes of some records, in the order of their numbers as given.
+        """Reads the bytes of some records, in the order of `numbers`.
 
         Raises:
-            DataError: Naming the first that cannot be read.
+            DataError: Naming the first record that cannot be read.
         """
         for start in range(0, len(numbers), CHUNK):
             wanted = numbers[start : start + CHUNK]
             try:
                 yield from map(bytes, _source(self.split).__getitems__(wanted))
-            except Exception:  # Read one by one, they tell which.
+            except Exception:  # Reading one by one finds the record at fault.
                 yield from map(self._payload, wanted)
 
     def _payload(self, number: int) -> bytes:
         try:
             return bytes(_source(self.split)[number])
-        except Exception as error:  # ArrayRecord has no type of its own for damaged files
+        except Exception as error:  # ArrayRecord has no error of its own for damaged files.
             raise self.fault(number, error) from error
 
     def parse(self, number: int, payload: bytes) -> Record:
-        """What is wanted of a record's bytes."""
+        """Parses the bytes of a record.
+
+        Args:
+            number: Number of the record, for the message.
+            payload: Its bytes.
+
+        Raises:
+            DataError: If it lacks the image or the label.
+        """
         from tensorflow_datasets.proto import tf_example_pb2  # noqa: PLC0415
 
         try:
@@ -110,17 +118,21 @@ class Records:
             (image,) = features[self.split.image_key].bytes_list.value
             (label,) = features[self.split.label_key].int64_list.value
             name = features["id"].bytes_list.value if "id" in features else ()
-        except Exception as error:  # protobuf's own, or another number of values than one
+        except Exception as error:  # protobuf raises its own; other numbers of values ValueError.
             raise self.fault(number, error) from error
         return Record(image, label, b"".join(name))
 
     def fault(self, number: int, error: Exception) -> DataError:
-        """What to say of a record that cannot be read."""
+        """The error that says that a record cannot be read."""
         reason = one_line(f"{type(error).__name__}: {error}")
         return DataError(f"{self.split.source}, record {number} cannot be read ({reason}); {AGAIN}")
 
     def check_sizes(self) -> None:
-        """Refuses files that hold another number of records than the folder says."""
+        """Refuses files that do not hold the number of records that the folder says.
+
+        Raises:
+            DataError: Naming the file.
+        """
         from array_record.python import array_record_module  # noqa: PLC0415
 
         for path, size in zip(self.split.files, self.split.sizes, strict=True):
@@ -128,7 +140,7 @@ class Records:
                 reader = array_record_module.ArrayRecordReader(path)
                 found = reader.num_records()
                 reader.close()
-            except Exception as error:  # It is no ArrayRecord file, or half of one.
+            except Exception as error:  # The file is not an ArrayRecord, or not all of one.
                 raise DataError(
                     f"{self.split.source}: {path} is damaged ({one_line(error)}); {AGAIN}"
                 ) from error
@@ -160,11 +172,11 @@ def survey(split: SplitFiles) -> Survey:
 
 
 def file_order(names: Sequence[bytes]) -> Int[np.ndarray, " records"]:
-    """The order of the original files, before TFDS shuffled them, where the ids tell it.
+    """Numbers of the records in the order of the original files, which TFDS has shuffled.
 
-    Ids that end in a number (`train_00017`, as TFDS gives CIFAR-10), no two the same, are put in
-    the order of these numbers. Other records stay as they lie: of the JPEG copy of CIFAR-10, with
-    ids like `train_cat_2970`, the original order is lost.
+    If all ids are a word and a number (`train_00017`, as TFDS names CIFAR-10's), no two with the
+    same number, records are put in the order of these numbers. Otherwise they stay as they lie: the
+    ids of the JPEG copy of CIFAR-10, such as `train_cat_2970`, do not tell the original order.
     """
     matches = [_ID.fullmatch(name) for name in names]
     numbers = [int(match[1]) for match in matches if match]
@@ -174,7 +186,7 @@ def file_order(names: Sequence[bytes]) -> Int[np.ndarray, " records"]:
 
 
 class _Shard(NamedTuple):
-    """The records of one file, as ArrayRecord's reader wants to be told."""
+    """The records of one file, in the form that ArrayRecord's reader wants."""
 
     filename: str
     skip: int
@@ -182,7 +194,7 @@ class _Shard(NamedTuple):
     examples_in_shard: int
 
 
-@functools.lru_cache(maxsize=16)  # Opened once in each process.
+@functools.lru_cache(maxsize=16)  # Each process opens the files once.
 def _source(split: SplitFiles) -> Any:
     from array_record.python import array_record_data_source  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What the network's input is shifted and scaled by, from all training images."""
+"""Shift and scale of the network's input, and its colour components, from all training images."""
 
 import operator
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-CHUNK = 1000  # images summed at a time
-SCALE = 64  # grey levels
+CHUNK = 1000  # Images summed at a time.
+SCALE = 64  # Grey levels.
 Input = Literal["centered", "scaled", "standardized"]
 
 
@@ -27,7 +27,10 @@ class ImageSums(NamedTuple):
 
 
 def sum_images(chunks: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> ImageSums:
-    """Sums over all images of all chunks, each small enough to be held as 8-byte numbers.
+    """Sums over all images of all chunks.
+
+    Args:
+        chunks: Each is small enough to be held as 8-byte numbers.
 
     Raises:
         ValueError: If there is no chunk.
@@ -43,14 +46,15 @@ def sum_images(chunks: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> ImageSums:
 
 def _sum_chunk(images: UInt8[np.ndarray, "_ H W C"]) -> ImageSums:
     channels = images.reshape(-1, images.shape[-1]).T.astype(np.float64, order="C")
-    # Exact below 2**53, which are 10**11 pixels. A matrix product has all cores spin for so little.
+    # Sums are exact below 2**53, that is, up to 10**11 pixels. A matrix product would keep all
+    # cores busy waiting, for very little work.
     products = np.array([[np.einsum("n,n", a, b) for b in channels] for a in channels])
     pixels = images.sum(axis=0, dtype=np.int64)
     return ImageSums(len(images), pixels, products.astype(np.int64))
 
 
 def in_chunks(images: UInt8[np.ndarray, "N H W C"]) -> Iterable[UInt8[np.ndarray, "_ H W C"]]:
-    """The same images, some at a time."""
+    """The images, `CHUNK` at a time."""
     return (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
 
 
@@ -59,13 +63,16 @@ def input_scaling(
 ) -> tuple[Float[np.ndarray, "1 _ _ C"], Float[np.ndarray, "1 _ _ #C"]]:
     """Shift and scale of the network's input, (pixels - shift) / scale.
 
-    `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2).
-    `scaled`: the same divided by 64, near the deviation of natural images: a power of two, so that
-    a net on `centered` input is this one with 64 times the first kernel, bit for bit.
-    `standardized`: minus the mean and divided by the standard deviation of each channel.
+    Args:
+        sums: Sums over the training images.
+        kind: `centered`: minus the mean image, in grey levels (cuda-convnet; paper, section 2).
+            `scaled`: that divided by 64, which is near the deviation of natural images. It is a
+            power of two, so that a net on `centered` input is this one with 64 times the first
+            kernel, bit for bit. `standardized`: minus the mean and divided by the standard
+            deviation of each channel.
 
     Returns:
-        Two float32 arrays that can be broadcast to [B, H, W, C], in grey levels.
+        Two float32 arrays, in grey levels, that can be broadcast to [B, H, W, C].
     """
     if kind in ("centered", "scaled"):
         shift = (sums.pixels / sums.num_images)[None]
@@ -73,26 +80,26 @@ def input_scaling(
         return shift.astype(np.float32), scale
     mean, products = _means(sums)
     variance = np.diag(products) - mean**2
-    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # A channel of one value stays 0.
+    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)  # A constant channel becomes 0.
     shape = (1, 1, 1, -1)
     return mean.astype(np.float32).reshape(shape), deviation.astype(np.float32).reshape(shape)
 
 
 def _means(sums: ImageSums) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, "C C"]]:
-    """Means over all pixels of a channel's grey level, and of the product of two."""
+    """Means over all pixels: grey level of each channel, and product of each two channels."""
     height, width, _ = sums.pixels.shape
     total = sums.num_images * height * width
     return sums.pixels.sum(axis=(0, 1)) / total, sums.products / total
 
 
 def colour_components(sums: ImageSums) -> Float[np.ndarray, "C C"]:
-    """Principal components of the pixels' colours, a column each, of their deviation's length.
+    """Principal components of the pixels' colours, as columns of the length of their deviation.
 
     DEVIATION: the paper multiplies alpha by the *eigenvalue*, a variance, whose effect depends on
     the unit of the pixels; in grey levels it would drown the image. The code that its author
     released multiplies by the standard deviation (`color_stdevs` in cuda-convnet2's convdata.py),
-    and so does this. That code also divides the sum by 1 + sigma, of which the paper says nothing:
-    left out.
+    and so does this. That code also divides the sum by 1 + sigma; this one does not, since the
+    paper says nothing of it.
 
     Returns:
         [C, C] grey levels; the sign of each column is such that its largest entry is positive.

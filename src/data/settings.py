@@ -1,4 +1,4 @@
-"""Which data set a study is about, and where it lies."""
+"""Settings that say which data set a study is about, and where it lies."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -29,5 +29,5 @@ class Data:
     fallback: Annotated[
         Literal["none", "procedural"],
         OneOf("none", "procedural"),
-        "procedural: where the data cannot be had, say so and use the built-in set",
+        "procedural: if the data cannot be had, say so and use the built-in set",
     ] = "none"

@@ -1,4 +1,4 @@
-"""Where batches come from: row numbers of a data set on the devices, or pixels streamed to them.
+"""Sources of batches: row numbers of a data set on the devices, or pixels streamed to them.
 
 Both give the same images for the same iteration, so a trial does not know which of them it has.
 """
@@ -17,25 +17,25 @@ from src.data.loader import read_batches
 from src.data.scaling import ImageSums, in_chunks, sum_images
 from src.data.stream import Rows
 
-# (first iteration, iterations) -> the rows of each batch that this host trains on.
+# (first iteration, number of iterations) -> the rows of each batch that this host trains on.
 DrawFn = Callable[[int, int], Int[np.ndarray, "iterations batch"]]
 # Rows of global batches -> those that this host takes.
 ShareFn = Callable[[Int[np.ndarray, "*batches batch"]], Int[np.ndarray, "*batches share"]]
 # Number of the next iterations -> their batches, some or all of them together.
 TakeFn = Callable[[int], Iterator[Any]]
 
-DECODED_AT_ONCE = 64  # images of a stream, when all of them are summed
-MANY_CORES = 8  # From here on, threads wait for the interpreter and processes decode faster.
+DECODED_AT_ONCE = 64  # Images of a stream in a chunk when all of them are summed.
+MANY_CORES = 8  # With so many cores threads wait for the interpreter, and processes are faster.
 
 
 class DeviceSplit(NamedTuple):
-    """A split as it lies on every device, with what turns it into network input.
+    """A split on every device, and the scaling of the network's input: (images - shift) / scale.
 
     Attributes:
-        images: Grey levels; none where images are streamed.
-        labels: Classes, from 0.
-        shift: Taken off the grey levels.
-        scale: What they are then divided by.
+        images: Grey levels; empty if images are streamed.
+        labels: Classes, from 0; empty if images are streamed.
+        shift: What is subtracted from the grey levels.
+        scale: What the difference is divided by.
     """
 
     images: UInt8[Array | np.ndarray, "N H W C"]
@@ -45,7 +45,7 @@ class DeviceSplit(NamedTuple):
 
 
 class ImageBatch(NamedTuple):
-    """Batches that bring their images; others are the numbers of their rows in a `DeviceSplit`."""
+    """A batch with its images; other batches are the numbers of rows in a `DeviceSplit`."""
 
     images: UInt8[Array | np.ndarray, "*batch H W C"]
     labels: Int[Array | np.ndarray, "*batch"]
@@ -58,8 +58,9 @@ class Resident:
         """Nothing is placed yet, see `device_split`.
 
         Args:
-            splits: By name; `train` holds the images that are trained on with their labels.
-            unlabelled: All that may be looked at: scaling is theirs. None: those of `train`.
+            splits: Name -> split; `train` holds the images that are trained on with their labels.
+            unlabelled: All images that may be looked at, labelled or not; the scaling derives from
+                them. None: those of `train`.
         """
         self.splits = splits
         self.unlabelled = splits["train"] if unlabelled is None else unlabelled
@@ -67,16 +68,16 @@ class Resident:
 
     @functools.cached_property
     def sums(self) -> ImageSums:
-        """Over the training images, with or without labels."""
+        """Sums over the training images, with or without labels."""
         return sum_images(in_chunks(self.unlabelled.images))
 
     def device_split(self, split: str, shift: np.ndarray, scale: np.ndarray) -> DeviceSplit:
-        """What lies on every device for this split."""
+        """What every device holds of this split."""
         images, labels = self.splits[split]
         return DeviceSplit(images, labels.astype(np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
-        """How many of the `steps` between two records are dispatched together: all."""
+        """Number of the `steps` between two points that are dispatched together: all of them."""
         return steps
 
     def placeholder(self, steps: int, batch: int) -> np.ndarray:
@@ -84,7 +85,7 @@ class Resident:
         return np.zeros((steps, batch), np.int32)
 
     def training(self, draw: DrawFn, first: int) -> TakeFn:
-        """Batches from iteration `first` on: as many as are asked for, together."""
+        """Batches from iteration `first` on; as many as are asked for come together."""
         done = first
 
         def take(steps: int) -> Iterator[np.ndarray]:
@@ -96,7 +97,7 @@ class Resident:
         return take
 
     def testing(self, split: str, batch: int, share: ShareFn = lambda rows: rows) -> Iterator[Any]:
-        """Every image once, over all hosts."""
+        """Every image of a split once, shared between the hosts."""
         yield share(batches.evaluation_rows(self.sizes[split], batch))
 
 
@@ -113,7 +114,7 @@ class Streamed:
 
     @functools.cached_property
     def sums(self) -> ImageSums:
-        """Over the training images, all of which are decoded for it, once: the sums are kept."""
+        """Sums over the training images, which are all decoded for this once; the sums are kept."""
         train = self.unlabelled
         identity = [train.digest, cache.sha256([train.records.tolist(), train.warped])]
         head, arrays = cache.kept("image_sums", identity, self._sum)
@@ -128,12 +129,12 @@ class Streamed:
         return cache.Kept({"num_images": num_images}, arrays)
 
     def device_split(self, split: str, shift: np.ndarray, scale: np.ndarray) -> DeviceSplit:
-        """Nothing but the scaling lies on the devices."""
+        """What every device holds of this split: the scaling alone."""
         none = np.zeros((0, *self.shape), np.uint8)
         return DeviceSplit(none, np.zeros(0, np.int32), shift, scale)
 
     def steps_at_once(self, steps: int) -> int:
-        """One: so many batches of large images need not fit on a device."""
+        """Number of steps dispatched together: one, so that one batch must fit on a device."""
         return 1
 
     def placeholder(self, steps: int, batch: int) -> ImageBatch:
@@ -142,12 +143,12 @@ class Streamed:
         return ImageBatch(np.zeros(shape, np.uint8), np.zeros((steps, batch), np.int32))
 
     def training(self, draw: DrawFn, first: int) -> TakeFn:
-        """Batches from iteration `first` on: as many as are asked for, one by one."""
+        """Batches from iteration `first` on; as many as are asked for come one by one."""
         endless = _read(self.splits["train"], lambda number: draw(number, 1)[0], first, 2**62)
         return lambda steps: itertools.islice(endless, steps)
 
     def testing(self, split: str, batch: int, share: ShareFn = lambda rows: rows) -> Iterator[Any]:
-        """Every image once, over all hosts."""
+        """Every image of a split once, shared between the hosts."""
         rows = share(batches.evaluation_rows(self.sizes[split], batch))
         yield from _read(self.splits[split], lambda number: rows[number], 0, len(rows))
 

@@ -59,7 +59,11 @@ def make_splits(
 
 
 def with_labels(split: AnySplit, labels: int) -> AnySplit:
-    """The first images of each class, `labels` in all, as many of one as of another; 0: all.
+    """The first images of each class, as many of one class as of another.
+
+    Args:
+        split: The images that are trained on.
+        labels: Number of images in all; 0: the whole split.
 
     Raises:
         DataError: If there are fewer images.
@@ -81,10 +85,10 @@ def is_grouped(labels: Int[np.ndarray, " images"]) -> bool:
 def first_of_each(labels: Int[np.ndarray, " images"], number: int) -> Int[np.ndarray, " chosen"]:
     """Rows of the first images of each class, `number` in all, in the order of the file.
 
-    Each class has as many as any other, or all that it has; a rest goes to those of which the next
-    image comes first.
+    Each class gives equally many, or all that it has. If they do not come out even, the classes
+    whose next image comes first in the file give one more.
     """
-    order = np.argsort(labels, kind="stable")  # class by class
+    order = np.argsort(labels, kind="stable")  # Class by class.
     starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])[labels[order]]
     ranks = np.empty(len(labels), np.int64)  # An image's place among those of its class.
     ranks[order] = np.arange(len(labels)) - starts
@@ -102,13 +106,13 @@ def take(split: AnySplit, rows: Int[np.ndarray, " chosen"]) -> AnySplit:
 def remarks(
     dataset: Dataset | Stream, validation_images: int, train_images: int, *, in_file_order: bool
 ) -> list[str]:
-    """What a person should know of the images before they are trained on, a line each.
+    """What a person should know about the images before they are trained on, a line each.
 
     Args:
         dataset: The data set before it is split.
         validation_images: As for `make_splits`.
         train_images: As for `make_splits`.
-        in_file_order: Whether they are trained on in the order of the file.
+        in_file_order: Whether images are trained on in the order of the file.
     """
     labels, lines = dataset.train.labels, []
     if is_grouped(labels) and in_file_order:

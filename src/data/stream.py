@@ -1,7 +1,7 @@
-"""Images of a prepared data set, decoded row by row as they are asked for.
+"""Images of a prepared data set, decoded when they are asked for.
 
-A data set that fits into memory is asked for all of them at once; one that does not, or whose
-images are of many sizes, for a batch at a time, each image brought to one size.
+If the data set fits into memory, all images are asked for at once. If it does not, or its images
+have many sizes, a batch is asked for at a time, and each image is brought to one size.
 """
 
 import os
@@ -23,16 +23,16 @@ from src.errors import one_line
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Images of a split on disk. It can be sent to a process, which opens the files itself.
+    """Images of a split on disk. Sent to another process, it opens the files there.
 
     Attributes:
         files: The files that hold the records.
-        records: Number of each row's record.
-        labels: Class of each row.
+        records: [rows] number of each row's record.
+        labels: [rows] class of each row.
         size: Side of the decoded images in pixels; 0: as they are.
         channels: Channels of the decoded images, 1 or 3.
         digest: Digest of the data set.
-        warped: Whether images lose their proportions, as those of Caffe's networks did.
+        warped: Whether images are squeezed to a square instead of cut, as for Caffe's networks.
     """
 
     files: SplitFiles
@@ -51,14 +51,14 @@ class Rows:
         return replace(self, records=self.records[rows], labels=self.labels[rows])
 
     def num_bytes(self, rows: int) -> int:
-        """Bytes of so many decoded images; 0 where they are of sizes of their own."""
+        """Number of bytes of so many decoded images; 0 if images keep their own sizes."""
         return rows * self.size**2 * self.channels
 
     def load(self, rows: Int[np.ndarray, " rows"]) -> Split:
-        """Decodes images; a row of -1, which fills up a batch, gives a black one of label -1.
+        """Decodes images; a row of -1, which fills up a batch, gives a black one with label -1.
 
         Raises:
-            DataError: If one cannot be decoded, or all are to be whole and differ in size.
+            DataError: If one cannot be decoded, or images keep their own sizes and these differ.
         """
         present = np.flatnonzero(rows >= 0)
         labels = np.full(len(rows), -1, np.int32)
@@ -84,7 +84,7 @@ class Rows:
             content = records.parse(number, payload).image
             try:
                 yield decode(content, self.size, self.channels, warped=self.warped)
-            except Exception as error:  # whatever Pillow makes of damaged files
+            except Exception as error:  # Pillow raises almost anything on damaged files.
                 raise DataError(
                     f"{self.files.source}, record {number} cannot be decoded ({one_line(error)});"
                     " prepare the data set again, or without this image"
@@ -106,7 +106,7 @@ REMEDY = (
 
 
 class Stream(NamedTuple):
-    """A data set that stays on disk; otherwise as `Dataset`.
+    """A data set that stays on disk, with the attributes of `Dataset`.
 
     Attributes:
         digest: SHA-256 over all records of both splits, as they are encoded, their order, the names
@@ -122,11 +122,11 @@ class Stream(NamedTuple):
 
 
 class Surveyed(NamedTuple):
-    """A prepared data set of which every record has been looked at.
+    """A prepared data set whose records have all been looked at.
 
     Attributes:
-        stream: Its images, as they are to be decoded.
-        lossy: Whether any is stored as JPEG.
+        stream: Its images, still to be decoded.
+        lossy: Whether any of them is stored as JPEG.
     """
 
     stream: Stream
@@ -134,13 +134,13 @@ class Surveyed(NamedTuple):
 
 
 def look_through(name: str, found: Description, size: int) -> Surveyed:
-    """The data set that was found, its images still on disk.
+    """Looks through a data set; its images stay on disk.
 
-    The first time every record is read, for its label and for the digest; what was learnt is kept.
+    The first time every record is read, for its label and for the digest; the result is cached.
 
     Args:
-        name: For the records.
-        found: From `describe`.
+        name: Its name in records.
+        found: Its description, from `describe`.
         size: Side of the decoded images in pixels; 0: as they are.
 
     Raises:
@@ -161,7 +161,7 @@ def look_through(name: str, found: Description, size: int) -> Surveyed:
 
 
 def read_whole(stream: Stream) -> Dataset:
-    """All images of a data set in memory.
+    """Reads all images of a data set into memory.
 
     Raises:
         DataError: If they differ in size, do not fit, or one cannot be decoded.

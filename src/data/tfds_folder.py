@@ -1,4 +1,4 @@
-"""Where prepared data sets lie: `<data_dir>/<name>/<version>`, as TensorFlow Datasets has them.
+"""Finds prepared data sets: `<data_dir>/<name>/<version>`, as TensorFlow Datasets lays them out.
 
 `<name>` may hold a config, as in `cifar10_corrupted/fog_1`.
 """
@@ -13,7 +13,7 @@ from src.data.dataset import DataError, say
 from src.data.describe import Description, describe
 from src.paths import PathError, local_path
 
-BUILT_IN = ("cifar10", "procedural")  # The first is downloaded, the second drawn.
+BUILT_IN = ("cifar10", "procedural")  # The first is downloaded, the second is drawn by code.
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -48,7 +48,7 @@ def default_data_dir(data_dir: str) -> Path:
 
 
 def _folder_above(folder: Path) -> Path | None:
-    """The folder of data sets, where `folder` is that of one of them, or of a version of it."""
+    """The folder of all data sets if `folder` is that of a single one, or of one version of it."""
     if (folder / "dataset_info.json").is_file():
         return folder.parent.parent
     versions = (path.parent.name for path in folder.glob("*/dataset_info.json"))
@@ -56,11 +56,13 @@ def _folder_above(folder: Path) -> Path | None:
 
 
 def find_prepared(name: Name, data_dir: Path) -> Description | None:
-    """The data set in the folder of the version named, else of the highest that can be read.
+    """Describes the named version of a data set, else the highest version that can be read.
+
+    Returns:
+        None if there is no such version.
 
     Raises:
-        DataError: If there are versions, and none of them can be read: what is wrong with the
-            highest.
+        DataError: If none of the versions can be read; it says what is wrong with the highest.
     """
     versions = _versions(name.base, data_dir)
     if name.version is not None:
@@ -81,7 +83,7 @@ def find_prepared(name: Name, data_dir: Path) -> Description | None:
 
 
 def not_found(name: Name, data_dir: Path) -> DataError:
-    """What to say where nothing was found: the nearest name or the versions that there are."""
+    """The error that says that nothing was found, with the nearest name or the versions there."""
     versions = [folder.name for folder in _versions(name.base, data_dir)]
     if name.version is not None and versions:
         have = f"of {name.base} there are the versions {', '.join(versions)}"
@@ -99,7 +101,7 @@ def not_found(name: Name, data_dir: Path) -> DataError:
 
 
 def prepared_names(data_dir: Path) -> list[str]:
-    """Names of all data sets that seem to be prepared."""
+    """Names of all data sets in the folder that look prepared."""
     files = [*data_dir.glob("*/*/dataset_info.json"), *data_dir.glob("*/*/*/dataset_info.json")]
     folders = {file.parent for file in files if _VERSION.fullmatch(file.parent.name)}
     return sorted({str(folder.parent.relative_to(data_dir)) for folder in folders})
@@ -115,7 +117,7 @@ def _versions(name: str, data_dir: Path) -> list[Path]:
         or ".." in parts
         or "\0" in name
     ):
-        return []  # records would call the same data set by two names
+        return []  # Such a path would give one data set two names in records.
     found = (path.parent for path in (data_dir / name).glob("*/dataset_info.json"))
     versions = [folder for folder in found if _VERSION.fullmatch(folder.name)]
     return sorted(versions, key=lambda path: [int(n) for n in path.name.split(".")], reverse=True)

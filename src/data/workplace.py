@@ -1,4 +1,4 @@
-"""A folder to make a data set in, before it is put where it belongs whole."""
+"""A folder in which a data set is made, before it is moved whole to its place."""
 
 import os
 import shutil
@@ -13,10 +13,12 @@ from src.records.files import RecordError, sync
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """An empty folder for one process at a time, gone afterwards; a killed owner's is taken over.
+    """An empty folder for one process at a time, removed at the end.
+
+    What a killed process has left in it is removed at the beginning.
 
     Raises:
-        DataError: If another process is at work in it.
+        DataError: If another process is at work in it, or it holds somebody's files.
         OSError: If it cannot be made.
     """
     made = [path for path in folder.parents if not path.exists()]
@@ -40,10 +42,10 @@ def workplace(folder: Path) -> Iterator[Path]:
 
 
 def put(folder: Path, target: Path) -> None:
-    """Moves a finished folder to its place, once all that it holds is on the disk.
+    """Moves a finished folder to its place, after all of it has reached the disk.
 
     Raises:
-        OSError: If something is in its place, or the disk fails.
+        OSError: If the place is taken, or the disk fails.
     """
     for path in sorted(folder.rglob("*")):
         sync(path)
@@ -56,7 +58,7 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         try:
             folder.rmdir()
-        except OSError:  # It holds what was wanted.
+        except OSError:  # It is not empty: it holds the finished data set.
             return
 
 

@@ -15,18 +15,18 @@ from src.data.dataset import DataError, Split, say
 from src.data.workplace import put, workplace
 from src.errors import one_line
 
-NAME, VERSION = "cifar10", "3.0.2"  # The data set with these features and ids.
+NAME, VERSION = "cifar10", "3.0.2"  # TFDS' data set with the same features and ids.
 
 
 class DatasetInfo(NamedTuple):
     """What TFDS keeps of a data set beside its records.
 
     Attributes:
-        name: What studies call it.
+        name: Its name in studies.
         version: Three numbers, such as 1.0.0.
-        text: What it is, in a sentence.
-        homepage: Where it is published; may be empty.
-        shape: Height, width and channels of the images, None where they differ.
+        text: A sentence that describes it.
+        homepage: Address where it is published; may be empty.
+        shape: Height, width and channels of the images; height and width are None if they differ.
         label_names: Names of the classes, in the order of their numbers.
     """
 
@@ -65,17 +65,17 @@ def write_prepared(folder: Path, train: Split, test: Split) -> None:
 
 
 def record_id(split: str, index: int) -> str:
-    """As TFDS names the image at `index` of the original files: `train_00017`."""
+    """TFDS' name for the image at `index` of the original files, such as `train_00017`."""
     return f"{split}_{index:05d}"
 
 
 def put_dataset(
     target: Path, description: DatasetInfo, splits: Mapping[str, Iterable[Example]]
 ) -> None:
-    """Writes a data set to `target`, `<data_dir>/<name>/<version>`: whole or not at all.
+    """Writes a data set to `target`, `<data_dir>/<name>/<version>`, whole or not at all.
 
     Raises:
-        DataError: If there is one, another process writes there, or the disk fails.
+        DataError: If `target` exists, another process writes there, or the disk fails.
     """
     if target.exists():
         raise DataError(f"{target} is there already; choose another --version, or another name")
@@ -150,7 +150,7 @@ def _write_split(
             writer.write(record)
             count, num_bytes = count + 1, num_bytes + len(record)
         writer.close()
-    except Exception as error:  # ArrayRecord has no type of its own for a full disk
+    except Exception as error:  # ArrayRecord has no error of its own for a full disk.
         raise DataError(f"cannot write {path} ({one_line(error)}); is the disk full?") from error
     return tfds.core.SplitInfo(
         name=split, shard_lengths=[count], num_bytes=num_bytes, filename_template=template

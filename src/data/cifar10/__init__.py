@@ -1,1 +1,1 @@
-"""CIFAR-10 from wherever it can be had."""
+"""CIFAR-10 from its archives, a prepared folder or the network."""

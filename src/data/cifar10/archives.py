@@ -1,4 +1,4 @@
-"""CIFAR-10 as published: either archive or the unpacked folder of either, in file order.
+"""Reads CIFAR-10 as published: either archive, or the unpacked folder of either, in file order.
 
 The Python version holds pickles, see `pickles`.
 """
@@ -25,9 +25,9 @@ class Version(NamedTuple):
 
     Attributes:
         archive: File name of the archive.
-        folder: What it unpacks to.
-        batches: The five training files, then the test file, in order.
-        decode: Bytes of a batch and its name to a split.
+        folder: Folder that it unpacks to.
+        batches: The five training files in order, then the test file.
+        decode: (bytes of a batch, its name) -> a split.
     """
 
     archive: str
@@ -59,7 +59,7 @@ def find_published(data_dir: Path) -> Published | None:
 
 
 def read_published(found: Published, original: Original) -> tuple[Split, Split]:
-    """Training and test split in the original file order.
+    """Reads training and test split, in the order of the files.
 
     Raises:
         DataError: If an archive's checksum is wrong, or a file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Fetching a published file: whole and verified, or an error soon and nothing left behind."""
+"""Downloads a published file whole and verified, or fails soon and leaves nothing behind."""
 
 import hashlib
 import http.client
@@ -15,7 +15,7 @@ from src.errors import one_line
 
 CONNECT_SECONDS = 5.0
 STALL_SECONDS = 30.0
-SLOWEST = 10_000  # bytes a second, over each STALL_SECONDS
+SLOWEST = 10_000  # Bytes per second, averaged over `STALL_SECONDS`.
 CHUNK_BYTES = 1 << 18
 
 
@@ -26,15 +26,16 @@ class NotReached(Exception):
 def download(
     url: str, path: Path, md5: str, *, most_bytes: int, connect_seconds: float = CONNECT_SECONDS
 ) -> None:
-    """Fetches `url` to `path`, with a line of progress.
+    """Downloads `url` to `path`, with lines of progress.
 
-    It ends in any case: a server that sends more than was published, or next to nothing, is left.
+    It ends in any case: a server that sends more than was published, or next to nothing, is given
+    up.
 
     Args:
         url: http(s) address.
         path: File in a folder that exists.
-        md5: What its checksum must be.
-        most_bytes: Its size; what goes beyond is not taken.
+        md5: The checksum that it must have.
+        most_bytes: Its published size; longer answers are refused.
         connect_seconds: How long the server may take to begin its answer, name look-up included.
 
     Raises:
@@ -62,7 +63,7 @@ def download(
 
 
 def _connect(url: str, seconds: float) -> Any:
-    """The open response. In a thread: name look-up and several addresses have no common limit."""
+    """The open response. A thread waits for it, since name look-up has no time limit of its own."""
     answer: list[Any] = []
     given_up = threading.Event()
 
@@ -89,7 +90,7 @@ def _connect(url: str, seconds: float) -> Any:
 
 
 def _chunks(response: Any, url: str) -> Iterator[bytes]:
-    """What comes, as it comes, while it comes fast enough."""
+    """The parts of the answer as they come, as long as they come fast enough."""
     since, received = time.monotonic(), 0
     while True:
         try:
@@ -107,11 +108,11 @@ def _chunks(response: Any, url: str) -> Iterator[bytes]:
 
 
 def _length(header: str | None) -> int:
-    """What a server says of the length; 0 where it says nothing that can be understood."""
+    """The length that a server announces; 0 if it announces none that can be understood."""
     return int(header) if header and header.isascii() and header.isdigit() else 0
 
 
 def _progress(name: str, before: int, after: int, total: int) -> None:
-    """A line at each tenth."""
+    """Prints a line at each tenth."""
     if total and before * 10 // total != after * 10 // total:
         say(f"{name}: {after / 1e6:.0f} of {total / 1e6:.0f} MB")

@@ -1,4 +1,4 @@
-"""What is known of the original CIFAR-10, to tell a copy by its content, not by its name.
+"""Facts about the original CIFAR-10, by which a copy is told by its content, not by its name.
 
 The binary version of a batch can be rebuilt from the decoded images, whatever file they came from,
 and its SHA-1 compared with the published one: the same check serves archives, unpacked folders and
@@ -27,12 +27,12 @@ CLASSES = (
 
 
 class Original(NamedTuple):
-    """Where the data set is published and what identifies it.
+    """The address at which the data set is published, and the sums that identify it.
 
     Attributes:
         url: Folder of the two archives.
-        sizes: Training and test images.
-        batch_size: Images in a file of an archive.
+        sizes: Numbers of training and test images.
+        batch_size: Number of images in a file of an archive.
         binary_bytes: Size of cifar-10-binary.tar.gz.
         binary_md5: MD5 of cifar-10-binary.tar.gz.
         python_md5: MD5 of cifar-10-python.tar.gz.

@@ -1,10 +1,10 @@
-"""CIFAR-10 from wherever it can be had: an archive, a prepared TFDS folder, or the network.
+"""Loads CIFAR-10 from an archive, a prepared TFDS folder, or the network.
 
-An archive goes before a prepared folder beside it: it is the original, whatever the folder holds.
-What is downloaded is prepared as a TFDS folder once, and the archive removed.
+An archive is preferred to a prepared folder beside it, since it is the original, whatever the
+folder holds. A downloaded archive is prepared as a TFDS folder once, and removed.
 
-Its name in records says what it is, by its content alone: `cifar10` if its images, labels and their
-order are verified to be the original's, `cifar10-jpeg` if its images are stored as JPEG, else
+Its name in records says what was found, by the content alone: `cifar10` if images, labels and their
+order are verified to be the original's, `cifar10-jpeg` if images are stored as JPEG, else
 `cifar10-unverified`.
 """
 
@@ -36,16 +36,16 @@ def load_cifar10(
     *,
     version: str | None = None,
 ) -> Dataset:
-    """CIFAR-10 found in `data_dir`, else downloaded to it.
+    """Loads CIFAR-10 from `data_dir`, after downloading it if it is not there.
 
     Args:
         data_dir: TFDS data directory.
-        original: What identifies the original.
+        original: The facts that identify the original.
         connect_seconds: How long to wait for the server.
         version: Version of the prepared folder; None: an archive, or the highest version.
 
     Raises:
-        DataError: If it cannot be had, naming the ways out, or if what was found is damaged.
+        DataError: If it cannot be had, naming the ways out, or is damaged.
     """
     published = cifar10_archives.find_published(data_dir) if version is None else None
     if published is not None:
@@ -62,17 +62,17 @@ def stream_cifar10(
     *,
     version: str | None = None,
 ) -> Stream:
-    """The prepared folder, its images left on disk, under the name that they have in memory.
+    """The prepared folder with its images left on disk, under the name that `load_cifar10` gives.
 
     Args:
-        data_dir: As for `load_cifar10`, as the others are.
-        size: Side that the images are brought to, pixels.
-        original: What identifies the original.
+        data_dir: TFDS data directory.
+        size: Side that the images are brought to, in pixels.
+        original: The facts that identify the original.
         connect_seconds: How long to wait for the server.
         version: Version of the prepared folder; None: the highest.
 
     Raises:
-        DataError: As `load_cifar10`.
+        DataError: If it cannot be had, naming the ways out, or is damaged.
     """
     found = _find_or_download(data_dir, original, connect_seconds, version)
     name = cache.cached(found.files, functools.partial(_prepared, found, original)).name
@@ -110,7 +110,7 @@ def _find_or_download(
 
 
 def _download(data_dir: Path, original: Original, connect_seconds: float) -> Path:
-    """Downloads, prepares, puts the finished folder in its place; on any error nothing is left."""
+    """Downloads and prepares, and moves the finished folder to its place, or leaves nothing."""
     target = data_dir / prepare.NAME / prepare.VERSION
     version = cifar10_archives.BINARY
     try:

@@ -1,7 +1,7 @@
-"""Pickles of arrays, read without running what they name.
+"""Reads pickles of arrays without running what they name.
 
 A pickle can name any function and have it called. Here NumPy's names give stand-ins that hold shape
-and bytes and do nothing, and any other name is refused. NumPy's own classes would not do: a pickle
+and bytes and do nothing; any other name is refused. NumPy's own classes would not be safe: a pickle
 may tell a dtype that raw bytes are objects, and NumPy would follow them as pointers.
 """
 
@@ -15,7 +15,7 @@ from src.data.dataset import DataError
 
 
 def load_pickle(content: bytes) -> Any:
-    """Lists, dicts, strings, numbers and `PickledArray`.
+    """Reads a pickle of lists, dicts, strings, numbers and arrays, which become `PickledArray`.
 
     Raises:
         DataError: If it names anything else.
@@ -25,17 +25,17 @@ def load_pickle(content: bytes) -> Any:
 
 
 class _Type:
-    """Stands for numpy.dtype in a pickle: it holds the name that was given, and does nothing."""
+    """Stands in for numpy.dtype: holds the name that the pickle gives, and does nothing."""
 
     def __init__(self, name: Any = "", *others: Any):
         self.name = name
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order and the like: a byte has none."""
+        """Ignores byte order and the like, which bytes do not have."""
 
 
 class PickledArray:
-    """Stands for numpy.ndarray in a pickle: it holds what was given, and does nothing with it."""
+    """Stands in for numpy.ndarray: holds what the pickle gives, and does nothing with it."""
 
     def __init__(self, *shape_and_type: Any):
         self.state: Any = None
@@ -48,7 +48,7 @@ class PickledArray:
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             return None
         _, shape, kind, by_columns, content = self.state
-        if isinstance(content, str):  # Python 2's bytes, which Latin-1 keeps as they are
+        if isinstance(content, str):  # Latin-1 keeps the bytes of Python 2 as they are.
             try:
                 content = content.encode("latin1")
             except UnicodeError:
