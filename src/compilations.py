@@ -1,7 +1,8 @@
-"""JAX's cache of compiled programs, trusted only as far as it is as it was written.
+"""A checksum on JAX's cache of compiled programs.
 
-JAX runs what it finds there: a flipped bit has given other numbers without a word. Each entry ends
-in the SHA-256 of its key and content; one that does not fit is compiled again and replaced.
+JAX runs whatever it finds there: a flipped bit has been seen to change numbers in silence. Here
+each entry ends in the SHA-256 of its key and content; one that does not fit is compiled again and
+replaced.
 """
 
 import hashlib
@@ -13,15 +14,15 @@ _SEAL_BYTES = hashlib.sha256().digest_size
 
 
 class SealedCache:
-    """A cache of JAX's kind around another one, which keeps the bytes."""
+    """A cache in JAX's sense, around another one that keeps the bytes."""
 
     def __init__(self, cache: Any, folder: Path):
-        """`folder` is where `cache` has its files."""
+        """Wraps `cache`, whose files lie in `folder`."""
         self.cache, self.folder = cache, folder
-        self._path = folder  # JAX asks for it
+        self._path = folder  # JAX reads this attribute.
 
     def get(self, key: str) -> bytes | None:
-        """What was put there; None where there is nothing, or not what was put."""
+        """The value that was put under `key`; None if there is none or it has changed."""
         content = self.cache.get(key)
         if content is None:
             return None
@@ -29,7 +30,7 @@ class SealedCache:
         if _seal(key, body) == seal:
             return body
         with suppress(OSError):
-            (self.folder / f"{key}-cache").unlink()  # JAX replaces no entry that is there
+            (self.folder / f"{key}-cache").unlink()  # JAX does not replace an existing entry.
         return None
 
     def put(self, key: str, value: bytes) -> None:
@@ -42,7 +43,7 @@ def _seal(key: str, value: bytes) -> bytes:
 
 
 def seal_cache(kind: str) -> None:
-    """Has JAX keep its compilations sealed; where it cannot be made to, it keeps none.
+    """Makes JAX keep its compilations with a checksum; if that is not possible, it keeps none.
 
     Args:
         kind: What they depend on and JAX's key does not say: the processor, its threads. Each has
@@ -51,7 +52,7 @@ def seal_cache(kind: str) -> None:
     import jax  # noqa: PLC0415
 
     try:
-        # JAX has no public way to another cache; this is where it makes its own
+        # JAX has no public way to set a cache; this is the module that makes its own.
         from jax._src import compilation_cache  # noqa: PLC0415
 
         make = compilation_cache.get_file_cache

@@ -1,8 +1,8 @@
-"""What must be set before JAX and Matplotlib start: what may change no number is pinned here.
+"""The environment in which JAX and Matplotlib start.
 
-A study's numbers are a function of its question and of what its records say of code and machine.
-Settings of the shell that would change them are left out, with a word; settings that choose devices
-or caches stand.
+A study's numbers depend on its question, and on what its records say about code and machine, and on
+nothing else. Settings of the shell that would change them are removed, with a note; settings that
+choose devices or caches are kept.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from src import compilations, processor
 from src.errors import LabError, one_line
 from src.paths import cache_folder
 
-# The first letters of what may stand: it chooses devices, caches, logs and the hosts of a cluster.
+# Variables that begin with these are kept: they choose devices, caches, logs and a cluster's hosts.
 JAX_KEPT = (
     "JAX_PLATFORMS",
     "JAX_PLATFORM_NAME",
@@ -38,15 +38,15 @@ JAX_KEPT = (
     "JAX_TRACEBACK_",
     "JAX_DUMP_",
 )
-# The same of XLA's flags. Those of accelerators are needed there: records name them.
+# The same for XLA's flags. Those of accelerators are needed there, and records name them.
 XLA_KEPT = ("xla_force_host_platform_device_count", "xla_dump_", "xla_gpu_", "xla_tpu_")
-# Threads of XLA's CPU backend, and TensorFloat-32 where nobody asked for it.
+# These set the threads of XLA's CPU backend, and TensorFloat-32 where nobody asked for it.
 OTHERS_LEFT_OUT = ("NPROC", "PJRT_NPROC", "NVIDIA_TF32_OVERRIDE")
 THREADS = "PJRT_NPROC"
 
 
 class MachineError(LabError):
-    """A machine, or a setting of it, with which nothing can be computed. One line."""
+    """Nothing can be computed on this machine as it is set up. The message is one line."""
 
 
 def configure_jax() -> None:
@@ -55,7 +55,7 @@ def configure_jax() -> None:
         del os.environ[THREADS]
     for name in left_out(os.environ):
         print(f"note: {name} of the environment is left out: it changes numbers", file=sys.stderr)
-    os.environ.pop("SOURCE_DATE_EPOCH", None)  # NumPy does not start where it is no number.
+    os.environ.pop("SOURCE_DATE_EPOCH", None)  # NumPy does not start if it is not a number.
     os.environ["MPLBACKEND"] = "agg"  # A notebook's backend is not installed here.
     _leave_warnings_warnings()
     if cache := cache_folder():
@@ -68,7 +68,7 @@ def configure_jax() -> None:
 def _leave_warnings_warnings() -> None:
     """Undoes PYTHONWARNINGS=error, here and in the processes that this one starts.
 
-    Set for tests of other code, it would turn what a library says of its own future into an error.
+    Somebody has set it to test other code; here it would turn a library's deprecations into errors.
     """
     os.environ.pop("PYTHONWARNINGS", None)
     if any(option.startswith("error") for option in sys.warnoptions):
@@ -78,14 +78,14 @@ def _leave_warnings_warnings() -> None:
 
 
 def left_out(variables: MutableMapping[str, str]) -> Iterator[str]:
-    """Takes what may not vary out of `variables`; what each was, as a shell would say it."""
+    """Removes what changes numbers from `variables`; yields each as a shell would write it."""
     for name, value in sorted(variables.items()):
         if name in OTHERS_LEFT_OUT or (name.startswith("JAX_") and not name.startswith(JAX_KEPT)):
             del variables[name]
             yield f"{name}={shlex.quote(value)}"
     try:
         given = shlex.split(variables.pop("XLA_FLAGS", ""))
-    except ValueError:  # a quotation mark without its other
+    except ValueError:  # A quotation mark is not closed.
         given = []
     kept = [flag for flag in given if _may_stand(flag)]
     if kept:
@@ -99,10 +99,10 @@ def _may_stand(flag: str) -> bool:
 
 
 def import_jax() -> None:
-    """Imports JAX, which reads its settings then.
+    """Imports JAX, which reads its settings at that moment.
 
     Raises:
-        MachineError: If one of them has a value that it cannot have.
+        MachineError: If a setting has an invalid value.
     """
     try:
         import jax  # noqa: F401, PLC0415
@@ -111,10 +111,10 @@ def import_jax() -> None:
 
 
 def start_jax() -> None:
-    """Starts JAX on the devices it is to use.
+    """Starts JAX on the devices that it is to use; a CPU device has one thread.
 
     Raises:
-        MachineError: If there are none of the kind that the environment asks for.
+        MachineError: If there are no devices of the kind that the environment asks for.
     """
     import jax  # noqa: PLC0415
 
@@ -129,7 +129,7 @@ def start_jax() -> None:
 
 
 def use_cpu() -> None:
-    """Computes on the processor, whatever the environment asks for; before JAX starts."""
+    """Makes JAX compute on the processor, whatever the environment says; before JAX starts."""
     import jax  # noqa: PLC0415
 
     jax.config.update("jax_platforms", "cpu")
@@ -137,7 +137,7 @@ def use_cpu() -> None:
 
 
 def find_devices() -> None:
-    """Has JAX look for the devices that the environment asks for.
+    """Lets JAX look for the devices that the environment asks for.
 
     Raises:
         MachineError: If there are none.
@@ -155,17 +155,17 @@ def find_devices() -> None:
 
 
 def use_one_thread() -> None:
-    """Has each CPU device compute with one thread; before JAX starts.
+    """Makes each CPU device compute with one thread; call it before JAX starts.
 
-    XLA compiles sums over a batch otherwise for one thread than for several, to other last bits: so
-    that a trial's numbers do not depend on what runs beside it, all have one. More cores are used
-    by more trials at a time, or by more devices (JAX_NUM_CPU_DEVICES).
+    XLA compiles sums over a batch differently for one thread and for several, and the last bits
+    differ. All trials have one, so that their numbers do not depend on what runs beside them. More
+    cores are used by more trials side by side, or by more devices (JAX_NUM_CPU_DEVICES).
     """
     os.environ[THREADS] = "1"
 
 
 def seal_compilations() -> None:
-    """Has JAX notice a damaged compilation, and take none of another processor's."""
+    """Makes JAX notice a damaged compilation, and use none made for another processor."""
     info = processor.read_info()
     kind = f"{processor.model(info)}, {info.get('flags', '')}, {threads()} threads"
     compilations.seal_cache(kind)
@@ -177,7 +177,7 @@ def threads() -> int:
 
 
 def _may_have_accelerator() -> bool:
-    """Whether JAX may find one: its host then needs its threads."""
+    """Whether JAX may find an accelerator, whose host needs several threads."""
     if os.environ.get("JAX_PLATFORMS", "").lower() == "cpu":
         return False
     plugins = metadata.entry_points(group="jax_plugins")
@@ -185,7 +185,7 @@ def _may_have_accelerator() -> bool:
 
 
 def xla_knows(flag: str) -> bool:
-    """Whether the installed XLA has this flag: an unknown one ends the process."""
+    """Whether the installed XLA has this flag; an unknown one would end the process."""
     spec = importlib.util.find_spec("jaxlib")
     if spec is None or spec.origin is None:
         return False
@@ -201,17 +201,19 @@ def xla_knows(flag: str) -> bool:
 
 
 def silence_orbax() -> None:
-    """Keeps Orbax from telling of every file, and of an error, that it raises, in each thread."""
+    """Keeps Orbax from logging every file, and from printing errors again that it raises."""
     logging.set_verbosity(logging.FATAL)
     show = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":  # a write given up, from its thread
+        if (
+            str(unraisable.exc_value) != "Event loop is closed"
+        ):  # It comes from the thread of an abandoned write.
             show(unraisable)
 
     sys.unraisablehook = hook
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,12 +2,13 @@
 
 
 class LabError(Exception):
-    """What a person can mend: a file, a flag, a machine. The message is one line, with the remedy.
+    """Something that a person can mend: a file, a flag, a machine.
 
-    Each room derives its own from it; `src.doors` prints them all the same way.
+    The message is one line, with the remedy. Each room derives its own error from this one, and
+    `src.doors` prints them all in the same way.
     """
 
 
 def one_line(words: object) -> str:
-    """An error's message, or other words of a library, without line breaks and not too long."""
+    """An error's message, or another text of a library, as one line of at most 300 letters."""
     return " ".join(str(words).split())[:300]

@@ -5,9 +5,9 @@
         name: Annotated[str, OneOf("constant", "steps"), "when the rate falls"] = "constant"
         factor: Annotated[float, Within(0, 1), "what each drop multiplies the rate by"] = 0.1
 
-Each room declares what it uses. `read` makes such a dataclass of a nested mapping, or says in one
-line what is wrong with it; `plain` is the way back. A class that has another shape in a config than
-its fields says so by `from_tree(tree, group)` and `as_tree()`.
+Each room declares what it uses. `read` makes such a dataclass from a nested mapping, or says in one
+line what is wrong with it; `plain` is the way back. A class whose shape in a config differs from
+its fields converts itself by `from_tree(tree, group)` and `as_tree()`.
 """
 
 import dataclasses
@@ -29,10 +29,10 @@ Value = str | bool | int | float
 
 
 class ConfigError(LabError):
-    """A config that cannot be run. The message is one line: field, value, remedy."""
+    """A config cannot be run. The message is one line: field, value, remedy."""
 
 
-# --- What a value may be. ---
+# --- The values that a field may have. ---
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def Within(low: Number, high: Number, words: str = "") -> Rule:
 
 
 def AtLeast(low: Number, words: str = "", most: Number = math.inf) -> Rule:
-    """`low` or more, and not absurdly many."""
+    """`low` or more, up to `most`, beyond which a number is absurd."""
     return Rule(lambda x: low <= x <= most, words or f"{low:g} or more")
 
 
 def Above(low: Number, words: str = "", most: Number = math.inf) -> Rule:
-    """More than `low`, and not absurdly much."""
+    """More than `low`, up to `most`, beyond which a number is absurd."""
     return Rule(lambda x: low < x <= most, words or f"above {low:g}")
 
 
@@ -74,13 +74,13 @@ def Fraction() -> Rule:
 
 
 class Named(tuple[tuple[str, Any], ...]):
-    """A group whose names the user chooses: a mapping that cannot be changed and has a hash."""
+    """A group whose names the user chooses: an immutable, hashable mapping."""
 
     __slots__ = ()
     kind: ClassVar[type] = object
 
     def __new__(cls, content: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> Any:
-        """From a mapping, or from pairs."""
+        """Makes one from a mapping or from pairs."""
         pairs = content.items() if isinstance(content, Mapping) else content
         return super().__new__(cls, tuple((str(name), value) for name, value in pairs))
 
@@ -108,7 +108,7 @@ class NamedValues(Named):
     kind = Value  # type: ignore[assignment]
 
 
-# --- What is declared. ---
+# --- Declarations. ---
 
 
 class Field(NamedTuple):
@@ -117,9 +117,9 @@ class Field(NamedTuple):
     Attributes:
         path: Names that lead to it, such as ("schedule", "factor").
         kind: Its type: str, bool, int, float, a tuple of these, a `Named`, or Value.
-        rules: What its value, or each value of a tuple, must fulfil.
+        rules: Rules that its value, or each value of a tuple, must fulfil.
         help: The sentence of `--help`.
-        default: Its value where none is given.
+        default: Its value if none is given.
     """
 
     path: tuple[str, ...]
@@ -131,9 +131,9 @@ class Field(NamedTuple):
 
 @functools.cache
 def declared(cls: type) -> tuple[Field, ...]:
-    """The fields of a settings dataclass, those of its groups at their paths.
+    """The fields of a settings dataclass, those of its groups under their paths.
 
-    Fields without a sentence are not settings: a flax module has such of its own.
+    Fields without a sentence are not settings; flax modules have some of these.
     """
     found: list[Field] = []
     hints = typing.get_type_hints(cls, include_extras=True)
@@ -155,17 +155,17 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
     return field.default
 
 
-# --- In and out. ---
+# --- Reading and writing. ---
 
 
 def read(cls: type[T], tree: Any, group: Sequence[str] = (), **given: Any) -> T:
-    """The settings that a nested mapping holds; what it does not name has its default.
+    """Reads settings from a nested mapping; a field that it does not name has its default.
 
     Args:
-        cls: A frozen dataclass whose fields are declared as above, or again such dataclasses.
-        tree: Values by name; names that are not declared are refused.
-        group: Where it stands in the config, for messages.
-        **given: Fields of the class that are known already.
+        cls: A frozen dataclass whose fields are declared as above, or are such dataclasses.
+        tree: Name -> value; names that are not declared are refused.
+        group: The path of the mapping in the config, for messages.
+        **given: Values of fields that are known already.
 
     Raises:
         ConfigError: Naming the field, its value and what would be valid.
@@ -191,7 +191,7 @@ def read(cls: type[T], tree: Any, group: Sequence[str] = (), **given: Any) -> T:
 
 
 def checked(field: Field, path: Sequence[str], value: Any) -> Any:
-    """The value as its type has it, tuples as tuples.
+    """Returns the value in the type of its field: lists become tuples, whole numbers floats.
 
     Raises:
         ConfigError: If it is of another type or breaks a rule.
@@ -232,7 +232,7 @@ def _rules_hold(field: Field, value: Any) -> bool:
 
 
 def _refuse(field: Field, name: str, value: Any, kind: Any) -> None:
-    """Says which rule is broken; a percentage in place of a fraction is guessed."""
+    """Raises the error that names the broken rule, and guesses at a percentage for a fraction."""
     for rule in field.rules:
         if isinstance(rule, OneOf):
             one_of(name, value, rule.names)
@@ -268,18 +268,18 @@ def require(name: str, value: Any, valid: Callable[[Any], Any], expected: str) -
 
 
 def require_group(path: Sequence[str], value: Any) -> None:
-    """Refuses what is no mapping of names to values."""
+    """Refuses a value that is not a mapping of names to values."""
     require(dotted(path), value, lambda x: isinstance(x, Mapping | Named), "a group of fields")
 
 
 def require_once(name: str, values: Sequence[Any]) -> None:
-    """Refuses a tuple in which a value stands twice."""
+    """Refuses a tuple that holds a value twice."""
     if len(set(values)) < len(values):
         raise ConfigError(f"config.{name} = {tuple(values)} holds a value twice")
 
 
 def one_of(name: str, value: Any, known: Sequence[Any]) -> None:
-    """Refuses a value that is not among those known, with the nearest one."""
+    """Refuses a value that is not among the known ones, and names the nearest."""
     if not any(value == each and type(value) is type(each) for each in known):
         listed = ", ".join(map(str, known))
         if all(isinstance(each, str) for each in known):
@@ -290,13 +290,13 @@ def one_of(name: str, value: Any, known: Sequence[Any]) -> None:
 
 
 def nearest(value: Any, known: Iterable[Any]) -> str:
-    """Such as `; did you mean 'relu'?`, or nothing where nothing is near."""
+    """A hint such as `; did you mean 'relu'?`, or "" if no known value is near."""
     near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def same_kind(value: Any, kind: Any) -> bool:
-    """Whether a value may stand in a field of that type: whole numbers may where numbers may."""
+    """Whether a field of that type may have the value; a whole number may stand for a float."""
     if kind is float:
         number = type(value) is float and not math.isnan(value)
         return number or (type(value) is int and abs(value) < 2**1000)

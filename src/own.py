@@ -1,7 +1,7 @@
-"""Things of one's own: functions and classes of a config file, named by where they are.
+"""A user's own functions and classes, defined in a config file and named by their place there.
 
-`configs.mine.squared_relu` is the function `squared_relu` of configs/mine.py. Names are all that
-processes and records exchange; whoever needs the thing imports that file.
+`configs.mine.squared_relu` is the function `squared_relu` of configs/mine.py. Processes and records
+exchange the name alone; whoever needs the thing itself imports that file.
 """
 
 import ast
@@ -17,12 +17,12 @@ PREFIX = "configs."
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is that of something that a config file defines."""
+    """Whether a name is that of a thing in a config file."""
     return name.startswith(PREFIX)
 
 
 def find(name: str) -> Any:
-    """What a config file defines under a name.
+    """Imports a config file and returns the thing that it defines under a name.
 
     Raises:
         ValueError: If the file cannot be run or defines no such thing. The message is one line.
@@ -36,7 +36,7 @@ def find(name: str) -> Any:
     except SyntaxError as error:
         where = f"{error.filename}, line {error.lineno}"
         raise ValueError(f"{where}: {error.msg} ({type(error).__name__})") from None
-    except (Exception, SystemExit) as error:  # a config file is code: anything may come
+    except (Exception, SystemExit) as error:  # The user's code may raise anything.
         raise ValueError(f"{module}: {type(error).__name__}: {one_line(error)}; {hint}") from None
     if callable(found) and getattr(found, "__module__", module) != module:
         raise ValueError(f"{last} is not something that {module} defines; {hint}")
@@ -44,11 +44,11 @@ def find(name: str) -> Any:
 
 
 def digest(name: str) -> str | None:
-    """SHA-256 of all that decides what a thing of one's own does; None for any other name.
+    """SHA-256 of the code of a user's own thing; None for any other name.
 
-    That is the code of its file and of what it imports of the same project, in configs/ or beside
-    it, without comments, docstrings and `get_config`: what a study asks is compared by itself. The
-    laboratory's own code is told by its commit.
+    It covers the file and all that it imports from the same project, in configs/ or beside it,
+    without comments, docstrings and `get_config`, since a study's question is compared by itself.
+    The laboratory's own code is not covered: records name its commit.
     """
     if not is_own(name):
         return None
@@ -57,12 +57,12 @@ def digest(name: str) -> str | None:
 
 
 def _files(module: str) -> dict[str, Path]:
-    """A config file and what it imports of the same project, by the names of their modules."""
+    """Name of a module -> its file: a config file and all that it imports from the same project."""
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop(0)
-        within = found.get(name.rpartition(".")[0])  # a module, not a package, has none in it
+        within = found.get(name.rpartition(".")[0])  # Only packages hold modules.
         if name in found or (within and within.name != "__init__.py"):
             continue
         path = _source(name)
@@ -76,12 +76,12 @@ def _files(module: str) -> dict[str, Path]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module; None for what is no module, none of this project, or its own code."""
+    """The file of a module; None if it is not a module, or not of the user's own project."""
     if name.partition(".")[0] == "src" or name == PREFIX[:-1]:
         return None
     try:
         spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # something that a module defines
+    except (ImportError, ValueError):  # It is a function or class, not a module.
         return None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
@@ -92,7 +92,7 @@ def _source(name: str) -> Path | None:
 
 
 def _imported(node: ast.AST, package: str) -> list[str]:
-    """What may be modules in an import statement of a module that lies in `package`."""
+    """Names in an import statement that may be modules; `package` holds the importing module."""
     if isinstance(node, ast.Import):
         names = [alias.name.split(".") for alias in node.names]
         return [".".join(parts[:n]) for parts in names for n in range(1, len(parts) + 1)]

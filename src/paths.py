@@ -1,4 +1,4 @@
-"""From what a person types to a folder of this machine."""
+"""Local paths as a person types them, and the folders of this machine."""
 
 import os
 import re
@@ -10,21 +10,21 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3://, file:///, also 
 
 
 class PathError(LabError):
-    """A path that cannot be meant. The message is one line."""
+    """A path cannot be meant as it was typed. The message is one line."""
 
 
 def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
-    """The local path that `text` means, `~` and `~user` expanded; it need not exist.
+    """The local path that `text` means, with `~` and `~user` expanded; it need not exist.
 
-    No shell expands a `~` after `--workdir=`, and `Path` takes a URL for a folder of that name, so
-    both are seen to here, before anything is made or trained.
+    No shell expands the `~` of `--workdir=~/runs`, and `Path` takes a URL for a folder of that
+    name. Both are seen to here, before anything is made or trained.
 
     Args:
-        text: As it was typed.
-        name: Flag or field that it is the value of, for the message.
+        text: The path as it was typed.
+        name: The flag or field whose value it is, for the message.
 
     Raises:
-        PathError: If it is empty, a URL, no UTF-8, or names a home folder that there is not.
+        PathError: If it is empty, a URL or not UTF-8, or names a home folder that does not exist.
     """
     typed = os.fspath(text)
     said = f"{name} = {typed!r}"
@@ -48,7 +48,7 @@ def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
 
 
 def home_folder() -> Path | None:
-    """The home folder; None for a user without one, as a bare number in a container is."""
+    """The home folder; None for a user without one, such as a bare user id in a container."""
     try:
         return Path.home()
     except RuntimeError:
@@ -56,13 +56,13 @@ def home_folder() -> Path | None:
 
 
 def cache_folder() -> Path | None:
-    """The folder of what can be made again; None where there is no place for it.
+    """The folder for files that can be made again; None without a home folder.
 
-    `$XDG_CACHE_HOME/alexnet-claims`, else `~/.cache/alexnet-claims`.
+    It is `$XDG_CACHE_HOME/alexnet-claims`, else `~/.cache/alexnet-claims`.
     """
     chosen = os.environ.get("XDG_CACHE_HOME", "")
     home = home_folder()
-    if os.path.isabs(chosen):  # The standard says to ignore others.
+    if os.path.isabs(chosen):  # The standard says to ignore relative ones.
         return Path(chosen) / "alexnet-claims"
     return home / ".cache" / "alexnet-claims" if home else None
 

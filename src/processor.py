@@ -1,4 +1,4 @@
-"""What the processor is: its last bits depend on its kind, of which a name stands for many."""
+"""The kind of processor, on which the last bits of numbers depend; many kinds share a name."""
 
 import platform
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 _NUMBERS = {"cpu family": "family", "model": "model", "stepping": "stepping"}
-_NUMBERS |= {"CPU implementer": "implementer", "CPU part": "part"}  # ARM has these instead
-# What it can do to several numbers at once, best first: word of /proc/cpuinfo -> name.
+_NUMBERS |= {"CPU implementer": "implementer", "CPU part": "part"}  # On ARM.
+# Vector instructions, widest first: word of /proc/cpuinfo -> name.
 _VECTORS = {"avx512f": "avx512", "avx2": "avx2", "avx": "avx", "sse4_2": "sse4"}
 _VECTORS |= {"sve": "sve", "asimd": "neon"}
 
 
 def read_info() -> dict[str, str]:
-    """The entries of the first processor; empty where the system has no such file."""
+    """The entries of the first processor in /proc/cpuinfo; empty on systems without that file."""
     try:
         first = CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:
@@ -23,12 +23,12 @@ def read_info() -> dict[str, str]:
 
 
 def brand(info: Mapping[str, str]) -> str:
-    """Such as `AMD EPYC`."""
+    """The processor's brand, such as `AMD EPYC`."""
     return info.get("model name") or platform.processor() or platform.machine()
 
 
 def model(info: Mapping[str, str]) -> str:
-    """Such as `AMD EPYC (family 25, model 1, stepping 1)`."""
+    """The processor's exact model, such as `AMD EPYC (family 25, model 1, stepping 1)`."""
     numbers = ", ".join(f"{word} {info[key]}" for key, word in _NUMBERS.items() if key in info)
     return f"{brand(info)} ({numbers})" if numbers else brand(info)
 

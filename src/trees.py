@@ -17,7 +17,7 @@ def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any
 
 
 def replaced(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> Tree:
-    """A plain copy of a nested mapping with one value changed; missing groups are made."""
+    """A plain copy of a nested mapping with one value replaced; missing groups are added."""
     copy = plain(tree)
     node = copy
     for key in path[:-1]:
@@ -29,7 +29,7 @@ def replaced(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> Tree:
 
 
 def laid_over(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """A plain copy of a nested mapping with some of its values changed."""
+    """A plain copy of a nested mapping in which `changes` replace values at the same paths."""
     result = plain(tree)
     for name, value in changes.items():
         both = isinstance(result.get(name), Mapping) and isinstance(value, Mapping)
@@ -38,10 +38,10 @@ def laid_over(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
 
 
 def plain(tree: Any) -> Any:
-    """A copy in which every mapping is a dict of its own."""
+    """A copy in which every mapping is a new dict."""
     return {k: plain(v) for k, v in tree.items()} if isinstance(tree, Mapping) else tree
 
 
 def dotted(path: Sequence[Any]) -> str:
-    """The path of a field as it stands on the command line."""
+    """The path of a field as it is written on the command line."""
     return ".".join(map(str, path))

@@ -7,7 +7,7 @@ TOO_SMALL, TOO_LARGE = 0.01, 100.0  # Beyond these the ends of a ratio are not g
 
 
 def count(value: float) -> str:
-    """Such as `12,480` or `12,480.5`."""
+    """A number with separators, such as `12,480` or `12,480.5`."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
@@ -17,7 +17,7 @@ def percent(fraction: float) -> str:
 
 
 def target(fraction: float) -> str:
-    """A share that was set, with all its digits: `25%`, `12.5%`, `0.5%`."""
+    """A share that somebody chose, with all its digits: `25%`, `12.5%`, `0.5%`."""
     return f"{100 * fraction:.10g}%"
 
 
@@ -30,8 +30,8 @@ def ratio(value: float, rounded: Callable[[float], float] = round) -> str:
     """A factor: two decimals below 2, then one, none from 100 on.
 
     Args:
-        value: Positive.
-        rounded: `math.floor` or `math.ceil` where it is the end of an interval.
+        value: A positive number.
+        rounded: `math.floor` or `math.ceil` for the end of an interval.
     """
     if not math.isfinite(value):
         return str(value)
@@ -55,14 +55,14 @@ def points_ends(low: float, high: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Such as `p = 0.03` or `p < 0.001`."""
+    """A p-value, such as `p = 0.03` or `p < 0.001`."""
     if math.isnan(p):
         return "no p"
     return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
 def duration(seconds: float) -> str:
-    """As people say it: 40 s, 12 min, 3 h 20 min."""
+    """A duration as people say it: 40 s, 12 min, 3 h 20 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -70,17 +70,17 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Such as `1 seed` or `3 seeds`."""
+    """A number with its noun, such as `1 seed` or `3 seeds`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def capital(words: str) -> str:
-    """The first letter large, the others as they are."""
+    """The words with a capital first letter."""
     return words[:1].upper() + words[1:]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; a line break or a bar within a cell would break it and is replaced."""
+    """A table in Markdown; line breaks and bars in cells would break it, and are replaced."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
@@ -90,5 +90,5 @@ def _cell(text: str) -> str:
 
 
 def _plain(number: float) -> float:
-    """The same number, but for a negative zero."""
+    """The same number; a negative zero becomes zero."""
     return number + 0.0

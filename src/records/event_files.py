@@ -1,8 +1,8 @@
 """Points of a trial for TensorBoard, beside metrics.csv: `tensorboard --logdir runs/NAME/trials`.
 
-A process writes a file of its own, from the first point on: what a killed process wrote, which may
-run ahead of the checkpoint that its successor goes on from, is replaced. The records stay what
-counts; where these files cannot be written, training goes on without them.
+Each process writes a file of its own, from the first point on, and removes earlier ones: a killed
+process may have written points beyond the checkpoint that its successor goes on from. Only the
+records count; if these files cannot be written, training goes on without them.
 """
 
 import io
@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-PREFIX = "events.out.tfevents."  # TensorBoard knows its files by this.
-_OURS = re.compile(re.escape(PREFIX) + r"([1-9]\d*)", re.ASCII)  # Others name host and process.
+PREFIX = "events.out.tfevents."  # TensorBoard looks for files that begin with this.
+# Ours end in a number; files of other programs name host and process as well.
+_OURS = re.compile(re.escape(PREFIX) + r"([1-9]\d*)", re.ASCII)
 KEYS = ("iteration", "epoch")  # Columns that are not plotted.
 VERSION = "brain.Event:2"
 
@@ -27,10 +28,10 @@ class EventFile:
         """Nothing is written before the first point."""
         self.trial_dir = trial_dir
         self.file: BinaryIO | None = None
-        self.written = 0  # rows
+        self.written = 0  # Number of rows.
 
     def update(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Adds the rows of metrics.csv that are not yet in it; at first, all of them."""
+        """Adds the rows of metrics.csv that it does not hold yet."""
         try:
             if self.file is None:
                 self.file, self.written = self._open(), 0
@@ -39,23 +40,23 @@ class EventFile:
                 self.file.write(_point(row))
             self.file.flush()
             self.written = len(rows)
-        except OSError:  # Half a point may be in it: the next one starts another file.
+        except OSError:  # It may hold half a point, so the next point begins another file.
             self.close()
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         if self.file is not None:
             with suppress(OSError):
                 self.file.close()
         self.file = None
 
     def _open(self) -> BinaryIO:
-        """A new file, in the place of all others."""
+        """Opens a new file and removes our earlier ones."""
         names = (path.name for path in self.trial_dir.iterdir())
         old = [int(found[1]) for name in names if (found := _OURS.fullmatch(name))]
-        # TensorBoard reads the files of a folder by name, and none a second time
+        # TensorBoard reads files in the order of their names, and never goes back.
         number = max(int(time.time()), *(before + 1 for before in old), 0)
-        file = (self.trial_dir / f"{PREFIX}{number}").open("xb")  # It follows no link.
+        file = (self.trial_dir / f"{PREFIX}{number}").open("xb")  # "x" follows no link.
         for before in old:
             (self.trial_dir / f"{PREFIX}{before}").unlink()
         return file
@@ -68,13 +69,13 @@ def _point(row: Mapping[str, Any]) -> bytes:
     values = [
         Summary.Value(tag=name, simple_value=value)
         for name, value in numbers.items()
-        if not math.isnan(value)  # It was not measured at this point.
+        if not math.isnan(value)  # nan: it was not measured at this point.
     ]
     return _record(step=row["iteration"], summary=Summary(value=values))
 
 
 def _record(**content: Any) -> bytes:
-    """An event as it stands in the file: its length, itself, and checksums of both."""
+    """The bytes of an event in the file: its length, itself, and checksums of both."""
     from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415
     from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
 

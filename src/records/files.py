@@ -15,24 +15,24 @@ import numpy as np
 
 from src.errors import LabError
 
-NOT_FINITE = ("inf", "-inf", "nan")  # JSON has no such numbers: they are written as these words
+NOT_FINITE = ("inf", "-inf", "nan")  # JSON has no such numbers; they are written as these words.
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# What a disk answers that cannot flush the names in a folder, as CIFS and FUSE cannot.
+# Errors of disks that cannot flush the names in a folder, such as CIFS and FUSE.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EISDIR)
 
 
 class RecordError(LabError):
-    """A record that cannot be written or trusted. The message is one line: file, fault, remedy."""
+    """A record cannot be written or trusted. The message is one line: file, fault, remedy."""
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Puts `content` at `path`, making its folder: at any moment the old or the new file is whole.
+    """Writes a file, and its folder, so that at any moment the old or the new file is whole.
 
-    It is written as NAME.PID.tmp first. What processes that were killed have left of this file is
-    removed; nothing else ever is, and no link is followed.
+    It is written as NAME.PID.tmp first. Such files of processes that were killed are removed;
+    nothing else ever is, and no link is followed.
 
     Raises:
-        RecordError: If the disk is full or the folder cannot be written; the old file then stands.
+        RecordError: If the disk is full or the folder cannot be written; the old file is kept.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -52,7 +52,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Removes NAME.PID.tmp of processes that are no more."""
+    """Removes NAME.PID.tmp of processes that have ended."""
     ours = re.compile(re.escape(path.name) + r"\.([1-9]\d*)\.tmp")
     with os.scandir(path.parent) as entries:
         found = [(entry, ours.fullmatch(entry.name)) for entry in entries]
@@ -63,23 +63,23 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Whether there is another process of this number."""
+    """Whether another process with this id is running."""
     if pid == os.getpid():
         return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # It is another user's.
+    except OSError:  # It belongs to another user.
         return True
     return True
 
 
 def refuse_link(folder: Path) -> None:
-    """Nothing is written or removed through a link that lies in a study.
+    """Refuses a folder that is a symbolic link: nothing is written or removed through one.
 
     Raises:
-        RecordError: If `folder` is one.
+        RecordError: If `folder` is a link.
     """
     if folder.is_symlink():
         raise RecordError(
@@ -99,10 +99,10 @@ def make_folder(folder: Path) -> None:
 def sync(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk.
 
-    Disks that cannot do so for a folder do it by themselves, sooner or later.
+    Some disks cannot be told to do so for a folder; they do it by themselves, sooner or later.
 
     Raises:
-        OSError: With the name of the file, if what it holds cannot be brought to the disk.
+        OSError: Naming the file, if its content cannot be brought to the disk.
     """
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -116,7 +116,7 @@ def sync(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of a file.
+    """Reads a file.
 
     Raises:
         RecordError: If it is missing or cannot be read.
@@ -128,10 +128,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """All of a text file, which is UTF-8 whatever the locale.
+    """Reads a text file as UTF-8, whatever the locale.
 
     Raises:
-        RecordError: If it is missing, cannot be read or is no UTF-8.
+        RecordError: If it is missing, cannot be read or is not UTF-8.
     """
     try:
         return read_bytes(path).decode()
@@ -140,19 +140,19 @@ def read_text(path: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON with a checksum of itself as its last entry; infinities and NaN become words."""
+    """Writes JSON whose last entry is a checksum of the others; inf and NaN become words."""
     safe = json_safe(content)
     sealed = {**safe, "checksum": _checksum(safe)}
     write_atomic(path, json.dumps(sealed, indent=1, allow_nan=False) + "\n")
 
 
 def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
-    """What `write_sealed` wrote, infinities and NaN as numbers again.
+    """Reads what `write_sealed` wrote; inf and NaN are numbers again.
 
     Args:
         path: The file.
@@ -172,7 +172,7 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def json_safe(tree: Any) -> Any:
-    """The same tree in what JSON can hold: string keys, plain numbers, words for inf and NaN."""
+    """The tree in values that JSON has: string keys, plain numbers, words for inf and NaN."""
     if isinstance(tree, Mapping):
         return {str(key): json_safe(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

@@ -1,4 +1,4 @@
-"""Who is at work in a folder: a lock that dies with its holder, however that ends."""
+"""A lock on a folder; it is released when its holder ends, however that happens."""
 
 import errno
 import fcntl
@@ -27,12 +27,12 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds a folder for this process alone.
 
     Args:
-        folder: It exists; a file `.lock` in it says who holds it.
-        wait_seconds: How long to wait for the one who has it.
+        folder: An existing folder; the file `.lock` in it names the holder.
+        wait_seconds: How long to wait while another process holds it.
 
     Raises:
-        InUseError: If another process holds it still.
-        RecordError: If `.lock` cannot be written, is no file of ours, or the disk has no locks.
+        InUseError: If another process still holds it after that.
+        RecordError: If `.lock` cannot be written or is not a lock, or the disk has no locks.
     """
     path = folder / NAME
     handle = _open(path, os.O_RDWR | os.O_CREAT)
@@ -40,7 +40,7 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         _check_ours(handle, path)
         _acquire(handle, path, fcntl.LOCK_EX, time.monotonic() + wait_seconds)
         os.ftruncate(handle, 0)
-        with suppress(OSError):  # On a full disk the lock holds all the same.
+        with suppress(OSError):  # On a full disk the lock still holds, but names nobody.
             os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         yield
     finally:
@@ -49,11 +49,11 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def unchanging(folder: Path) -> Iterator[None]:
-    """Keeps a folder from being written while it is read; nothing is written for that.
+    """Keeps a folder from being written while it is read, without writing anything.
 
     Raises:
         InUseError: If a process is at work in it.
-        RecordError: If its `.lock` cannot be read or is no file of ours.
+        RecordError: If its `.lock` cannot be read or is not a lock.
     """
     path = folder / NAME
     if not os.path.lexists(path):
@@ -70,7 +70,7 @@ def unchanging(folder: Path) -> Iterator[None]:
 
 def _open(path: Path, how: int) -> int:
     try:
-        # A link would lead the lock to another file, and opening a pipe would wait for ever.
+        # Through a link another file would be locked; opening a pipe would wait for ever.
         return os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -82,7 +82,7 @@ def _open(path: Path, how: int) -> int:
 
 
 def _check_ours(handle: int, path: Path) -> None:
-    """A lock is emptied and written: it must not be somebody's file."""
+    """Refuses a `.lock` that is somebody's file, since a lock is emptied and written."""
     content = b""
     if regular := stat.S_ISREG(os.fstat(handle).st_mode):
         content = os.pread(handle, 300, 0)

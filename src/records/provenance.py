@@ -1,4 +1,4 @@
-"""What the records say of code, libraries and machine."""
+"""Provenance: what records say about code, libraries and machine."""
 
 import dataclasses
 import os
@@ -16,23 +16,34 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Machine:
-    """What trains a trial, as far as its last bits depend on it: columns of results.csv.
+    """Everything that the last bits of a trial depend on beside its question.
 
-    The same question gives the same bits where all of these are the same.
+    If two machines agree in all of it, the same trial has the same bits on both. The attributes are
+    columns of results.csv.
+
+    Attributes:
+        device: Devices, such as `1 x cpu (AMD EPYC 7B13)` or `8 x NVIDIA H100 80GB HBM3`.
+        jax_version: Version of JAX.
+        commit: Commit of this repository, see `commit`.
+        jaxlib_version: Version of jaxlib, which holds XLA.
+        processor: Brand, family, model and stepping of the processor; many share a brand.
+        vectors: The widest vector instructions of the processor.
+        threads: Number of threads of one CPU device.
+        xla_flags: Flags of XLA in force, see `src.environment`, or "none".
     """
 
-    device: str  # such as `1 x cpu (AMD EPYC 7B13)` or `8 x NVIDIA H100 80GB HBM3`
+    device: str
     jax_version: str
-    commit: str  # Of this repository, short.
+    commit: str
     jaxlib_version: str
-    processor: str  # Its name stands for many: family, model and stepping follow.
-    vectors: str  # the widest instructions it has
-    threads: str  # Threads of one CPU device.
-    xla_flags: str  # those that stand, see `src.environment`; "none" without any
+    processor: str
+    vectors: str
+    threads: str
+    xla_flags: str
 
 
 def machine() -> Machine:
-    """The machine and the code of this process; starts JAX's backend."""
+    """Describes the machine and the code of this process; starts JAX's backend."""
     import jax  # noqa: PLC0415
 
     info = processor.read_info()
@@ -58,7 +69,7 @@ def provenance() -> dict[str, Any]:
 
 
 def describe_devices(devices: Any) -> str:
-    """Such as `1 x cpu (AMD EPYC)`, `8 x NVIDIA H100 80GB HBM3`, or `4 hosts x 8 x ...`."""
+    """Devices in words: `1 x cpu (AMD EPYC)`, `8 x NVIDIA H100 80GB HBM3`, `4 hosts x 8 x ...`."""
     kind = devices[0].device_kind
     named = f" ({processor.brand(processor.read_info())})" if kind == "cpu" else ""
     hosts = len({device.process_index for device in devices})
@@ -67,10 +78,10 @@ def describe_devices(devices: Any) -> str:
 
 
 def commit(root: Path = ROOT) -> str:
-    """Short hash of the commit of this repository, `-dirty` where src/ or configs/ differ from it.
+    """Short hash of the commit of this repository, and `-dirty` if src/ or configs/ differ from it.
 
-    `unknown` without git, and where the code lies in another repository, whose commit says nothing
-    of it.
+    It is `unknown` without git, and if the code lies inside another repository, whose commit does
+    not describe it.
     """
     try:
         if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root.resolve():
@@ -83,8 +94,10 @@ def commit(root: Path = ROOT) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Asks git of `root`: hooks and `rebase --exec` set GIT_DIR to theirs; containers, other users
-    own the folder.
+    """Asks git about `root`, whatever the environment says.
+
+    Hooks and `rebase --exec` set GIT_DIR to another repository, and in a container the folder may
+    belong to another user, which git would refuse.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     settings = (

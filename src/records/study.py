@@ -1,11 +1,11 @@
-"""What a study writes and how it is read back.
+"""The records of a study, written and read back.
 
     DIR/study.json    the config, data, versions and machine of the study, its name and its arms
     DIR/trials/       a folder per trial, see `src.records.trial`
     DIR/results.csv   the rows of all finished trials, derived from their folders
 
-study.json carries a checksum of itself, and says which trials are the study's: whatever else lies
-in trials/ is refused by name. results.csv is compared with the trials whenever the study is read.
+study.json carries a checksum of itself, and says which trials belong to the study; any other in
+trials/ is refused by name. results.csv is compared with the trials whenever the study is read.
 """
 
 import os
@@ -20,18 +20,24 @@ from src.records.files import RecordError, write_atomic
 from src.records.trial import RESULT_COLUMNS, Identity, Row, TrialRecord
 
 HEADER, TRIALS, RESULTS = "study.json", "trials", "results.csv"
-TRACES = (HEADER, TRIALS, RESULTS)  # A folder with one of these is a study's.
+TRACES = (HEADER, TRIALS, RESULTS)  # A folder that holds one of these is a study's.
 _NO_ARM: dict[str, Any] = {"learning_rates": ()}
 _NEEDED = ("study", "arms", "config", "dataset", "digest")  # Entries that study.json must have.
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """One study, as far as it has got."""
+    """The records of one study, as far as it has got.
 
-    header: dict[str, Any]  # study.json
-    trials: tuple[TrialRecord, ...]  # the finished ones, in the order of results.csv
-    unfinished: tuple[str, ...]  # trials begun and not finished
+    Attributes:
+        header: The content of study.json.
+        trials: The finished trials, in the order of results.csv.
+        unfinished: Names of the trials that were begun and are not finished.
+    """
+
+    header: dict[str, Any]
+    trials: tuple[TrialRecord, ...]
+    unfinished: tuple[str, ...]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -44,11 +50,11 @@ def new_header(
     arms: Mapping[str, tuple[Mapping[str, Any], Sequence[float]]],
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The header of a study that begins.
+    """Makes the header of a new study.
 
     Args:
         config: The question.
-        arms: Name of an arm -> what its trials do, and its learning rates.
+        arms: Name of an arm -> the settings of its trials, and its learning rates.
         facts: `dataset` and `digest` of the data, and whatever else is to be remembered.
     """
     trials = {
@@ -67,7 +73,7 @@ def holds_study(study_dir: Path) -> bool:
     """Whether there is a study.json.
 
     Raises:
-        RecordError: If there is none, but what only studies have: it was lost, or cannot be read.
+        RecordError: If it is missing, or a dead link, but other traces of a study are there.
     """
     path = study_dir / HEADER
     if path.exists():
@@ -84,10 +90,10 @@ def holds_study(study_dir: Path) -> bool:
 
 
 def read_study_header(study_dir: Path) -> dict[str, Any]:
-    """What `write_study_header` wrote.
+    """Reads study.json.
 
     Raises:
-        RecordError: If there is no study, or study.json is damaged or of other code.
+        RecordError: If there is no study, or study.json is damaged or from an earlier version.
     """
     if not holds_study(study_dir):
         raise RecordError(f"{study_dir} holds no {HEADER}: it is not the folder of a study")
@@ -104,11 +110,11 @@ def read_study_header(study_dir: Path) -> dict[str, Any]:
 
 
 def identity_of(header: Mapping[str, Any], name: str, where: Path) -> Identity:
-    """What the records of a study's trial must say.
+    """The identity that all records of a trial must carry.
 
     Args:
-        header: What study.json holds.
-        name: The trial's.
+        header: The content of study.json.
+        name: Name of the trial.
         where: Its folder, for the message.
 
     Raises:
@@ -136,12 +142,13 @@ def identity_of(header: Mapping[str, Any], name: str, where: Path) -> Identity:
 
 
 def read_finished(study_dir: Path) -> tuple[TrialRecord, ...]:
-    """All finished trials, in the order of results.csv, whatever that file says.
+    """All finished trials by their folders, in the order of results.csv.
 
-    A study that goes on starts from here: it repeats a trial whose folder was removed.
+    The file results.csv itself is not read, so a study that goes on repeats a trial whose folder
+    was removed.
 
     Raises:
-        RecordError: If one of them is damaged, or none of this study's.
+        RecordError: If one of them is damaged, or is another study's.
     """
     return _read_trials(study_dir, read_study_header(study_dir))[0]
 
@@ -149,7 +156,7 @@ def read_finished(study_dir: Path) -> tuple[TrialRecord, ...]:
 def _read_trials(
     study_dir: Path, header: Mapping[str, Any]
 ) -> tuple[tuple[TrialRecord, ...], tuple[str, ...]]:
-    """The finished trials, and the names of those begun."""
+    """The finished trials, and the names of those begun and not finished."""
     finished, begun = [], []
     for folder in trial_dirs(study_dir):
         row = trial.read_result(folder, identity_of(header, folder.name, folder))
@@ -162,7 +169,7 @@ def _read_trials(
 
 
 def _check_row(row: Row, header: Mapping[str, Any], folder: Path) -> None:
-    """A row must say what its name and its study say."""
+    """Refuses a row that contradicts the trial's name or its study."""
     _, rate, seed = trial.parse_trial_name(folder.name)
     wanted = {"trial": folder.name, "dataset": header["dataset"], "seed": seed}
     wrong = [name for name, value in wanted.items() if row[name] != value]
@@ -176,9 +183,9 @@ def _check_row(row: Row, header: Mapping[str, Any], folder: Path) -> None:
 
 
 def trial_dirs(study_dir: Path) -> list[Path]:
-    """The folders in trials/ that hold something of a trial, by name.
+    """The folders in trials/ that hold traces of a trial, sorted by name.
 
-    Others, which file managers and notebooks make, are none of ours.
+    Other folders, such as file managers and notebooks make, are passed over.
     """
     folder = study_dir / TRIALS
     found = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -186,7 +193,7 @@ def trial_dirs(study_dir: Path) -> list[Path]:
 
 
 def write_results(study_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes results.csv, sorted by arm, purpose, rate and seed, whoever finished first."""
+    """Writes results.csv, sorted by arm, purpose, rate and seed."""
     write_atomic(study_dir / RESULTS, results_csv(rows))
 
 
@@ -194,8 +201,8 @@ def read_study(study_dir: Path) -> StudyRecord:
     """Reads and verifies all records of a study; writes nothing.
 
     Raises:
-        RecordError: If a file is damaged or none of the study's, or results.csv lists more trials
-            than there are.
+        RecordError: If a file is damaged or another study's, or results.csv lists more trials than
+            there are.
     """
     header = read_study_header(study_dir)
     listed = len(_results(study_dir).splitlines()) - 1  # Read first: trials may finish meanwhile.
@@ -211,7 +218,7 @@ def read_study(study_dir: Path) -> StudyRecord:
 
 
 def reconcile_results(study_dir: Path, trials: Sequence[TrialRecord]) -> None:
-    """Writes results.csv anew where it says anything but what the trials do.
+    """Writes results.csv anew if it differs from the trials' own rows.
 
     Raises:
         RecordError: If it cannot be written.
@@ -227,7 +234,7 @@ def _results(study_dir: Path) -> bytes:
 
 
 def results_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The text of results.csv: the fixed columns first, then whatever else the rows have."""
+    """The text of results.csv: the fixed columns first, then any others that rows have."""
     rows = sorted((trial.typed(row) for row in rows), key=_order)
     extra = dict.fromkeys(column for row in rows for column in row if column not in RESULT_COLUMNS)
     columns = [*RESULT_COLUMNS, *extra]

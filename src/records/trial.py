@@ -1,11 +1,11 @@
-"""What a trial writes and how it is read back.
+"""The records of a trial, written and read back.
 
-    DIR/trials/<trial>/config.json   what the trial does
+    DIR/trials/<trial>/config.json   its settings
     DIR/trials/<trial>/metrics.csv   its points
-    DIR/trials/<trial>/result.json   its row, whose it is, and the SHA-256 of the two files above
+    DIR/trials/<trial>/result.json   its row, its identity, and the SHA-256 of the two files above
 
 Files appear whole or not at all. result.json is written last and carries a checksum of itself, so
-that every number is as it was written or refused.
+that every number is either as it was written, or refused.
 """
 
 import csv
@@ -49,20 +49,26 @@ Metrics = dict[str, np.ndarray]
 
 
 class TrialName(NamedTuple):
-    """What the name of a trial says."""
+    """The parts of a trial's name.
+
+    Attributes:
+        arm: Name of its arm.
+        rate: Its learning rate as `:g` writes it, with up to six digits.
+        seed: Its seed.
+    """
 
     arm: str
-    rate: str  # Six digits, as `:g` writes it.
+    rate: str
     seed: int
 
 
 def make_trial_name(arm: str, learning_rate: float, seed: int) -> str:
-    """Such as `conv3-modern-relu-lr0.01-s100`: all that tells a trial from its study's others."""
+    """The name of a trial, such as `conv3-modern-relu-lr0.01-s100`, unique in its study."""
     return f"{arm}-lr{learning_rate:g}-s{seed}"
 
 
 def parse_trial_name(name: str) -> TrialName:
-    """What `make_trial_name` made it of.
+    """The parts that `make_trial_name` made a name of.
 
     Raises:
         RecordError: If it is not the name of a trial.
@@ -75,19 +81,24 @@ def parse_trial_name(name: str) -> TrialName:
 
 @dataclass(frozen=True)
 class Identity:
-    """The owner of a record: it stands in every sealed file and checkpoint, and is compared when
-    read.
+    """The owner of a record: every sealed file and checkpoint holds it, and readers compare it.
 
-    The code that made it is no part of this: a study may go on with other code, and says so.
+    The code that made the record is not part of it: a study may go on with other code, and says so.
+
+    Attributes:
+        study: A random word drawn when the study began.
+        trial: Name of the trial.
+        settings: Digest of its config.json.
+        data: Digest of the data set.
     """
 
-    study: str  # drawn when the study began
-    trial: str  # its name
-    settings: str  # digest of what it does: of config.json
-    data: str  # digest of the data set
+    study: str
+    trial: str
+    settings: str
+    data: str
 
     def differences(self, found: Any) -> str:
-        """What is another's in `found`, an identity as JSON; empty where nothing is."""
+        """How `found`, an identity as JSON, differs from this one, in words; "" if it does not."""
         there = found if isinstance(found, Mapping) else {}
         return "; ".join(
             f"{name} {_short(there.get(name, 'not named'))}, not {_short(value)}"
@@ -97,26 +108,31 @@ class Identity:
 
 
 def _short(value: Any) -> str:
-    """Digests by their first letters."""
+    """Shortens digests to their first letters."""
     text = str(value)
     return text[:12] if re.fullmatch("[0-9a-f]{13,}", text) else text
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One finished trial."""
+    """One finished trial.
 
-    row: Row  # A row of results.csv, typed.
-    metrics: Metrics  # column of metrics.csv -> [points]
+    Attributes:
+        row: Its row of results.csv, typed.
+        metrics: Column of metrics.csv -> [points].
+    """
+
+    row: Row
+    metrics: Metrics
 
 
 def write_config(trial_dir: Path, settings: Mapping[str, Any]) -> None:
-    """Writes config.json: what the trial does."""
+    """Writes config.json, the trial's settings."""
     write_atomic(trial_dir / "config.json", _config_json(settings))
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of the config.json that `settings` make."""
+    """SHA-256 of the config.json that `write_config` makes of `settings`."""
     return hashlib.sha256(_config_json(settings).encode()).hexdigest()
 
 
@@ -125,10 +141,10 @@ def _config_json(settings: Mapping[str, Any]) -> str:
 
 
 def read_config(trial_dir: Path, of: Identity) -> dict[str, Any]:
-    """What `write_config` wrote, as JSON has it.
+    """Reads config.json.
 
     Raises:
-        RecordError: If it is not what the study's trial does.
+        RecordError: If it does not hold the settings that the study gave to the trial.
     """
     path = trial_dir / "config.json"
     content = files.read_bytes(path)
@@ -141,9 +157,12 @@ def read_config(trial_dir: Path, of: Identity) -> dict[str, Any]:
 
 
 def write_metrics(trial_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes metrics.csv, a line per point: floats that read back exactly, NaN as empty cell.
+    """Writes metrics.csv, a line per point: floats read back exactly, NaN is an empty cell.
 
-    The fixed columns come first, then whatever else the rows have, empty where a row has it not.
+    The fixed columns come first, then any others; if a row lacks one, its cell is empty.
+
+    Raises:
+        RecordError: If a value is not a number, or the file cannot be written.
     """
     extra = dict.fromkeys(name for row in rows for name in row if name not in METRIC_COLUMNS)
     columns = [*METRIC_COLUMNS, *extra]
@@ -162,7 +181,10 @@ def _number(value: Any, name: str) -> str:
 
 
 def read_metrics(trial_dir: Path) -> Metrics:
-    """The columns of metrics.csv, each [points]: `iteration` int64, others float64, empty is NaN.
+    """Reads metrics.csv.
+
+    Returns:
+        Column -> [points]: `iteration` int64, the others float64; an empty cell is NaN.
 
     Raises:
         RecordError: If the file is missing or not what `write_metrics` writes.
@@ -192,8 +214,8 @@ def write_result(trial_dir: Path, of: Identity, result: Mapping[str, Any]) -> No
 
     Args:
         trial_dir: Holds config.json and metrics.csv already.
-        of: The trial.
-        result: Its row: every one of RESULT_COLUMNS, and whatever else there is to say.
+        of: Identity of the trial.
+        result: Its row: all of `RESULT_COLUMNS`, and any further columns.
     """
     row = typed({**{column: result[column] for column in RESULT_COLUMNS}, **result})
     digests = {name: files.sha256(trial_dir / name) for name in SEALED_FILES}
@@ -207,11 +229,11 @@ def is_finished(trial_dir: Path) -> bool:
 
 
 def read_result(trial_dir: Path, of: Identity) -> Row | None:
-    """The row of a finished trial; None if the trial is not finished.
+    """Reads the row of a finished trial; None if the trial is not finished.
 
     Raises:
-        RecordError: If one of its files is missing, not as it was when the trial finished, or of
-            another trial, study or data set.
+        RecordError: If one of its files is missing, has changed since the trial finished, or
+            belongs to another trial, study or data set.
     """
     path = trial_dir / RESULT
     if not is_finished(trial_dir):
@@ -234,7 +256,7 @@ def read_result(trial_dir: Path, of: Identity) -> Row | None:
 
 
 def _why(content: bytes, digest: str) -> str:
-    """A likely cause, where there is one."""
+    """A likely cause of the change; empty if none is known."""
     if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == digest:
         return " (its lines end in CRLF, as git makes them where core.autocrlf is set)"
     return ""
@@ -248,12 +270,12 @@ def _remedy(trial_dir: Path) -> str:
 
 
 def typed(row: Mapping[str, Any]) -> Row:
-    """Python's own numbers, floats where a column may be infinite."""
+    """The row with floats in the columns that may be infinite."""
     return {**row, **{column: float(row[column]) for column in FLOAT_COLUMNS}}
 
 
 def cell(value: Any, nan: str = "nan") -> str:
-    """A value of a CSV file; floats read back exactly."""
+    """A value as the text of a cell; floats read back exactly."""
     if not isinstance(value, float | np.floating):
         return str(value)
     number = float(value)
