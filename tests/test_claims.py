@@ -22,7 +22,7 @@ from src.analysis.study import load_study
 from src.config.arms import axes
 from src.config.studies import named_trees
 from src.records.files import RecordError
-from src.reports import claims, findings, paper_figures
+from src.reports import claims, evaluated, findings, paper_figures
 from src.reports import compose as report
 from src.reports.findings import Finding, find
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
@@ -177,7 +177,7 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
     assert f"| `python -m src.main {UNTESTED[0].command}` |" in waiting
     assert "lab notes" in table
     top = (tmp_path / "README.md").read_text()
-    assert "![Every claim with its interval](experiments/claims.png)" in top
+    assert "![Every claim with its interval](claims.png)" in table
     # a row per recipe; Fig. 3, Fig. 4 and the ten views; the others
     rows = 2 + 1 + len(CLAIMS) - 2 + 3 + len(UNTESTED)
     assert f"Of {rows} rows 3 are measured so far: " in top
@@ -232,6 +232,14 @@ def test_towers_are_specialized_where_they_are_in_every_run(tmp_path, ps, words)
 def test_a_figure_without_any_finding_can_be_drawn(tmp_path):
     claims.write_claims(tmp_path)
     assert (tmp_path / "claims.png").exists()
+
+
+@pytest.mark.slow
+def test_every_verdict_on_our_records_is_drawn():
+    folder = Path(__file__).parent.parent / "experiments"
+    found = [*findings.find_all(claims.read_studies(folder)), *evaluated.averages(folder)]
+    drawn = [bar.words for bar in claims._bars(found)]
+    assert len(drawn) == sum(each.verdict is not None for each in found) > 10
 
 
 def test_every_claim_is_of_arms_that_its_study_has():

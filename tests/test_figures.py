@@ -8,9 +8,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from src.analysis.effects import analyse
+from src.analysis.intervals import Interval
 from src.analysis.study import load_study
 from src.reports import compose
 from src.reports.figures import canvas, glyphs, registry, training_error
+from src.reports.figures.forest import Bar, forest
 from tests import synthetic
 
 NAMES = ("effects", "learning_rates", "ratios", "training_error")
@@ -259,3 +261,17 @@ def test_a_figure_has_the_first_groups_and_says_how_many_there_are():
     figure, panels = canvas.make_panels(titles, title="Title", ylabel="y", caption="caption")
     assert [axes.get_title(loc="left") for axes in panels] == titles[:24]
     assert figure.texts[1].get_text() == "caption\nthe first 24 of 30 groups"
+
+
+def test_a_forest_plot_fits_a_phone_and_names_what_it_measures(study_dir):
+    figure = draw(study_dir, "effects")
+    assert figure.get_size_inches()[0] <= 3.7
+    assert "Iterations to 25% training error: ratio to relu" in texts(figure)
+    found = Interval(-0.01, -0.02, 0.0, (5, 5), "difference")
+    bars = [Bar(words, found, "-1.0 (-2.0 to 0.0), shown", "k") for words in ("short", "x " * 60)]
+    figure = forest([("Difference", bars)], caption="word " * 40)
+    assert figure.get_size_inches()[0] <= 3.7
+    canvas_of = FigureCanvasAgg(figure)
+    width = figure.bbox.width
+    every = [*figure.texts, *(t for axes in figure.axes for t in axes.texts)]
+    assert all(t.get_window_extent(canvas_of.get_renderer()).x1 <= width for t in every)

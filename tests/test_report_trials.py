@@ -20,6 +20,24 @@ def test_a_rate_on_the_edge_is_said_at_the_top_and_in_the_table(tmp_path):
     assert "| 0.01: 507; 0.02: 468; 0.04: 429 | **on the edge: extend the grid** |" in text
 
 
+def test_rates_on_edges_are_said_once_for_all_arms(tmp_path):
+    synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu", "tanh"]}})
+    for activation in ("relu", "tanh"):
+        for rate, points in [(0.01, 13), (0.02, 12), (0.04, 11)]:
+            fields = {"recipe": "modern", "learning_rate": rate, "purpose": "selection", "seed": 0}
+            synthetic.write_trial(tmp_path, steps(39 * points), activation=activation, **fields)
+    text = compose(tmp_path)
+    assert text.count("on the edge of its grid") == 1
+    assert "They are conv3, modern: relu (0.04), tanh (0.04)." in text
+
+
+def test_what_did_not_happen_is_not_counted(tmp_path):
+    write_pair(tmp_path, [11, 12], [13, 14])
+    text = compose(tmp_path)
+    assert "Of 4 trials 4 reached 25% training error.\n" in text
+    assert "| conv3, modern | tanh | 0.02 |\n" in text  # no column of what nothing was chosen by
+
+
 def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
     config = {"max_epochs": 1, "sweep": {"model": {"activation": ["relu"]}}}
     synthetic.write_header(tmp_path, **config)

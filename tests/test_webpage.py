@@ -158,6 +158,31 @@ def test_the_index_has_the_claims_of_the_readme_beside_it(tmp_path):
     assert "Not this" not in text
 
 
+def test_the_index_has_studies_as_the_claims_name_them_and_few_answers_beside_a_figure(tmp_path):
+    answers = "".join(f"- answer {i}.\n" for i in range(5))
+    for name, picture in (("a", "![x](effects.png)\n\n"), ("b", ""), ("c/d", "")):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "report.md").write_text(f"# Why?\n\n{answers}\n{picture}**Beware.**\n")
+    rows = "| claim |\n|---|\n| [c/d](c/d/report.md) |\n| [b](b/report.md) |\n"
+    (tmp_path / "README.md").write_text(
+        f"<!-- claims -->\n![All](claims.png)\n\n{rows}<!-- /claims -->\n"
+    )
+    webpage.write_index(tmp_path)
+    page = Page((tmp_path / "index.html").read_text())
+    assert [study.split()[1] for study in page.studies] == ["c/d", "b", "a"]
+    assert "answer 4." in page.studies[1]
+    told = "answer 0. answer 1. answer 2. And 2 more: in the figure and the report. Beware."
+    assert told in " ".join(page.studies[2].split())
+    assert page.images == ["x"]
+
+
+def test_a_figure_is_as_wide_as_it_was_drawn_for_whatever_its_pixels(tmp_path):
+    (tmp_path / "a.svg").write_text('<svg height="9pt" width="270pt">' + " x" * 999)
+    (tmp_path / "a.png").write_bytes(b"PNG" * 9)
+    assert ' width="360">' in webpage.make_page("# Title\n\n![words](a.png)\n", tmp_path)
+
+
 def test_long_tables_are_folded_and_short_ones_are_not(tmp_path):
     short, long = ("| n |\n|---|\n" + "| 1 |\n" * rows for rows in (webpage.LONG, 100))
     text = webpage.make_page(f"{short}\n\n{long}\n\n{short}", tmp_path)

@@ -1,7 +1,7 @@
 """The table of claims, from the records of our studies: `python -m src.claims DIR`.
 
 It is written into DIR/README.md between `<!-- claims -->` and `<!-- /claims -->`, and drawn as
-DIR/claims.png and .svg; README.md beside DIR is given the figure and how many rows say what.
+DIR/claims.png and .svg; README.md beside DIR is told how many rows say what.
 """
 
 import collections
@@ -27,16 +27,16 @@ PUBLISHED = "published_weights"  # Folder in experiments/.
 HEADER = ("claim", "source", "claimed", "ours", "training error", "verdict", "records")
 OPEN = ("claim", "source", "claimed", "command")
 TEXT = (
-    "Ours was measured on small networks and few images; each study says which. The column"
-    " *training error* has that of the baseline and that of the arm at the end: a network that has"
-    " not learned its training images says little about overfitting. Each 95% interval stands by"
-    " itself; a verdict uses p as adjusted for all comparisons of its study. Rows of one study"
-    " share its baseline.\n\n"
+    "Our numbers come from small networks and few images; each study says which. The column"
+    " *training error* has two numbers, at the end of training: the baseline's, and that of the arm"
+    " beside it. A network that has not learned its training images says little about overfitting."
+    " Each 95% interval is that of its own comparison; a verdict uses p, which is adjusted for all"
+    " comparisons of its study. Rows of one study share its baseline.\n\n"
     "| verdict | what it says |\n| --- | --- |\n"
     "| shown | the effect is there |\n"
     "| contradicted | the opposite effect is there |\n"
-    "| no effect larger than | two one-sided tests at 5% put any effect within this margin |\n"
-    "| not decided | the data allow both |\n"
+    "| no effect larger than | an effect, if there is one, is smaller than this |\n"
+    "| not decided | the data allow an effect and none |\n"
     "| confounded | the arms were trained by different code |\n"
     "| not testable at this budget | the claimed effect would take more than"
     f" {verdicts.MOST_SEEDS} seeds an arm |\n\n"
@@ -164,7 +164,7 @@ def _bars(found: Sequence[Finding]) -> list[Bar]:
         Bar(
             f"{f.claim.text} ({f.group})",
             f.found,
-            f"{sentences.value_words(f.found)} ({sentences.ends(f.found)}), {_short(f)}",
+            f"{sentences.bar_words(f.found)}, {_short(f)}",
             *LOOKS.get(f.verdict or "", UNDECIDED),
             f.claim.factor or f.claim.direction * f.claim.effect or math.nan,
         )
@@ -182,12 +182,13 @@ def write_claims(folder: Path) -> None:
     found = findings.find_all(read_studies(folder))
     found += [paper_figures.towers(folder), paper_figures.neighbours(folder)]
     found += [*evaluated.averages(folder), evaluated.ten_views(folder)]
-    readme.fill(folder / "README.md", "claims", claims_table(found, "", published_rows(folder)))
+    picture = f"![{webpage.CLAIMS}](claims.png)"
+    table = claims_table(found, "", published_rows(folder))
+    readme.fill(folder / "README.md", "claims", f"{picture}\n\n{table}")
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")
-    picture = f"![{webpage.CLAIMS}]({folder.name}/claims.png)"
-    link = f"The table: [{folder.name}/README.md]({folder.name}/README.md)."
-    text = f"{picture}\n\n{summary(found)} {link}"
+    link = f"Figure and table: [{folder.name}/README.md]({folder.name}/README.md)."
+    text = f"{summary(found)} {link}"
     readme.fill(folder.resolve().parent / "README.md", "claims", text)
 
 

@@ -5,6 +5,7 @@ nothing is trained, and the same records give the same bytes.
 """
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -163,13 +164,7 @@ def _notes(analysis: Analysis) -> list[str]:
     """What must be known to read the answer rightly."""
     study, rows = analysis.study, [trial.row for trial in analysis.study.trials]
     notes = [_measured_on(analysis), sentences.DATA_NOTES.get(study.header["dataset"], "")]
-    notes += [
-        f"**{group.label}, {arm.value}: the chosen rate {arm.rate:g} is on the edge of its grid; a"
-        " better one may lie outside: extend the grid.**"
-        for group in analysis.groups
-        for arm in group.arms
-        if arm.choice and arm.choice.at_edge and arm.chosen
-    ]
+    notes.append(_on_the_edge(analysis))
     if before := study.header.get("seeds_before"):
         seeds = (*before, study.config.study.fresh_seeds)
         words = ", then ".join(str(len(each)) for each in seeds)
@@ -192,6 +187,27 @@ def _notes(analysis: Analysis) -> list[str]:
         for arm in _of_different_beginnings(rows)
     ]
     return [note for note in notes if note]
+
+
+def _on_the_edge(analysis: Analysis) -> str:
+    """Which arms would have had a better rate, perhaps, had their grid been wider."""
+    found = [
+        (group.label, arm)
+        for group in analysis.groups
+        for arm in group.arms
+        if arm.choice and arm.choice.at_edge and arm.chosen
+    ]
+    if not found:
+        return ""
+    edge = "is on the edge of its grid; a better one may lie outside: extend the grid.**"
+    if len(found) == 1:
+        ((label, arm),) = found
+        return f"**{label}, {arm.value}: the chosen rate {arm.rate:g} {edge}"
+    listed = [
+        f"{label}: {', '.join(f'{arm.value} ({arm.rate:g})' for _, arm in arms)}"
+        for label, arms in itertools.groupby(found, key=lambda each: each[0])
+    ]
+    return f"**The chosen rate of {len(found)} arms {edge} They are {'; '.join(listed)}."
 
 
 def _measured_on(analysis: Analysis) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src import wording
+from src.analysis.intervals import Interval
 from src.analysis.shares import Paired, Share
 from src.analysis.verdicts import ERROR, Verdict
 from src.records import files
@@ -28,6 +29,7 @@ AVERAGING = Claim(
     "average",
     (),
     -1,
+    effect=0.026,
 )
 TEN_VIEWS = Claim(
     "The ten views of an image lower the test error",
@@ -38,6 +40,7 @@ TEN_VIEWS = Claim(
     "ten",
     (),
     -1,
+    effect=0.015,
 )
 Record = Mapping[str, Any]
 
@@ -79,7 +82,8 @@ def _of_average(name: str, record: Record) -> Finding:
     claim = replace(AVERAGING, study=f"{FOLDER}/{name}")
     trained = _ends([float(net["train_error"]) for net in networks])
     remark = f"of networks trained to {trained} training error"
-    return Finding(claim, name, ours, trained, judge(pairs), remark)
+    best = pairs[_best(networks)]
+    return Finding(claim, name, ours, trained, judge(pairs), remark, _interval(best, record))
 
 
 def _of_views(name: str, record: Record) -> Finding:
@@ -91,7 +95,14 @@ def _of_views(name: str, record: Record) -> Finding:
     )
     trained = _ends([float(network["train_error"])])
     claim = replace(TEN_VIEWS, study=f"{CROPPED}/{name}")
-    return Finding(claim, network["name"], ours, trained, judge([pair]), "of one network")
+    found = _interval(pair, record)
+    return Finding(claim, network["name"], ours, trained, judge([pair]), "of one network", found)
+
+
+def _interval(pair: Paired, record: Record) -> Interval:
+    """The difference as the figure of all claims draws it."""
+    images = (record["images"], record["images"])
+    return Interval(pair.value, pair.low, pair.high, images, "difference", "MOVER", pair.p)
 
 
 def judge(pairs: Sequence[Paired]) -> Verdict:
@@ -106,7 +117,6 @@ def judge(pairs: Sequence[Paired]) -> Verdict:
 def _average_words(networks: Sequence[Record], together: Record, pairs: Sequence[Paired]) -> str:
     """One network against all of them, and the best against all."""
     alone = [Share(**net["errors"][VIEW]["top1"]) for net in networks]
-    best = min(range(len(alone)), key=lambda i: alone[i].wrong)
     mean = sum(share.value for share in alone) / len(alone)
     of_all = Share(**together[VIEW]["top1"])
     low, high = (wording.percent(end) for end in (of_all.low, of_all.high))
@@ -114,8 +124,14 @@ def _average_words(networks: Sequence[Record], together: Record, pairs: Sequence
         f"test error of one network {wording.percent(mean)} (mean of {len(alone)},"
         f" {_ends([share.value for share in alone])}), of their average"
         f" {wording.percent(of_all.value)} (95% interval {low} to {high}); beside the best one"
-        f" {_pair_words(pairs[best])}; n = {of_all.images:,} test images"
+        f" {_pair_words(pairs[_best(networks)])}; n = {of_all.images:,} test images"
     )
+
+
+def _best(networks: Sequence[Record]) -> int:
+    """Number of the network that gets the fewest images wrong."""
+    wrong = [network["errors"][VIEW]["top1"]["wrong"] for network in networks]
+    return wrong.index(min(wrong))
 
 
 def _pair_words(pair: Paired) -> str:

@@ -1,5 +1,6 @@
 """What our studies found of each claim, and what that says of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Finding:
         verdict: A word of `verdicts.Verdict`; empty where there is nothing to judge, then `ours`
             says why.
         remark: What stands beside the verdict.
-        found: The interval that decided.
+        found: The interval of the first measure that has a value; None where none has.
     """
 
     claim: Claim
@@ -85,7 +86,8 @@ def _of_group(claim: Claim, analysis: Analysis, group: Group) -> Finding:
     ]
     ours = f"{'; '.join(parts)}; {_data(analysis)}{_shared_rate(arms)}"
     verdict, remark = _judge_arms(claim, effects, arms)
-    found = effects[0].interval
+    known = [effect.interval for effect in effects if not math.isnan(effect.interval.value)]
+    found = known[0] if known else None
     return Finding(claim, group.label, ours, _trained(arms), verdict, remark, found)
 
 

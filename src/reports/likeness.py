@@ -28,11 +28,15 @@ def likeness(analysis: Analysis) -> str:
         "The paper's point k is most likely the error of the first 10,000 images after k epochs."
         " The table has ours, the median over seeds, minus the paper's, in percentage points. The"
         " rates were chosen by the study's measure, not for likeness. The paper does not say its"
-        " rates, its network, its batch size or its first weights. The last column shows how far"
-        " the rate moves a curve: the largest distance at every rate whose selection seeds have all"
-        " five points."
+        " rates, its network, its batch size or its first weights."
     )
     header = ["group", "arm", *(f"point {k}" for k in paper.POINTS), "largest", "within 3 points"]
+    if all(row[-1] == "-" for row in rows):
+        return f"{text}\n\n{table(header, [row[:-1] for row in rows])}"
+    text += (
+        " The last column shows how far the rate moves a curve: the largest distance at every rate"
+        " whose selection seeds have all five points."
+    )
     return f"{text}\n\n" + table([*header, "largest by rate"], rows)
 
 

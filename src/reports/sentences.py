@@ -49,10 +49,15 @@ def measure_words(measure: Measure, target: float) -> str:
     return measure.words.format(target=wording.target(target))
 
 
+def _closed(words: str) -> str:
+    """The words of a measure within a sentence: an apposition ends with a comma as it begins."""
+    return f"{words}," if "," in words else words
+
+
 def title(analysis: Analysis) -> str:
     """Such as `Test error at the end by normalization, relative to none`."""
     compare = analysis.study.config.study.compare
-    words = wording.capital(measure_words(analysis.measure, analysis.target))
+    words = wording.capital(_closed(measure_words(analysis.measure, analysis.target)))
     return f"{words} by {field_words(compare.field)}, relative to {compare.baseline}"
 
 
@@ -88,7 +93,7 @@ def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
         return f"{other} needs {times} as {baseline}{reach}"
     where = "lower" if found.value < 0 else "higher"
     apart = f"{abs(100 * found.value):.1f} points {where}"
-    return f"With {other} the {words} is {apart} than with {baseline}"
+    return f"With {other} the {_closed(words)} is {apart} than with {baseline}"
 
 
 def _missing(analysis: Analysis, effect: Effect) -> str:
@@ -166,6 +171,11 @@ def ends(found: Interval) -> str:
         return "no interval"
     words = wording.ratio_ends if found.kind == "ratio" else wording.points_ends
     return words(found.low, found.high)
+
+
+def bar_words(found: Interval) -> str:
+    """Value and interval beside a bar whose axis names the unit: `-3.1 (-4.0 to -2.2)`."""
+    return f"{value_words(found).removesuffix(' points')} ({ends(found)})"
 
 
 def interval(found: Interval) -> str:

@@ -21,9 +21,9 @@ READINGS = {
     "iterations_frozen": "parameters fixed",
 }
 METHOD = (
-    "Times are compared by the ratio of their geometric means; half a recording step is taken off"
-    " each time. The 95% interval is Welch's on logarithms; where a trial was censored, it comes"
-    " from the likelihood. Errors are compared by the difference of their means, with Welch's"
+    "Numbers of iterations are compared by the ratio of their geometric means, each less half a"
+    " recording step. The 95% interval is Welch's on logarithms; where a trial was censored, it"
+    " comes from the likelihood. Errors are compared by the difference of their means, with Welch's"
     " interval."
 )
 
@@ -103,7 +103,7 @@ def interactions(analysis: Analysis) -> str:
     kind = analysis.measure.kind
     what = "ratio of the two ratios" if kind == "ratio" else "difference of the two differences"
     header = ["groups", "arm", what, "95% interval", "p, by itself"]
-    return f"How far the effect depends on what the groups do not share.\n\n{table(header, rows)}"
+    return f"How far the effect differs between two groups.\n\n{table(header, rows)}"
 
 
 def shares(analysis: Analysis) -> str:
@@ -157,9 +157,9 @@ def thresholds(analysis: Analysis) -> str:
     text = (
         f"Iterations relative to {baseline}. In brackets stands the 95% interval of each ratio by"
         " itself; among so many intervals some miss the truth. *Online* is the error over the last"
-        f" {window}, known once so much has been seen. *As in Fig. 1* is the error of the first"
-        " 10,000 images after each epoch, with straight lines between these points, as the paper's"
-        " curves are read. Only the second may be set beside the paper's."
+        f" {window}, known once so many images have been seen. *As in Fig. 1* is the error of the"
+        " first 10,000 images after each epoch, with straight lines between these points, as the"
+        " paper's curves are read. Only the second may be set beside the paper's."
     )
     header = ["group", "arm", "reading", *map(wording.target, errors)]
     return f"{text}\n\n{table(header, rows)}"

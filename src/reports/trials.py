@@ -18,20 +18,17 @@ MOST_ROWS = 500  # trials in the table; more are in results.csv alone
 def learning_rates(analysis: Analysis) -> str:
     """Which rate each arm has, and what it was chosen by."""
     groups, study = analysis.groups, analysis.study.config.study
-    rows = [
-        [
-            group.label,
-            arm.value,
-            f"{arm.rate:g}" if arm.chosen else "-",
-            *_choice(analysis, arm),
-        ]
+    rates = [
+        [group.label, arm.value, f"{arm.rate:g}" if arm.chosen else "-"]
         for group in groups
         for arm in group.arms
     ]
+    if not rates_were_chosen(groups):
+        return f"None was chosen: each arm has one.\n\n{table(['group', 'arm', 'rate'], rates)}"
+    arms = [arm for group in groups for arm in group.arms]
+    rows = [[*rate, *_choice(analysis, arm)] for rate, arm in zip(rates, arms, strict=True)]
     words = sentences.measure_words(analysis.measure, analysis.target)
     header = ["group", "arm", "chosen", f"median {words}", "note"]
-    if not rates_were_chosen(groups):
-        return "None was chosen: each arm has one.\n\n" + table(header, rows)
     text = (
         f"Each arm has its own: the rate with the best median {words} over"
         f" {wording.counted(len(study.selection_seeds), 'selection seed')}; where several share it,"
@@ -84,12 +81,17 @@ def trials(analysis: Analysis) -> str:
     raced = sum(was_raced(trial, study.config) for trial in study.trials)
     statuses = collections.Counter(trial.row["status"] for trial in study.trials)
     missed = [t.row["status"] != "reached" for t in study.trials if t.row["purpose"] == "fresh"]
-    text = (
-        f"Of {len(study.trials)} trials {statuses['reached']} reached {target} training error,"
-        f" {raced} were stopped by racing, {statuses['censored'] - raced} had not reached it when"
-        f" their epochs were over and {statuses['diverged']} diverged. On fresh seeds {sum(missed)}"
-        f" of {len(missed)} did not reach it; times compare them as censored."
-    )
+    ends = {
+        f"reached {target} training error": statuses["reached"],
+        "were stopped by racing": raced,
+        "had not reached it when their epochs were over": statuses["censored"] - raced,
+        "diverged": statuses["diverged"],
+    }
+    told = [f"{number} {how}" for how, number in ends.items() if number]
+    text = f"Of {len(study.trials)} trials {', '.join(told) or 'none is done'}."
+    if any(missed):
+        text += f" On fresh seeds {sum(missed)} of {len(missed)} did not reach it;"
+        text += " numbers of iterations are compared with these as censored."
     if len(study.trials) > MOST_ROWS:
         return f"{text} [results.csv](results.csv) has a row for each."
     header = ["trial", "purpose", "status", f"iterations to {target}", "epochs trained"]

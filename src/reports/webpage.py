@@ -21,6 +21,8 @@ from src.records.files import RecordError, read_bytes, read_text, write_atomic
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 DEPTHS = ("*/report.md", "*/*/report.md")  # Where studies lie below the folder of an index.
 ALL, CLAIMS = "Claims of the AlexNet paper, tried", "Every claim with its interval"
+WIDTH = re.compile(r'<svg[^>]*? width="([\d.]+)pt"')
+MOST = 3  # Answers of a study that the index lists where its figure shows them all.
 LONG = 12  # Rows of a table above which it is folded.
 SENTENCE = 90  # Letters of a cell above which its column is kept wide enough to be read.
 FIGURE = re.compile(r"!\[(.*?)\]\((.*?)\)")
@@ -48,17 +50,26 @@ def write_index(folder: Path) -> None:
     index = folder / "index.html"
     if index.exists() and f"<title>{ALL}</title>".encode() not in read_bytes(index):
         raise RecordError(f"{index} is no list of studies, and would be written over; rename it")
-    paths = sorted(path for pattern in DEPTHS for path in folder.glob(pattern))
     claims, readme = folder / "claims.png", folder / "README.md"
-    parts = [f"<h1>{ALL}</h1>"]
-    parts += [_figure(CLAIMS, _inlined(claims))] if claims.exists() else []
-    parts += ["<h2>Studies</h2>", *(_entry(path.parent, folder) for path in paths)]
     marked = MARKED.search(read_text(readme)) if readme.exists() else None
+    studies = [path.parent for pattern in DEPTHS for path in folder.glob(pattern)]
+    names = _in_order([path.relative_to(folder).as_posix() for path in studies], marked)
+    parts = [f"<h1>{ALL}</h1>"]
+    parts += [_figure(CLAIMS, claims)] if claims.exists() else []
+    parts += ["<h2>Studies</h2>", *(_entry(name, folder) for name in names)]
     if marked:
-        table = _markdown(folder).render(marked[1].replace("/report.md)", "/report.html)"))
+        told = FIGURE.sub("", marked[1])  # The page begins with the figure.
+        table = _markdown(folder).render(told.replace("/report.md)", "/report.html)"))
         parts += ["<h2>Claims</h2>", table]
     body = "\n".join(parts)
     write_atomic(index, TEMPLATE.substitute(title=ALL, body=body))
+
+
+def _in_order(names: Sequence[str], claims: re.Match[str] | None) -> list[str]:
+    """Studies as the table of claims names them, then the others by their letters."""
+    text = claims[1] if claims else ""
+    places = {name: text.find(f"({name}/report.md)") for name in names}
+    return sorted(names, key=lambda name: (places[name] < 0, places[name], name))
 
 
 def make_page(text: str, folder: Path) -> str:
@@ -73,7 +84,7 @@ def _markdown(folder: Path) -> MarkdownIt:
 
     def image(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
         source, words = tokens[index].attrs["src"], html.escape(tokens[index].content)
-        return _figure(words, _inlined(folder / source))
+        return _figure(words, folder / source)
 
     def opened(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
         return f'{_fold(tokens, index)}<div class="wide"><table>\n'
@@ -99,35 +110,50 @@ def _fold(tokens: Sequence[Any], index: int) -> str:
     return f"<details><summary>Table of {rows} rows</summary>" if rows > LONG else ""
 
 
-def _figure(words: str, source: str) -> str:
-    return f'<span class="wide figure"><img alt="{words}" src="{source}"></span>'
-
-
-def _inlined(path: Path) -> str:
-    """A figure as a data URI: SVG, which is sharp at any size, or its PNG where that is smaller."""
+def _figure(words: str, path: Path) -> str:
+    """A figure within the page: SVG, which is sharp at any size, or its PNG if that is smaller."""
     svg = read_bytes(path.with_suffix(".svg")).decode()
+    image = f'<img alt="{words}" src="{_inlined(svg, path)}"{_size(svg)}>'
+    return f'<span class="wide figure">{image}</span>'
+
+
+def _size(svg: str) -> str:
+    """The width that a figure was drawn for, as an attribute: a PNG has more pixels than that."""
+    points = WIDTH.search(svg)
+    return f' width="{float(points[1]) * 96 / 72:.0f}"' if points else ""
+
+
+def _inlined(svg: str, path: Path) -> str:
+    """As a data URI."""
     as_svg = f"data:image/svg+xml,{quote(' '.join(svg.split()), safe=UNQUOTED)}"
     as_png = f"data:image/png;base64,{base64.b64encode(read_bytes(path)).decode()}"
     return min(as_svg, as_png, key=len)
+
+
+def _size_of(path: Path) -> str:
+    svg = path.with_suffix(".svg")
+    return _size(read_bytes(svg).decode()) if svg.exists() else ""
 
 
 def _title(text: str) -> str:
     return next((line[2:] for line in text.splitlines() if line.startswith("# ")), "Report")
 
 
-def _entry(study: Path, folder: Path) -> str:
+def _entry(name: str, folder: Path) -> str:
     """A study of the index: its first figure, its question, and as the answer what its report
-    lists, or has bold, before its sections.
+    lists, or has bold, before its sections; of a long list that the figure shows, the beginning.
     """
-    text = read_bytes(study / "report.md").decode()
-    opening = text.split("\n## ")[0].splitlines()
-    answers = [line.removeprefix("- ") for line in opening if line.startswith(("- ", "**"))]
-    name, inline = study.relative_to(folder).as_posix(), MarkdownIt("commonmark", {"html": False})
+    text = read_bytes(folder / name / "report.md").decode()
+    opening, inline = text.split("\n## ")[0], MarkdownIt("commonmark", {"html": False})
     link, figure = f"{quote(name)}/report.html", FIGURE.search(text)
-    image = ""
+    answers = [line[2:] for line in opening.splitlines() if line.startswith("- ")]
+    image, more = "", len(answers) - MOST
+    if figure and more > 1:
+        answers[MOST:] = [f"And {more} more: in the figure and the report."]
+    answers += [line for line in opening.splitlines() if line.startswith("**")]
     if figure:
-        source = f"{quote(name)}/{figure[2]}"
-        image = f'<a href="{link}"><img alt="{html.escape(figure[1])}" src="{source}"></a>'
+        source, size = f"{quote(name)}/{figure[2]}", _size_of(folder / name / figure[2])
+        image = f'<a href="{link}"><img alt="{html.escape(figure[1])}" src="{source}"{size}></a>'
     listed = "".join(f"<li>{inline.renderInline(answer)}</li>" for answer in answers)
     return (
         f'<article>{image}<div><h3><a href="{link}">{inline.renderInline(_title(text))}</a></h3>\n'

@@ -21,8 +21,8 @@ LABELS = {
     "not decided": "not decided",
 }
 CAPTION = (
-    "bars: 95% intervals, each by itself; verdicts take all comparisons of a study into account\n"
-    "filled points are values, hollow ones bounds; grey also where a claim cannot be decided here"
+    "bars: 95% intervals, each by itself; a verdict takes all comparisons of its study into account"
+    "\nfilled points are values, hollow ones bounds; grey also where a claim cannot be decided here"
 )
 
 
@@ -30,7 +30,10 @@ def draw_claims(bars: Sequence[Bar]) -> Figure:
     """Ratios of times above, differences of errors below."""
     ratios = [bar for bar in bars if bar.found.kind == "ratio"]
     differences = [bar for bar in bars if bar.found.kind == "difference"]
-    parts = [("ratio of iterations", ratios), ("difference of errors", differences)]
+    parts = [
+        ("Ratio of iterations", ratios),
+        ("Difference of errors, percentage points", differences),
+    ]
     handles = [
         legend_entry(LABELS[verdict], color=color, marker=shape, ls="", ms=5.5)
         for verdict, (color, shape) in LOOKS.items()
@@ -38,7 +41,6 @@ def draw_claims(bars: Sequence[Bar]) -> Figure:
     handles.append(legend_entry("what was claimed", color=DARK, marker="|", ls="", ms=11, mew=1.6))
     return forest(
         [part for part in parts if part[1]],
-        title="Claims of the AlexNet paper, and of texts on it",
         caption=CAPTION,
         handles=handles,
     )

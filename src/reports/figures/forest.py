@@ -1,6 +1,7 @@
 """Forest plots: a point and its interval on each line, its label before or above, words beside."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,16 +14,17 @@ from src.analysis.intervals import Interval
 from src.reports.figures import canvas
 from src.reports.figures.canvas import DARK, MARGIN
 
-ROW, TALL_ROW, PLOT = 0.26, 0.44, 3.6  # inches: height of a line, width of the plot itself
-LETTER = 0.066  # inches, of a label
-LONG = 32  # letters: where a label is longer, all stand above their bars
+WIDTH = 3.65  # inches: what a phone shows without scrolling
+PLOT = 1.2  # inches, the least width of the plot itself
+BAR, LINE, GAP = 0.2, 0.155, 0.07  # inches: heights of a bar and of a line of a label, space below
+LETTER, SMALL = 0.066, 0.054  # inches, of a label and of small print
 
 
 class Bar(NamedTuple):
     """One line of a forest plot.
 
     Attributes:
-        label: To the left of it.
+        label: To the left of it; above it where one of the figure has no room there.
         found: What is drawn.
         words: To the right of it.
         color: Colour of its marks.
@@ -41,77 +43,103 @@ class Bar(NamedTuple):
 def forest(
     parts: Sequence[tuple[str, Sequence[Bar]]],
     *,
-    title: str,
     caption: str,
     handles: Sequence[Line2D] = (),
 ) -> Figure:
-    """Plots below one another, each with its own scale.
+    """Plots below one another, each with its own scale, as wide as a phone.
 
     Args:
         parts: The label of an axis and its lines, which are all ratios or all differences.
-        title: Title of the figure.
         caption: Small, below it.
         handles: Entries of a legend above the caption.
     """
     bars = [bar for _, each in parts for bar in each]
-    longest = max((len(bar.label) for bar in bars), default=0)
-    above = longest > LONG
-    left = 0.3 if above else 0.3 + LETTER * longest
-    right = 0.2 + LETTER * 0.9 * max((len(bar.words) for bar in bars), default=0)
-    width = max(left + PLOT + right, 2 * MARGIN + 0.1 * len(title))
-    width = max(width, left + LETTER * longest) if above else width
-    heights = [(TALL_ROW if above else ROW) * (len(each) + 0.5) for _, each in parts]
+    right = 0.1 + SMALL * max((len(bar.words) for bar in bars), default=0)
+    left = 0.2 + LETTER * max((len(bar.label) for bar in bars), default=0)
+    above = left + PLOT + right > WIDTH
+    left = MARGIN if above else left
+    plot = max(PLOT, WIDTH - left - right)
+    width = max(WIDTH, left + plot + right)
+    caption = "\n".join(_broken(line, width, SMALL) for line in caption.splitlines())
     columns = max(1, int(width / 1.4))
     below = 0.2 + 0.14 * len(caption.splitlines()) + 0.2 * math.ceil(len(handles) / columns)
-    height = 0.45 + sum(heights) + 0.55 * len(parts) + below
+    rows = [[_row(bar, width, above=above) for bar in each] for _, each in parts]
+    heights = [sum(_height(bar, above=above) for bar in each) for each in rows]
+    labels = [_broken(label, width, LETTER) for label, _ in parts]
+    axis = [0.38 + LINE * len(label.splitlines()) for label in labels]
+    height = 0.1 + sum(heights) + sum(axis) + below
     figure = Figure(figsize=(width, height))
-    canvas.write_around(figure, title, caption, handles, columns)
-    top = height - 0.45
-    for (xlabel, each), tall in zip(parts, heights, strict=True):
-        place = (left / width, (top - tall) / height, PLOT / width, tall / height)
-        _plot(figure.add_axes(place), each, xlabel, above=above)
-        top -= tall + 0.55
+    canvas.write_around(figure, "", caption, handles, columns)
+    top = height - 0.1
+    for each, tall, label, under in zip(rows, heights, labels, axis, strict=True):
+        place = (left / width, (top - tall) / height, plot / width, tall / height)
+        _plot(figure.add_axes(place), each, above=above)
+        figure.text(MARGIN / width, (top - tall - 0.28) / height, label, va="top")
+        top -= tall + under
     return figure
 
 
-def _plot(axes: Axes, bars: Sequence[Bar], xlabel: str, *, above: bool) -> None:
-    _scale(axes, bars, xlabel)
-    for at, bar in enumerate(bars):
-        _draw(axes, at, bar)
+def _broken(text: str, width: float, letter: float) -> str:
+    """The text in lines that fit a figure of that width."""
+    return textwrap.fill(text, int((width - 2 * MARGIN) / letter), break_on_hyphens=False)
+
+
+def _row(bar: Bar, width: float, *, above: bool) -> Bar:
+    return bar._replace(label=_broken(bar.label, width, LETTER)) if above else bar
+
+
+def _height(bar: Bar, *, above: bool) -> float:
+    """Inches of a line of the plot, with its label where that stands above it."""
+    return BAR + GAP + (LINE * len(bar.label.splitlines()) if above else 0)
+
+
+def _plot(axes: Axes, bars: Sequence[Bar], *, above: bool) -> None:
+    _scale(axes, bars)
+    places, end = [], 0.0  # inches from the top
+    for bar in bars:
+        tall = _height(bar, above=above)
+        places.append(end + tall - (GAP + BAR / 2 if above else tall / 2))
+        _draw(axes, places[-1], bar)
         if above:
             axes.annotate(
                 bar.label,
-                (0, at),
-                (0, 8),
+                (0, end),
                 xycoords=("axes fraction", "data"),
-                textcoords="offset points",
+                va="top",
                 annotation_clip=False,
                 bbox={"fc": "w", "ec": "none", "pad": 0.6},
             )
+        end += tall
     axes.spines["left"].set_visible(not above)
-    axes.set_ylim(len(bars) - 0.4, -0.9 if above else -0.6)
-    axes.set_yticks(range(len(bars)), ["" if above else bar.label for bar in bars])
+    axes.set_ylim(max(end, BAR), 0)
+    axes.set_yticks(places, ["" if above else bar.label for bar in bars])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
 
-def _scale(axes: Axes, bars: Sequence[Bar], xlabel: str) -> None:
+def _scale(axes: Axes, bars: Sequence[Bar]) -> None:
     ratio = any(bar.found.kind == "ratio" for bar in bars)
     numbers = [x for b in bars for x in (b.found.value, b.found.low, b.found.high, b.claimed)]
     finite = [x for x in numbers if math.isfinite(x) and (x > 0 or not ratio)]
     axes.axvline(1 if ratio else 0, color=DARK, lw=0.8, ls=":", zorder=1)
     if not ratio:
         widest = 1.1 * max((abs(x) for x in finite), default=0.01)
-        axes.set(xlim=(-widest, widest), xlabel=f"{xlabel}, points")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(100 * x, 2):+g}"))
+        axes.set(xlim=(-widest, widest))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _points(x)))
         return
-    axes.set(xscale="log", xlabel=xlabel)
+    axes.set(xscale="log")
     axes.set_xlim(max(0.02, min([0.8, *finite]) / 1.15), min(50.0, max([1.25, *finite]) * 1.15))
     axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
 
 
-def _draw(axes: Axes, at: int, bar: Bar) -> None:
+def _points(difference: float) -> str:
+    """Percentage points on an axis: `-2`, `0`, `+2`."""
+    rounded = round(100 * difference, 2)
+    return f"{rounded:+g}" if rounded else "0"
+
+
+def _draw(axes: Axes, at: float, bar: Bar) -> None:
     found, (low, high) = bar.found, axes.get_xlim()
     if found.exists:
         ends = [max(found.low, low), min(found.high, high)]
@@ -131,7 +159,7 @@ def _draw(axes: Axes, at: int, bar: Bar) -> None:
         (1.02, at),
         xycoords=("axes fraction", "data"),
         va="center",
-        fontsize=7.5,
+        fontsize=7,
         color=color,
         annotation_clip=False,
     )
