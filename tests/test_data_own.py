@@ -1,5 +1,6 @@
 """Data sets of one's own: a folder of images, arrays, a function of a config file."""
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from src import data, doors, write_tfds
+from src.data.dataset import check_dataset
+from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 RNG = np.random.default_rng(0)
@@ -208,6 +211,9 @@ def load():
 """
 
 
+ONE_CLASS = GOOD.replace("% 2", "% 1").replace('2, ("a", "b")', '1, ("a",)')
+
+
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """Writes configs/mine.py of a project of its own."""
@@ -250,6 +256,7 @@ def test_a_function_of_a_config_file_gives_the_data_set(mine):
         (GOOD.replace("% 2", "% 3"), "label 2, outside 0 to 1"),
         (GOOD.replace("np.int32", "np.int64"), "labels must be int32"),
         (GOOD.replace('("a", "b")', '("a", "b", "c")'), "3 names for 2 classes"),
+        (ONE_CLASS, "it has 1 classes; a whole number is needed, 2 or more"),
     ],
 )
 def test_mistakes_in_it_are_one_line_each(mine, text, message):
@@ -258,6 +265,19 @@ def test_mistakes_in_it_are_one_line_each(mine, text, message):
         data.load("configs.mine.load")
     assert "\n" not in str(error.value)
     assert "configs.mine.load" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_classes": 2.0}, "it has 2.0 classes; a whole number is needed, 2 or more"),
+        ({"label_names": (0, 1)}, r"names of classes are \(0, 1\), not strings"),
+    ],
+)
+def test_numbers_and_names_of_classes_are_checked_by_type(change, message):
+    dataset = tiny.make_dataset(8, 4)._replace(num_classes=2, label_names=())
+    with pytest.raises(data.DataError, match=message):
+        inspect.unwrap(check_dataset)(dataset._replace(**change), "mine")
 
 
 @pytest.mark.parametrize("name", ["configs.", "configs.mine", "configs..x.y", "configs.a b.load"])

@@ -61,8 +61,8 @@ def deep(bits: str) -> bytes:
     [
         (png(IMAGES[0])[:70], "cannot be decoded"),
         (jpeg(IMAGES[0])[:200], "cannot be decoded"),
-        (b"", "cannot be decoded"),
-        (b"<svg/>", "cannot be decoded"),
+        (b"", r"cannot be decoded .it is damaged, or none of JPEG, PNG"),
+        (b"<svg/>", r"cannot be decoded .it is damaged, or none of JPEG, PNG"),
         (deep("grey"), "more than 8 bits"),
         (deep("colours"), "more than 8 bits"),
     ],
@@ -103,6 +103,12 @@ BAD_FEATURES = {
         label_as({"pythonClassName": f"{CORE}.text_feature.Text", "text": {}}),
         "'label' is a Text",
     ),
+    "a video": (
+        lambda content: content["featuresDict"]["features"].update(
+            image={"pythonClassName": f"{CORE}.video_feature.Video", "video": {}}
+        ),
+        "cannot be read without tensorflow, .* an Image and a ClassLabel alone",
+    ),
     "no label": (
         lambda content: content["featuresDict"]["features"].pop("label"),
         r"which feature is the image.*image \(Image\)",
@@ -112,12 +118,13 @@ BAD_FEATURES = {
 
 @each_way
 @pytest.mark.parametrize("kind", BAD_FEATURES)
-def test_features_that_are_no_image_with_a_class_are_refused(tmp_path, way, kind):
+def test_features_that_are_no_image_with_a_class_are_refused(tmp_path, way, kind, capsys):
     folder = write(tmp_path)
     spoil, reason = BAD_FEATURES[kind]
     change(folder / "features.json", spoil)
     with pytest.raises(data.DataError, match=reason):
         load(tmp_path, way)
+    assert capsys.readouterr() == ("", "")
 
 
 @each_way
@@ -208,6 +215,7 @@ def list_classes(folder: Path, number: int) -> None:
         (3_700_001, "lists 3700001 classes for 12 images: these are ids"),
         (10**12, "lists 1000000000000 classes|cannot be read"),
         (1, "record 1 has label 1|one class alone"),
+        (-3, "'label' has -3 classes"),
     ],
 )
 def test_lists_of_classes_that_cannot_be_meant_are_refused(tmp_path, way, number, reason):
@@ -324,12 +332,19 @@ def test_features_that_are_not_tfds_own_are_refused_unread(tmp_path, way, name, 
     assert "unittest.__main__" not in sys.modules
 
 
-def test_a_split_that_names_files_outside_its_folder_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "names a file outside"),
+        ("{NOTHING}", "split train: .*NOTHING.*; copy it again"),
+    ],
+)
+def test_names_of_files_that_cannot_be_meant_are_refused(tmp_path, template, reason):
     folder = write(tmp_path)
 
-    def escape(info: Any) -> None:
-        info["splits"][0]["filepathTemplate"] = "../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    def rename(info: Any) -> None:
+        info["splits"][0]["filepathTemplate"] = template
 
-    change(folder / "dataset_info.json", escape)
-    with pytest.raises(data.DataError, match=r"names a file outside"):
+    change(folder / "dataset_info.json", rename)
+    with pytest.raises(data.DataError, match=reason):
         describe(folder)

@@ -81,7 +81,13 @@ def check_dataset(dataset: Dataset, source: str, sizes: tuple[int, int] | None =
         DataError: If a split is empty, short or long, an array has the wrong shape or type, or a
             label is out of range.
     """
-    names = len(dataset.label_names)
+    classes, names = dataset.num_classes, len(dataset.label_names)
+    if type(classes) is not int or classes < 2:
+        raise DataError(
+            f"{source}: it has {classes!r} classes; a whole number is needed, 2 or more"
+        )
+    if not all(isinstance(name, str) for name in dataset.label_names):
+        raise DataError(f"{source}: names of classes are {dataset.label_names[:3]}, not strings")
     if names not in (0, dataset.num_classes):
         raise DataError(f"{source}: there are {names} names for {dataset.num_classes} classes")
     _check_split(dataset.train, "train", dataset.num_classes, source, sizes and sizes[0])

@@ -3,6 +3,8 @@
 Both ways of using a data set, in memory and streamed, begin with `describe`.
 """
 
+import contextlib
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -110,7 +112,13 @@ def _describe(folder: Path) -> Description:
     try:
         import tensorflow_datasets as tfds  # noqa: PLC0415  (takes longer than reading a cache)
 
-        info = tfds.builder_from_directory(folder).info
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a banner on TensorFlow.
+            info = tfds.builder_from_directory(folder).info
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{folder} has a feature that cannot be read without {error.name}, a video say; prepare"
+            " the data set with an Image and a ClassLabel alone"
+        ) from error
     except Exception as error:  # TFDS raises almost anything on damaged descriptions.
         reason = one_line(f"{type(error).__name__}: {error}")
         raise DataError(
@@ -151,7 +159,10 @@ def _files(folder: Path, name: str, split: Any, image_key: str, label_key: str) 
     template = split.filename_template.replace(filetype_suffix=FORMAT)
     sizes = tuple(int(size) for size in split.shard_lengths)
     shards = range(len(sizes))
-    files = [template.relative_filepath(shard_index=n, num_shards=len(sizes)) for n in shards]
+    try:
+        files = [template.relative_filepath(shard_index=n, num_shards=len(sizes)) for n in shards]
+    except ValueError as error:  # a pattern of names with a field that there is not
+        raise DataError(f"{folder}: split {name}: {one_line(error)}; {AGAIN}") from error
     for file in files:
         if Path(file).name != file:
             raise DataError(f"{folder}: split {name} names a file outside, {file}: refused")

@@ -126,6 +126,8 @@ def find_classes(folder: Path, key: str, feature: Any) -> tuple[int, tuple[str, 
     from tensorflow_datasets import features  # noqa: PLC0415
 
     if isinstance(feature, features.ClassLabel):
+        if (feature.num_classes or 0) < 0:
+            raise DataError(f"{folder}: {key!r} has {feature.num_classes} classes; {AGAIN}")
         return feature.num_classes or 0, _names(names_file(folder, key), feature)
     kind, shape = np.dtype(feature.np_dtype), tuple(feature.shape or ())
     if not isinstance(feature, features.Tensor) or shape or kind.kind not in "iub":

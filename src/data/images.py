@@ -3,9 +3,13 @@
 import functools
 import io
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 MODES = {1: "L", 3: "RGB"}  # Number of channels -> Pillow's name for that many of 8 bits.
@@ -33,7 +37,7 @@ def decode(
         warped: Whether to bring both sides of the whole image to `size` instead.
 
     Raises:
-        ImageError: If it has more than 8 bits a channel.
+        ImageError: If it is of another format or has more than 8 bits a channel.
         Exception: Whatever Pillow raises on damaged files.
 
     Source: Krizhevsky, Sutskever & Hinton (2012), section 2.
@@ -41,7 +45,7 @@ def decode(
     from PIL import Image  # noqa: PLC0415
 
     _quieten_pillow()
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with _opened(content) as image:
         deep = content.startswith(_PNG_START) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10"
         if deep or image.mode[0] in "IF":
             raise ImageError(f"it has more than 8 bits a channel (Pillow's mode {image.mode})")
@@ -55,6 +59,20 @@ def decode(
         return _array(square)
 
 
+def _opened(content: bytes) -> "Image.Image":
+    """The image in a file's bytes, not decoded yet.
+
+    Raises:
+        ImageError: If it is no image of the formats that are read.
+    """
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:  # It names an object in memory.
+        raise ImageError(f"it is damaged, or none of {', '.join(FORMATS)}") from error
+
+
 @functools.cache
 def _quieten_pillow() -> None:
     """Silences Pillow, which would warn of damaged EXIF data each time a photograph is read."""
@@ -63,9 +81,7 @@ def _quieten_pillow() -> None:
 
 def turned(content: bytes) -> bool:
     """Whether the EXIF data say that the image must be turned, as cameras held sideways write."""
-    from PIL import Image  # noqa: PLC0415
-
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with _opened(content) as image:
         return image.getexif().get(_ORIENTATION, 1) != 1
 
 
@@ -75,12 +91,12 @@ def upright(content: bytes) -> UInt8[np.ndarray, "H W C"]:
     Raises:
         ImageError: If it has more than 8 bits a channel.
     """
-    from PIL import Image, ImageOps  # noqa: PLC0415
+    from PIL import ImageOps  # noqa: PLC0415
 
     pixels = decode(content, 0)
     if not turned(content):
         return pixels
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with _opened(content) as image:
         return _array(ImageOps.exif_transpose(image).convert("RGB"))
 
 

@@ -142,7 +142,8 @@ class Records:
                 reader.close()
             except Exception as error:  # The file is not an ArrayRecord, or not all of one.
                 raise DataError(
-                    f"{self.split.source}: {path} is damaged ({one_line(error)}); {AGAIN}"
+                    f"{self.split.source}: {path} is damaged"
+                    f" ({one_line(error) or 'cut short'}); {AGAIN}"
                 ) from error
             if found != size:
                 raise DataError(
