@@ -38,7 +38,8 @@ def find(name: str) -> Any:
         raise ValueError(f"{where}: {error.msg} ({type(error).__name__})") from None
     except (Exception, SystemExit) as error:  # The user's code may raise anything.
         raise ValueError(f"{module}: {type(error).__name__}: {one_line(error)}; {hint}") from None
-    if callable(found) and getattr(found, "__module__", module) != module:
+    named = callable(found) and hasattr(found, "__name__")  # A partial function has no name.
+    if named and getattr(found, "__module__", module) != module:
         raise ValueError(f"{last} is not something that {module} defines; {hint}")
     return found
 

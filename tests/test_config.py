@@ -203,6 +203,12 @@ def test_images_too_small_for_a_network(name, crop, size):
         check_data(config.arms, (size, size, 3), 64)
 
 
+def test_every_crop_of_a_sweep_must_be_large_enough():
+    sweep, compare = {"augment": {"crop": (4, 16)}}, {"field": "crop", "baseline": 16}
+    with pytest.raises(ConfigError, match="those of 4 x 4 are too small"):
+        check_data(tiny.make_config(sweep=sweep, compare=compare).arms, (16, 16, 3), 64)
+
+
 @pytest.mark.parametrize("swept", ["alexnet", "vgg11_cifar"])
 def test_every_network_of_a_sweep_needs_large_enough_images(swept):
     sweep = {"model": {"name": ("conv3", swept)}}

@@ -157,6 +157,7 @@ def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch
         ("return trial.metrics['test_error']", "ValueError"),
         ("pass", "TypeError"),
         ("return 2.0, 1.0", "makes bounds 2 to 1"),
+        ("return -1.0, -1.0", "makes -1, of which there is no ratio; let its kind be"),
         ("raise SystemExit(7)", "SystemExit: 7"),
     ],
 )
@@ -172,6 +173,30 @@ def test_each_mistake_in_a_measure_of_ones_own_has_its_line(tmp_path, monkeypatc
     with pytest.raises(measures.MeasureError) as late:
         get_measure(measure).sample([trial(test_error=np.array([0.5, 0.4]))], 0.4)
     assert "\n" not in str(late.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("kind", "quotient", "its kind 'quotient' is not one of 'ratio', 'difference'"),
+        ("better", "biggest", "its better 'biggest' is not one of 'smaller', 'larger'"),
+        ("reading", "shown", "its reading 'shown' is not one of '', 'online'"),
+        ("words", "seconds to {error}", "of braces it may have {target} alone"),
+        ("words", "seconds {", "of braces it may have {target} alone"),
+        ("words", None, "its words None must be a text"),
+        ("of", None, "its name must be a string, and its `of` a function"),
+    ],
+)
+def test_the_words_of_a_measure_of_ones_own_are_checked(
+    tmp_path, monkeypatch, field, value, message
+):
+    """A report needs them, which is written when all is trained."""
+    name = f"worded_{tmp_path.name}"
+    change = f"object.__setattr__(seconds, {field!r}, {value!r})"  # Types are not checked so.
+    (tmp_path / f"{name}.py").write_text(f"{OWN}{change}\n")
+    monkeypatch.setattr(configs, "__path__", [*configs.__path__, str(tmp_path)])
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        measures.check_measures(config_of(compare={"measure": f"configs.{name}.seconds"}))
 
 
 @pytest.mark.parametrize("column", ["frozen_error", "layer_3_saturated", "test_top5_error"])

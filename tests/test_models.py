@@ -323,6 +323,7 @@ def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation, l
         ("def f(x): return x / (1 + jnp.abs(x).max())", "depends on the other images"),
         ("def f(x): return x / x.std()", "depends on the other images"),
         ("def f(x): return x / jnp.linalg.norm(x)", "depends on the other images"),
+        ("c = []\ndef f(x): c.append(1); return x * len(c)", "it makes others each time"),
         ("class f: pass", "not a function that the file defines"),
         ("from jax.nn import relu as f", "not something that configs.* defines"),
         ("g = 1", "has no attribute 'f'"),
@@ -332,10 +333,29 @@ def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation, l
 def test_each_mistake_in_an_activation_of_ones_own_has_its_line(
     tmp_path, monkeypatch, text, message
 ):
-    name = f"mistake_{tmp_path.name}"
+    name = own_file(tmp_path, monkeypatch, text)
+    with pytest.raises(ValueError, match=message) as error:
+        models.get_activation(name)
+    assert "\n" not in str(error.value)
+
+
+def own_file(tmp_path, monkeypatch, text: str) -> str:
+    """The name of `f` in a config file with this text."""
+    name = f"mine_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(f"import jax, jax.numpy as jnp\n{text}\n")
     monkeypatch.setattr("configs.__path__", [*configs.__path__, str(tmp_path)])
     importlib.invalidate_caches()
-    with pytest.raises(ValueError, match=message) as error:
-        models.get_activation(f"configs.{name}.f")
-    assert "\n" not in str(error.value)
+    return f"configs.{name}.f"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import functools\nf = functools.partial(jax.nn.leaky_relu, negative_slope=0.5)",
+        "class Leaky:\n    def __call__(self, x): return jax.nn.leaky_relu(x, 0.5)\nf = Leaky()",
+        "f = jax.jit(lambda x: jax.nn.leaky_relu(x, 0.5))",
+    ],
+)
+def test_an_activation_of_ones_own_may_be_made_in_any_way(tmp_path, monkeypatch, text):
+    found = models.get_activation(own_file(tmp_path, monkeypatch, text))
+    np.testing.assert_allclose(found(jnp.array([-2.0, 3.0])), [-1.0, 3.0])

@@ -6,9 +6,11 @@ import re
 import pytest
 
 import configs
+from src.config.checks import check_data
 from src.fields import ConfigError
 from src.models import make_model, rehearsal
 from src.training.optimizers import check_optimizer
+from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 SHAPE = (8, 8, 3)
@@ -51,6 +53,9 @@ def defined(tmp_path, monkeypatch, text: str) -> str:
         ("return x[::-1]", "depend on the other images"),
         ("return x + np.random.normal()", "other logits of the same images each time"),
         ("return x * self.param('w', lambda key: np.random.normal(size=()))", "other weights each"),
+        ("return x + self.param('w', lambda key: [jnp.zeros(())])[0]", "'w'.* lie in a list: give"),
+        ("return x + nn.Dense(10, param_dtype='float16')(x)", "of float16; float32 is needed"),
+        ("return x + self.param('n', lambda key: jnp.zeros((), int))", "'n'.* is of int32; fl"),
         ("return x if keys is None else x[:, 0]", "while training, it makes logits \\[4\\]"),
         ("return x if keys is None else x.undefined", "no attribute undefined"),
         ("return nn.Dropout(0.5, deterministic=keys is None, rng_collection='my')(x)", "PRNG"),
@@ -108,3 +113,19 @@ def test_an_optimizer_that_is_not_there(tmp_path, monkeypatch):
     module = defined(tmp_path, monkeypatch, "import sys\nsys.exit(7)\n")
     with pytest.raises(ConfigError, match=r"sys\.exit|SystemExit: 7"):
         check_optimizer(f"{module}.mine", "recipes.mine.optimizer")
+
+
+OF_ONE_LAYER = """
+import jax, optax
+def mine(learning_rate, recipe):
+    return optax.masked(optax.sgd(learning_rate), {"conv1": True})
+"""
+
+
+def test_an_optimizer_is_tried_on_the_parameters_of_each_network(tmp_path, monkeypatch):
+    """By itself it is tried on one layer called conv1, and this one knows no other."""
+    name = f"{defined(tmp_path, monkeypatch, OF_ONE_LAYER)}.mine"
+    config = tiny.make_config(recipes__modern__optimizer=name)
+    with pytest.raises(ConfigError, match=r"mine' fails on the parameters .*conv2.*: ValueError"):
+        check_data(config.arms, (32, 32, 3), 64)
+    check_data(tiny.make_config(recipes__modern__optimizer="adam").arms, (32, 32, 3), 64)

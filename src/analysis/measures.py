@@ -88,6 +88,11 @@ class Measure:
             ) from error
         if low > high:
             raise MeasureError(f"measure {self.name!r} makes bounds {low:g} to {high:g}: turn them")
+        if low < 0 and self.kind == "ratio":
+            raise MeasureError(
+                f"measure {self.name!r} makes {low:g}, of which there is no ratio; let its kind be"
+                " 'difference'"
+            )
         return low, high
 
 
@@ -111,7 +116,25 @@ def get_measure(name: str, field: str = "compare.measure") -> Measure:
     if not isinstance(found, Measure):
         kind = type(found).__name__
         raise ConfigError(f"config.{field} = {name!r} is a {kind}; a Measure is needed")
+    if wrong := _fault(found):
+        raise ConfigError(f"config.{field} = {name!r}: {wrong}")
     return found
+
+
+def _fault(measure: Measure) -> str:
+    """What is wrong with the words of a measure of one's own, "" if nothing."""
+    known: dict[str, tuple[str, ...]] = {"kind": ("ratio", "difference")}
+    known |= {"better": ("smaller", "larger"), "reading": ("", "online", "figure", "frozen")}
+    for name, values in known.items():
+        if (value := getattr(measure, name)) not in values:
+            return f"its {name} {value!r} is not one of {', '.join(map(repr, values))}"
+    if not (callable(measure.of) and isinstance(measure.name, str)):
+        return "its name must be a string, and its `of` a function"
+    try:
+        measure.words.format(target="25%")
+    except (AttributeError, LookupError, ValueError):
+        return f"its words {measure.words!r} must be a text; of braces it may have {{target}} alone"
+    return ""
 
 
 class _Unasked(Exception):

@@ -4,8 +4,12 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from src import own
 from src.config.arms import Arm, axes, column
@@ -22,7 +26,8 @@ from src.fields import (
     require_once,
 )
 from src.models import rehearsal
-from src.models.registry import fault, image_size
+from src.models.registry import ModelSettings, fault, image_size
+from src.training.optimizers import Recipe, fault_on
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves, replaced
 
@@ -151,16 +156,13 @@ def check_data(
         ConfigError: Naming the field, its value and what the data set has.
     """
     height, width, channels = shape
-    networks = {}
+    networks: dict[tuple[ModelSettings, str, tuple[int, int, int]], set[Recipe]] = {}
     for arm in arms:
         _check_sizes(arm, (height, width), images)
-        crop = arm.settings.augment.crop
-        networks[arm.settings.model, arm.settings.recipe.init] = (
-            crop or height,
-            crop or width,
-            channels,
-        )
-    for (model, init), taken in networks.items():
+        model, recipe, crop = arm.settings.model, arm.settings.recipe, arm.settings.augment.crop
+        taken = (crop or height, crop or width, channels)
+        networks.setdefault((model, recipe.init, taken), set()).add(recipe)
+    for (model, init, taken), recipes in networks.items():
         made = model.make(init, num_classes)
         wrong = fault(made, taken, num_classes)
         if not wrong and own.is_own(model.name):
@@ -175,6 +177,22 @@ def check_data(
             raise ConfigError(
                 f"config.model.name = {model.name!r} fails on images {list(taken)}: {wrong}"
             )
+        _check_optimizers(made, taken, recipes)
+
+
+def _check_optimizers(
+    network: nn.Module, shape: tuple[int, int, int], recipes: Iterable[Recipe]
+) -> None:
+    """Tries optimizers of one's own on the parameters that a network has."""
+    for recipe in recipes:
+        if own.is_own(recipe.optimizer):
+            images = jnp.zeros((1, *shape))
+            params = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
+            if wrong := fault_on(params, recipe):
+                raise ConfigError(
+                    f"config.recipes.{recipe.name}.optimizer = {recipe.optimizer!r} fails on the"
+                    f" parameters of the network ({', '.join(params)}): {wrong}"
+                )
 
 
 def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ def _try(fn: Activation) -> None:
     x[1] /= 2  # No number of the one is one of the other: no largest, no mean, no norm.
     try:
         with jax.ensure_compile_time_eval(), jax.debug_nans(False):
-            y = jax.jit(fn)(jnp.asarray(x))
+            y, again = (_traced_anew(fn, jnp.asarray(x)) for _ in range(2))
             alone = [fn(jnp.asarray(row)) for row in x]
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
@@ -111,8 +112,17 @@ def _try(fn: Activation) -> None:
         raise ValueError(f"of an array of {x.dtype} it makes one of {y.dtype}: keep the type")
     if not np.all(np.isfinite(y)):
         raise ValueError("of numbers between -3 and 3 it makes infinities or NaN")
+    if not np.array_equal(y, again):
+        raise ValueError(
+            "of the same numbers it makes others each time: let it depend on them alone"
+        )
     if not np.allclose(y, np.stack(alone), rtol=1e-5, atol=1e-6):
         raise ValueError("an image's result depends on the other images: act on each by itself")
+
+
+def _traced_anew(fn: Activation, x: Array) -> Any:
+    """What a function makes of an array; JAX has no program of an earlier call."""
+    return jax.jit(lambda x: fn(x))(x)  # noqa: PLW0108
 
 
 def scaled_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -36,6 +36,12 @@ def _fault(model: nn.Module, images: Array) -> str:
     first, again = _begin(model, images), _begin(model, images)
     if not jax.tree.leaves(first.get("params", {})):
         return "it has no parameters: there is nothing to train"
+    for path, value in jax.tree_util.tree_leaves_with_path(first["params"]):
+        name = jax.tree_util.keystr(path)
+        if not all(isinstance(step, jax.tree_util.DictKey) for step in path):
+            return f"its parameters {name} lie in a list: give each a name"
+        if value.dtype != jnp.float32:
+            return f"its parameter {name} is of {value.dtype}; float32 is needed"
     if not _same(first, again):
         return "it begins with other weights each time: draw them from the key that flax hands on"
     return _fault_in_testing(model, first, images) or _fault_in_training(model, first, images)

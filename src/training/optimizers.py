@@ -146,6 +146,28 @@ def _fault(build: Callable[[Rate, Recipe], optax.GradientTransformation]) -> str
     return ""
 
 
+def fault_on(params: PyTree, recipe: Recipe) -> str:
+    """What is wrong with a recipe's optimizer on a network, "" if nothing; nothing is computed.
+
+    Args:
+        params: Shapes and types of the network's parameters.
+        recipe: Names the optimizer.
+    """
+
+    def first_updates(rate: Rate, params: PyTree) -> PyTree:
+        made = make_optimizer(rate, recipe, weight_decay=0.1)
+        return made.update(params, made.init(params), params)[0]
+
+    try:
+        updates = jax.eval_shape(first_updates, jnp.float32(0.1), params)
+    except (Exception, SystemExit) as error:  # code of one's own: anything may come
+        return f"{type(error).__name__}: {one_line(error)}"
+    same = jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), updates
+    )
+    return "" if same else "its updates are not of the shapes and types of the parameters"
+
+
 def make_optimizer(
     learning_rate: Rate, recipe: Recipe, weight_decay: float, stages: Stages = NO_STAGES
 ) -> optax.GradientTransformation:
