@@ -1,4 +1,4 @@
-"""The one front door of every command: what a person or a machine did wrong is said in one line."""
+"""The front door of every command: faults of a person or a machine are said in one line."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from src import environment
 from src.errors import LabError, one_line
 
-# What asks a command to end: Ctrl-C, a scheduler, a terminal that is closed; batch systems send the
-# last three some time before the limit (Slurm's --signal=USR1@120, Grid Engine's -notify).
+# Signals that ask a command to end: Ctrl-C, a scheduler's, a closed terminal's. Batch systems send
+# the last three some time before their limit (Slurm's --signal=USR1@120, Grid Engine's -notify).
 SIGNALS = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -19,18 +19,21 @@ SIGNALS = (
     signal.SIGUSR2,
     signal.SIGXCPU,
 )
-REFUSED, STOPPED, PIPE_CLOSED = 2, 130, 141  # exit codes; the last as a shell says SIGPIPE
+REFUSED, STOPPED, PIPE_CLOSED = 2, 130, 141  # Exit codes; the last is a shell's for SIGPIPE.
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Runs a command in an environment in which JAX and Matplotlib start; its exit code.
+    """Runs a command, in an environment in which JAX and Matplotlib start.
 
     Args:
-        main: Imports whatever needs JAX or Matplotlib itself: the environment is set before it.
+        main: The command. It imports JAX and Matplotlib itself, after the environment is set.
         argv: The command line, without the name of the program.
+
+    Returns:
+        The exit code.
     """
     _open_streams()
-    for stream in (sys.stdout, sys.stderr):  # a terminal that is not UTF-8 still shows the line
+    for stream in (sys.stdout, sys.stderr):  # Terminals without UTF-8 then show every line too.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     environment.configure_jax()
@@ -40,7 +43,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         code = main(argv)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
+    except BrokenPipeError:  # The reader of a pipe has left, as `| head` does.
         _leave_stdout()
         return PIPE_CLOSED
     except KeyboardInterrupt:
@@ -52,39 +55,40 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
             raise
         try:
             sys.stdout.flush()
-        except OSError as full:  # Python would try again at its end, and say so.
+        except OSError as full:  # Python would try again at exit, and print that.
             _leave_stdout()
             return refuse(f"standard output cannot be written: {full.strerror}")
         return refuse(line)
 
 
 def _leave_stdout() -> None:
-    """What is still to be written goes nowhere."""
+    """Discards what is still to be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_streams() -> None:
-    """Gives a process that was started without them its three streams, to and from nowhere.
+    """Opens /dev/null for standard streams that the process was started without.
 
-    Else a file that is opened later has the number of one, and what libraries print goes into it.
+    Otherwise a file that is opened later takes the number of one, and what libraries print would go
+    into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, number)  # Workers inherit this number, as they do not `nowhere`.
+            os.dup2(nowhere, number)  # Workers inherit `number`, but not `nowhere`.
             if nowhere != number:
                 os.close(nowhere)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))
 
 
 def refuse(message: str) -> int:
-    """Says what is wrong, in one line; the exit code."""
+    """Prints what is wrong in one line, and returns the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return REFUSED
 
 
 def explain(error: Exception) -> str | None:
-    """One line for what a person can mend; None for a fault of ours, which keeps its traceback."""
+    """One line for an error that a person can mend; None for a bug, which keeps its traceback."""
     if isinstance(error, LabError):
         return str(error)
     if isinstance(error, OSError):
@@ -92,7 +96,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, MemoryError):
         return "out of memory: fewer --config.workers, a smaller batch or fewer images need less"
     if isinstance(error, UnicodeError):
-        return f"text that is no UTF-8 ({error}); save the file as UTF-8"
+        return f"a text is not UTF-8 ({error}); save the file as UTF-8"
     if isinstance(error, RuntimeError):
         return _explain_runtime(str(error))
     return None
@@ -116,7 +120,7 @@ def _is_started_nowhere() -> bool:
 
 
 def _explain_runtime(text: str) -> str | None:
-    """Words of libraries that have no type of their own for what a machine lacks."""
+    """One line for errors of libraries that raise RuntimeError for what a machine lacks."""
     line = one_line(text)
     if "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"out of memory on the device ({line}); a smaller --config.batch_size needs less"

@@ -18,13 +18,13 @@ from src import doors
 
 def main(argv: Sequence[str]) -> int:
     """Does what the command line asks for."""
-    from src import laboratory  # noqa: PLC0415  (imports JAX, whose environment is set now)
+    from src import laboratory  # noqa: PLC0415  (it imports JAX, whose environment is set now)
 
     return laboratory.main(argv, __doc__ or "")
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """A signal before or after the trials: nothing is under way that must be saved."""
+    """Answers a signal before or after the trials, when nothing must be saved."""
     del frame
     with suppress(OSError):  # The terminal may be gone.
         os.write(2, b"\nStopped. To go on, give the same command again.\n")

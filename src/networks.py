@@ -7,7 +7,7 @@ from src import doors, environment
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Imports the networks only now, when the environment is set; they need no device."""
+    """Prints what the command line names; importing waits until the environment is set."""
     environment.use_cpu()
     from src.reports import network_tables  # noqa: PLC0415
 

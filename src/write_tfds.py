@@ -1,14 +1,14 @@
-"""Prepares images of one's own as a data set for studies, without TensorFlow.
+"""Prepares your own images as a data set for studies, without TensorFlow.
 
     python -m src.write_tfds NAME FOLDER_OR_FILE [--data_dir=DIR]
 
 FOLDER holds a folder of images (PNG, JPEG, BMP, GIF) for each class, named after it; or `train` and
-`test`, which hold these. FILE is a .npz file with uint8 arrays train_images, train_labels,
-test_images, test_labels (or x_train ..., or images and labels). Then:
+`test`, which hold such folders. FILE is a .npz file with uint8 arrays train_images and test_images
+and whole numbers train_labels and test_labels (or x_train ..., or images and labels). Then:
 
     python -m src.main --config=... --config.data.name=NAME [--config.data.dir=DIR]
 
-Images of many sizes need --config.data.stream_size=SIDE, the side that all are brought to.
+Images of many sizes need --config.data.stream_size=SIDE; all are brought to that side, in pixels.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from src import doors
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes what the command line names."""
+    """Writes the data set that the command line names."""
     from src.data import describe, own_images, tfds_folder  # noqa: PLC0415
     from src.paths import local_path  # noqa: PLC0415
 
@@ -33,11 +33,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("source", metavar="FOLDER_OR_FILE")
     parser.add_argument("--data_dir", default="", help="default: as for studies, config.data.dir")
     parser.add_argument("--version", default="1.0.0")
-    parser.add_argument("--test_fraction", type=float, default=0.2, help="where there is no test")
-    parser.add_argument("--seed", type=int, default=0, help="of the order and of what is tested on")
+    parser.add_argument(
+        "--test_fraction", type=float, default=0.2, help="share to test on if there is no test set"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides the order and the test split")
     given = parser.parse_args(arguments)
     if not re.fullmatch(r"[A-Za-z]\w*", given.name, re.ASCII) or given.name in tfds_folder.BUILT_IN:
-        return doors.refuse(f"NAME = {given.name!r}: letters, digits and _, and no built-in name")
+        return doors.refuse(
+            f"NAME = {given.name!r} should be letters, digits and _, a letter first, and none of"
+            f" {', '.join(tfds_folder.BUILT_IN)}"
+        )
     if not re.fullmatch(r"\d+\.\d+\.\d+", given.version, re.ASCII):
         return doors.refuse(f"--version={given.version} must be three numbers, such as 1.0.0")
     if not 0 < given.test_fraction < 1:

@@ -59,7 +59,7 @@ def test_every_refusal_is_one_line(kind, capsys):
         (PermissionError(errno.EACCES, "Permission denied", "/x/.lock"), "Permission denied: /x/"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "fewer --config.workers"),
         (MemoryError(), "out of memory"),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "is no UTF-8"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "is not UTF-8"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating"), "--config.batch_size"),
         (RuntimeError("Worker process was terminated unexpectedly with exit code -7"), "/dev/shm"),
         (RuntimeError("Unable to initialize backend 'cuda': none"), "JAX_PLATFORMS=cpu"),

@@ -1,4 +1,4 @@
-"""From a checked config to the arms of its study, and from an arm to its trials."""
+"""The arms of a study, made from its config, and the trials of an arm."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from src.records.trial import make_trial_name
 from src.training.settings import Trial, TrialSettings
 from src.trees import Path, Tree, leaves, plain, replaced
 
-VARIANT = "variant"  # Column of results.csv for `config.variants`.
+VARIANT = "variant"  # The column of results.csv for `config.variants`.
 
 
 class Setting(NamedTuple):
-    """One value of what is varied.
+    """One value of an axis of the sweep.
 
     Attributes:
-        column: Its column of results.csv.
-        value: What stands there.
-        changes: Pairs of a field's path and what it is set to.
+        column: The axis' column of results.csv.
+        value: The value in that column.
+        changes: Pairs of a field's path and the value that it is set to.
     """
 
     column: str
@@ -30,13 +30,13 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Arm:
-    """One combination of the sweep's values: what is compared, each at its own learning rate.
+    """One combination of the sweep's values; arms are compared, each at its own learning rate.
 
     Attributes:
-        name: Begins the names of its trials.
-        swept: Column of results.csv -> value.
-        settings: What a trial of this arm does.
-        learning_rates: Its grid, ascending.
+        name: Its name; the names of its trials begin with it.
+        swept: Column of results.csv -> the arm's value.
+        settings: The settings of its trials.
+        learning_rates: Its grid of learning rates, ascending.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Arm:
 
 
 def make_trial(arm: Arm, purpose: str, learning_rate: float, seed: int) -> Trial:
-    """A trial of an arm; its name says all that tells it from the study's others."""
+    """Makes a trial of an arm, with a name that is unique in the study."""
     name = make_trial_name(arm.name, learning_rate, seed)
     return Trial(name, arm.name, purpose, learning_rate, seed, arm.settings, arm.swept)
 
 
 def make_arms(tree: Tree) -> list[Arm]:
-    """The arms of a config, in the order of its sweep, the first field varying slowest.
+    """Makes the arms of a config, in the order of its sweep; the first field varies slowest.
 
     Raises:
         ConfigError: If a combination of the sweep's values cannot be run.
@@ -68,7 +68,7 @@ def make_arms(tree: Tree) -> list[Arm]:
 
 
 def axes(tree: Mapping[str, Any]) -> list[list[Setting]]:
-    """What is varied: each field of the sweep, then the variants, which set several at once."""
+    """The axes of the sweep: one per swept field, then the variants, which set several fields."""
     swept = [
         [Setting(column(path), value, ((path, value),)) for value in values]
         for path, values in leaves(tree["sweep"])
@@ -109,10 +109,11 @@ def column(path: Sequence[str]) -> str:
 
 
 def race_order(rates: Sequence[float]) -> list[float]:
-    """The middle of the grid first, then outwards, of two equally far the larger first.
+    """The rates in the order in which they race: from the middle of the grid outwards.
 
-    The earlier a good rate has run, the sooner others may stop; a rate that is too large says so
-    sooner than one that is too small.
+    The earlier a good rate has run, the sooner the others may stop. Of two rates equally far from
+    the middle the larger is first, since a rate that is too large shows it sooner than one that is
+    too small.
     """
     ranked = sorted(enumerate(sorted(rates)), reverse=True)
     return [rate for _, rate in sorted(ranked, key=lambda item: abs(item[0] - len(ranked) // 2))]

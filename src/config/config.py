@@ -1,4 +1,4 @@
-"""A study as it was asked, read once and checked; below it nobody takes a dict of settings."""
+"""A study's config, read and checked once; beyond it no function takes a dict of settings."""
 
 import functools
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ from src.trees import Tree, plain, replaced
 
 @dataclass(frozen=True)
 class Config:
-    """A study, checked.
+    """A checked config.
 
     Attributes:
-        tree: As its file and the command line make it; what study.json keeps.
-        trial: What a trial does before the sweep changes it.
-        study: Which trials there are.
-        runtime: How they are run.
+        tree: The config as its file and the command line make it; study.json keeps it.
+        trial: The settings of a trial before the sweep changes them.
+        study: The settings that say which trials there are.
+        runtime: The settings that say how they are run.
     """
 
     tree: Tree
@@ -39,10 +39,10 @@ class Config:
 
     @classmethod
     def read(cls, tree: Mapping[str, Any]) -> "Config":
-        """From a nested mapping.
+        """Reads a config from a nested mapping and checks it.
 
         Raises:
-            ConfigError: If it cannot be run as it says: field, value and what would be valid.
+            ConfigError: Naming the field, its value and what would be valid.
         """
         whole: Tree = {**{group: {} for group in GROUPS}, **plain(tree)}
         check_names(whole)
@@ -59,26 +59,26 @@ class Config:
 
     @functools.cached_property
     def arms(self) -> tuple[Arm, ...]:
-        """The combinations of the sweep's values, in its order, the first field varying slowest."""
+        """The combinations of the sweep's values, in its order; the first field varies slowest."""
         return tuple(make_arms(self.tree))
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """Columns of results.csv that tell arms apart."""
+        """The columns of results.csv that tell arms apart."""
         return tuple(axis[0].column for axis in axes(self.tree))
 
     def selection_size(self, arm: Arm) -> int:
-        """Trials that choose the learning rate of an arm; none where its grid has one rate."""
+        """Number of trials that choose the learning rate of an arm; 0 if its grid has one rate."""
         rates = len(arm.learning_rates)
         return rates * len(self.study.selection_seeds) if rates > 1 else 0
 
     @property
     def num_trials(self) -> int:
-        """Trials of the whole study."""
+        """Number of trials of the whole study."""
         selection = sum(map(self.selection_size, self.arms))
         return selection + len(self.arms) * len(self.study.fresh_seeds)
 
     def with_data(self, name: str) -> "Config":
-        """The same study of the data set that was found in place of the one asked for."""
+        """The same study on another data set, which was found in place of the one asked for."""
         tree = replaced(self.tree, ("data", "name"), name)
         return replace(self, tree=tree, trial=trial_settings(tree))

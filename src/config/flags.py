@@ -1,8 +1,8 @@
 """The command line of `src.main`: a config file, then any of its fields by `--config.FIELD=VALUE`.
 
-The file is loaded by ml_collections' flag. The fields are set here, each by the type that it was
-declared with, so that every field can be set, whatever the file names: options of any network,
-sweeps, names with dashes. Of a field that is given twice the last value counts.
+The file is loaded by ml_collections' flag. Fields are set here, each by its declared type, so that
+every field can be set even if the file does not mention it: options of any network, sweeps, names
+with dashes. If a field is given twice, the last value counts.
 """
 
 import ast
@@ -42,22 +42,27 @@ _HOSTS = flags.DEFINE_string(
     "hosts",
     "none",
     "Train each trial on several processes together: slurm, mpi, k8s, tpu, or ADDRESS:PORT,N,I by"
-    " hand (that of process 0, their number, the number of this one).",
+    " hand (address of process 0, number of processes, number of this one).",
 )
 PREFIX = "--config."
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
 class FlagError(LabError):
-    """A command line that cannot be followed. The message is one line."""
+    """The command line cannot be followed. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Override:
-    """One `--config.FIELD=VALUE` of the command line."""
+    """One `--config.FIELD=VALUE` of the command line.
+
+    Attributes:
+        path: Path of the field.
+        text: The value as it was typed; None if there is none, as in `--config.racing`.
+    """
 
     path: FieldPath
-    text: str | None  # None: named without a value, as truths are
+    text: str | None
 
     def __str__(self) -> str:
         return f"config.{dotted(self.path)}"
@@ -65,29 +70,37 @@ class Override:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """What the command line asks for.
 
-    file: str  # Of the config.
+    Attributes:
+        file: The config file.
+        overrides: Fields set on the command line, in its order.
+        workdir: The folder of the study, or of the named studies.
+        dry_run: Whether to list the trials and run none.
+        hosts: The value of --hosts, see `src.hosts`.
+    """
+
+    file: str
     overrides: tuple[Override, ...]
     workdir: Path
     dry_run: bool
     hosts: str = "none"
 
     def studies(self) -> list[tuple[Tree, Path]]:
-        """Config, not checked, and folder of each study to run: one, or those the file names.
+        """The config, not checked yet, and the folder of each study to run.
 
-        Named ones have a folder each, of that name, in the workdir.
+        A file with named studies gives each a folder of its name in the workdir.
 
         Raises:
-            FlagError: If the file makes no config, or a field or a value is not right.
-            ConfigError: If it has no study of that name.
+            FlagError: If the file makes no config.
+            ConfigError: If a field or study does not exist, or a value has the wrong type.
         """
         tree = _file_tree(self.file)
         model = dict(tree["model"]) if isinstance(tree.get("model"), Mapping) else {}
         there = tree.get("recipes")
         overrides = {each.path: each for each in self.overrides}
         found: dict[FieldPath, Any] = {}
-        # The network first: which options there are depends on it.
+        # The network is set first, since the options that exist depend on it.
         for path, each in sorted(overrides.items(), key=lambda item: item[0] != ("model", "name")):
             tree, value = _set(tree, each, model)
             found[path] = value
@@ -96,12 +109,12 @@ class Request:
 
 
 def command(argv: Sequence[str]) -> str:
-    """The command that was given, to be pasted into a shell."""
+    """The command that was given, ready to be pasted into a shell."""
     return shlex.join(["python", "-m", "src.main", *argv])
 
 
 def hosts_of(argv: Sequence[str]) -> str:
-    """The value of --hosts in a command line that need not be right otherwise."""
+    """The value of --hosts, even in a command line that is wrong otherwise."""
     found = "none"
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         name, given, value = argument.lstrip("-").partition("=")
@@ -114,13 +127,13 @@ def parse(argv: Sequence[str]) -> Request:
     """Parses the command line and runs the config file.
 
     Raises:
-        FlagError: If a flag is not right, or the config file fails.
+        FlagError: If a flag is wrong, or the config file fails.
     """
     rest, overrides = _split(argv)
     before, sys.argv = sys.argv, rest
     try:
         others = flags.FLAGS(rest)
-    except (Exception, SystemExit) as error:  # Config files are code: anything may come.
+    except (Exception, SystemExit) as error:  # A config file is code and may raise anything.
         raise FlagError(_explain(error)) from error
     finally:
         sys.argv = before
@@ -136,7 +149,7 @@ def parse(argv: Sequence[str]) -> Request:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
-    """The fields of the config, and the command line without them."""
+    """Separates the fields of the config from the rest of the command line, which comes first."""
     rest, overrides, waiting = ["src.main"], [], list(argv)
     while waiting:
         argument = waiting.pop(0)
@@ -155,13 +168,13 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
 
 
 def _home_found(argument: str) -> str:
-    """`--config=~/mine.py` with the home folder in place of `~`: no shell expands it there."""
+    """Expands the `~` of `--config=~/mine.py`, which no shell does."""
     flag, given, file = argument.partition("=")
     return f"{flag}={Path(file).expanduser()}" if given and file.startswith("~/") else argument
 
 
 def _file_tree(file: str) -> Tree:
-    """The config as the file makes it."""
+    """The config that the file makes."""
     if not Path(file).is_file():
         names = [str(path) for path in Path(file).parent.glob("*.py")]
         near = difflib.get_close_matches(file, names, n=1, cutoff=0.3)
@@ -171,12 +184,12 @@ def _file_tree(file: str) -> Tree:
         raise FlagError(f"get_config() of {file} should return a ConfigDict, it returned {found}")
     try:
         return dict(_CONFIG.value.to_dict())
-    except Exception as error:  # A placeholder without a value, a reference to itself.
+    except Exception as error:  # For example a placeholder without a value.
         raise FlagError(f"{file}: {error}") from error
 
 
 def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
-    """The config with one field changed, and its value.
+    """The config with one field set, and the value that was set.
 
     Raises:
         ConfigError: If there is no such field, or its value is of another type.
@@ -202,7 +215,7 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
 
 
 def _check_recipes(overrides: Sequence[Override], there: Any, tree: Tree) -> None:
-    """Refuses a field of a recipe that the file does not have and that nobody asks for."""
+    """Refuses to set a field of a recipe that neither exists nor is asked for."""
     asked = [value for path, value in leaves(tree) if path[-1] == "recipe"]
     known = list(there) if isinstance(there, Mapping) else []
     for each in asked:
@@ -214,7 +227,7 @@ def _check_recipes(overrides: Sequence[Override], there: Any, tree: Tree) -> Non
 
 
 def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:
-    """The config without those options of the file's network that another one does not have."""
+    """The config without options of the file's network that the new network does not have."""
     if name not in MODEL_NAMES:
         return tree
     kept = {field.path[0] for field in options_of(name)}
@@ -223,8 +236,10 @@ def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:
 
 
 def _option_of_another(path: FieldPath, tree: Tree) -> Field | None:
-    """The declaration of an option by a network that the config may come to: one of its studies or
-    of its sweep, else any. Whether the network has it in the end, the whole config is asked.
+    """The declaration of an option of a network that the config may end up with.
+
+    Networks of its studies and its sweep come first, then all others. Whether the final network
+    has the option is checked later, on the whole config.
     """
     if path[0] != "model" or len(path) != 2:
         return None
@@ -245,7 +260,7 @@ def _known_paths(tree: Tree) -> list[str]:
 
 
 def _parse_value(field: Field, override: Override) -> Any:
-    """The text of a flag as the type of its field; what fits no type stays text and is refused."""
+    """The text of a flag in the type of its field; text that does not fit is refused later."""
     text, kind = override.text, field.kind
     if kind is bool:
         return True if text is None else _TRUTHS.get(text.lower(), text)
@@ -280,7 +295,7 @@ def _items(text: str, kind: type) -> Any:
 
 
 def _literal(override: Override) -> Any:
-    """A value as Python writes it; what is no such value is a string."""
+    """The text read as a Python literal; text that is not one stays a string."""
     if override.text is None:
         return True
     try:
@@ -290,11 +305,11 @@ def _literal(override: Override) -> Any:
 
 
 def _explain(error: BaseException) -> str:
-    """One line for whatever absl, ml_collections or a config file has raised."""
+    """One line for an error of absl, ml_collections or a config file."""
     if isinstance(error, SystemExit):
         return f"the config file ended the program: sys.exit({error.code!r})"
     text = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\\", "")
-    if "Traceback" in text:  # Of a config file.
+    if "Traceback" in text:  # ml_collections passes on the traceback of a config file.
         text = text.strip().splitlines()[-1]
     return text if isinstance(error, flags.Error) else f"{type(error).__name__}: {text}"
 
@@ -303,7 +318,7 @@ def help_text(tree: Tree | None) -> Iterator[str]:
     """Lines of `--help`: flags, then every field with its value and its sentence.
 
     Args:
-        tree: The config that was named; None: the defaults are shown.
+        tree: The config whose values are shown; None: the defaults.
     """
     for flag in (_CONFIG, _WORKDIR, _DRY_RUN, _HOSTS):
         yield f"  --{flag.name}: {flags.FLAGS[flag.name].help}"

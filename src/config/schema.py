@@ -1,4 +1,4 @@
-"""A study as it was asked: every field with its type, composed of what each room declares."""
+"""All fields of a study's config, composed of the settings that each room declares."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,12 +34,12 @@ SEEDS = Rule(lambda seed: 0 <= seed < 2**31, "whole numbers from 0 to 2^31 - 1")
 
 @dataclass(frozen=True)
 class Compare:
-    """Which arms are held against which, and by what."""
+    """Which arms are compared with which, and by what."""
 
-    field: Annotated[str, "arms that differ in this alone are compared"] = "activation"
-    baseline: Annotated[Value, "each with the arm that has this value"] = "relu"
+    field: Annotated[str, "arms that differ in this field alone are compared"] = "activation"
+    baseline: Annotated[Value, "each arm is compared with the one that has this value"] = "relu"
     measure: Annotated[
-        str, "what is compared, and rates are chosen by; see src/analysis/measures.py"
+        str, "the number that is compared and chooses rates; see src/analysis/measures.py"
     ] = "iterations"
     further: Annotated[tuple[str, ...], "further measures that the report shows"] = ()
 
@@ -59,7 +59,7 @@ class StudySettings:
     racing_slack: Annotated[
         float,
         AtLeast(1, "a number of at least 1, or inf"),
-        "and once so much slower than the best to one of the thresholds; inf: never",
+        "and once it is so many times slower than the best to one of the thresholds; inf: never",
     ] = 1.5
     thresholds: Annotated[
         tuple[float, ...], Fraction(), "training errors at which arms are compared"
@@ -69,11 +69,11 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial has for itself on a machine of a cluster."""
+    """What a trial has to itself on a machine of a cluster."""
 
     cpus: Annotated[float, Above(0, "a positive number"), "cores"] = 1.0
     gpus: Annotated[float, AtLeast(0), "GPUs, seen by this trial alone"] = 0.0
-    tpus: Annotated[float, AtLeast(0), "TPU chips, likewise"] = 0.0
+    tpus: Annotated[float, AtLeast(0), "TPU chips, seen by this trial alone"] = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Runtime:
     together: Annotated[
         int,
         Within(0, 1024, "0 (decide) or a number of trials"),
-        "trials of one arm that train in one program; 0: on an accelerator up to 16 where that"
-        " measures faster, on a CPU one; 1: each alone. Each has the numbers it has alone, within"
-        " float error; images that are streamed train alone",
+        "trials of one arm that train in one program; 0: on an accelerator up to 16 if that proves"
+        " faster, on a CPU one; 1: each alone. Each has the numbers that it has alone, within float"
+        " error; with streamed images each trains alone",
     ] = 0
     stacks_dir: Annotated[
-        str, "folder of pre-trained stacks, which studies may share; empty: in the study's"
+        str, "folder of pre-trained stacks, which studies may share; empty: in the study's folder"
     ] = ""
     engine: Annotated[
         Literal["local", "ray", "dask"],
@@ -107,21 +107,21 @@ class Runtime:
     ] = "local"
     cluster: Annotated[
         str,
-        "address of the cluster: Ray's or auto, Dask's or its scheduler file; empty: started here",
+        "address of the cluster: Ray's or auto, Dask's or its scheduler file; empty: it starts one",
     ] = ""
     trial_resources: Resources = field(default_factory=Resources)
     keep_checkpoints: Annotated[
         Literal["last", "none"],
         OneOf("last", "none"),
-        "of a finished trial; paper_figures, evaluate and start_from.trial read the last one",
+        "what a finished trial keeps; paper_figures, evaluate and start_from.trial read the last",
     ] = "last"
-    tensorboard: Annotated[bool, "event files beside metrics.csv, to look at while it runs"] = True
+    tensorboard: Annotated[bool, "write event files beside metrics.csv for TensorBoard"] = True
 
 
 # Groups whose names the user chooses, with the sentence of `--help`.
 GROUPS: dict[str, str] = {
     "recipes": "name -> a recipe",
-    "model_options": "name of a network -> its options, where networks are swept",
+    "model_options": "name of a network -> its options, for sweeps over networks",
     "sweep": "same shape as the config, a tuple where it has a value: each combination is an arm",
     "variants": "a further axis: name -> the fields it sets, same shape as the config",
     "arm_learning_rates": "name of an arm -> its own grid; --dry_run names the arms",
@@ -129,7 +129,7 @@ GROUPS: dict[str, str] = {
 
 
 def trial_settings(tree: Mapping[str, Any]) -> TrialSettings:
-    """What a trial of this config does.
+    """The settings of a trial of this config, before the sweep changes them.
 
     Raises:
         ConfigError: Naming the field, its value and what would be valid.
@@ -161,7 +161,7 @@ def _recipe(tree: Mapping[str, Any], name: str) -> Recipe:
 
 
 def check_rates(name: str, rates: tuple[float, ...]) -> None:
-    """Refuses an empty grid, or one that holds a rate twice.
+    """Refuses a grid that is empty or holds a rate twice.
 
     Raises:
         ConfigError: Naming the field.
@@ -173,7 +173,7 @@ def check_rates(name: str, rates: tuple[float, ...]) -> None:
 
 
 def _check_together(trial: TrialSettings) -> None:
-    """Refuses fields that are valid by themselves and not together."""
+    """Refuses fields that are valid one by one but not together."""
     require("readings", trial.readings, len, "a tuple of at least one value")
     require_once("readings", trial.readings)
     trial.pretraining.check(trial.model.activation)
@@ -192,16 +192,16 @@ def _check_together(trial: TrialSettings) -> None:
 
 
 def part_of(cls: type, tree: Mapping[str, Any]) -> Tree:
-    """What a config has under the names of the fields of a settings dataclass."""
+    """The part of a config that belongs to the fields of a settings dataclass."""
     names = {each.name for each in dataclasses.fields(cls)}
     return {name: value for name, value in tree.items() if name in names}
 
 
 def check_names(tree: Mapping[str, Any]) -> None:
-    """Refuses a name at the top of a config that no room has declared.
+    """Refuses names at the top of a config that no room has declared.
 
     Raises:
-        ConfigError: With the nearest name.
+        ConfigError: With the nearest known name.
     """
     known = [*GROUPS, *(each.name for part in PARTS for each in dataclasses.fields(part))]
     for name in tree:
@@ -213,7 +213,7 @@ PARTS = (TrialSettings, StudySettings, Runtime)
 
 
 def all_fields() -> Iterator[Field]:
-    """Every declared field of a config but the options of networks, as `--help` lists them."""
+    """Every declared field of a config, in the order of `--help`, without options of networks."""
     for part in PARTS:
         for each in declared(part):
             if each.path[0] == "recipe":
@@ -225,16 +225,19 @@ def all_fields() -> Iterator[Field]:
 
 
 def recipe_fields() -> tuple[Field, ...]:
-    """The fields of a recipe, as they stand under `recipes.NAME`."""
+    """The fields of a recipe, which stand under `recipes.NAME`."""
     return declared(Recipe)
 
 
 def field_at(path: tuple[str, ...], tree: Mapping[str, Any]) -> Field | None:
-    """The declaration of a field by its path in a config; None where there is none.
+    """The declaration of a field by its path in a config; None if there is no such field.
 
     Args:
-        path: Such as ("schedule", "factor") or ("recipes", "modern", "momentum").
-        tree: The config, which says what network it is and which recipes there are.
+        path: For example ("schedule", "factor") or ("recipes", "modern", "momentum").
+        tree: The config; its network decides which options exist.
+
+    Raises:
+        ConfigError: If the network is a user's own and its file cannot be run.
     """
     if path[0] == "recipes" and len(path) >= 3:
         return _first(recipe_fields(), path[2:])
@@ -260,7 +263,7 @@ def _first(fields: Iterable[Field], path: tuple[str, ...]) -> Field | None:
 
 
 def default_tree() -> Tree:
-    """Every field with its default, in the shape of a config file."""
+    """Every field with its default, in the shape of a config."""
     tree: Tree = {}
     for each in all_fields():
         node = tree

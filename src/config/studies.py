@@ -1,4 +1,4 @@
-"""A config file with several studies: each lays values of its own over the file's."""
+"""Config files with several studies; each study lays values of its own over the file's."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,16 +12,16 @@ ALL = "all"
 def named_trees(
     tree: Mapping[str, Any], overrides: Mapping[Path, Any]
 ) -> Iterator[tuple[str, Tree]]:
-    """Name and config of each study that `config.study` chooses, one or `all`.
+    """Name and config of each study that `config.study` chooses: one, or `all`.
 
-    A config without `studies` is one study, whose name is empty.
+    A config without `studies` is a single study, whose name is empty.
 
     Args:
-        tree: As the file and the command line make it, not checked.
-        overrides: Path -> value, of the command line: they win over a study's own values.
+        tree: The config as the file and the command line make it, not checked yet.
+        overrides: Path -> value on the command line; they win over a study's own values.
 
     Raises:
-        ConfigError: If there is no such study, with the nearest name there is.
+        ConfigError: If there is no such study, with the nearest name.
     """
     if "studies" not in tree:
         yield "", plain(tree)
@@ -42,7 +42,7 @@ def named_trees(
 
 
 def _make_study(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
-    """A study of another model starts without the options of the file's."""
+    """The file's config with a study's changes; another network drops the options of the file's."""
     old, new = tree["model"], changes.get("model", {})
     if isinstance(new, Mapping) and new.get("name", old["name"]) != old["name"]:
         tree = {**tree, "model": {"activation": old["activation"]}}
