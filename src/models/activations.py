@@ -1,4 +1,4 @@
-"""Activation functions by name; a config file may define one of its own, see `src.own`."""
+"""Activation functions by name; a config file may define its own, see `src.own`."""
 
 import functools
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from src.fields import nearest
 
 Activation = Callable[[Array], Array]
 
-# Whether a function is flat on both sides, see `saturates`. Those of jax.nn act on each number by
-# itself and keep the shape.
+# Functions of jax.nn that act on each number by itself -> whether they are flat on both sides, see
+# `saturates`.
 JAX_NAMES: dict[str, bool] = {
     "celu": False,
     "elu": False,
@@ -41,15 +41,15 @@ JAX_NAMES: dict[str, bool] = {
 }
 ACTIVATIONS = {**JAX_NAMES, "scaled_tanh": True}
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
-FAR = 4.0  # Four standard deviations of what a well begun layer hands on.
-FLAT = 0.05  # A derivative below it lets no gradient through.
+FAR = 4.0  # Four standard deviations of the outputs of a well initialized layer.
+FLAT = 0.05  # A derivative below this lets almost no gradient through.
 
 
 def get_activation(name: str) -> Activation:
-    """The activation of that name: `scaled_tanh`, one of `jax.nn`'s, or a config file's own.
+    """Finds an activation by its name: `scaled_tanh`, one of `jax.nn`, or a config file's own.
 
     Raises:
-        ValueError: If there is none, with the nearest name that there is.
+        ValueError: If there is none, with the nearest name.
     """
     if name == "scaled_tanh":
         return scaled_tanh
@@ -64,15 +64,15 @@ def get_activation(name: str) -> Activation:
 def saturates(name: str) -> bool:
     """Whether a function is flat on both sides: its derivative is below 0.05 at -4 and at 4.
 
-    It decides how kernels begin: Glorot & Bengio (2010) is for such functions, He et al. (2015) for
-    the others. A function of one's own is measured.
+    It decides how kernels are initialized: as in Glorot & Bengio (2010) before such functions, as
+    in He et al. (2015) before others. A user's own function is measured.
     """
     return ACTIVATIONS[name] if name in ACTIVATIONS else is_flat(get_activation(name))
 
 
 @functools.cache
 def is_flat(fn: Activation) -> bool:
-    """What `saturates` says of a function, measured."""
+    """Measures whether a function is flat on both sides, see `saturates`."""
     with jax.ensure_compile_time_eval():
         slope = jax.vmap(jax.grad(fn))(jnp.array([-FAR, FAR]))
     return bool(np.all(np.abs(slope) < FLAT))
@@ -80,10 +80,10 @@ def is_flat(fn: Activation) -> bool:
 
 @functools.cache
 def _own(name: str) -> Activation:
-    """A function of a config file that has been tried on a few numbers.
+    """Finds a function of a config file, and tries it on a few numbers.
 
     Raises:
-        ValueError: With what is wrong with it.
+        ValueError: Saying what is wrong with it.
     """
     found = own.find(name)
     if not callable(found) or isinstance(found, type):
@@ -94,9 +94,13 @@ def _own(name: str) -> Activation:
 
 
 def _try(fn: Activation) -> None:
-    """Calls a function as networks do, alone, so that each mistake is explained by itself."""
+    """Calls a function as networks do, so that each mistake is explained by itself.
+
+    Raises:
+        ValueError: Saying what is wrong.
+    """
     x = np.random.default_rng(0).uniform(-3, 3, (2, 3, 4)).astype(np.float32)
-    x[1] /= 2  # No number of the one is one of the other: no largest, no mean, no norm.
+    x[1] /= 2  # The two images differ in their largest number, mean and norm.
     try:
         with jax.ensure_compile_time_eval(), jax.debug_nans(False):
             y, again = (_traced_anew(fn, jnp.asarray(x)) for _ in range(2))

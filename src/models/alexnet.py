@@ -20,12 +20,12 @@ from src.models.layers.lrn import LocalResponseNorm
 from src.models.layers.pooling import MaxPool
 from src.models.options import DROPOUT, LRN, WIDTH, check_choice, check_options, scaled
 
-# Features of conv1 to conv5, by the number of towers. One: Krizhevsky (2014), "One weird trick for
-# parallelizing convolutional neural networks", with its layer file layers-imagenet-1gpu.cfg.
+# Number of towers -> features of conv1 to conv5. With one they are those of Krizhevsky (2014), "One
+# weird trick for parallelizing convolutional neural networks", layers-imagenet-1gpu.cfg.
 FEATURES = {2: (96, 256, 384, 384, 256), 1: (64, 192, 384, 256, 256)}
-ONE_GPU = (48, 128, 192, 192, 256)  # section 3.2; layers-145-half.cfg
+ONE_GPU = (48, 128, 192, 192, 256)  # Section 3.2; layers-145-half.cfg.
 NO_CROSSING = (96, 320, 384, 384, 256)  # layers-150.cfg
-# Options with one default in the text and another in the program.
+# These options have one default in the paper's text and another in its program.
 Lrn = Annotated[str, LRN, "response normalization behind conv1 and conv2"]
 LrnPerTower = Annotated[bool, "keep the other tower's channels out of its sum"]
 WithinMap = Annotated[
@@ -59,7 +59,7 @@ class AlexNet(nn.Module):
     (224 - 11) / 4 + 1 = 54.25 places; at 227 it has 55, the number that the paper gives. Its
     program rounded up: `border=overhang`.
 
-    `small` is a net for 32 by 32 images, which would not last until pool5:
+    `small` is a net for 32 by 32 images, which would shrink to nothing before pool5:
 
     | layer    | the paper's        | small                         |
     |----------|--------------------|-------------------------------|
@@ -200,7 +200,7 @@ class AlexNet(nn.Module):
         if self.crossing:
             layer: nn.Module = nn.Dense(features, kernel_init=kernel, bias_init=bias, name=name)
             x = layer(x.reshape(x.shape[0], -1))
-        else:  # a kernel as large as the map: two fully connected layers side by side
+        else:  # With a kernel as large as the map, groups are fully connected layers side by side.
             x = x if x.ndim == 4 else x[:, None, None]
             layer = Conv(features, x.shape[1], 1, 0, self.towers, kernel, bias, name=name)
             x = layer(x)
@@ -210,7 +210,7 @@ class AlexNet(nn.Module):
         return Dropout(self.dropout, inverted=inverted, name=f"drop{name[-1]}")(self._act(x), keys)
 
     def _norm_and_pool(self, x: Array, number: str) -> Array:
-        """Behind conv1 and conv2; the activation too, where it comes last."""
+        """What follows conv1 and conv2; it includes the activation if that comes last."""
         pool = f"pool{number}"
         if self.order == "pool_norm":
             return self._norm(self._pool(x, pool), number)
@@ -231,7 +231,7 @@ class AlexNet(nn.Module):
         return MaxPool(window, 2, ceil_mode=self.pooling != "2x2", name=name)(x)
 
     def _acts_late(self, name: str) -> bool:
-        """Whether the activation of this layer comes behind its pooling."""
+        """Whether the activation of this layer comes after its pooling."""
         return self.order == "as_run" and name == "conv1"
 
     def _act(self, x: Array) -> Array:
@@ -248,7 +248,7 @@ class AlexNet(nn.Module):
 class AlexNet2012(AlexNet):
     """The net of the paper's Table 2 as it was run: layers-145.cfg with layer-params-145.cfg.
 
-    224 by 224 pixels, 55 places in conv1, 60,965,224 parameters.
+    Images are 224 by 224 pixels; conv1 has 55 by 55 places, the net 60,965,224 parameters.
     """
 
     lrn: Lrn = "paper_net"

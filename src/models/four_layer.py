@@ -23,10 +23,10 @@ from src.models.options import LRN, check_options
 class Conv3(nn.Module):
     """Three convolutions and one or, with `hidden=64`, two fully connected layers.
 
-    89,578 or 145,578 parameters for three channels and ten classes.
+    For three channels and ten classes it has 89,578 or 145,578 parameters.
 
-    `lrn` normalizes as the layer file "18pct" does: behind pool1 and pool2, over 3 neighbours.
-    There it is `within`. `linear` leaves the activation between the fully connected layers out.
+    `lrn` normalizes behind pool1 and pool2 over 3 neighbours, as the layer file "18pct" does, where
+    it is `within`. `linear` leaves out the activation between the fully connected layers.
     """
 
     activation: str
@@ -44,9 +44,9 @@ class Conv3(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        del keys  # It is trained and tested alike.
+        del keys  # Nothing in it is random.
         act = get_activation(self.activation)
-        std = 0.1 if self.hidden else 0.01  # First weights of the fully connected layers.
+        std = 0.1 if self.hidden else 0.01  # Of the fully connected layers' first weights.
 
         def conv(features: int, init_std: float, name: str) -> Conv:
             init = kernel_init(self.init_scheme, self.activation, init_std)
@@ -70,15 +70,15 @@ class Conv3(nn.Module):
         return nn.Dense(self.num_classes, kernel_init=self._last_init(std), name="fc10")(x)
 
     def _last_init(self, std: float) -> nn.initializers.Initializer:
-        """No activation follows the logits: Glorot, where the scheme is modern."""
+        """Of the last layer, which no activation follows; the scheme `modern` uses Glorot there."""
         return kernel_init(self.init_scheme, "tanh", std)
 
 
 class Conv2Local2(nn.Module):
     """Two convolutions, two locally connected layers and one fully connected.
 
-    `lrn` normalizes as the layer file "11pct" does, which has this net's shapes: behind pool1 and
-    conv2, over 9 neighbours. There it is `caffe`.
+    `lrn` normalizes behind pool1 and conv2 over 9 neighbours, as the layer file "11pct" does, which
+    has this net's shapes; there it is `caffe`.
     """
 
     activation: str
@@ -115,5 +115,5 @@ class Conv2Local2(nn.Module):
 
 
 def _norm(x: Array, convention: str, name: str, *, n: int, alpha: float) -> Array:
-    """Response normalization, a layer of the network that calls it; as it is where `none`."""
+    """Response normalization as a layer of the calling network; `none` changes nothing."""
     return x if convention == "none" else LocalResponseNorm(convention, n, alpha, name=name)(x)

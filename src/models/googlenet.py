@@ -26,14 +26,14 @@ INCEPTION = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-AUXILIARY = {"4a": "auxiliary1", "4d": "auxiliary2"}  # the classifier behind a block
+AUXILIARY = {"4a": "auxiliary1", "4d": "auxiliary2"}  # Block -> the classifier behind it.
 
 
 class GoogLeNet(nn.Module):
     """Two convolutions, nine inception blocks and one fully connected layer.
 
-    6,998,552 parameters with 1000 classes; 13,378,280 with the auxiliary classifiers. `small` is
-    for 32 by 32 images; the inception blocks are the same:
+    With 1000 classes it has 6,998,552 parameters, with the auxiliary classifiers 13,378,280.
+    `small` is a net for 32 by 32 images with the same inception blocks:
 
     | layer        | the paper's                 | small                      |
     |--------------|-----------------------------|----------------------------|

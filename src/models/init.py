@@ -1,4 +1,4 @@
-"""What a network's kernels begin with, by the name of an initialization scheme."""
+"""Initializers of a network's kernels, by the name of an initialization scheme."""
 
 import flax.linen as nn
 
@@ -11,10 +11,10 @@ def kernel_init(init_scheme: str, activation: str, std: float) -> Initializer:
 
     Args:
         init_scheme: `paper`: normal with the standard deviation that the net's source gives.
-            `modern`: Glorot uniform where the activation saturates on both sides (Glorot & Bengio
+            `modern`: Glorot uniform if the activation saturates on both sides (Glorot & Bengio
             2010), else He normal (He et al. 2015).
-        activation: Name of the activation that follows.
-        std: Standard deviation that the source gives.
+        activation: Name of the activation that follows the layer.
+        std: Standard deviation that the net's source gives.
     """
     if init_scheme == "paper":
         return nn.initializers.normal(std)

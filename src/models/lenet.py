@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998, section II.B), as then and as it is read today."""
+"""LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998, section II.B), as published and as built today."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from src.models.init import Initializer, kernel_init
 from src.models.layers import Conv, avg_pool, conv
 from src.models.layers.pooling import MaxPool
 
-# Table I of the paper: the maps of S2 that each map of C3 reads. Three, four or all of the six.
+# Table I of the paper: for each map of C3 the maps of S2 that it reads, three, four or all six.
 C3_INPUTS = (
     *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
     *(tuple((i + j) % 6 for j in range(4)) for i in range(6)),
@@ -23,11 +23,11 @@ C3_INPUTS = (
 
 
 class LeNet5(nn.Module):
-    """The net of 1998: trained subsampling and a C3 whose maps see some of S2's.
+    """The net of 1998: subsampling with trained factors, and a C3 whose maps see only some of S2's.
 
-    For grey images 60,000 parameters up to F6, as the paper says, and 850 in the last layer.
+    For grey images it has 60,000 parameters up to F6, as the paper says, and 850 in the last layer.
 
-    The scheme `paper` begins with weights uniform within 2.4 / inputs of the unit; the paper's
+    With the scheme `paper` weights begin uniform within 2.4 / (inputs of the unit); the paper's
     activation is `scaled_tanh` (both in appendix A).
     """
 
@@ -39,7 +39,7 @@ class LeNet5(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"], *, keys: Key[Array, " B"] | None = None
     ) -> Float[Array, "B classes"]:
-        del keys  # It is trained and tested alike.
+        del keys  # Nothing in it is random.
         act = get_activation(self.activation)
         init = _init(self.init_scheme, self.activation)
         # fmt: off
@@ -52,15 +52,15 @@ class LeNet5(nn.Module):
         x = act(nn.Dense(84, kernel_init=init, name="f6")(x))            # [B, 84]
         # fmt: on
         # DEVIATION: the paper's output is the distance of F6 to hand-drawn bitmaps of the digits.
-        # Other classes have none: here a layer of weights gives logits.
+        # Other classes have no such bitmaps, so here a layer of weights gives logits.
         last = _init(self.init_scheme, "tanh")
         return nn.Dense(self.num_classes, kernel_init=last, name="output")(x)
 
 
 class LeNet5Modern(nn.Module):
-    """The usual reading: maximum pooling, every map connected to all before it.
+    """The net as it is usually built today: max pooling, and maps connected to all maps below.
 
-    61,706 parameters for grey images and ten classes.
+    For grey images and ten classes it has 61,706 parameters.
     """
 
     activation: str
@@ -99,7 +99,7 @@ class Subsampling(nn.Module):
         return 4 * avg_pool(x, 2, 2) * kernel.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
 
     def _init_kernel(self, key: Array, shape: tuple[int]) -> Array:
-        """Four inputs, one output."""
+        """[C] factors, drawn as for units with four inputs and one output."""
         return self.kernel_init(key, (4, *shape))[0]
 
 
@@ -120,7 +120,7 @@ class PartialConv(nn.Module):
         return conv(x, whole) + bias.reshape(1, 1, 1, -1)
 
     def _init_kernels(self, key: Array) -> Array:
-        """[5, 5, connections], each map of the output as a layer of its own inputs."""
+        """[5, 5, connections], drawn for each output map as for a layer of its inputs alone."""
         size = self.kernel_size
         keys = jax.random.split(key, len(self.inputs))
         kernels = [
@@ -135,6 +135,6 @@ def _init(init_scheme: str, follows: str) -> Initializer:
 
 
 def _within_inputs(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Uniform within 2.4 / inputs of the unit."""
+    """Uniform within 2.4 / (inputs of the unit)."""
     limit = 2.4 / np.prod(shape[:-1])
     return jax.random.uniform(key, shape, dtype, -limit, limit)

@@ -1,4 +1,4 @@
-"""Options that several networks have, declared and checked alike."""
+"""Options that several networks have in common, and their checks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,12 @@ WIDTH = AtLeast(0, "a factor of at least 0", most=1000)
 
 
 def check_options(module: nn.Module) -> None:
-    """Raises ValueError unless every option of a network is as its class declares it.
+    """Checks that the options of a network fulfil the rules of their declarations.
 
-    A config says the same by the name of its field; this is for who makes a network in Python.
+    Configs are checked when they are read; this serves networks that are made in Python.
+
+    Raises:
+        ValueError: Naming the option, its value and what it should be.
     """
     network: Any = type(module)
     for field in declared(network):
@@ -29,11 +32,15 @@ def check_options(module: nn.Module) -> None:
 
 
 def check_choice(name: str, value: object, known: Sequence[object]) -> None:
-    """Raises ValueError unless `value` is one of `known`."""
+    """Checks that `value` is one of `known`.
+
+    Raises:
+        ValueError: Naming the option, its value and the known ones.
+    """
     if value not in known:
         raise ValueError(f"{name} = {value!r} is not one of {', '.join(map(repr, known))}")
 
 
 def scaled(features: int, width: float, multiple: int = 1) -> int:
-    """Features in a net `width` times as wide: a multiple of `multiple`, at least one each."""
+    """Number of features in a net `width` times as wide, rounded to a multiple of `multiple`."""
     return max(1, round(features * width / multiple)) * multiple

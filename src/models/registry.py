@@ -1,4 +1,4 @@
-"""The networks, one row each, and what a network of one's own must be.
+"""The networks, one row each, and what a user's own network must be like.
 
 A network is a flax module `images [B, H, W, C] -> logits [B, num_classes]` whose `__call__` takes
 `keys`, one random key per image while training and None while testing. It is given those of the
@@ -49,8 +49,8 @@ class Network(NamedTuple):
 
     Attributes:
         module: The flax module.
-        fixed: Fields that the name stands for; they are no options.
-        image_size: Height and width in pixels of the images it is made for.
+        fixed: Fields that the name stands for; they are not options.
+        image_size: Height and width, in pixels, of the images that it is made for.
     """
 
     module: type[nn.Module]
@@ -90,7 +90,7 @@ class ModelSettings:
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any], group: Sequence[str]) -> "ModelSettings":
-        """Name, activation and options, each option checked as its network declares it.
+        """Reads name, activation and options, and checks each option by its declaration.
 
         Raises:
             ConfigError: Naming the field, its value and what would be valid.
@@ -121,7 +121,7 @@ class ModelSettings:
         return found
 
     def as_tree(self) -> dict[str, Value]:
-        """As it stands in a config."""
+        """The settings in the shape of a config."""
         return {"name": self.name, "activation": self.activation, **dict(self.options)}
 
     def make(self, init_scheme: str, num_classes: int) -> nn.Module:
@@ -136,10 +136,10 @@ class ModelSettings:
 
 
 def check_names(name: str, activation: str, group: Sequence[str]) -> None:
-    """Refuses a network or an activation that there is not.
+    """Refuses a network or an activation that does not exist.
 
     Raises:
-        ConfigError: With the nearest name that there is.
+        ConfigError: With the nearest name.
     """
     if own.is_own(name):
         try:
@@ -156,7 +156,7 @@ def check_names(name: str, activation: str, group: Sequence[str]) -> None:
 
 
 def get_network(name: str) -> Network:
-    """The row of a network, or one made of a config file's own module.
+    """The row of a network, or a new one for a config file's own module.
 
     Raises:
         ValueError: If there is no such network, with the nearest name.
@@ -167,7 +167,7 @@ def get_network(name: str) -> Network:
             raise ValueError(f"{name.rpartition('.')[2]} is not a flax.linen.Module")
         try:
             typing.get_type_hints(found, include_extras=True)
-        except Exception as error:  # a type that is written as a string, and is none
+        except Exception as error:  # For example a type written as a string that names none.
             raise ValueError(f"types of its fields: {one_line(error)}") from None
         return Network(found)
     if name not in NETWORKS:
@@ -178,7 +178,7 @@ def get_network(name: str) -> Network:
 def make_model(
     name: str, *, activation: str, init_scheme: str, num_classes: int, **options: Value
 ) -> nn.Module:
-    """A network: images [B, H, W, C] -> logits [B, num_classes].
+    """Makes a network: images [B, H, W, C] -> logits [B, num_classes].
 
     Args:
         name: One of `MODEL_NAMES`, or a config file's own.
@@ -203,7 +203,7 @@ def make_model(
 
 @functools.cache
 def options_of(name: str) -> tuple[Field, ...]:
-    """The options of a network as they are declared: type, rules, sentence, default."""
+    """The declared options of a network: type, rules, sentence, default."""
     network = get_network(name)
     hints = typing.get_type_hints(network.module, include_extras=True)
     return tuple(
@@ -224,12 +224,16 @@ def _option(name: str, hint: Any, default: Any) -> Field:
 
 
 def model_options(name: str) -> dict[str, Any]:
-    """Options of a network with their defaults."""
+    """Name -> default of the options of a network."""
     return {field.path[0]: field.default for field in options_of(name)}
 
 
 def check_model_options(networks: Mapping[str, Any]) -> None:
-    """Refuses `config.model_options` where it names no network or none of its options."""
+    """Refuses names in `config.model_options` that are not networks, or not options of theirs.
+
+    Raises:
+        ConfigError: With the nearest name.
+    """
     for name, options in networks.items():
         if not own.is_own(name):
             one_of("model_options", name, MODEL_NAMES)
@@ -239,22 +243,22 @@ def check_model_options(networks: Mapping[str, Any]) -> None:
 
 
 def image_size(name: str) -> int:
-    """Height and width in pixels of the images that a network is made for."""
+    """Height and width, in pixels, of the images that a network is made for."""
     return get_network(name).image_size
 
 
 def fault(model: nn.Module, shape: tuple[int, int, int], num_classes: int) -> str:
-    """What is wrong with a network for images of that shape, "" if nothing; nothing is computed.
+    """What is wrong with a network for such images, found without computing; "" if nothing is.
 
     Args:
-        model: From `make_model`.
-        shape: Height, width and channels.
-        num_classes: What its last layer must be as wide as.
+        model: The network, from `make_model`.
+        shape: Height, width and channels of an image.
+        num_classes: The width that its last layer must have.
     """
     images = jnp.zeros((2, *shape))
     try:
         made = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], images)
-    except (Exception, SystemExit) as error:  # a network of one's own: anything may come
+    except (Exception, SystemExit) as error:  # The user's code may raise anything.
         return f"{type(error).__name__}: {one_line(error)}"
     logits = made[0] if isinstance(made, tuple) else made
     if getattr(logits, "shape", None) != (2, num_classes):

@@ -1,6 +1,6 @@
-"""A network of one's own is tried on a few images before a study begins: each mistake has its line.
+"""Tries a user's own network on a few images before a study begins, and explains each mistake.
 
-What `registry.fault` finds without computing anything comes first.
+It comes after `registry.fault`, which finds mistakes without computing anything.
 """
 
 from typing import Any
@@ -18,17 +18,17 @@ QUICKLY = {"xla_backend_optimization_level": 0}  # These programs run once.
 
 
 def fault(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """What is wrong with a network that makes logits of the right shape, "" if nothing.
+    """What is wrong with a network whose logits have the right shape; "" if nothing is.
 
     Args:
-        model: From `make_model`.
+        model: The network, from `make_model`.
         shape: Height, width and channels of its images.
     """
     images = np.random.default_rng(0).standard_normal((IMAGES, *shape), np.float32)
     try:
         with jax.debug_nans(False):
             return _fault(model, jnp.asarray(images))
-    except (Exception, SystemExit) as error:  # code of one's own: anything may come
+    except (Exception, SystemExit) as error:  # The user's code may raise anything.
         return f"{type(error).__name__}: {one_line(error)}"
 
 
@@ -95,7 +95,7 @@ def _test(model: nn.Module, variables: PyTree, images: Array) -> Array:
 
 
 def _quickly(fn: Any) -> Any:
-    """Compiled anew, with little effort."""
+    """The function compiled with little effort."""
     options = QUICKLY if jax.default_backend() == "cpu" else {}
     return jax.jit(fn, compiler_options=options)
 

@@ -1,4 +1,4 @@
-"""What a network is made of, layer by layer, as found by calling it."""
+"""Lists a network layer by layer, by calling it."""
 
 import math
 from collections.abc import Callable
@@ -38,12 +38,13 @@ class Layer(NamedTuple):
     """One row of the table.
 
     Attributes:
-        name: As in the parameters.
+        name: Its name among the parameters.
         kind: Name of its class.
-        output: Shape for one image.
-        parameters: Weights and biases.
-        multiply_adds: Those of its weights, for one image; normalization and pooling count none.
-        receptive_field: Height in pixels of what an output sees of the image, at most all of it.
+        output: Shape of its output for one image.
+        parameters: Number of weights and biases.
+        multiply_adds: Number of multiply-adds with its weights for one image; normalization and
+            pooling have none.
+        receptive_field: Height, in pixels, of the part of the image that one output sees.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Layer(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The pixels that a layer reads for each place of its output."""
+    """The window of a layer, in pixels: what it reads for each place of its output."""
 
     size: int
     stride: int = 1
@@ -63,9 +64,9 @@ class Window(NamedTuple):
 
 
 def size_of(model: nn.Module, image_size: int, channels: int = 3) -> dict[str, int]:
-    """Parameters of a network, and multiply-adds of its weights for one image.
+    """Number of parameters of a network, and of multiply-adds with its weights for one image.
 
-    Any flax layer counts: a kernel is used once for each place of its layer's output.
+    It works for any flax layer: a kernel is used once for each place of its layer's output.
     """
     images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
     params, layers = _call(model, images, lambda module: True)
@@ -83,7 +84,7 @@ def summarize(model: nn.Module, image_size: int) -> list[Layer]:
 
     Args:
         model: The network, with relu as its activation.
-        image_size: Height and width of the colour image, pixels.
+        image_size: Height and width of the colour image, in pixels.
     """
     images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
     params, layers = _call(model, images, lambda module: isinstance(module, LAYERS))
@@ -104,7 +105,7 @@ def summarize(model: nn.Module, image_size: int) -> list[Layer]:
 def _call(
     model: nn.Module, images: jax.ShapeDtypeStruct, chosen: Callable[[nn.Module], bool]
 ) -> tuple[Any, dict[str, tuple[nn.Module, Any]]]:
-    """Shapes of the parameters, and by name each chosen layer with the shape of its output."""
+    """Shapes of the parameters, and name -> (layer, shape of its output) of the chosen layers."""
     outputs: dict[str, tuple[nn.Module, Any]] = {}
 
     def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
@@ -122,7 +123,7 @@ def _call(
 
 
 def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:
-    """Every weight once for each place where it is used."""
+    """Number of multiply-adds for one image: each weight counts once for each place it is used."""
     if "kernel" not in params or hasattr(params["kernel"], "get"):
         return 0
     weights = math.prod(params["kernel"].shape)
@@ -134,7 +135,7 @@ def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:
 def _receptive_fields(
     model: nn.Module, images: tuple[int, ...], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, int]:
-    """Runs `model` on images of row numbers, every layer replaced by the maximum of what it reads.
+    """Runs `model` on images of row numbers; each layer returns the maximum of what it reads.
 
     One image counts the rows from the top and one from the bottom, so that the two maxima are the
     last and the first row that an output sees; ReLU and joining leave them as they are.
@@ -157,12 +158,12 @@ def _receptive_fields(
 
 
 def _two_keys() -> jax.Array:
-    """Keys, as in training, so that auxiliary classifiers take part."""
+    """Two keys: with keys, as in training, auxiliary classifiers take part."""
     return jax.random.split(jax.random.key(0), 2)
 
 
 def _seen(x: np.ndarray, module: nn.Module, shape: tuple[int, ...]) -> np.ndarray:
-    """The maximum of what each place of the output reads, of all columns and channels."""
+    """For each place of the output the maximum of what it reads, over all columns and channels."""
     if x.ndim == 2 or len(shape) == 2:
         return np.broadcast_to(x.max(axis=tuple(range(1, x.ndim)))[:, None], shape)
     size, stride, padding = _window(module)

@@ -12,22 +12,22 @@ from src.models.layers.dropout import Dropout
 from src.models.layers.pooling import MaxPool
 from src.models.options import DROPOUT, WIDTH, check_options, scaled
 
-CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # between two pools
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # Layers -> convolutions by stage.
 FEATURES = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
     """Five stages of 3 by 3 convolutions, each with a pool, and three fully connected layers.
 
-    With 1000 classes 11 layers have 132,863,336 parameters, 16 have 138,357,544. `small` is for
-    32 by 32 images, of which the pools leave one place of 512 features.
+    With 1000 classes 11 layers have 132,863,336 parameters, 16 have 138,357,544. `small` is a net
+    for 32 by 32 images, which the pools shrink to one place with 512 features.
 
     Attributes:
         activation: Name of the function behind every layer but the last.
         init_scheme: `paper`: weights normal with variance 0.01, biases 0 (section 3.1; the paper
             begins its deeper nets with layers of the trained 11). `modern`: He or Glorot.
         num_classes: Width of fc8.
-        layers: Layers with weights, 11 or 16.
+        layers: Number of layers with weights, 11 or 16.
         small: Whether the net is for 32 by 32 images.
     """
 

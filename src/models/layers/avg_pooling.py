@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from src.models.layers.windows import Windows
 
-SMALL = 256  # pixels up to which one matrix for both axes is faster than one for each
+SMALL = 256  # Up to so many pixels one matrix for both axes is faster than one for each axis.
 
 
 def avg_pool(
@@ -21,9 +21,9 @@ def avg_pool(
     padding: int = 0,
     ceil_mode: bool = False,
 ) -> Float[Array, "B P Q C"]:
-    """Mean over windows, of the real pixels under each (cuda-convnet's division at a border).
+    """Mean over the real pixels under each window; at a border it divides as cuda-convnet does.
 
-    Arguments as for `max_pool`.
+    Arguments are those of `max_pool`.
     """
     return _avg_pool(x, Windows(window, stride, padding, ceil_mode))
 
@@ -56,7 +56,7 @@ _avg_pool.defvjp(_forward, _backward)
 
 
 def _under(shape: tuple[int, ...], counts: tuple[int, int], windows: Windows) -> list[np.ndarray]:
-    """Per axis, which pixels are under which window: [P, H] and [Q, W] of booleans."""
+    """For each axis whether a pixel is under a window: booleans [P, H] and [Q, W]."""
     found = []
     for pixels, count in zip(shape[1:3], counts, strict=True):
         starts = (np.arange(count) * windows.stride - windows.padding)[:, None]

@@ -1,4 +1,4 @@
-"""Convolution. On a CPU its gradients are written out, so that they stay fast inside `lax.scan`."""
+"""Convolution; on a CPU its gradients are written out, so that they stay fast in `lax.scan`."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from src.models.layers import folding, plain, products, winograd
 from src.models.layers.once import computed_once
 
-# Channels, as many in as out, from which on Winograd's way is faster; measured.
+# From so many channels on, as many in as out, Winograd's way is faster; measured.
 WINOGRAD, WINOGRAD_WEIGHTS = 32, 96
 Initializer = Callable[..., Array]
 
@@ -50,10 +50,10 @@ def conv(
 
     Args:
         x: Images.
-        kernel: `J` is I / groups.
+        kernel: Square kernels; J is I / groups.
         stride: Pixels from one place of the kernel to the next, on both axes.
-        padding: Zeros on each of the four sides.
-        groups: Groups of channels that do not see one another; 2 are AlexNet's towers.
+        padding: Number of zeros on each of the four sides.
+        groups: Number of groups of channels that do not see one another; AlexNet's towers are 2.
     """
     if jax.default_backend() != "cpu":
         return _xla_conv(x, kernel, stride, padding, groups)
@@ -85,10 +85,10 @@ def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
 
 
 def _fewer_products(kernel: Array, stride: int, padding: int, channels: int) -> bool:
-    """Whether Winograd's products save more than what comes before and after them takes.
+    """Whether Winograd's method saves more than its transformations cost.
 
-    The saving grows with I x O, the rest with I + O; `channels` is twice their ratio, where it
-    begins.
+    The saving grows with I x O, the cost with I + O; it pays from the ratio of I = O = `channels`
+    on.
     """
     size, _, inputs, outputs = kernel.shape
     wide = 2 * inputs * outputs >= channels * (inputs + outputs)
@@ -96,7 +96,7 @@ def _fewer_products(kernel: Array, stride: int, padding: int, channels: int) -> 
 
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    """XLA's convolution, of several columns at once where there are few channels."""
+    """XLA's convolution; with few channels it makes several columns at once."""
     columns = x.shape[2] + 2 * padding - len(kernel) + 1
     count = folding.columns_at_once(kernel.shape, columns, stride)
     if count == 1:
@@ -105,7 +105,7 @@ def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
 
 
 def _even_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
-    """Three input channels made four: zeros cost less than odd strides through memory."""
+    """Makes an odd number of input channels even: zeros cost less than odd strides in memory."""
     odd = x.shape[-1] % 2
     none = ((0, 0),) * 2
     return jnp.pad(x, (*none, (0, 0), (0, odd))), jnp.pad(kernel, (*none, (0, odd), (0, 0)))
@@ -123,9 +123,10 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 
 
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """The gradient of the kernel [k, k, I, O]: Winograd's products or a matrix product if faster.
+    """The gradient of the kernel [k, k, I, O], by the fastest way for its shapes.
 
-    Otherwise it is XLA's, of several columns at once where there are few channels.
+    That is Winograd's method, several columns at once for few channels, a matrix product, or XLA's
+    convolution.
     """
     size = len(kernel)
     if not _exceeds(kernel, grads.shape) and _fewer_products(
@@ -141,17 +142,17 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
 
 
 def _few_windows(kernel: Array, maps: tuple[int, ...]) -> bool:
-    """Whether writing the windows side by side takes less than it gains the weights' gradient.
+    """Whether a matrix product saves the weights' gradient more than copying the windows costs.
 
-    Measured: always for a kernel of one pixel, never above 3 by 3; between them where many channels
-    or pixels are summed over.
+    Measured: always for a kernel of one pixel, never above 3 by 3; in between if the sum is over
+    many channels or pixels.
     """
     size, _, inputs, _ = kernel.shape
     return size == 1 or (size <= 3 and (inputs > 64 or math.prod(maps[1:3]) > 64))
 
 
 def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """The kernel, turned around, over the gradients; as XLA has it."""
+    """The input's gradient: a convolution of the gradients with the kernel turned around."""
     if _exceeds(kernel, grads.shape):
         return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
     if _fewer_products(kernel, stride, padding, WINOGRAD):
@@ -177,7 +178,7 @@ def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: in
 def _turned(kernel: Array) -> Array:
     """[k, k, I, O] -> [k, k, O, I], rows and columns from the last to the first.
 
-    The transposition alone is of whole rows and columns of a matrix, which XLA does fast.
+    The first transposition moves whole rows and columns of a matrix, which XLA does fast.
     """
     rows = computed_once(lambda k: k.transpose(3, 0, 1, 2), kernel)  # [O, k, k, I]
     return rows[:, ::-1, ::-1].transpose(1, 2, 0, 3)

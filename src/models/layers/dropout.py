@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Key
 class Dropout(nn.Module):
     """Sets each activity to zero with probability `rate` in training (paper, section 4.2).
 
-    Each image has a mask of its own, from its key and the layer's name: the same wherever in the
-    batch and on whichever device the image is.
+    Each image has a mask of its own, drawn from its key and the layer's name, so that the mask does
+    not depend on the image's place in the batch or its device.
 
-    `inverted` says where the scale goes. Not inverted, as in the paper: kept activities stay as
-    they are in training, and all are multiplied by 1 - rate in testing. Inverted, as in Caffe and
-    since: kept ones are divided by 1 - rate in training, and testing changes nothing. With the
-    next layer's weights times 1 - rate the inverted net is the paper's, in training and in
+    `inverted` says where activities are scaled. Not inverted, as in the paper, kept activities stay
+    as they are in training, and all are multiplied by 1 - rate in testing. Inverted, as in Caffe
+    and since, kept ones are divided by 1 - rate in training, and testing changes nothing. With the
+    next layer's weights multiplied by 1 - rate the inverted net is the paper's, in training and in
     testing; from the same weights it begins and learns differently.
     """
 
@@ -27,7 +27,7 @@ class Dropout(nn.Module):
     def __call__(
         self, x: Float[Array, " B *features"], keys: Key[Array, " B"] | None
     ) -> Float[Array, " B *features"]:
-        """Masked by `keys`, one per image; None means testing."""
+        """Activities masked by `keys`, one per image; None means testing."""
         if not self.rate:
             return x
         keep = 1 - self.rate
@@ -39,5 +39,5 @@ class Dropout(nn.Module):
         return jnp.where(kept, x / keep if self.inverted else x, 0)
 
     def _number(self) -> int:
-        """A number of this layer's own, the same in every process."""
+        """A number that belongs to this layer, the same in every process."""
         return zlib.crc32("/".join(self.path).encode())

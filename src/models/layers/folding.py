@@ -1,4 +1,4 @@
-"""Convolution of few channels: several columns at once, each with channels of its own.
+"""Convolution with few channels: several columns are made at once, as further channels.
 
 A processor multiplies 16 numbers at once. Where a net has 8 or 16 channels, most of its lanes would
 stay empty; two or four columns side by side fill them, at the price of some zeros in the kernel.
@@ -16,10 +16,14 @@ LANES = 16  # float32 numbers in a vector of AVX-512
 
 
 def columns_at_once(kernel: tuple[int, ...], columns: int, stride: int) -> int:
-    """How many of a result's `columns` are made at once by a kernel [k, k, I, O]: 1 where there is
-    no need, or a stride; else a power of two.
+    """Number of columns of a result that are made at once, a power of two.
 
-    Measured: two vectors of results are fastest.
+    It is 1 if there are channels enough, or with a stride. Two vectors of results proved fastest.
+
+    Args:
+        kernel: Shape [k, k, I, O] of the kernel.
+        columns: Number of columns of the result.
+        stride: Stride of the convolution.
     """
     size, _, inputs, outputs = kernel
     if size == 1 or stride > 1 or max(inputs, outputs) > LANES:
@@ -47,9 +51,9 @@ def kernel_grads(
     padding: int,
     count: int,
 ) -> Float[Array, "k k I O"]:
-    """The widened kernel's gradients, brought together; of `kernel` only the shape matters.
+    """The kernel's gradient, summed up from that of the widened kernel.
 
-    Where two columns fill a vector they are a product of matrices.
+    Only the shape of `kernel` matters. If two columns fill a vector, it is a product of matrices.
     """
     paired = kernel.shape[2] == LANES // 2
     count = 2 if paired else count
@@ -81,19 +85,19 @@ def _products_of_pairs(x: Array, grads: Array, size: int) -> Array:
 
 
 def _folded(x: Array, count: int) -> Array:
-    """[B, H, W, C] -> [B, H, W / count, count C], zeros filling up the last ones."""
+    """[B, H, W, C] -> [B, H, W / count, count C]; zeros fill up the last ones."""
     side_by_side = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % count), (0, 0)))
     return side_by_side.reshape(*x.shape[:2], -1, count * x.shape[-1])
 
 
 def _pads(x: Array, kernel: Array, padding: int, columns: int, count: int) -> plain.Pads:
-    """Zeros around the images; on the right as many more as the last step reaches."""
+    """Numbers of zeros around the images; on the right there are more, as far as windows reach."""
     reached = columns + -columns % count + len(kernel) - 1
     return (padding, padding), (padding, reached - x.shape[2] - padding)
 
 
 def _widened(kernel: Array, count: int) -> Array:
-    """[k, k, I, O] -> [k, k + count - 1, I, count O]: each column's kernel is one further right."""
+    """[k, k, I, O] -> [k, k + count - 1, I, count O]; each column's kernel lies one pixel on."""
     moved = [jnp.pad(kernel, ((0, 0), (i, count - 1 - i), (0, 0), (0, 0))) for i in range(count)]
     wide = jnp.stack(moved, axis=3)  # [k, k + count - 1, I, count, O]
     return wide.reshape(*wide.shape[:3], -1)

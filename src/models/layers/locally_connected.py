@@ -1,4 +1,4 @@
-"""Locally connected layers: a convolution whose kernel is another one at every place."""
+"""Locally connected layers: convolutions with a different kernel at every place."""
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ from src.models.layers.convolution import Initializer
 
 
 class LocallyConnected(nn.Module):
-    """A convolution of stride 1, its kernel another one at every place (cuda-convnet's `local`)."""
+    """A convolution of stride 1 with a different kernel at every place (cuda-convnet's `local`)."""
 
     features: int
     kernel_size: int
@@ -31,7 +31,7 @@ class LocallyConnected(nn.Module):
         return jnp.einsum("bpqi,pqio->bpqo", patches, kernel) + bias[None]
 
     def _init_kernels(self, key: Array, shape: tuple[int, int, int, int]) -> Array:
-        """Each place as a layer of its own: an initializer counts its inputs, not all places'."""
+        """Draws each place as a layer of its own, so that initializers count its inputs alone."""
         height, width, *kernel = shape
         keys = jax.random.split(key, (height, width))
         return jax.vmap(jax.vmap(lambda k: self.kernel_init(k, tuple(kernel))))(keys)

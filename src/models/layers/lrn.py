@@ -22,28 +22,30 @@ def local_response_norm(
     convention: Convention,
     towers: int = 1,
 ) -> Float[Array, "B H W C"]:
-    """Each activity over a power of its neighbourhood's.
+    """Divides each activity by a power of the sum of squares in its neighbourhood.
 
-    The gradient is JAX's own: a sum by `reduce_window` is differentiated as fast as by hand on a
-    CPU, and there beta = 0.75 by square roots takes a quarter of the time of a power.
+    The gradient is JAX's own: on a CPU that of `reduce_window` is as fast as one written by hand.
+    There beta = 0.75 by square roots takes a quarter of the time of a power.
 
     Args:
         x: Activities, after the activation function.
         n: Size of the neighbourhood, odd; it ends at the first and last channel, or at the border.
-        k: Added to the sum.
+        k: Constant that is added to the sum.
         alpha: Factor on the sum of squares, see `convention`.
         beta: The power.
         convention: `paper`: the n channels around, at the same place, times alpha (section 3.3).
             `caffe`: the same channels, times alpha / n, as in cuda-convnet's `cmrnorm`, Caffe's
             ACROSS_CHANNELS and PyTorch's `LocalResponseNorm`. `within`: the n by n places around,
             in the same channel, times alpha / n^2, also at a border, as in cuda-convnet's `rnorm`
-            and Caffe's WITHIN_CHANNEL. `paper_net`: as `caffe`; the paper's net as it was run, with
-            its k of 2 and its towers. `constant`: no neighbourhood, k^-beta alone: what the others
-            amount to where activities are small, and so their control.
-        towers: Equal parts of the channels that do not see one another; the paper's GPUs.
+            and Caffe's WITHIN_CHANNEL. `paper_net`: as `caffe`, for the paper's net as it was run,
+            with its k of 2 and its towers. `constant`: no neighbourhood, only the factor k^-beta.
+            The others amount to it if activities are small, so it is their control.
+        towers: Number of equal parts of the channels that do not see one another; the paper's GPUs.
 
     Raises:
-        ValueError: If `n` is even: it would have no centre.
+        ValueError: If `n` is even, so that there is no centre.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3.
     """
     if n % 2 == 0:
         raise ValueError(f"n = {n} should be odd: {n // 2} neighbours on each side make {n + 1}")
@@ -70,7 +72,7 @@ def _negative_power(x: Array, beta: float) -> Array:
 
 
 class LocalResponseNorm(nn.Module):
-    """`local_response_norm` with the paper's constants, and the k of each convention."""
+    """`local_response_norm` with the paper's constants, and with the k of each convention."""
 
     convention: str
     n: int = 5

@@ -23,11 +23,11 @@ def max_pool(
 
     Args:
         x: Images.
-        window: Its height and width.
-        stride: From one window to the next.
-        padding: On each side; never a maximum.
-        ceil_mode: Whether a last window may hang over the border (Caffe, cuda-convnet): 32 -> 16
-            for 3 by 2.
+        window: Height and width of a window in pixels.
+        stride: Pixels from one window to the next.
+        padding: Pixels added on each side; they are never a maximum.
+        ceil_mode: Whether the last window may hang over the border, as in Caffe and cuda-convnet:
+            with windows of 3 and a stride of 2, 32 pixels then become 16.
     """
     return _max_pool(x, Windows(window, stride, padding, ceil_mode))
 
@@ -43,7 +43,7 @@ def _forward(x: Array, windows: Windows) -> tuple[Array, tuple]:
 
 
 def _best(x: Array, windows: Windows) -> tuple[Array, Array]:
-    """Maximum of each window, and the number of its pixel."""
+    """The maximum of each window, and the number of its pixel in the window."""
     best, *others = windows.views(x, -jnp.inf)
     winner = jnp.zeros(best.shape, jnp.uint8)
     for number, view in enumerate(others, start=1):
@@ -59,7 +59,7 @@ def _backward(windows: Windows, saved: tuple, grads: Array) -> tuple[Array]:
 
 
 def _spread(grads: Array, winner: Array, windows: Windows, shape: tuple[int, int]) -> Array:
-    """The pixels of one remainder of row and column by the stride at a time, then interleaved."""
+    """The input's gradient: pixels with equal remainders by the stride at a time, interleaved."""
     height, width = shape
     stride, pad = windows.stride, windows.padding
     phases = [_phase(windows, winner, grads, i, j) for i, j in np.ndindex(stride, stride)]

@@ -1,4 +1,4 @@
-"""Results kept in memory, where XLA's CPU compiler would compute them anew for each reader."""
+"""Keeps results in memory that XLA's CPU compiler would compute anew for each reader."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from jaxtyping import Array
 
 
 def computed_once(fn: Callable[..., Any], *arrays: Array) -> Any:
-    """`fn(*arrays)`, computed once and kept in memory on a CPU.
+    """Computes `fn(*arrays)` once, and on a CPU keeps the result in memory.
 
     XLA's CPU compiler fuses cheap operations into all that read them, and drops optimization
-    barriers before it does. It leaves the branches of a conditional alone, so this is one whose
-    other branch is never taken: a number with its last bit set is not zero. Without it
-    pooling is done twice, and its result is transposed while it is computed, element by element.
+    barriers before it does. It does not fuse into branches of a conditional. So this is one whose
+    condition is always true, which XLA cannot tell: a number with its last bit set is not zero.
+    Without it pooling is done twice, and its result is transposed element by element.
     """
     if jax.default_backend() != "cpu":
         return fn(*arrays)

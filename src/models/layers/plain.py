@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from src.models.layers.once import computed_once
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-Pads = Sequence[tuple[int, int]]  # of rows and of columns, before and behind
+Pads = Sequence[tuple[int, int]]  # Zeros before and behind, for rows and for columns.
 
 
 def values(
@@ -31,7 +31,7 @@ def kernel_grads(
     strides: tuple[int, int],
     pads: Pads,
 ) -> Float[Array, "k l I O"]:
-    """A convolution in canonical layout whose summed-over features are the images of the batch."""
+    """The kernel's gradient: a convolution in canonical layout that sums over the images."""
     sums = lax.conv_general_dilated(
         computed_once(lambda x: x.transpose(3, 1, 2, 0), x),  # [I, H, W, B]
         grads.transpose(1, 2, 0, 3),  # [P, Q, B, O]
@@ -39,5 +39,5 @@ def kernel_grads(
         pads,
         rhs_dilation=strides,
         dimension_numbers=DIMENSIONS,
-    )  # [I, k + rest, l + rest, O], the rest being what the strides did not reach
+    )  # [I, k + rest, l + rest, O]; strides do not reach the rest.
     return sums[:, : size[0], : size[1]].transpose(1, 2, 0, 3)

@@ -1,4 +1,4 @@
-"""Pooling as layers with names, so that a network can be listed."""
+"""Pooling as layers with names, so that the list of a network shows it."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -7,7 +7,7 @@ from src.models.layers import avg_pool, max_pool
 
 
 class MaxPool(nn.Module):
-    """`max_pool`."""
+    """`max_pool` as a layer."""
 
     window: int
     stride: int
@@ -19,7 +19,7 @@ class MaxPool(nn.Module):
 
 
 class AvgPool(nn.Module):
-    """`avg_pool`."""
+    """`avg_pool` as a layer."""
 
     window: int
     stride: int

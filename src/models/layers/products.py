@@ -12,7 +12,7 @@ from src.models.layers.windows import Windows
 def values(
     x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"], stride: int, padding: int
 ) -> Float[Array, "B P Q O"]:
-    """The pixels of each window in a row, times the kernel."""
+    """The convolution: the pixels of each window, as the row of a matrix, times the kernel."""
     windows = Windows(len(kernel), stride, padding)
     pixels = jnp.concatenate(windows.views(x, 0.0), axis=-1)  # [B, P, Q, k k I]
     batch, rows, columns, inputs = pixels.shape
@@ -27,13 +27,13 @@ def input_grads(
     padding: int,
     shape: tuple[int, ...],
 ) -> Float[Array, "B H W I"]:
-    """Each window's share, added up where windows overlap; the kernel need not be transposed.
+    """The input's gradient: shares of all windows, added up; the kernel need not be transposed.
 
     Args:
-        kernel: As in the forward pass.
-        grads: With respect to the values.
-        stride: As in the forward pass.
-        padding: As in the forward pass.
+        kernel: The kernel of the forward pass.
+        grads: Gradients with respect to its values.
+        stride: The stride of the forward pass.
+        padding: The padding of the forward pass.
         shape: H and W.
     """
     size, _, inputs, outputs = kernel.shape
@@ -58,9 +58,9 @@ def kernel_grads(
     stride: int,
     padding: int,
 ) -> Float[Array, "k k I O"]:
-    """The pixels under each weight in a row, times the gradients.
+    """The kernel's gradient: the pixels under each weight, as the row of a matrix, times `grads`.
 
-    The images are transposed first: there are fewer pixels than weights see of them.
+    The images are transposed first, since they have fewer numbers than that matrix.
     """
     inputs, outputs = x.shape[-1], grads.shape[-1]
     maps = computed_once(lambda x: x.reshape(-1, inputs).T, x)  # [I, B H W]

@@ -13,13 +13,13 @@ class Windows(NamedTuple):
 
     size: int
     stride: int
-    padding: int = 0  # on each side of the image
-    ceil_mode: bool = False  # whether a last window may hang over the border
+    padding: int = 0  # On each side of the image.
+    ceil_mode: bool = False  # Whether the last window may hang over the border.
 
     def counts(self, x: Array) -> tuple[int, int]:
-        """Windows per axis of images [B, H, W, C].
+        """Number of windows along each axis of images [B, H, W, C].
 
-        One that would start beyond the last pixel is left out, as in Caffe and PyTorch.
+        A window that would start beyond the last pixel is left out, as in Caffe and PyTorch.
         """
         rows, columns = (self._count(pixels) for pixels in x.shape[1:3])
         return rows, columns
@@ -35,7 +35,7 @@ class Windows(NamedTuple):
 
         Args:
             x: Images [B, H, W, C].
-            outside: What stands beyond their border.
+            outside: The value beyond their border.
 
         Returns:
             size^2 arrays [B, P, Q, C].

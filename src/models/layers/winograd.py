@@ -22,7 +22,7 @@ OF_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 OF_RESULT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 BATCHED = (((2,), (1,)), ((0,), (0,)))
 BATCHED_TRANSPOSED = (((2,), (2,)), ((0,), (0,)))
-IN_CACHE = 2**21  # numbers of pixels and of results at once: 8 MB
+IN_CACHE = 2**21  # Numbers of pixels and results that are at work at once: 8 MB.
 
 
 def values(
@@ -36,7 +36,7 @@ def values(
 def input_grads(
     kernel: Float[Array, "3 3 I O"], grads: Float[Array, "B P Q O"], padding: int
 ) -> Float[Array, "B H W I"]:
-    """The convolution of the gradients with the kernel turned around."""
+    """The input's gradient: the convolution of `grads` with the kernel turned around."""
     numbers = _kernel_numbers(kernel[::-1, ::-1])
     return _over_groups(
         lambda g: _convolved(g, numbers, BATCHED_TRANSPOSED, 2 - padding), grads, kernel
@@ -46,7 +46,7 @@ def input_grads(
 def kernel_grads(
     x: Float[Array, "B H W I"], grads: Float[Array, "B P Q O"], padding: int
 ) -> Float[Array, "3 3 I O"]:
-    """Each map backward, its matrix transposed."""
+    """The kernel's gradient: the three maps in reverse order, their matrices transposed."""
     shape = (3, 3, x.shape[-1], grads.shape[-1])
     groups = _groups(grads.shape, shape)
     if groups == 1:
@@ -60,7 +60,7 @@ def kernel_grads(
 
 
 def _kernel_grads(x: Array, grads: Array, padding: int) -> Array:
-    """The images are the innermost axis of the pixels, so that two rows apart lie apart."""
+    """As `kernel_grads`; images are the innermost axis, so that pixels are copied in long runs."""
     rows, columns, outputs = grads.shape[1:]
     pixels = computed_once(lambda x: x.transpose(3, 1, 2, 0), x)  # [I, H, W, B]
     summed = _pixel_numbers(pixels, (rows, columns), padding).reshape(16, len(pixels), -1)
@@ -74,7 +74,7 @@ def _kernel_grads(x: Array, grads: Array, padding: int) -> Array:
 
 
 def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array) -> Array:
-    """`fn` over as many images at a time as stay in the caches."""
+    """`fn` applied to as many images at a time as fit into the caches."""
     groups = _groups(x.shape, kernel.shape)
     if groups == 1:
         return fn(x)
@@ -83,7 +83,7 @@ def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array) -> Array
 
 
 def _groups(images: tuple[int, ...], kernel: tuple[int, ...]) -> int:
-    """Equal groups of the images [B, H, W, C], one after another."""
+    """Number of equal groups in which images [B, H, W, C] are taken, one after another."""
     batch, rows, columns, _ = images
     numbers = 4 * batch * rows * columns * (kernel[2] + kernel[3])
     least = min(batch, -(-numbers // IN_CACHE))
@@ -103,7 +103,7 @@ def _kernel_numbers(kernel: Array) -> Array:
 
 
 def _pixel_numbers(x: Array, shape: tuple[int, int], padding: int) -> Array:
-    """[B, H, W, I] -> [16, B P Q / 4, I], of squares of four pixels that overlap by two."""
+    """[B, H, W, I] -> [16, B P Q / 4, I], from squares of 4 x 4 pixels that overlap by two."""
     squares = [-(-n // 2) for n in shape]
     ends = [2 * n + 2 - m - padding for n, m in zip(squares, x.shape[1:3], strict=True)]
     padded = jnp.pad(x, ((0, 0), *((padding, end) for end in ends), (0, 0)))
@@ -123,7 +123,7 @@ def _result(products: Array, batch: int, shape: tuple[int, int]) -> Array:
 
 
 def _both_axes(matrix: np.ndarray, parts: Sequence[Sequence[Array]]) -> list[Array]:
-    """matrix @ parts @ matrix.T, row by row, of arrays instead of numbers."""
+    """matrix @ parts @ matrix.T, row by row, with arrays for numbers."""
     columns = [_combined(matrix, column) for column in zip(*parts, strict=True)]
     rows = zip(*columns, strict=True)
     return [number for row in rows for number in _combined(matrix, row)]
