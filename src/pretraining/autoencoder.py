@@ -1,6 +1,7 @@
-"""The convolutional auto-encoder: a layer that reconstructs its input, parts of which it misses.
+"""The convolutional auto-encoder: a layer that reconstructs inputs from which parts are missing.
 
-Decoder tied to the encoder, mean squared error, no bias. Sources: Masci, Meier, Ciresan &
+Its decoder has the encoder's weights, its loss is the mean squared error, and it has no bias.
+Sources: Masci, Meier, Ciresan &
 Schmidhuber (2011), "Stacked convolutional auto-encoders"; Vincent et al. (2010), "Stacked denoising
 autoencoders", for the masking; Paine, Khorrami, Han & Huang (2014), "An analysis of unsupervised
 pre-training in light of recent advances", for the missing bias.
@@ -18,7 +19,7 @@ from src.pretraining.units import draw_binary, from_blocks, in_blocks
 
 
 class Params(TypedDict):
-    """The kernel alone, as in the network's layer."""
+    """Its parameters: the kernel of the network's layer."""
 
     kernel: Float[Array, "h w I O"]
 
@@ -28,9 +29,10 @@ class Autoencoder(NamedTuple):
 
     Attributes:
         convolution: From input to code.
-        activation: The network's.
-        deviation: Standard deviation of the inputs, the unit of errors.
-        noise: Share of the inputs that are set to zero in training; the others grow by as much.
+        activation: The network's activation.
+        deviation: Standard deviation of the inputs; errors are in this unit.
+        noise: Share of the inputs that are set to zero in training; the others are scaled up for
+            it.
         competition: Whether only the largest code of each 2 by 2 block is decoded, which is Masci's
             maximum pooling.
     """
@@ -44,13 +46,13 @@ class Autoencoder(NamedTuple):
     def total_input(
         self, params: Params, inputs: Float[Array, "B H W I"]
     ) -> Float[Array, "B P Q O"]:
-        """The network's layer before its activation."""
+        """The output of the network's layer before its activation."""
         return self.convolution.up(inputs, params["kernel"])
 
     def reconstruct(
         self, params: Params, inputs: Float[Array, "B H W I"]
     ) -> Float[Array, "B H W I"]:
-        """Inputs from their code."""
+        """The inputs as their code gives them back."""
         code = self.activation(self.total_input(params, inputs))
         if self.competition:
             code = keep_winners(code)
@@ -59,7 +61,7 @@ class Autoencoder(NamedTuple):
     def decode(
         self, params: Params, code: Float[Array, "B P Q O"], rows: int, columns: int
     ) -> Float[Array, "B H W I"]:
-        """Inputs from a code."""
+        """The inputs that a code stands for."""
         return self.convolution.down(code, params["kernel"], rows, columns)
 
     def loss(
@@ -67,7 +69,7 @@ class Autoencoder(NamedTuple):
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean squared error of whole inputs reconstructed from masked ones.
 
-        It is what is minimized, and what is recorded.
+        The same number is minimized and recorded.
         """
         masked = inputs
         if self.noise:
@@ -82,7 +84,7 @@ class Autoencoder(NamedTuple):
 
 
 def keep_winners(code: Float[Array, "B P Q O"]) -> Float[Array, "B P Q O"]:
-    """Zero wherever another code of the same 2 by 2 block is larger."""
+    """Codes that are the largest of their 2 by 2 block; the others become zero."""
     blocks = in_blocks(code, -jnp.inf)
     won = jnp.where(blocks == blocks.max(axis=-2, keepdims=True), blocks, 0)
     return from_blocks(won, *code.shape[1:3])

@@ -1,4 +1,4 @@
-"""Where a trial begins: with its seed's random weights, or with those of its seed's stack."""
+"""The first state of a trial that begins with a pre-trained stack."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,19 +26,19 @@ def with_stack(
     should_stop: Callable[[], bool] = lambda: False,
     on_point: Callable[[Row], None] = lambda row: None,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """A trial's state before its first step, with its stack where the settings ask for one.
+    """A trial's state before its first step, with its stack if the settings ask for one.
 
     Args:
         program: Made with the trial's settings.
-        trial: What is trained.
-        state: As it would begin otherwise.
-        root: Folder of all stacks; made if need be.
+        trial: The trial.
+        state: The state with which it would begin otherwise.
+        root: Folder of all stacks; it is made if need be.
         data_digest: Digest of the data set.
         should_stop: Asked while a stack is made.
         on_point: Told of every point of a stack that is made.
 
     Returns:
-        The state; and columns of the trial's row, none where there is no pre-training.
+        The state, and columns of the trial's row, none without pre-training.
 
     Raises:
         Stopped: If `should_stop` said so.

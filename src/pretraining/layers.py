@@ -1,4 +1,4 @@
-"""The convolutions of a network, and what each of them reads."""
+"""The convolutions of a network, and their inputs."""
 
 from typing import Any, NamedTuple
 
@@ -15,10 +15,10 @@ class Layer(NamedTuple):
     """A convolution as it stands in its network.
 
     Attributes:
-        name: Its place among the parameters, `conv1` or, inside another module, `inner/conv1`.
-        convolution: How it moves.
-        kernel_shape: [h, w, J, O], where J are the input channels of one group.
-        channels: Channels of its input.
+        name: Its path among the parameters, `conv1` or, inside another module, `inner/conv1`.
+        convolution: Its stride, padding and groups.
+        kernel_shape: [h, w, J, O]; J are the input channels of one group.
+        channels: Number of channels of its input.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 
 
 class _Reached(Exception):
-    """Leaves a network at one of its layers."""
+    """Raised to leave a network at one of its layers."""
 
     def __init__(self, inputs: Array):
         super().__init__()
@@ -38,7 +38,7 @@ class _Reached(Exception):
 def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[Layer, ...]:
     """Every convolution of a network, in the order in which an image passes them.
 
-    A `PartialConv` is none of them: its kernel lacks connections.
+    A `PartialConv` is left out, because its kernel lacks connections.
     """
     found: list[Layer] = []
 
@@ -51,7 +51,9 @@ def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[La
             found.append(Layer("/".join(module.path), moves, shape, channels))
         return call(*args, **kwargs)
 
-    def trace(key: Array, images: Array) -> Any:  # Made anew: JAX keeps traces by function.
+    def trace(
+        key: Array, images: Array
+    ) -> Any:  # A new function, since JAX keeps traces by function.
         return model.init(key, images)
 
     with nn.intercept_methods(note):
@@ -62,7 +64,11 @@ def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[La
 def layer_input(
     model: nn.Module, params: PyTree, name: str, pixels: Float[Array, "B H W C"]
 ) -> Float[Array, "B P Q I"]:
-    """What the layer of that name reads, dropout off; the network is followed no further."""
+    """The input of a layer, dropout off; layers behind it are not computed.
+
+    Raises:
+        ValueError: If the network has no layer of that name.
+    """
 
     def leave(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module

@@ -1,4 +1,4 @@
-"""What is measured of a layer that is pre-trained: how well its inputs come back."""
+"""Measures of a layer while it is pre-trained, above all how well it reconstructs its inputs."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def spread_of_inputs(
 ) -> tuple[Float[np.ndarray, " I"], float]:
     """Mean of each channel that a layer reads, and one deviation around them for all channels.
 
-    There is one alone, for a channel that is nearly dead would otherwise weigh as much as the
+    There is only one deviation, since a nearly dead channel would otherwise weigh as much as the
     others.
 
     Raises:
@@ -43,15 +43,15 @@ def spread_of_inputs(
 def make_measure_fn(
     source: Source, inputs_fn: InputsFn, unit: RBM | Autoencoder, means: Float[np.ndarray, " I"]
 ) -> Callable[[PyTree], Row]:
-    """Parameters of a layer -> its measures, those of a row of metrics.csv.
+    """Makes the function (parameters of a layer) -> its measures, a row of metrics.csv.
 
     Errors are in units of the inputs' variance; activity and shares of units are means over images
     and places.
 
     Args:
-        source: Images that are trained on, and those held out.
-        inputs_fn: What the layer reads.
-        unit: What it is trained as.
+        source: The images that are trained on, and those held out.
+        inputs_fn: Pixels -> the layer's inputs.
+        unit: The RBM or auto-encoder that it is trained as.
         means: Mean of each channel of its inputs.
     """
     sums = _make_sums_fn(source, inputs_fn, unit, means)

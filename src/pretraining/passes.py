@@ -1,4 +1,4 @@
-"""Up and down through one convolution: the network's own pass, and its transpose."""
+"""The passes up and down through one convolution: the network's own, and its transpose."""
 
 import functools
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from src.models.layers.plain import DIMENSIONS
 
 
 class Convolution(NamedTuple):
-    """How a convolution moves over its input, as the network's layer does."""
+    """The stride, padding and groups of a convolution, as in the network's layer."""
 
     stride: int = 1
     padding: int = 0
@@ -33,14 +33,14 @@ class Convolution(NamedTuple):
         rows: int,
         columns: int,
     ) -> Float[Array, "B H W I"]:
-        """Its transpose: each hidden unit lays its kernel, times its state, over what it reads.
+        """The transpose of `up`: each hidden unit adds its kernel, times its state, to its window.
 
-        What would fall on the padding is left out: at the border a pixel hears from fewer units.
+        What would fall on the padding is left out, so pixels at the border hear from fewer units.
 
         Args:
-            hidden: States.
+            hidden: States of the hidden units.
             kernel: The same as in `up`.
-            rows: H; several heights may have the same P where the stride is above 1.
+            rows: H; with a stride above 1 it does not follow from P.
             columns: W.
         """
         return _down(self, rows, columns, hidden, kernel)
@@ -60,7 +60,7 @@ def _down(moves: Convolution, rows: int, columns: int, hidden: Array, kernel: Ar
     turned = jnp.concatenate([tower.transpose(0, 1, 3, 2) for tower in towers], axis=-1)
     if _few_outputs(turned, moves.groups):
         return _by_rows(whole, turned)
-    return conv(whole, turned, groups=moves.groups)  # stride 1: fast on a CPU too
+    return conv(whole, turned, groups=moves.groups)  # With stride 1 it is fast on a CPU too.
 
 
 def _few_outputs(kernel: Array, groups: int) -> bool:
@@ -70,9 +70,9 @@ def _few_outputs(kernel: Array, groups: int) -> bool:
 
 
 def _by_rows(x: Array, kernel: Array) -> Array:
-    """The convolution of stride 1 with each row of the kernel, all at once; then they are added.
+    """A convolution of stride 1: the kernel's rows are applied side by side, then added.
 
-    To the three channels of a first layer alone most lanes of a processor would be empty.
+    With the three channels of a first layer alone, most lanes of a processor would be empty.
     """
     size, _, inputs, outputs = kernel.shape
     side_by_side = kernel.transpose(1, 2, 0, 3).reshape(1, size, inputs, size * outputs)
@@ -94,10 +94,10 @@ def _down_forward(
 def _down_backward(
     moves: Convolution, rows: int, columns: int, saved: tuple[Array, Array], grads: Array
 ) -> tuple[Array, Array]:
-    """A transpose's gradients are the pass up and its kernel's gradient, the images exchanged.
+    """The gradients of the transpose: the pass up, and its kernel's gradient with images exchanged.
 
-    Derived from `_down` itself, the kernel's would be a convolution to the three channels of a
-    first layer, which takes five times as long on a CPU.
+    JAX would derive the kernel's from `_down` as a convolution to the three channels of a first
+    layer, which takes five times as long on a CPU.
     """
     hidden, kernel = saved
     up, pull = jax.vjp(lambda kernel: moves.up(grads, kernel), kernel)

@@ -1,4 +1,4 @@
-"""Images as the layers of a stack give them back: how much of them each layer still knows."""
+"""Images reconstructed from the layers of a stack, to show how much of them each layer keeps."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from src.pretraining.layers import Layer, layer_input
 from src.pretraining.rbm import RBM
 from src.pretraining.source import Source
 
-IMAGES = 10  # the first held-out ones
+IMAGES = 10  # The first of those held out.
 
 
 class Learned(NamedTuple):
-    """A layer of a stack, pre-trained."""
+    """A pre-trained layer of a stack."""
 
     layer: Layer
     unit: RBM | Autoencoder
@@ -28,19 +28,19 @@ class Learned(NamedTuple):
 def give_back(
     source: Source, network: PyTree, stack: Sequence[Learned]
 ) -> UInt8[np.ndarray, "n H W C"] | None:
-    """The first held-out images as the top layer of a stack gives them back.
+    """The first held-out images, reconstructed from the top layer of a stack.
 
-    What the top layer reads is reconstructed, then, from that, what the layer below reads, and so
-    on down to the pixels. Pooling cannot be undone: maps are made as large as they were, by linear
-    interpolation. That changes their contrast, so the result is set to the images' by one factor.
+    First the top layer's inputs are reconstructed, then from these the inputs of the layer below,
+    and so on down to the pixels. Pooling cannot be undone, so maps are enlarged by linear
+    interpolation. That changes their contrast, which one factor brings back to that of the images.
 
     Args:
         source: Network and images.
-        network: Its parameters, those of the layers below the top one pre-trained.
-        stack: From the first layer to the top one.
+        network: Parameters of the network, in which the layers below the top one are pre-trained.
+        stack: The pre-trained layers, from the first to the top one.
 
     Returns:
-        Grey levels; None where a layer reads anything but the maps of the one below.
+        Grey levels; None if a layer reads anything but the maps of the one below.
     """
     pairs = itertools.pairwise(each.layer for each in stack)
     if any(layer.channels != below.kernel_shape[-1] for below, layer in pairs):

@@ -1,6 +1,6 @@
 """The convolutional restricted Boltzmann machine, trained by contrastive divergence.
 
-Energy of visible v and hidden h, where W * v is the network's convolution and c the visible bias:
+The energy of visible v and hidden h, with the network's convolution W * v and visible bias c, is
 
     E(v, h) = sum (v - c)^2 / 2 deviation^2 - sum h (W * v + b)
 
@@ -44,7 +44,7 @@ class RBM(NamedTuple):
         visible: Kind of the visible units.
         gibbs_steps: k of CD-k.
         sparsity: Mean state that the hidden units are drawn to.
-        sparsity_rate: How strongly, through their biases alone; 0: not at all.
+        sparsity_rate: Strength of that, which acts on their biases alone; 0: none.
     """
 
     convolution: Convolution
@@ -57,38 +57,38 @@ class RBM(NamedTuple):
     def total_input(
         self, params: Params, visible: Float[Array, "B H W C"]
     ) -> Float[Array, "B P Q O"]:
-        """What hidden units receive: the network's layer before its activation."""
+        """The input of the hidden units: the network's layer before its activation."""
         return self.convolution.up(visible, params["kernel"]) + params["bias"].reshape(1, 1, 1, -1)
 
     def free_energy(self, params: Params, visible: Float[Array, "B H W C"]) -> Float[Array, " B"]:
-        """F(v) = -log sum_h e^{-E(v, h)}, of each image."""
+        """F(v) = -log sum_h e^{-E(v, h)} of each image."""
         return self._free_energy(params, visible, self.total_input(params, visible))
 
     def decode(
         self, params: Params, hidden: Float[Array, "B P Q O"], rows: int, columns: int
     ) -> Float[Array, "B H W C"]:
-        """What visible units are expected to be, given the hidden ones."""
+        """The mean of the visible units, given the hidden ones."""
         above = self.convolution.down(hidden, params["kernel"], rows, columns)
         return self.visible.mean(above, params["visible"]["bias"])
 
     def reconstruct(
         self, params: Params, visible: Float[Array, "B H W C"]
     ) -> Float[Array, "B H W C"]:
-        """What visible units are expected to be, given the hidden units' mean."""
+        """The mean of the visible units, given the hidden units' mean."""
         hidden = self.hidden.mean(self.total_input(params, visible))
         return self.decode(params, hidden, *visible.shape[1:3])
 
     def loss(
         self, params: Params, inputs: Float[Array, "B H W C"], keys: Key[Array, " B"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """What is minimized, and the error that is recorded.
+        """The loss that is minimized, and the error that is recorded.
 
-        The gradient of the first is contrastive divergence: F(v0) - F(vk), vk held fixed. It is
-        per hidden place, so that a learning rate does not depend on the size of the images.
+        The loss is F(v0) - F(vk) with vk held fixed, whose gradient is contrastive divergence. It
+        is per hidden place, so that a learning rate does not depend on the size of the images.
 
-        The second is the mean of (vk - v0)^2: how far the chain leads away from the images. The
-        first says less, and where only its gradient is asked for, XLA leaves out its two logarithms
-        for every hidden unit, which on a CPU take half as long as the convolutions.
+        The error is the mean of (vk - v0)^2, the distance that the chain leads away from the
+        images. The loss itself says less; since only its gradient is used, XLA leaves out its two
+        logarithms per hidden unit, which on a CPU take half as long as the convolutions.
         """
         total = self.total_input(params, inputs)
         chain = self._chain(lax.stop_gradient(params), inputs, lax.stop_gradient(total), keys)
@@ -112,7 +112,7 @@ class RBM(NamedTuple):
     ) -> Float[Array, "B H W C"]:
         """Visible units after k steps, from those whose hidden units receive `total`.
 
-        In a step hidden units are drawn, then visible ones given them, by keys of each image's own.
+        In each step hidden units are drawn, then visible ones given them, with each image's keys.
         """
         draw_visible = jax.vmap(self.visible.sample, in_axes=(0, 0, None))
         for step in range(self.gibbs_steps):

@@ -1,4 +1,4 @@
-"""How a network is pre-trained, if at all."""
+"""Settings of pre-training."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ LEARNING_RATES = {
     "conv_autoencoder": (0.003, 0.01, 0.03),
     "conv_rbm": (0.0001, 0.0003, 0.001, 0.003),
 }
-RBM_ACTIVATIONS = ("sigmoid", "tanh", "relu")  # the means of the units that there are
+RBM_ACTIVATIONS = ("sigmoid", "tanh", "relu")  # The means of the existing units.
 COUNT = AtLeast(1, "a whole number of at least 1", most=10**6)
 SHARE = Rule(lambda x: 0 <= x < 1, "a fraction in [0, 1)")
 
@@ -27,13 +27,13 @@ class Pretraining:
     control: Annotated[
         Control,
         OneOf("", "shuffled", "scale"),
-        "in the weights' place: they themselves shuffled, or normal ones of the same norm",
+        "what replaces the weights: the same shuffled, or normal ones of the same norm",
     ] = ""
     layers: Annotated[tuple[str, ...], "convolutions, in this order; empty: all of them"] = ()
     images: Annotated[
-        int, AtLeast(0), "unlabelled, the first so many that are trained on; 0: all"
+        int, AtLeast(0), "the first so many training images are used, without labels; 0: all"
     ] = 0
-    held_out: Annotated[int, COUNT, "of the end of these, to measure reconstruction on"] = 1000
+    held_out: Annotated[int, COUNT, "the last so many of these measure reconstruction"] = 1000
     steps: Annotated[int, COUNT, "updates of each layer"] = 2000
     batch_size: Annotated[int, COUNT, "images per update, summed over all devices"] = 128
     learning_rates: Annotated[
@@ -46,22 +46,22 @@ class Pretraining:
     ] = 0
     momentum: Annotated[float, SHARE, "share of the velocity kept"] = 0.9
     init_deviation: Annotated[
-        float, Within(1e-6, 10), "of the normal kernels that a layer begins with"
+        float, Within(1e-6, 10), "deviation of the normal kernels that a layer begins with"
     ] = 0.01
     noise: Annotated[float, SHARE, "share of an auto-encoder's inputs that is set to zero"] = 0.25
     competition: Annotated[
         Literal["none", "2x2"],
         OneOf("none", "2x2"),
-        "2x2: of each block of units at most one is on (Masci's and Lee's maximum pooling)",
+        "2x2: at most one unit of each block is on (Masci's and Lee's maximum pooling)",
     ] = "none"
     gibbs_steps: Annotated[int, Within(1, 1000), "k of an RBM's CD-k"] = 1
     sparsity: Annotated[
         float, Within(-10, 10), "mean state that an RBM's hidden units are drawn to"
     ] = 0.0
-    sparsity_rate: Annotated[float, Within(0, 1000), "how strongly; 0: not at all"] = 0.0
+    sparsity_rate: Annotated[float, Within(0, 1000), "strength of that; 0: none"] = 0.0
 
     def check(self, activation: str) -> None:
-        """Refuses what a network of this activation cannot be pre-trained as.
+        """Refuses settings that do not fit a network with this activation, or each other.
 
         Raises:
             ConfigError: Naming the field.
@@ -75,6 +75,6 @@ class Pretraining:
             )
         if self.control and self.method == "none":
             raise ConfigError(
-                f"config.pretraining.control = {self.control!r} is of pre-trained weights:"
-                " config.pretraining.method says how they are made"
+                f"config.pretraining.control = {self.control!r} needs pre-trained weights: say by"
+                " config.pretraining.method how they are made"
             )

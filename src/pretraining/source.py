@@ -1,4 +1,4 @@
-"""What a stack is made from: a network, and images without labels."""
+"""The source of a stack: a network, and images without labels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class Source:
     Attributes:
         model: The network.
         activation: Name of the function behind its convolutions.
-        init: Seed of a trial -> parameters as they begin.
-        images: Unlabelled images, grey levels.
-        held_out: Further ones, on which reconstruction is measured.
-        shift: Taken off the images for the network's input, as in `DeviceSplit`.
-        scale: What they are then divided by.
-        devices: The step is spread over them.
-        parallel: How it is spread.
+        init: Seed of a trial -> the network's parameters before training.
+        images: Unlabelled images in grey levels.
+        held_out: Further images, on which reconstruction is measured.
+        shift: What is subtracted from the images for the network's input, as in `DeviceSplit`.
+        scale: What the difference is divided by.
+        devices: The devices that a step is spread over.
+        parallel: How it is spread over them.
     """
 
     model: nn.Module
@@ -42,11 +42,11 @@ class Source:
     parallel: Parallel = "pmap"
 
     def make_inputs_fn(self, layer: str, below: PyTree) -> InputsFn:
-        """pixels [B, H, W, C], scaled -> what a layer reads [B, P, Q, I], those below it frozen.
+        """Makes the function scaled pixels [B, H, W, C] -> inputs of a layer [B, P, Q, I].
 
         Args:
-            layer: Its name.
-            below: Parameters of the network, the layers below pre-trained.
+            layer: Name of the layer.
+            below: Parameters of the network, in which the layers below are pre-trained; frozen.
         """
         fixed = jax.device_get(below)
 
@@ -56,5 +56,5 @@ class Source:
         return inputs_fn
 
     def scaled(self, images: Array) -> Float[Array, "B H W C"]:
-        """Images in grey levels as the network's input."""
+        """The network's input for images in grey levels."""
         return (images.astype(jnp.float32) - self.shift) / self.scale

@@ -1,4 +1,4 @@
-"""From a stack into the network that is fine-tuned, or a control that says what of it matters."""
+"""Copies a stack into the network that is fine-tuned, or puts a control in its place."""
 
 from collections.abc import Mapping
 
@@ -16,16 +16,16 @@ LayerParams = Mapping[str, Float[Array | np.ndarray, "..."]]
 def transfer(
     params: PyTree, layers: Mapping[str, LayerParams], control: Control, seed: int
 ) -> PyTree:
-    """A network's parameters with those of a stack in their place.
+    """A network's parameters, in which those of a stack replace its own.
 
-    A layer without a bias of its own, an auto-encoder's, has none in the network either: zeros.
+    A layer that was trained without a bias, as auto-encoders are, gets biases of zero.
 
     Args:
-        params: As the network begins.
-        layers: By name, what was learned: `kernel` and, of an RBM, `bias`.
+        params: The parameters with which the network would begin otherwise.
+        layers: Name of a layer -> what was learned: `kernel` and, for an RBM, `bias`.
         control: `shuffled` puts each kernel's weights in a random order, `scale` draws normal ones
-            of the same norm; biases stay.
-        seed: The trial's, for what a control draws.
+            of the same norm; biases stay as they are.
+        seed: The trial's seed, for the draws of a control.
 
     Source: Erhan et al. (2010), "Why does unsupervised pre-training help deep learning?", section
     6.4, whose control is weights drawn from the pre-trained ones' histogram.
@@ -42,7 +42,7 @@ def transfer(
 def controlled(
     kernel: Float[np.ndarray, "h w J O"], control: Control, rng: np.random.Generator
 ) -> Float[np.ndarray, "h w J O"]:
-    """The kernel, or what a control makes of it."""
+    """The kernel as a control changes it."""
     if control == "shuffled":
         return rng.permutation(kernel.ravel()).reshape(kernel.shape)
     if control == "scale":

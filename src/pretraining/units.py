@@ -2,7 +2,7 @@
 
 A hidden unit of total input x has the energy -h x. Its free energy is -log sum_h e^{h x}, and the
 derivative of `log_sum` is therefore its mean. A hidden unit is chosen so that its mean is the
-activation of the network that is pre-trained: what it learns can then be copied as it is.
+activation of the network that is pre-trained; what it learns can then be copied unchanged.
 """
 
 import math
@@ -55,10 +55,10 @@ class VisibleUnit(NamedTuple):
 
 
 def draw_uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Numbers uniform in 0 to 65,535, each of sixteen random bits.
+    """Uniform numbers from 0 to 65,535, made of sixteen random bits each.
 
-    `jax.random.bits` takes a whole block of Threefry, 64 bits, for each number, however short: on a
-    CPU as much time as the convolutions of a first layer. Here a block makes four.
+    `jax.random.bits` uses a whole block of Threefry, 64 bits, for each number, however short, and
+    takes as much time on a CPU as the convolutions of a first layer. Here a block makes four.
     """
     count = math.prod(shape)
     blocks = -(-count // 4)
@@ -68,7 +68,7 @@ def draw_uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*
 
 
 def draw_binary(key: Key[Array, ""], probability: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """1 with that probability, rounded to the nearest of 65,537, else 0."""
+    """1 with the given probability, rounded to one of 65,537 values, else 0."""
     uniform = draw_uniform(key, probability.shape)
     return (uniform + 0.5 < 2**16 * probability).astype(probability.dtype)
 
@@ -77,7 +77,7 @@ def draw_binary(key: Key[Array, ""], probability: Float[Array, "*shape"]) -> Flo
 
 
 def _with_slope(fn: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Any:
-    """`fn` with its derivative as we know it: derived from `fn` it would take a logarithm more."""
+    """`fn` with a known derivative; derived by JAX it would take one logarithm more."""
     known = jax.custom_jvp(fn)
     known.defjvps(lambda tangent, _, x: slope(x) * tangent)
     return known
@@ -98,7 +98,7 @@ def _log_sum_of_copies(x: Array) -> Array:
 
 
 def _rectify_with_noise(key: Array, x: Array) -> Array:
-    """The noise is one of 65,536 numbers that are equally likely among normal ones."""
+    """Adds normal noise, rounded to one of 65,536 equally likely values, and rectifies."""
     between = (draw_uniform(key, x.shape) - (2**16 - 1) / 2) / 2**15  # in (-1, 1)
     noise = (math.sqrt(2) * lax.erf_inv(between)).astype(x.dtype)
     return jax.nn.relu(x + noise * jnp.sqrt(jax.nn.sigmoid(x)))
@@ -132,8 +132,8 @@ def in_blocks(x: Float[Array, "*batch P Q O"], outside: float) -> Float[Array, "
     """The four units of each block of 2 by 2, row by row.
 
     Args:
-        x: A number of every unit.
-        outside: What fills a block that hangs over the border.
+        x: A number for every unit.
+        outside: The number that fills a block that hangs over the border.
     """
     *batch, rows, columns, channels = x.shape
     odd = [(0, 0)] * len(batch) + [(0, rows % 2), (0, columns % 2), (0, 0)]
@@ -146,7 +146,7 @@ def in_blocks(x: Float[Array, "*batch P Q O"], outside: float) -> Float[Array, "
 def from_blocks(
     blocks: Float[Array, "*batch R S 4 O"], rows: int, columns: int
 ) -> Float[Array, "*batch P Q O"]:
-    """The inverse of `in_blocks`, for so many rows and columns of units."""
+    """The inverse of `in_blocks` for the given rows and columns of units."""
     *batch, r, s, _, channels = blocks.shape
     whole = jnp.moveaxis(blocks.reshape(*batch, r, s, 2, 2, channels), -3, -4)
     return whole.reshape(*batch, 2 * r, 2 * s, channels)[..., :rows, :columns, :]
@@ -164,7 +164,7 @@ def _mean_in_blocks(x: Array) -> Array:
 
 
 def _sample_blocks(key: Array, x: Array) -> Array:
-    """The state whose share of [0, 1) a uniform number falls into."""
+    """Draws a state of each block by the share of [0, 1) that a uniform number falls into."""
     below = jnp.cumsum(jax.nn.softmax(_blocks_off_or_on(x), axis=-2), axis=-2)[..., :-1, :]
     uniform = jax.random.uniform(key, below[..., :1, :].shape, x.dtype)
     passed = (uniform >= below).astype(x.dtype)  # [R, S, 4, O]: ones, then zeros
@@ -185,7 +185,7 @@ MAX_POOLED = HiddenUnit(
 
 
 def gaussian(deviation: Float[Array, ""] | float) -> VisibleUnit:
-    """Real numbers of a fixed deviation: energy (v - c)^2 / 2 deviation^2."""
+    """Real-valued visible units with a fixed deviation: energy (v - c)^2 / 2 deviation^2."""
     variance = deviation**2
 
     def sample(key: Array, above: Array, bias: Array) -> Array:

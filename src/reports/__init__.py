@@ -1,1 +1,1 @@
-"""From the records of studies to what is read of them: comparisons, words, tables, figures."""
+"""Reports on the records of studies: comparisons in words, tables and figures."""

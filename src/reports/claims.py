@@ -50,7 +50,7 @@ NOTES_TEXT = (
 
 
 def read_studies(experiments: Path) -> dict[str, Analysis | None]:
-    """The studies that the claims ask, each read once; None where there are no records.
+    """Reads each study that a claim asks once; None for a study without records.
 
     Raises:
         RecordError: If a record is damaged.
@@ -66,12 +66,11 @@ def _read(folder: Path) -> Analysis | None:
 def claims_table(
     found: Sequence[Finding], link: str, published: Sequence[Sequence[str]] = ()
 ) -> str:
-    """The table and the sentences it needs to be read rightly.
+    """The table of claims, with the sentences that it needs to be read rightly.
 
     Args:
-        found: From `findings.find_all`.
-        link: Path to the folder of the studies from where the table stands, empty or with a slash
-            at its end.
+        found: The rows, from `findings.find_all`.
+        link: Path from the table's file to the folder of the studies, empty or ending in a slash.
         published: Rows of published weights, see `published_rows`.
     """
     rows = [*(_row(each, link) for each in found if each.group), *published]
@@ -106,7 +105,7 @@ def _open(claim: Claim | Untested, command: str) -> list[str]:
 
 
 def published_rows(folder: Path) -> list[list[str]]:
-    """A row for each net of others whose weights were evaluated here: their number beside ours.
+    """A row for each net whose published weights were evaluated here: their number beside ours.
 
     Raises:
         RecordError: If a record is damaged.
@@ -142,7 +141,7 @@ def study_command(study: str) -> str:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    """How many rows say what, in a sentence."""
+    """A sentence that counts rows by verdict."""
     counts = collections.Counter(_short(each) for each in found if each.group)
     rows, measured = len(found) + len(UNTESTED), counts.total()
     if not measured:
@@ -159,7 +158,7 @@ def _short(found: Finding) -> str:
 
 
 def _bars(found: Sequence[Finding]) -> list[Bar]:
-    """What the figure shows of each row that has a value."""
+    """The bars of the figure, one for each row that has a value."""
     return [
         Bar(
             f"{f.claim.text} ({f.group})",

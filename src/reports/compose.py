@@ -1,7 +1,7 @@
-"""From the records of a study to its report and figures: `python -m src.report DIR...`.
+"""Makes the report and the figures of a study from its records: `python -m src.report DIR...`.
 
-READMEs that have a place for the answer are given it, see `fill_readmes`. Reads records only:
-nothing is trained, and the same records give the same bytes.
+READMEs with a place for the answer are given it, see `fill_readmes`. Only records are read: nothing
+is trained, and the same records give the same bytes.
 """
 
 import argparse
@@ -38,7 +38,7 @@ FEW = 3  # interactions that stand in the answer; more are in their table alone
 
 
 class Section(NamedTuple):
-    """A heading of the report, and the text under it; figures follow by `registry.FIGURES`."""
+    """A heading of the report, and the text under it; the figures of `registry.FIGURES` follow."""
 
     heading: str
     text: Callable[[Analysis], str]
@@ -65,7 +65,7 @@ def write_report(study_dir: Path) -> Analysis:
     """Writes report.md, report.html and the figures into the folder of a study.
 
     Returns:
-        What was read and compared, for whoever goes on with it.
+        The comparisons that were made.
 
     Raises:
         RecordError: If a record is damaged or the report cannot be written.
@@ -161,7 +161,7 @@ def _paper_says(analysis: Analysis) -> str:
 
 
 def _notes(analysis: Analysis) -> list[str]:
-    """What must be known to read the answer rightly."""
+    """Notes that are needed to read the answer rightly."""
     study, rows = analysis.study, [trial.row for trial in analysis.study.trials]
     notes = [_measured_on(analysis), sentences.DATA_NOTES.get(study.header["dataset"], "")]
     notes.append(_on_the_edge(analysis))
@@ -211,7 +211,7 @@ def _on_the_edge(analysis: Analysis) -> str:
 
 
 def _measured_on(analysis: Analysis) -> str:
-    """Data and devices; what the two usual recipes are where the answers name both."""
+    """Data and devices, and an explanation of the two usual recipes if the answers name both."""
     study = analysis.study
     devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))
     text = f"Measured on {study.header['dataset']}" + (f" with {devices}." if devices else ".")
@@ -220,7 +220,7 @@ def _measured_on(analysis: Analysis) -> str:
 
 
 def _of_different_beginnings(rows: Sequence[Row]) -> list[str]:
-    """Arms whose trials started from weights that are not the same."""
+    """A note about arms whose trials began with different weights."""
     found: dict[str, set[str]] = {}
     for row in rows:
         arm = parse_trial_name(row["trial"]).arm
@@ -229,10 +229,10 @@ def _of_different_beginnings(rows: Sequence[Row]) -> list[str]:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuses a folder without a study in which something has a name that its report would take.
+    """Refuses a folder that has no study, but a file whose place the report would take.
 
     Raises:
-        LabError: Naming it.
+        LabError: Naming the file.
     """
     drawn = [f"{row.name}.{kind}" for row in registry.FIGURES for kind in ("png", "svg")]
     for name in ("report.md", "report.html", *drawn):
@@ -244,7 +244,7 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Redraws the report of each folder that holds a study; 2 if one cannot be.
+    """Redraws the report of each folder that holds a study; returns 2 if one cannot be redrawn.
 
     Raises:
         LabError: If none of the folders holds a study.

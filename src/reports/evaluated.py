@@ -1,6 +1,4 @@
-"""What records of evaluated networks say of the paper's "5 CNNs" and its ten views, as rows of the
-claims.
-"""
+"""Rows of the claims about the paper's "5 CNNs" and its ten views, from evaluated networks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -106,7 +104,7 @@ def _interval(pair: Paired, record: Record) -> Interval:
 
 
 def judge(pairs: Sequence[Paired]) -> Verdict:
-    """Shown where the error is lower in every pair: an average must beat its best network too."""
+    """Shown if the error is lower in every pair, so that an average must beat its best network."""
     if all(pair.p <= ERROR and pair.high < 0 for pair in pairs):
         return "shown"
     if all(pair.p <= ERROR and pair.low > 0 for pair in pairs):
@@ -115,7 +113,7 @@ def judge(pairs: Sequence[Paired]) -> Verdict:
 
 
 def _average_words(networks: Sequence[Record], together: Record, pairs: Sequence[Paired]) -> str:
-    """One network against all of them, and the best against all."""
+    """In words, one network against the average of all, and the best one against it."""
     alone = [Share(**net["errors"][VIEW]["top1"]) for net in networks]
     mean = sum(share.value for share in alone) / len(alone)
     of_all = Share(**together[VIEW]["top1"])

@@ -1,4 +1,4 @@
-"""What our studies found of each claim, and what that says of it."""
+"""Findings: what our studies found about each claim, and the verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ class Finding:
     """A row of the table of claims.
 
     Attributes:
-        claim: What is claimed.
-        group: Which arms it was asked of; empty where no study has asked it yet.
+        claim: The claim.
+        group: The group of arms that was asked; empty if no study has asked the claim yet.
         ours: What was found, in words.
-        trained: How far training got.
-        verdict: A word of `verdicts.Verdict`; empty where there is nothing to judge, then `ours`
+        trained: How far training got, in words.
+        verdict: A word of `verdicts.Verdict`; empty if there is nothing to judge, and then `ours`
             says why.
         remark: What stands beside the verdict.
         found: The interval of the first measure that has a value; None where none has.
@@ -39,22 +39,22 @@ class Finding:
 
     @property
     def words(self) -> str:
-        """The verdict as it stands in the table."""
+        """The verdict in the words of the table."""
         between = " " if self.verdict == "no effect larger than" else "; "
         return between.join(part for part in (self.verdict, self.remark) if part) or "-"
 
 
 def find_all(studies: Mapping[str, Analysis | None]) -> list[Finding]:
-    """Every claim that a study asks, in the order of the table: one per group of its arms.
+    """The findings of all claims, in the order of the table, one per group of a study's arms.
 
     Args:
-        studies: Folder in experiments/ -> what was read of it, None where there are no records.
+        studies: Folder in experiments/ -> its analysis, None if it has no records.
     """
     return [each for claim in CLAIMS for each in find(claim, studies[claim.study])]
 
 
 def find(claim: Claim, analysis: Analysis | None) -> list[Finding]:
-    """What one study found of one claim."""
+    """The findings of one study about one claim."""
     if analysis is None:
         return [Finding(claim, "", "-")]
     if claim.rule == "interaction":
@@ -128,12 +128,12 @@ def _data(analysis: Analysis) -> str:
 
 
 def _shared_rate(arms: Sequence[ArmRecord]) -> str:
-    """A note where no arm could choose its learning rate."""
+    """A note if no arm could choose its learning rate."""
     return "; one rate for both" if all(len(arm.grid) == 1 for arm in arms) else ""
 
 
 def _trained(arms: Sequence[ArmRecord]) -> str:
-    """Training errors at the end, of the baseline and of the arm."""
+    """Training errors of the baseline and of the arm at the end, in words."""
     return " and ".join(sentences.means(MEASURES["train_error"], arm, 0.0) for arm in arms)
 
 
@@ -149,7 +149,7 @@ def _margin(claim: Claim, found: Interval, verdict: Verdict) -> str:
 def _judge_arms(
     claim: Claim, effects: Sequence[Effect], arms: Sequence[ArmRecord]
 ) -> tuple[Verdict, str]:
-    """The verdict and what stands beside it."""
+    """The verdict and the remark beside it."""
     found = effects[0].interval
     first, second = ({trial.row["commit"] for trial in arm.fresh} for arm in arms)
     if first != second:
@@ -172,14 +172,15 @@ def _judge(claim: Claim, effect: Effect) -> Verdict:
 def judge_overfitting(equal: Verdict, end: Verdict) -> Verdict:
     """Whether an arm overfits less.
 
-    A gap between training and test error decides nothing: it falls for whoever trains more slowly.
+    A gap between training and test error decides nothing, since it is smaller for an arm that
+    trains more slowly.
 
     Args:
         equal: Verdict on the test error at equal training error.
         end: Verdict on the test error at the end, each arm at its own rate.
 
     Returns:
-        "shown" where one of the two is and the error at the end is not contradicted.
+        "shown" if one of the two is, and the other does not contradict it.
     """
     if end == "contradicted":
         return end
@@ -189,7 +190,7 @@ def judge_overfitting(equal: Verdict, end: Verdict) -> Verdict:
 
 
 def _factor(claim: Claim, found: Interval) -> str:
-    """Whether the claimed factor lies in the interval: known also where a direction is not."""
+    """Whether the claimed factor lies in the interval, which is known even without a direction."""
     if not claim.factor or not found.exists:
         return ""
     where = "within" if found.holds(claim.factor) else "outside"

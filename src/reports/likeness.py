@@ -14,7 +14,7 @@ from src.wording import table
 
 
 def likeness(analysis: Analysis) -> str:
-    """Distance to the paper's curves; empty where they cannot be compared."""
+    """The section on the distance to the paper's curves; "" if they cannot be compared."""
     curves = paper.curves_beside(analysis.study)
     rows = [
         _likeness_row(group, arm, curves[arm.value])

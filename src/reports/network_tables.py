@@ -2,9 +2,9 @@
 
     python -m src.networks [NAME ...] [--draw DIR]
 
-For one image: output shape, parameters, multiply-adds of the weights, and the height in pixels of
-what an output sees of the image. Without a name, the totals of every network. With --draw, an
-AlexNet also as in Fig. 2 of its paper.
+A table has, for one image, each layer's output shape, its parameters and multiply-adds, and the
+height in pixels of the part of the image that an output sees. Without a name, the totals of all
+networks are printed. --draw also draws an AlexNet as in Fig. 2 of its paper.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     """Prints what the command line asks for.
 
     Raises:
-        LabError: If it names no network, or one that cannot be drawn.
+        LabError: If it names an unknown network, or one that cannot be drawn.
     """
     parser = argparse.ArgumentParser(
         prog="python -m src.networks",
@@ -88,7 +88,7 @@ def _totals() -> str:
 
 
 def _layers(name: str) -> tuple[int, int, list[Layer]]:
-    """Image size, classes and layers: of ImageNet, or of CIFAR-10 for small images."""
+    """Image size, number of classes and layers, for ImageNet or, with small images, CIFAR-10."""
     size = models.image_size(name)
     classes = 1000 if size > 32 else 10
     model = models.make_model(name, activation="relu", init_scheme="paper", num_classes=classes)
@@ -101,7 +101,7 @@ def _sums(layers: list[Layer]) -> tuple[str, str]:
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
-    """Columns side by side, numbers to the right."""
+    """Lines of columns, with numbers aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

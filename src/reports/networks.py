@@ -1,7 +1,7 @@
-"""Studies that compare networks: their sizes, and three claims of many a text on AlexNet.
+"""Studies that compare networks: their sizes, and three claims that many texts make about AlexNet.
 
-It is more accurate than LeNet, and sooner; its loss falls faster; the networks after it, VGG and
-GoogLeNet, are more accurate, and sooner.
+AlexNet is more accurate than LeNet, and sooner; its loss falls faster; the networks after it, VGG
+and GoogLeNet, are more accurate, and sooner.
 """
 
 import functools
@@ -26,12 +26,12 @@ TEST_ERROR = MEASURES["test_error"]
 
 
 def compares_networks(analysis: Analysis) -> bool:
-    """Whether the arms of a study differ in their network."""
+    """Whether the arms of a study have different networks."""
     return analysis.compared == "model"
 
 
 def claims(groups: Sequence[Group]) -> list[str]:
-    """A line per claim and pair of networks; none where none of them is an AlexNet."""
+    """A line per claim and pair of networks; none if there is no AlexNet among them."""
     return [line for group in groups for line in _claims(group)]
 
 
@@ -79,7 +79,7 @@ def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
 
 
 def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float) -> str:
-    """In iterations and in seconds; `goal` is what every seed of `other` gets to."""
+    """Whether a network is sooner at `goal`, which each seed of `other` reaches; in seconds too."""
     parts = []
     for time, words in TIMES.items():
         there = functools.partial(first, column=column, goal=goal, time=time)
@@ -96,14 +96,14 @@ def _sample(arm: ArmRecord, there: Callable[[TrialRecord], Ends]) -> Sample:
 
 
 def last(trial: TrialRecord, column: str) -> float:
-    """A column's last value of a trial; infinite if it diverged."""
+    """A trial's last value of a column; infinite if it diverged."""
     if trial.row["status"] == "diverged":
         return math.inf
     return float(trial.metrics[column][-1])
 
 
 def first(trial: TrialRecord, column: str, goal: float, time: str) -> Ends:
-    """Bounds of the iterations or seconds at which a column is down to `goal`; the loss too."""
+    """Bounds of the iterations or seconds at which a column (the loss, say) is down to `goal`."""
     if trial.row["status"] == "diverged" or not math.isfinite(goal):
         return UNKNOWN
     measured = ~np.isnan(trial.metrics[column])
@@ -112,7 +112,7 @@ def first(trial: TrialRecord, column: str, goal: float, time: str) -> Ends:
 
 
 def table(analysis: Analysis) -> str:
-    """A table: how large each network is, what an iteration costs, and how far it got."""
+    """A table of the networks: size, cost of an iteration, and errors at the end."""
     target = wording.target(analysis.target)
     header = ["network", "parameters", "multiply-adds", "rate", "ms/iteration", "training loss"]
     header += ["training error", "test error", f"iterations to {target}", "n"]
@@ -129,7 +129,7 @@ def table(analysis: Analysis) -> str:
 
 
 def _sizes(analysis: Analysis, arm: ArmRecord) -> tuple[str, str]:
-    """Parameters and multiply-adds, as they were written when the study began."""
+    """Parameters and multiply-adds, as study.json has them."""
     size = analysis.study.header["networks"][arm.name]
     return f"{size['parameters']:,}", f"{size['multiply_adds']:,}"
 

@@ -1,4 +1,4 @@
-"""What is claimed, by whom, and which study asks it: the rows of the table of claims."""
+"""The rows of the table of claims: each claim, its source, and the study that asks it."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,19 +11,19 @@ class Claim:
     """One sentence of the paper, or of the many texts on it, as a comparison of two arms.
 
     Attributes:
-        text: The claim.
+        text: The claim in a sentence.
         source: Section of Krizhevsky, Sutskever & Hinton (2012), or `article`.
-        number: What is claimed, on whose data.
+        number: The claimed number, and the data that it is about.
         study: Folder in experiments/, and the command that fills it.
         baseline: Value of the compared field.
         other: The arm that is said to differ from it.
         measures: Names of measures; the first decides, by `rule`.
-        direction: 1 where `other` is said to have more than the baseline, -1 for less.
-        factor: The claimed ratio; 0 where there is none.
-        effect: The claimed difference, as a fraction; 0 where there is none.
+        direction: 1 if `other` is said to have more than the baseline, -1 if less.
+        factor: The claimed ratio; 0 if there is none.
+        effect: The claimed difference, as a fraction; 0 if there is none.
         margin: A factor, or a difference, within which an effect counts as none; 0: the usual one.
-        where: Fields that a group must have, such as recipe: modern; of an interaction, the field
-            on which the effect is said to depend, and the two values.
+        where: Fields that a group must have, such as recipe: modern; for an interaction, the field
+            on which the effect is said to depend, and its two values.
         rule: `effect`: the first measure decides. `overfitting`: see `findings.judge_overfitting`.
             `interaction`: whether the effect is larger under the first value of `where`.
     """
@@ -44,7 +44,7 @@ class Claim:
 
 
 class Untested(NamedTuple):
-    """A claim that no study of ours asks, and what would."""
+    """A claim that no study of ours asks, and the study that would."""
 
     text: str
     source: str
@@ -53,7 +53,7 @@ class Untested(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What the author's own notes show: one run against one, ImageNet, top-1 / top-5 error."""
+    """A comparison in the author's own notes: single runs on ImageNet, top-1 / top-5 error."""
 
     text: str
     run: str

@@ -1,4 +1,4 @@
-"""What the records of trained networks say of the paper's Figs. 3 and 4, as rows of the claims."""
+"""Rows of the claims about the paper's Figs. 3 and 4, from the records of trained networks."""
 
 import json
 from collections.abc import Callable
@@ -38,8 +38,9 @@ TOWERS = Claim(
 
 
 def neighbours(experiments: Path) -> Finding:
-    """Whether neighbours in the last hidden layer are of an image's class more often than those in
-    pixels: by 95% intervals over test images, of one trained network.
+    """Whether neighbours in the last hidden layer have an image's class more often than in pixels.
+
+    It compares 95% intervals over the test images of one trained network.
 
     Raises:
         RecordError: If the record is damaged.
@@ -48,7 +49,7 @@ def neighbours(experiments: Path) -> Finding:
 
 
 def towers(experiments: Path) -> Finding:
-    """Whether the towers' kernels differ in colour by more than kernels dealt at random do.
+    """Whether the towers' kernels differ more in colour than kernels dealt at random do.
 
     Raises:
         RecordError: If the record is damaged.
@@ -57,7 +58,7 @@ def towers(experiments: Path) -> Finding:
 
 
 def _read(experiments: Path, claim: Claim, find: Callable[[dict[str, Any]], Finding]) -> Finding:
-    path = experiments / NAME / NAME / f"{NAME}.json"  # In its study, where the command puts it.
+    path = experiments / NAME / NAME / f"{NAME}.json"  # The command puts it into its study.
     if not path.exists():
         return Finding(claim, "", "-")
     try:
@@ -92,7 +93,7 @@ def _of_neighbours(record: dict[str, Any]) -> Finding:
 
 
 def _of_towers(record: dict[str, Any]) -> Finding:
-    """Shown where it is in every run, as the paper says."""
+    """Shown if it is so in every run, as the paper says."""
     runs = [run["kernels"] for run in record["runs"]]
     apart = [float(run["colour_apart_p"]) <= ERROR for run in runs]
     each = [

@@ -1,4 +1,4 @@
-"""What a README says of a study's answer, copied from its records: between two marks."""
+"""Copies a study's answer into a README, between two marks."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,9 @@ def fill(readme: Path, name: str, text: str) -> None:
     """Puts `text` between `<!-- name -->` and `<!-- /name -->`, wherever the file has these marks.
 
     Args:
-        readme: Markdown; where there is no such file nothing is done.
-        name: What the marks say.
-        text: Markdown.
+        readme: The Markdown file; if it does not exist, nothing is done.
+        name: The name in the marks.
+        text: The Markdown to put there.
 
     Raises:
         RecordError: If the file cannot be written, or one of the two marks is missing.

@@ -1,4 +1,4 @@
-"""What a comparison says, in words; each word no stronger than its interval."""
+"""Comparisons in sentences that are no stronger than their intervals."""
 
 import math
 
@@ -36,7 +36,7 @@ def arm_words(field: str, value: str) -> str:
 
 
 def _is_bare(value: str) -> bool:
-    """Whether a value says nothing without the name of its field: a number, True or False."""
+    """Whether a value means nothing without the name of its field: a number, True or False."""
     try:
         float(value)
     except ValueError:
@@ -45,7 +45,7 @@ def _is_bare(value: str) -> bool:
 
 
 def measure_words(measure: Measure, target: float) -> str:
-    """Such as `iterations to 25% training error`."""
+    """A measure in words, such as `iterations to 25% training error`."""
     return measure.words.format(target=wording.target(target))
 
 
@@ -55,14 +55,14 @@ def _closed(words: str) -> str:
 
 
 def title(analysis: Analysis) -> str:
-    """Such as `Test error at the end by normalization, relative to none`."""
+    """The title of a report, such as `Test error at the end by normalization, relative to none`."""
     compare = analysis.study.config.study.compare
     words = wording.capital(_closed(measure_words(analysis.measure, analysis.target)))
     return f"{words} by {field_words(compare.field)}, relative to {compare.baseline}"
 
 
 def answer(analysis: Analysis, effect: Effect) -> str:
-    """One sentence: how an arm differs from its baseline, and how surely."""
+    """A sentence that says how an arm differs from its baseline, and how surely."""
     group, arm, found, _ = effect
     other = arm_words(analysis.compared, arm.value)
     baseline = arm_words(analysis.compared, str(analysis.study.config.study.compare.baseline))
@@ -97,7 +97,7 @@ def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
 
 
 def _missing(analysis: Analysis, effect: Effect) -> str:
-    """Which trials have no number."""
+    """A sentence that says which trials have no number."""
     parts = []
     for arm in (effect.group.baseline, effect.arm):
         sample = analysis.measure.sample(arm.fresh if arm else (), analysis.target)
@@ -110,12 +110,12 @@ def _missing(analysis: Analysis, effect: Effect) -> str:
 
 
 def p_words(p: float) -> str:
-    """Such as `, p = 0.03`, to stand behind an interval; empty where there is no p."""
+    """The p-value behind an interval, such as `, p = 0.03`; "" if there is none."""
     return "" if math.isnan(p) else f", {wording.p_value(p)}"
 
 
 def conclusion(effect: Effect) -> str:
-    """What to think where the interval does not show an effect; empty where it does."""
+    """What follows from an interval that shows no effect; "" if it shows one."""
     found = effect.interval
     if not found.exists:
         return ""
@@ -128,12 +128,12 @@ def conclusion(effect: Effect) -> str:
 
 
 def margin_words(kind: str, margin: float) -> str:
-    """Such as `a factor of 1.5` or `2 points`."""
+    """A margin in words, such as `a factor of 1.5` or `2 points`."""
     return f"a factor of {margin:g}" if kind == "ratio" else f"{100 * margin:g} points"
 
 
 def interaction(analysis: Analysis, found: Interaction) -> str:
-    """One sentence: how far an effect depends on what two groups do not share."""
+    """A sentence that says how far an effect depends on what two groups do not share."""
     ratio = found.interval.kind == "ratio"
     one, two = (arm_words(found.field, value) for value in (found.first, found.second))
     value, baseline = found.value, analysis.study.config.study.compare.baseline
@@ -153,7 +153,7 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
 
 
 def value_words(found: Interval) -> str:
-    """Such as `5.6`, `more than 6.4`, or `-3.1 points`; no more than is known."""
+    """The value in words, such as `5.6`, `more than 6.4` or `-3.1 points`."""
     if found.kind == "difference":
         return "unknown" if math.isnan(found.value) else f"{wording.points(found.value)} points"
     if math.isnan(found.value):
@@ -187,7 +187,7 @@ def interval(found: Interval) -> str:
 
 
 def means(measure: Measure, arm: ArmRecord, target: float) -> str:
-    """What an arm has on average: `16,848`, `> 7,839`, `24.8%`; `-` where it is not known."""
+    """An arm's mean in words: `16,848`, `> 7,839`, `24.8%`, or `-` if it is unknown."""
     return mean(measure.sample(arm.fresh, target), measure.kind)
 
 
@@ -202,7 +202,7 @@ def mean(sample: Sample, kind: str) -> str:
 
 
 def to_target(trial: TrialRecord) -> str:
-    """Iterations to the target of one trial; one that stopped or diverged says where."""
+    """Iterations of one trial to the target, or where it stopped or diverged."""
     row = trial.row
     if row["iterations_to_target"] < math.inf:
         return wording.count(row["iterations_to_target"])

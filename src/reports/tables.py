@@ -1,4 +1,4 @@
-"""Tables of what a study found, each with the sentences it needs to be read rightly."""
+"""Tables of a study's findings, each with the sentences that it needs to be read rightly."""
 
 import math
 
@@ -29,7 +29,7 @@ METHOD = (
 
 
 def measures(analysis: Analysis) -> str:
-    """What every arm has on average by each measure, and how it differs from the baseline."""
+    """A table of each arm's mean by each measure, and its difference from the baseline."""
     listed, target = analysis.measures, analysis.target
     adjusted = ADJUSTMENTS[analysis.adjustment].format(count=len(analysis.effects()))
     text = f"{METHOD}{adjusted} In brackets: the effect and its interval, relative to the baseline."
@@ -65,7 +65,7 @@ def _measured(analysis: Analysis, measure: Measure, arm: ArmRecord, effect: Effe
 
 
 def _checks(analysis: Analysis) -> str:
-    """The same comparisons by ranks, where there are trials enough."""
+    """A sentence with the same comparisons by ranks, if there are trials enough."""
     parts = []
     for effect in analysis.effects():
         check = analysis.ranks(effect)
@@ -85,7 +85,7 @@ def _checks(analysis: Analysis) -> str:
 
 
 def interactions(analysis: Analysis) -> str:
-    """How far each effect depends on what groups do not share; empty for a single group."""
+    """A table of interactions between groups; "" for a single group."""
     rows = [
         [
             f"{found.field}: {found.first} over {found.second}"
@@ -107,7 +107,7 @@ def interactions(analysis: Analysis) -> str:
 
 
 def shares(analysis: Analysis) -> str:
-    """Which part of the first group makes its ratio unlike the second's; empty where none is."""
+    """A table of how much each part explains of the difference between two groups, or ""."""
     found = analysis.shares()
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""Tables of the trials: how their rates were chosen, how they ended, what they were run with."""
+"""Tables of the trials: the choice of their rates, how they ended, and what ran them."""
 
 import collections
 import math
@@ -12,11 +12,11 @@ from src.records.trial import Row, TrialRecord
 from src.reports import sentences
 from src.wording import table
 
-MOST_ROWS = 500  # trials in the table; more are in results.csv alone
+MOST_ROWS = 500  # If there are more trials, results.csv alone lists them.
 
 
 def learning_rates(analysis: Analysis) -> str:
-    """Which rate each arm has, and what it was chosen by."""
+    """A table of each arm's learning rate, and of the medians that it was chosen by."""
     groups, study = analysis.groups, analysis.study.config.study
     rates = [
         [group.label, arm.value, f"{arm.rate:g}" if arm.chosen else "-"]
@@ -71,12 +71,12 @@ def _median(analysis: Analysis, arm: ArmRecord, choice: Choice, rate: float) -> 
     last = max(trial.row["iterations"] for trial in trials)
     raced = any(was_raced(trial, analysis.study.config) for trial in trials)
     words = f"> {last:,}{', raced' if raced else ''}"
-    decided = not math.isfinite(choice.medians[choice.rate])  # The errors did.
+    decided = not math.isfinite(choice.medians[choice.rate])  # Else by errors.
     return f"{words}, {wording.percent(choice.errors[rate])}" if decided else words
 
 
 def trials(analysis: Analysis) -> str:
-    """How many trials did not reach the target, and every trial where they are not too many."""
+    """Sentences that count trials by their end, and a table of all if they are not too many."""
     study, target = analysis.study, wording.target(analysis.target)
     raced = sum(was_raced(trial, study.config) for trial in study.trials)
     statuses = collections.Counter(trial.row["status"] for trial in study.trials)
@@ -114,12 +114,12 @@ def _trial_row(analysis: Analysis, trial: TrialRecord) -> list[str]:
 
 
 def _trained(epochs: float) -> str:
-    """Epochs to a tenth; with three digits where that would be half of them."""
+    """Epochs with one decimal, or with three digits if a decimal would say too little."""
     return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.3g}"
 
 
 def provenance(analysis: Analysis) -> str:
-    """How long it took, on what, with which code."""
+    """The section on time, machines and code."""
     header, rows = analysis.study.header, [trial.row for trial in analysis.study.trials]
     kinds = ("train", "compile", "measure", "save")
     spent = {kind: sum(row.get(f"{kind}_seconds", 0.0) for row in rows) for kind in kinds}
@@ -138,7 +138,7 @@ def provenance(analysis: Analysis) -> str:
 
 
 def counted(rows: Sequence[Row], column: str) -> str:
-    """The values of a column; where there are several, each with its number of trials."""
+    """The values of a column; if there are several, each with its number of trials."""
     found = collections.Counter(row.get(column, "unknown") for row in rows)
     if len(found) <= 1:
         return next(iter(found), "none yet")

@@ -1,8 +1,8 @@
 """Reports as web pages that need nothing else: report.html, and index.html over all of them.
 
-A page is the report's Markdown, its figures within, tables sorted by a click and folded where they
-are long, light or dark as the reader's system is. A report loads nothing, and the same report gives
-the same bytes. The index shows figures of the folders beside it.
+A page is made of the report's Markdown and holds its figures. A click sorts a table; long tables
+are folded; colours are light or dark as in the reader's system. A page loads no other files, and
+the same report gives the same bytes. The index shows figures of the folders beside it.
 """
 
 import base64
@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from src.records.files import RecordError, read_bytes, read_text, write_atomic
 
 TEMPLATE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-DEPTHS = ("*/report.md", "*/*/report.md")  # Where studies lie below the folder of an index.
+DEPTHS = ("*/report.md", "*/*/report.md")  # Studies lie in these places below an index.
 ALL, CLAIMS = "Claims of the AlexNet paper, tried", "Every claim with its interval"
 WIDTH = re.compile(r'<svg[^>]*? width="([\d.]+)pt"')
 MOST = 3  # Answers of a study that the index lists where its figure shows them all.
@@ -41,11 +41,13 @@ def write_page(folder: Path) -> None:
 
 
 def write_index(folder: Path) -> None:
-    """Writes index.html: the figure of all claims, where there is one; figure, question and answer
-    of every report below the folder, which a click opens; the table of claims in its README.
+    """Writes index.html over all reports below a folder.
+
+    It has the figure of all claims if there is one; figure, question and answer of each report,
+    which a click opens; and the table of claims from the folder's README.
 
     Raises:
-        RecordError: If a report cannot be read, or there is an index.html of another make.
+        RecordError: If a report cannot be read, or there is an index.html that is not ours.
     """
     index = folder / "index.html"
     if index.exists() and f"<title>{ALL}</title>".encode() not in read_bytes(index):
@@ -104,9 +106,9 @@ def _markdown(folder: Path) -> MarkdownIt:
 
 
 def _fold(tokens: Sequence[Any], index: int) -> str:
-    """What folds the table that begins there, if it is long."""
+    """The HTML that folds the table that begins there; "" if it is short."""
     end = next(i for i in range(index, len(tokens)) if tokens[i].type == "table_close")
-    rows = sum(token.type == "tr_open" for token in tokens[index:end]) - 1  # without the heads
+    rows = sum(token.type == "tr_open" for token in tokens[index:end]) - 1  # Heads do not count.
     return f"<details><summary>Table of {rows} rows</summary>" if rows > LONG else ""
 
 

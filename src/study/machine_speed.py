@@ -1,4 +1,4 @@
-"""How fast this machine multiplies, for a first word on how long a study takes."""
+"""Measures how fast this machine multiplies, for a first estimate of a study's time."""
 
 import math
 import time
@@ -11,11 +11,11 @@ SECONDS = 0.2
 
 
 def multiply_adds_per_second(workers: int) -> float:
-    """Float32 multiply-adds a second in products of matrices, for one of so many trials.
+    """Float32 multiply-adds per second in matrix products, for one of `workers` trials.
 
-    By the fastest of several products, so that it is this machine's speed whatever else runs on it.
-    Large convolutions come near it; small networks do not, and are given too little time. Trials
-    share an accelerator, while on a CPU each has a thread of its own, as the product here has.
+    The fastest of several products counts, so that other programs on the machine matter little.
+    Large convolutions come near this speed; small networks do not, so their time is estimated too
+    short. Trials share an accelerator; on a CPU each has a thread of its own, as the product here.
     """
     matrix = jnp.ones((SIZE, SIZE), jnp.float32)
     product = jax.jit(jnp.matmul).lower(matrix, matrix).compile()

@@ -1,5 +1,6 @@
-"""Which trials a study has, which may start now, and how far each may run: pure functions of config
-and records.
+"""The trials of a study: which may start now, and how far each may run.
+
+All of it is computed from the config and the records alone.
 """
 
 import math
@@ -21,7 +22,7 @@ Finished = Mapping[str, TrialRecord]  # Name of a trial -> its record.
 
 @dataclass(frozen=True)
 class Task:
-    """A trial that may start, and how fast it must be to stay in its race."""
+    """A trial that may start, and the limits that it must keep to stay in its race."""
 
     trial: Trial
     limits: tuple[Limit, ...] = ()
@@ -31,21 +32,26 @@ def ready_tasks(config: Config, finished: Finished) -> list[Task]:
     """Trials that may start now, in the order of the study.
 
     Within an arm, rates run one after another from the middle of the grid outwards, so that each
-    can be held against the best before it (racing), however many trials run side by side: where a
+    can race against the best before it. How many trials run side by side does not matter: where a
     trial stops depends on the config alone. When all rates are done, the fresh seeds follow at the
-    chosen one.
+    chosen rate.
     """
     return [task for arm in config.arms for task in _ready_in_arm(config, arm, finished)]
 
 
 class Queue:
-    """The trials that may start, kept arm by arm: one that ends has its own arm looked at alone."""
+    """The trials that may start, kept by arm, so that the end of a trial concerns only its arm."""
 
     def __init__(self, config: Config, finished: Finished):
-        """`finished` are the trials done so far, by name: read here, kept by the runner."""
+        """Finds the trials that may start.
+
+        Args:
+            config: The study's config.
+            finished: Name -> record of the trials done so far; the runner adds to it.
+        """
         self.config, self.trials = config, finished
         self.places = {arm.name: place for place, arm in enumerate(config.arms)}
-        self.waiting: dict[int, list[Task]] = {}  # by the place of their arm
+        self.waiting: dict[int, list[Task]] = {}  # Place of an arm -> its trials.
         self.taken: set[str] = set()
         for task in ready_tasks(config, finished):
             self.waiting.setdefault(self.places[task.trial.arm], []).append(task)
@@ -55,7 +61,7 @@ class Queue:
         return bool(self.waiting)
 
     def take(self, most: int) -> list[Task]:
-        """The next trials in the order of the study, which are under way from here on."""
+        """Takes up to `most` trials, in the order of the study; they count as under way."""
         chosen: list[Task] = []
         for place in sorted(self.waiting):
             tasks = self.waiting[place]
@@ -69,8 +75,12 @@ class Queue:
         return chosen
 
     def take_groups(self, places: int, most: int) -> list[list[Task]]:
-        """The next trials for so many free places: in each up to `most` of one arm together, fewer
-        where places would stay empty.
+        """Takes groups of trials for the free places.
+
+        Args:
+            places: Number of free places.
+            most: Largest number of trials in a group, which are all of one arm; there are fewer if
+                places would stay empty otherwise.
         """
         groups = []
         for left in range(places, 0, -1):
@@ -82,7 +92,7 @@ class Queue:
         return groups
 
     def ended(self, arm: str) -> None:
-        """A trial of this arm is among the finished ones now: others may follow it."""
+        """Tells that a trial of this arm has finished, so that others may follow it."""
         place = self.places[arm]
         ready = _ready_in_arm(self.config, self.config.arms[place], self.trials)
         if tasks := [task for task in ready if task.trial.name not in self.taken]:
@@ -104,12 +114,12 @@ def _ready_in_arm(config: Config, arm: Arm, finished: Finished) -> list[Task]:
 
 
 def is_racing(config: Config) -> bool:
-    """Whether selection trials are stopped once they cannot win: only times can be raced for."""
+    """Whether selection trials are stopped once they cannot win; only times can be raced for."""
     return config.study.racing and get_measure(config.study.compare.measure).allows_racing
 
 
 def selection_trials(config: Config, arm: Arm) -> list[list[Trial]]:
-    """Per rate, in the order of the race; empty where there is nothing to choose."""
+    """The selection trials of each rate, in the order of the race; none if there is one rate."""
     if len(arm.learning_rates) == 1:
         return []
     return [
@@ -130,10 +140,14 @@ def fresh_trials(config: Config, arm: Arm, finished: Finished) -> list[Trial]:
 def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tuple[Limit, ...]:
     """How fast a trial must reach each training error, by the best of the rates `before` it.
 
-    At the target: as fast as the best median, for who is slower cannot win. With an even number of
-    seeds twice that, as the median is then a mean of two. At the errors of `thresholds` on the way
-    there: `racing_slack` times the median iterations of the best rate, a rule of thumb that drops
-    rates far behind early; infinity switches it off.
+    At the target it must be as fast as the best median, since a slower trial cannot win; with an
+    even number of seeds it has twice that time, because the median is then a mean of two. At the
+    errors of `thresholds` on the way there it has `racing_slack` times the best rate's median. This
+    rule of thumb drops rates far behind early; infinity switches it off.
+
+    Args:
+        config: The study's config.
+        before: The trials of each rate that has run already.
     """
     reading = config.trial.readings[0]
     best = min(

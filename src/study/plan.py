@@ -1,4 +1,4 @@
-"""What a study would run and what that would cost at most, told before it is run."""
+"""The plan of a study, printed before it runs: its trials, and what they cost at most."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int)
 
     Args:
         config: A checked config.
-        finished: Trials done already: their speed tells that of the others.
-        workers: Trials side by side.
+        finished: The trials done already; the speed of the others is taken from them.
+        workers: Number of trials side by side.
     """
     done = {trial.row["trial"]: trial for trial in finished}
     lines, left = [], 0
@@ -46,7 +46,7 @@ def _cost(config: Config, left: int) -> str:
 
 
 def _time(config: Config, finished: Sequence[TrialRecord], left: int, workers: int) -> list[str]:
-    """The time at most, by the median of the trials done; nothing where none has been."""
+    """The time at most, by the median speed of the trials done; nothing if there are none."""
     speeds = [
         trial.row["train_seconds"] / trial.metrics["epoch"][-1]
         for trial in finished

@@ -1,7 +1,7 @@
-"""What a study says while it runs: where each trial stands, what has ended and how, time left.
+"""The progress of a running study: where each trial stands, how others have ended, time left.
 
-On a terminal each trial has one line that changes in its place; elsewhere, as in a file, lines
-follow one another.
+On a terminal each trial has one line that changes in its place; elsewhere, for example in a file,
+lines follow one another.
 """
 
 import math
@@ -29,13 +29,13 @@ from src.study.progress_words import (
 from src.study.screen import Screen
 from src.study.time_left import Left, Stage
 
-EVERY_SECONDS = 30.0  # between two lines on a trial where lines follow one another
-NEWEST = 20  # points that a speed is measured over
-Stages = list[tuple[list[Left], list[Left]]]  # Of an arm, as in `time_left.Stage`.
+EVERY_SECONDS = 30.0  # Between two lines about a trial, if lines follow one another.
+NEWEST = 20  # A speed is measured over so many points.
+Stages = list[tuple[list[Left], list[Left]]]  # The stages of an arm, as in `time_left.Stage`.
 
 
 class Display:
-    """Hears of every trial and prints what is to be known."""
+    """Hears of every trial and prints the progress of the study."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class Display:
         machine: Callable[[int], float] = machine_speed.multiply_adds_per_second,
         screen: Screen | None = None,
     ):
-        """Takes up where the study stands.
+        """Begins where the study stands.
 
         Args:
-            config: The study's.
-            finished: The trials done so far, by name: read here, kept by the runner.
-            workers: Trials side by side.
-            networks: Arm -> size of its network, as study.json has them.
-            machine: Measures multiply-adds a second for one of so many trials, once, if no trial
-                has told its speed.
+            config: The study's config.
+            finished: Name -> record of the trials done so far; the runner adds to it.
+            workers: Number of trials side by side.
+            networks: Arm -> size of its network, as in study.json.
+            machine: Number of trials side by side -> multiply-adds per second for each. It is
+                measured once, if the speed of no trial is known.
             screen: Where to print.
         """
         self.config, self.trials, self.workers = config, finished, workers
@@ -67,21 +67,23 @@ class Display:
             if arm.name in sizes
         }
         self.races = {arm.name: _races(config, arm) for arm in config.arms}
-        self.measured = _speeds(finished.values())  # seconds of a step, by arm
-        self.ended: dict[str, list[TrialRecord]] = {}  # by arm
+        self.measured = _speeds(finished.values())  # Arm -> seconds of a step.
+        self.ended: dict[str, list[TrialRecord]] = {}  # Arm -> its finished trials.
         for name, trial in finished.items():
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
-        self.expected: dict[tuple[str, str], float] = {}  # Iterations, by arm and purpose.
-        self.tasks: dict[str, Task] = {}  # under way
-        self.beside: dict[str, Sequence[str]] = {}  # Trials that share a trial's machine.
-        self.points: dict[str, deque[Position]] = {}  # The newest ones of each trial.
-        self.curves: dict[str, list[tuple[float, float]]] = {}  # Iterations and training errors.
-        self.last: dict[str, float] = {}  # iterations of a trial at most, by arm
+        # By arm and purpose, iterations; then by the name of a trial under way: the trial, those in
+        # its program, its newest points, its curve of iterations and training errors.
+        self.expected: dict[tuple[str, str], float] = {}
+        self.tasks: dict[str, Task] = {}
+        self.beside: dict[str, Sequence[str]] = {}
+        self.points: dict[str, deque[Position]] = {}
+        self.curves: dict[str, list[tuple[float, float]]] = {}
+        self.last: dict[str, float] = {}  # Arm -> iterations of a trial at most.
         self.shown: dict[str, float] = {}
         self._machine_speed: float | None = None
 
     def started(self, task: Task, beside: Sequence[str] = ()) -> None:
-        """A trial has begun or goes on; those `beside` it train with it in one program."""
+        """Tells that a trial has begun or goes on; those `beside` it share its program."""
         name = task.trial.name
         self.beside[name] = beside
         self.tasks[name], self.shown[name] = task, time.monotonic()
@@ -92,7 +94,7 @@ class Display:
             self._say(name, "starting")
 
     def heard(self, name: str, kind: str, payload: Any) -> None:
-        """A worker has sent word of a trial: where it stands, or a complaint."""
+        """Takes a worker's message about a trial: where it stands, or a complaint."""
         if kind == "complaint":
             self.screen.say(f"warning: {payload}")
         elif name in self.tasks:
@@ -106,7 +108,7 @@ class Display:
                 self._say(name, "; ".join([where, *self._left_words(name)]))
 
     def finished(self, row: Mapping[str, Any]) -> None:
-        """A trial has ended; its record is among the finished ones by now."""
+        """Tells that a trial has ended; its record is among the finished ones already."""
         name = row["trial"]
         task = self.tasks.pop(name)
         del self.points[name], self.curves[name]
@@ -117,11 +119,11 @@ class Display:
         self._redraw()
 
     def left(self, name: str, otherwise: float = math.nan) -> Left:
-        """What is left of a trial under way: by its own curve, else by those of its arm that ended.
+        """What is left of a running trial, by its own curve or by the ended trials of its arm.
 
         Args:
-            name: The trial's.
-            otherwise: Iterations that it is taken to do in all where neither says.
+            name: Name of the trial.
+            otherwise: The iterations that it is assumed to need in all if neither tells.
         """
         trial, points = self.tasks[name].trial, self.points[name]
         if not points:
@@ -133,9 +135,9 @@ class Display:
         return time_left.left(done, total, last, self._step_seconds(name) * self._sharing(name))
 
     def study_left(self) -> Left:
-        """What is left of the study: until its last trial ends.
+        """Seconds until the last trial of the study ends.
 
-        An arm of which nothing is known yet is taken to need what the others need.
+        An arm about which nothing is known yet is assumed to need as much as the others.
         """
         typical = self._typical_total()
         arms = [self._stages(arm, typical) for arm in self.config.arms]
@@ -147,14 +149,14 @@ class Display:
         return Left(time_left.study_seconds(_in_seconds(arms, "about"), workers), most)
 
     def _typical_total(self) -> float:
-        """The median of what is known of arms and trials under way; nan while nothing is."""
+        """Median iterations of the arms and running trials for which they are known, or nan."""
         totals = [self._total(name) for name in self.tasks if self.points[name]]
         totals += [self._expected(arm, "fresh") for arm in self.ended]
         known = [total for total in totals if not math.isnan(total)]
         return statistics.median(known) if known else math.nan
 
     def _total(self, name: str) -> float:
-        """Iterations that a trial under way will most likely have done; nan while nothing says."""
+        """Iterations that a running trial will most likely need in all; nan while unknown."""
         trial, newest = self.tasks[name].trial, self.points[name][-1]
         last, target = float(newest["last"]), trial.settings.target_train_error
         if not trial.settings.stop_at_target:
@@ -168,7 +170,7 @@ class Display:
         return expected if newest["iteration"] < expected <= last else math.nan
 
     def _stages(self, arm: Arm, typical: float) -> Stages:
-        """An arm's trials that are not done, stage by stage: those under way, those to come."""
+        """The trials of an arm that are not done, by stage: those under way, and those to come."""
         ended, seeds = self._ended(arm.name), len(self.config.study.fresh_seeds)
         if len(ended) == sum(map(len, self.races[arm.name])) + seeds:
             return []
@@ -185,11 +187,11 @@ class Display:
         return [*stages, ([self.left(name, typical) for name in fresh], waiting)]
 
     def _sharing(self, name: str) -> int:
-        """Trials that train in one program with this one, itself included."""
+        """Number of trials that share this trial's program, itself included."""
         return 1 + sum(other in self.tasks for other in self.beside[name])
 
     def _left_of_new(self, arm: str, purpose: str, otherwise: float, count: int) -> list[Left]:
-        """What is left of each of so many trials that have not begun."""
+        """What is left of each of `count` trials that have not begun."""
         if count <= 0:
             return []
         last = self.last.get(arm, max(self.last.values(), default=0.0))
@@ -199,7 +201,7 @@ class Display:
         return [time_left.left(0.0, total, last, self._step_seconds_of(arm))] * count
 
     def _expected(self, arm: str, purpose: str) -> float:
-        """Iterations of a trial by those of its arm that have ended: counted once after each."""
+        """Iterations of a trial, by those of its arm that have ended; computed once after each."""
         key = (arm, purpose)
         if key not in self.expected:
             self.expected[key] = time_left.expected_iterations(self._ended(arm), purpose)
@@ -271,7 +273,7 @@ def _in_seconds(arms: Sequence[Stages], kind: Literal["about", "most"]) -> list[
 
 
 def _speeds(trials: Any) -> dict[str, float]:
-    """Seconds of a step by arm, as the records of trials have them."""
+    """Arm -> seconds of a step, from the records of its trials."""
     return {
         parse_trial_name(trial.row["trial"]).arm: sum(trial.row.get(kind, 0.0) for kind in SPENT)
         / trial.row["iterations"]

@@ -15,16 +15,16 @@ from src.training.settings import Limit, TrialSettings
 from src.wording import duration
 
 SPENT = ("train_seconds", "measure_seconds", "save_seconds")
-CLOSE = 1.25  # A bound that is no farther above the estimate is not said.
+CLOSE = 1.25  # A bound within this factor of the estimate is not printed.
 Position = Mapping[str, Any]  # See `training.trial.Run.position`.
 
 
 def left_words(left: Left, *, both: bool = True) -> str:
-    """Such as `about 3 min left (12 min at most)`. Nothing where none is left, or none is known.
+    """The time left, such as `about 3 min left (12 min at most)`; "" if none is left or known.
 
     Args:
         left: What is left of a trial or a study.
-        both: Whether the bound stands beside the estimate; without an estimate it always does.
+        both: Whether to print the bound beside the estimate; without an estimate it always is.
     """
     if left.most <= 0:
         return ""
@@ -37,7 +37,7 @@ def left_words(left: Left, *, both: bool = True) -> str:
 
 
 def error_words(position: Position) -> str:
-    """The training error; while its window is not full that of the newest images."""
+    """The training error, or that of the newest images while its window is not full."""
     if not math.isnan(position["train_error"]):
         return f"training error {position['train_error']:.1%}"
     newest = position.get("interval_error", math.nan)
@@ -45,12 +45,12 @@ def error_words(position: Position) -> str:
 
 
 def step_words(seconds: float) -> str:
-    """Such as `52 ms a step`."""
+    """The time of a step, such as `52 ms a step`."""
     return f"{seconds:.1f} s a step" if seconds >= 1 else f"{1000 * seconds:.3g} ms a step"
 
 
 def position_words(position: Position, step_seconds: float) -> str:
-    """Where a trial stands, as a line of its own says it."""
+    """Where a trial stands, for a line of its own."""
     if not position["iteration"]:
         return "first estimate, by the size of its network"
     return ", ".join(
@@ -66,13 +66,13 @@ def position_words(position: Position, step_seconds: float) -> str:
 
 
 def live_words(position: Position, left: Left, step_seconds: float, room: int) -> str:
-    """The same for a line that changes in its place: what matters most, as far as it has room.
+    """Where a trial stands, for a line that changes in its place: the important parts that fit.
 
     Args:
         position: Where the trial stands.
         left: What is left of it.
         step_seconds: Seconds of one iteration.
-        room: Letters; a part that would be cut is left out.
+        room: Number of letters; a part that would be cut is left out.
     """
     error = position["train_error"]
     if math.isnan(error):
@@ -87,7 +87,7 @@ def live_words(position: Position, left: Left, step_seconds: float, room: int) -
 
 
 def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettings) -> str:
-    """How a trial has ended, and why if it was stopped early."""
+    """How a trial has ended and, if it was stopped early, why."""
     row, goal = trial.row, f"{wording.target(settings.target_train_error)} training error"
     tested = row["final_test_error"]
     ends = "" if math.isnan(tested) else f", test error {tested:.1%}"

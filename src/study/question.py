@@ -1,4 +1,4 @@
-"""What a study asks, and whether the folder it is to work in holds the same question."""
+"""The question that a study asks, compared with the one in the folder that it is to work in."""
 
 import json
 import time
@@ -20,14 +20,19 @@ from src.trees import Tree, dotted, leaves, plain
 
 
 class StudyError(LabError):
-    """A study that cannot start or go on. The message is one line."""
+    """A study cannot start or go on. The message is one line."""
 
 
 def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dict[str, Any]:
-    """Writes study.json, or checks that the one there asks the same question of the same data.
+    """Writes study.json, or checks that the present one asks the same question of the same data.
 
-    Fresh seeds may be added to those of a study. `seeds_before` keeps what they were, so that
-    adding seeds until the answer pleases stays visible.
+    Fresh seeds may be added to a study. `seeds_before` keeps the earlier ones, so that adding seeds
+    until the answer pleases stays visible.
+
+    Args:
+        config: A checked config.
+        workdir: Folder of the study.
+        provenance: What study.json says of data, code and the machine that begins it.
 
     Returns:
         The header.
@@ -56,8 +61,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
 
 
 def check_same(config: Config, header: dict[str, Any], workdir: Path) -> None:
-    """Refuses to speak of a study that asks another question; of the data, only the name is looked
-    at.
+    """Refuses the header of a study that asks another question; data are compared by name only.
 
     Raises:
         StudyError: Listing the fields that differ.
@@ -79,8 +83,10 @@ def _refuse_other(there: Tree, asked: Tree, workdir: Path) -> None:
 
 
 def _found_as(asked: Data, found: str) -> str:
-    """The name that the data of a study would have in its records: `found`, where what is asked for
-    may turn out to be that, as cifar10 does to be cifar10-jpeg.
+    """The name that the data would have in the study's records.
+
+    It is `found` if the data that are asked for may turn out to be that, as cifar10 may turn out to
+    be cifar10-jpeg.
     """
     base, version = tfds_folder.parse_name(asked.name)
     name = base if version is None else f"{base}:{version}"
@@ -95,7 +101,7 @@ def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
 
 
 def question(config: Config, provenance: dict[str, Any]) -> Tree:
-    """The fields of a config that decide its numbers, in the shape of a config file."""
+    """The fields of a config that decide its numbers, in the shape of a config."""
     runtime = part_of(Runtime, config.tree)
     kept = {name: value for name, value in plain(config.tree).items() if name not in runtime}
     data = {"name": provenance["dataset"], "stream_size": config.trial.data.stream_size}
@@ -118,7 +124,7 @@ def own_code(config: Config) -> dict[str, str]:
 
 
 def network_sizes(config: Config, provenance: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Parameters and multiply-adds for one image of the network of each arm, by the arm's name."""
+    """Name of an arm -> number of parameters of its network, and multiply-adds for one image."""
     found = {}
     sizes: dict[tuple[ModelSettings, int], dict[str, int]] = {}
     for arm in config.arms:

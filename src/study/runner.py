@@ -1,4 +1,4 @@
-"""Runs a study: its trials side by side, its records in order, and whoever watches informed."""
+"""Runs a study: trains its trials side by side, keeps its records, and shows its progress."""
 
 import ctypes
 import itertools
@@ -30,9 +30,9 @@ from src.study.progress import Display
 from src.study.worker import Job, StopFlag
 
 SAVE_SECONDS = 60.0
-RESULTS_SECONDS = 10.0  # results.csv is derived: it need not be written for every trial
+RESULTS_SECONDS = 10.0  # results.csv is derived, so it need not be written for every trial.
 ASK_SECONDS = 0.2
-MOST_TOGETHER = 16  # trials that a worker with an accelerator is given at a time
+MOST_TOGETHER = 16  # A worker with an accelerator is given so many trials at a time.
 
 
 class Stopped(Exception):
@@ -44,10 +44,10 @@ def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers
 
     Args:
         config: A checked config.
-        workdir: Where the records are kept; made if need be.
-        provenance: What study.json says of data, code and the machine that began it.
-        workers: Trials side by side on this machine; more than one run in processes of their own,
-            one thread each.
+        workdir: Where the records are kept; it is made if need be.
+        provenance: What study.json says of data, code and the machine that begins it.
+        workers: Number of trials side by side on this machine; several run in processes of one
+            thread each.
 
     Raises:
         StudyError: If the workdir holds another study, or a machine or worker process was lost.
@@ -74,7 +74,7 @@ def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers
 
 
 def follow_study() -> None:
-    """What every process but the first does while that runs a study.
+    """Takes part in a study that process 0 runs; every other process calls this.
 
     Raises:
         Stopped: If the study was stopped.
@@ -92,22 +92,32 @@ class Follower:
     stop: StopFlag
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """The first process tells the same."""
+        """Does nothing: the first process tells the same."""
 
     def should_stop(self) -> bool:
-        """Whether a signal has come here."""
+        """Whether this process has received a signal."""
         return self.stop.is_set()
 
 
 @dataclass
 class Runner:
-    """The state of a study while it runs."""
+    """The state of a study while it runs.
+
+    Attributes:
+        config: The study's config.
+        workdir: Its folder.
+        header: The content of study.json.
+        engine: Trains the trials.
+        stop: Set by signals.
+        finished: Name -> record of the trials done so far.
+        running: Future -> the trials that it trains.
+    """
 
     config: Config
     workdir: Path
-    header: dict[str, Any]  # Header of the study.
+    header: dict[str, Any]
     engine: Engine
-    stop: StopFlag  # set by signals, read here
+    stop: StopFlag
     finished: dict[str, TrialRecord]
     running: dict[Future[Any], tuple[Job, ...]] = field(default_factory=dict)
 
@@ -115,11 +125,11 @@ class Runner:
         self.queue = Queue(self.config, self.finished)
         sizes = self.header.get("networks", {})
         self.display = Display(self.config, self.finished, self.engine.slots(), sizes)
-        self.written = time.monotonic()  # results.csv
+        self.written = time.monotonic()  # When results.csv was last written.
         self.most_together = most_together(self.config)
 
     def run(self) -> None:
-        """Until nothing is left to do, or somebody says stop.
+        """Runs trials until none is left, or somebody says stop.
 
         If one trial fails, the others save themselves.
         """
@@ -142,7 +152,7 @@ class Runner:
             ) from None
         except BaseException:
             self.engine.stop()
-            with suppress(RecordError):  # perhaps the very one
+            with suppress(RecordError):  # It may be the error that is being raised.
                 self._write_results()
             raise
         self._write_results()
@@ -157,7 +167,7 @@ class Runner:
         return not self.running and not self.queue
 
     def _start_ready(self) -> None:
-        """Starts what may start and finds a free worker."""
+        """Starts as many of the waiting trials as there are free workers."""
         free = 0 if self.stop.is_set() else self.engine.slots() - len(self.running)
         for tasks in self.queue.take_groups(free, self.most_together):
             jobs = tuple(self._job(task) for task in tasks)
@@ -167,7 +177,7 @@ class Runner:
                 self.display.started(task, [name for name in names if name != task.trial.name])
 
     def _wait(self) -> set[Future[Any]]:
-        """The trials that have ended, after a moment; without a machine there are none."""
+        """Waits a moment and returns the futures that are done, none if no trial is running."""
         if not self.running:
             time.sleep(ASK_SECONDS)
         return wait(self.running, timeout=ASK_SECONDS, return_when=FIRST_COMPLETED).done
@@ -189,15 +199,15 @@ class Runner:
         except CancelledError:
             if not self.stop.is_set():
                 raise
-            return  # it had not begun when the study was stopped
+            return  # It had not begun when the study was stopped.
         for record in found:
             if record is None:
-                self.stop.set()  # whoever asked
+                self.stop.set()  # A trial that has stopped stops the study.
             else:
                 self._take(record)
 
     def _take(self, record: TrialRecord) -> None:
-        """A trial has ended; of a group it is told when it does, and again when all have."""
+        """Takes the record of a trial; for one of a group it may come twice."""
         if record.row["trial"] in self.finished:
             return
         self.finished[record.row["trial"]] = record
@@ -211,7 +221,7 @@ class Runner:
         self.written = time.monotonic()
 
     def _save_others(self) -> None:
-        """Lets the trials save themselves, then ends the workers."""
+        """Lets the other trials save themselves, then ends the workers."""
         self.engine.stop()
         for job in itertools.chain.from_iterable(self.running.values()):
             with suppress(InUseError, RecordError), locks.locked(job.directory, SAVE_SECONDS):
@@ -222,10 +232,10 @@ class Runner:
 
 
 def most_together(config: Config) -> int:
-    """How many trials of an arm a worker is given at a time.
+    """Number of trials of an arm that a worker is given at a time.
 
-    Where nobody has said so, one on a CPU and for images that are streamed; on an accelerator as
-    many as there are, and the worker measures whether one program for all is faster.
+    Unless the config says so, it is 1 on a CPU and for streamed images. On an accelerator it is
+    `MOST_TOGETHER`, and the worker measures whether one program for all of them is faster.
     """
     runtime = config.runtime
     if hosts.count() > 1 or config.trial.data.stream_size:
@@ -242,9 +252,10 @@ def most_together(config: Config) -> int:
 
 @contextmanager
 def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and their like ask the trials to save themselves; a second leaves at once.
+    """Lets Ctrl-C, SIGTERM and their like ask the trials to save themselves.
 
-    What was ignored stays ignored, as SIGHUP is under nohup.
+    A second signal ends the process at once. Signals that were ignored stay ignored, as SIGHUP is
+    under nohup.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -252,8 +263,8 @@ def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
-        with suppress(OSError):  # a terminal that is gone
-            # not print: the signal may have come in the middle of one
+        with suppress(OSError):  # The terminal may be gone.
+            # `print` is not safe here: the signal may have come in the middle of one.
             os.write(2, b"\nStopping: saving the trials under way (again to leave at once) ...\n")
 
     heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]

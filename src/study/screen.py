@@ -1,4 +1,4 @@
-"""Where progress is printed: lines that stay and, on a terminal, lines below them that change."""
+"""The screen of a running study: lines that stay and, on a terminal, changing lines below them."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ class Screen:
     """Lines that stay, and a block of lines below them that is drawn anew in its place."""
 
     def __init__(self, out: Any = None):
-        """`out` is a stream of text; standard output if it is not given."""
+        """Prints to `out`, a stream of text; standard output if it is not given."""
         self.out = out or sys.stdout
         self.is_terminal = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.block: list[str] = []
 
     def say(self, line: str) -> None:
-        """A line that stays; on a terminal it is broken between words, never within one."""
+        """Prints a line that stays; on a terminal it is broken between words, never within one."""
         if self.is_terminal:
             width = shutil.get_terminal_size().columns - 1
             line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
@@ -28,17 +28,17 @@ class Screen:
         self.out.flush()
 
     def show(self, lines: Sequence[str]) -> None:
-        """The lines of the block from here on; only a terminal has one."""
+        """Sets the lines of the block; only a terminal has one."""
         if self.is_terminal:
             before, size = self._erased(), shutil.get_terminal_size()
             most = max(1, size.lines - 2)
-            shown = [*lines[:-1][: most - 1], *lines[-1:]]  # the last line sums up
+            shown = [*lines[:-1][: most - 1], *lines[-1:]]  # The last line sums up.
             self.block = [line[: size.columns - 1] for line in shown]
             self.out.write(before + self._drawn())
             self.out.flush()
 
     def leave(self) -> None:
-        """The block stays as it is: what is printed next stands below it."""
+        """Leaves the block as it is; what is printed next stands below it."""
         self.block = []
 
     def _erased(self) -> str:

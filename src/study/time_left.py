@@ -1,4 +1,4 @@
-"""How long a study still takes: arithmetic on iterations and seconds, without a clock."""
+"""Estimates how long a study still takes, from iterations and seconds, without a clock."""
 
 import heapq
 import math
@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from src.records.trial import TrialRecord
 
-PASSES = 3  # forward, gradient of the layer's input, gradient of its weights
-LEAST_GROWTH = 1.4  # Iterations grow by it between the two errors that a forecast is made from.
-MOST_DOUBLINGS = 50.0  # So many doublings of the iterations are as good as never.
+PASSES = 3  # Forward, gradient of a layer's input, gradient of its weights.
+LEAST_GROWTH = 1.4  # Smallest ratio of the iterations at the two points of a forecast.
+MOST_DOUBLINGS = 50.0  # A target so many doublings of the iterations away is as good as never.
 
 
 class Stage(NamedTuple):
     """Trials of an arm that may run side by side.
 
     Attributes:
-        under_way: Seconds that each trial of it that runs still takes.
-        waiting: Seconds of each one to come.
+        under_way: Seconds that each running trial still takes.
+        waiting: Seconds that each trial to come takes.
     """
 
     under_way: tuple[float, ...] = ()
@@ -30,8 +30,8 @@ class Left(NamedTuple):
     """Seconds that are left of a trial or a study.
 
     Attributes:
-        about: Most likely; nan where nothing says yet.
-        most: If no trial reaches its target before its last epoch.
+        about: The most likely number; nan while it is unknown.
+        most: The number if no trial reaches its target before its last epoch.
     """
 
     about: float
@@ -42,9 +42,9 @@ def study_seconds(arms: Sequence[Sequence[Stage]], workers: int) -> float:
     """Seconds until the last trial ends, never less than the longest of those under way.
 
     Args:
-        arms: In the order of the study, the stages of each: one begins when all trials of the one
-            before it have ended.
-        workers: Trials side by side; a free one takes the first trial that may begin.
+        arms: The stages of each arm, in the order of the study; a stage begins when all trials of
+            the one before it have ended.
+        workers: Number of trials side by side; a free worker takes the first that may begin.
     """
     waiting = [[list(stage.waiting) for stage in stages] for stages in arms]
     ends = [(t, arm) for arm, stages in enumerate(arms) for s in stages for t in s.under_way]
@@ -81,13 +81,13 @@ def study_seconds(arms: Sequence[Sequence[Stage]], workers: int) -> float:
 def step_seconds(
     arm: str, measured: Mapping[str, float], multiply_adds: Mapping[str, float], machine: float
 ) -> float:
-    """Seconds of a training step of an arm: measured, else by the size of its network.
+    """Seconds of a training step of an arm: measured, or estimated by the size of its network.
 
     Args:
-        arm: Its name.
-        measured: Arm -> seconds of a step, as far as known.
-        multiply_adds: Arm -> those of one batch, forward.
-        machine: Multiply-adds a second for one trial; counts while no arm has been measured.
+        arm: Name of the arm.
+        measured: Arm -> seconds of a step, as far as they are known.
+        multiply_adds: Arm -> multiply-adds of one batch, forward.
+        machine: Multiply-adds per second for one trial; used while no arm has been measured.
 
     Returns:
         0 if nothing is known.
@@ -108,8 +108,8 @@ def left(done: float, total: float, last: float, step_seconds: float) -> Left:
 
     Args:
         done: Iterations so far.
-        total: Those that it will most likely have done at its end; nan if unknown.
-        last: After which it is stopped at the latest.
+        total: Iterations that it will most likely need in all; nan if unknown.
+        last: The iteration at which it is stopped at the latest.
         step_seconds: Seconds of one iteration.
     """
     most = max(0.0, last - done)
@@ -118,17 +118,17 @@ def left(done: float, total: float, last: float, step_seconds: float) -> Left:
 
 
 def forecast(curve: Sequence[tuple[float, float]], target: float) -> float:
-    """Iterations at which a training error comes to its target.
+    """Iterations at which a training error will reach its target.
 
-    It is taken to fall by as much, each time the iterations double, as it fell from half of them to
-    now; see the tests for how near that comes.
+    The error is assumed to fall, with each doubling of the iterations, by as much as it fell since
+    half of the present ones; the tests show how near that comes.
 
     Args:
-        curve: Iterations and training errors so far; an error may be nan.
-        target: Training error.
+        curve: Pairs of iterations and training error so far; an error may be nan.
+        target: Training error, a fraction.
 
     Returns:
-        Infinity if it does not fall, nan while too little of it is known.
+        `inf` if the error does not fall, nan while too little of the curve is known.
     """
     known = [point for point in curve if not math.isnan(point[1])]
     if not known or known[-1][1] <= target:
@@ -144,10 +144,10 @@ def forecast(curve: Sequence[tuple[float, float]], target: float) -> float:
 
 
 def expected_iterations(ended: Iterable[TrialRecord], purpose: str) -> float:
-    """The median of an arm's trials of the same purpose, else of those that reached the target.
+    """Median iterations of an arm's trials of the same purpose, else of those that got there.
 
     Args:
-        ended: Trials of one arm.
+        ended: Finished trials of one arm.
         purpose: "selection" or "fresh".
 
     Returns:

@@ -1,4 +1,4 @@
-"""Runs trials of a study, in this process or in one of its own, on this machine or another."""
+"""Trains trials of a study, in its process or another one, on its machine or another one."""
 
 import functools
 import gc
@@ -30,30 +30,42 @@ from src.training.settings import TrialSettings
 from src.training.trial import Run
 from src.weights.start import begin
 
-# Each holds the data set on the devices.
-PROGRAMS_KEPT = 4
-# How long whoever had a trial before, and is taken for dead, may still hold its lock.
+PROGRAMS_KEPT = 4  # Each holds the data set on the devices.
+# Seconds to wait for the lock of a trial whose former worker is taken for dead.
 TAKE_OVER_SECONDS = {"local": 60.0, "ray": 600.0, "dask": 600.0}
 
 
 @dataclass(frozen=True)
 class Job:
-    """All a worker needs to run a trial."""
+    """All that a worker needs to train a trial.
+
+    Attributes:
+        task: The trial, and the limits of its race.
+        directory: Folder of the trial.
+        of: Identity of the trial, written into its records.
+        dataset: Name of the data set in the records.
+        data_dir: TFDS data directory, as `config.data.dir`.
+        stacks_dir: Folder of the pre-trained stacks.
+        runtime: How the study is run.
+    """
 
     task: Task
-    directory: Path  # Folder of the trial.
-    of: Identity  # The trial that its records name.
-    dataset: str  # its name in the records
+    directory: Path
+    of: Identity
+    dataset: str
     data_dir: str
-    stacks_dir: Path  # Folder of the pre-trained stacks.
+    stacks_dir: Path
     runtime: Runtime
 
 
 @dataclass(frozen=True)
 class StopFlag:
-    """Seen by all processes of a study; no lock, which one that is killed could take along."""
+    """A flag that all processes of a study see.
 
-    shared: Any  # ctypes.c_bool
+    It has no lock, which a killed process would never release.
+    """
+
+    shared: Any  # A ctypes.c_bool.
 
     def set(self) -> None:
         """Asks all trials to save themselves and stop."""
@@ -66,27 +78,34 @@ class StopFlag:
 
 @runtime_checkable
 class Line(Protocol):
-    """From a worker to its study."""
+    """The line from a worker to its study."""
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
-        """Sends word of a trial: a "point" with `Run.position`, a "complaint" in one line, or its
-        record once it has "ended" while others of its group go on.
+        """Sends a message about a trial.
+
+        Args:
+            trial: Name of the trial.
+            kind: "point", "complaint", or "ended" for one whose group goes on.
+            payload: `Run.position`, one line, or the trial's record.
         """
 
     def should_stop(self) -> bool:
-        """Whether the trial is to save itself; asked after every point."""
+        """Whether the trial is to save itself; it is asked after every point."""
 
 
 def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
-    """Trains trials of one arm and writes their records; None for each that was stopped and saved.
+    """Trains trials of one arm and writes their records.
 
-    A trial that was begun goes on from its last checkpoint. One that is finished by now, by a
+    A trial that was begun goes on from its last checkpoint. One that is finished already, by a
     worker that was taken for dead, is read.
 
+    Returns:
+        The record of each trial; None for one that was stopped and saved.
+
     Raises:
-        RecordError: If one cannot save itself.
+        RecordError: If a trial cannot save itself.
         DataError: If the data set is no longer the study's.
-        InUseError: If another process is still at one of these trials.
+        InUseError: If another process is still training one of these trials.
     """
     with ExitStack() as held:
         for job in jobs:
@@ -121,10 +140,10 @@ def _write(job: Job, outcome: dict[str, Any]) -> None:
 
 
 class _Begun:
-    """A trial on its way in this process, and the columns that its row has beside its outcome."""
+    """A trial under way in this process, with the columns that its row has beside its outcome."""
 
     def __init__(self, job: Job, program: Any, line: Line, made: Mapping[str, str]):
-        """Nothing is written yet, but for a stack where the trial has one."""
+        """Prepares the first state; nothing is written but the trial's stack if it has one."""
         trial = job.task.trial
         self.job, self.line = job, line
         self.run = Run(trial, program.num_images, job.directory, job.of, job.task.limits, made)
@@ -137,30 +156,30 @@ class _Begun:
         self.facts = origin | stack
         logged = job.runtime.tensorboard and hosts.is_leader()
         self.events = EventFile(job.directory) if logged else None
-        self.tell()  # before its first step
+        self.tell()  # The display shows it before its first step.
 
     def tell(self) -> None:
-        """Where the trial stands."""
+        """Tells the study where the trial stands."""
         self.line.tell(self.job.task.trial.name, "point", self.run.position())
 
     def on_point(self, run: Any) -> None:
-        """After every point."""
+        """Called after every point."""
         if self.events:
             self.events.update(run.points.rows)
         self.tell()
 
     def complain(self, text: str) -> None:
-        """Of a checkpoint that was damaged, say."""
+        """Tells the study of something wrong, such as a damaged checkpoint."""
         self.line.tell(self.job.task.trial.name, "complaint", text)
 
     def close(self) -> None:
-        """Lets go of its event file."""
+        """Closes its event file."""
         if self.events:
             self.events.close()
 
 
 def _train(job: Job, line: Line) -> dict[str, Any] | None:
-    """The trial's outcome; None if it was stopped and saved."""
+    """Trains a trial; returns its outcome, or None if it was stopped and saved."""
     program = hosts.together(lambda: _program(*_arm(job)))
     with ExitStack() as opened:
         try:
@@ -180,9 +199,7 @@ def _train(job: Job, line: Line) -> dict[str, Any] | None:
 
 
 def _train_several(jobs: Sequence[Job], line: Line) -> None:
-    """Trains trials of one arm, in one program where that pays, and writes the rows of those that
-    end.
-    """
+    """Trains trials of one arm, in one program if that is faster, and writes rows as they end."""
     arm, most = _arm(jobs[0]), jobs[0].runtime.together
     most = most or _most_together(*arm, len(jobs))
     for first in range(0, len(jobs), most):
@@ -199,7 +216,7 @@ def _train_several(jobs: Sequence[Job], line: Line) -> None:
 def _most_together(
     settings: TrialSettings, data_dir: str, parallel: Any, digest: str, count: int
 ) -> int:
-    """How many of `count` trials of an arm to train in one program: measured once."""
+    """Number of the `count` trials of an arm to train in one program; measured once."""
     program = _program(settings, data_dir, parallel, digest)
     return together.worthwhile(program, count, program.grid.next_length(0))
 
@@ -232,12 +249,12 @@ def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
 
 
 def _arm(job: Job) -> tuple[TrialSettings, str, Any, str]:
-    """What `_program` makes of it."""
+    """The arguments of `_program` for a job."""
     return job.task.trial.settings, job.data_dir, job.runtime.parallel, job.of.data
 
 
 def follow(line: Line) -> bool:
-    """On every process but the first: trains with it what it tells, until the study ends.
+    """Trains the trials that process 0 tells, until the study ends; for every other process.
 
     Returns:
         Whether it was stopped.
@@ -251,18 +268,26 @@ def follow(line: Line) -> bool:
 
 @functools.cache
 def made_by() -> dict[str, str]:
-    """Device, versions and commit of this process; each may change when a trial goes on."""
+    """Device, versions and commit of this process; each may differ when a trial is resumed."""
     return asdict(provenance.machine())
 
 
 def _tidy(job: Job) -> None:
-    """Drops checkpoints that nobody will go on from."""
+    """Removes checkpoints that are needed no more."""
     kept = 0 if job.runtime.keep_checkpoints == "none" else 1
     checkpoints.keep_newest(job.directory / "checkpoints", kept)
 
 
 def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
-    """The trial's row of results.csv."""
+    """The trial's row of results.csv.
+
+    Args:
+        job: The trial.
+        outcome: What `train_trial` returned, and further columns.
+
+    Raises:
+        RecordError: If a swept field's column is one of the outcome's.
+    """
     trial = job.task.trial
     found = {
         "trial": trial.name,
@@ -284,10 +309,10 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
 def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str) -> Any:
     """The compiled functions of an arm, kept for its next trial in this process.
 
-    A compiled function is hundreds of memory mappings, of which Linux grants a process 65,530.
+    Few are kept: each has hundreds of memory mappings, and Linux grants a process 65,530.
     """
     if _program.cache_info().currsize == PROGRAMS_KEPT:
-        jax.clear_caches()  # pmap holds every function that it was ever called with
+        jax.clear_caches()  # pmap keeps every function that it was ever called with.
         gc.collect()
     check_devices(settings, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)

@@ -1,4 +1,4 @@
-"""Networks that can be tested: of finished trials, and of files of published weights."""
+"""Networks that can be tested: those of finished trials, and published weights."""
 
 import hashlib
 from collections.abc import Iterator
@@ -24,24 +24,24 @@ from src.weights.layouts import Imported, find_layout, import_weights
 from src.weights.read import read_weights
 from src.weights.tensors import WeightsError, make_tensor, read_bytes, refuse_stand_in
 
-DATA_SETS = {"cifar10": "cifar10", "imagenet": "imagenet2012"}  # classes -> their data set
+DATA_SETS = {"cifar10": "cifar10", "imagenet": "imagenet2012"}  # Classes -> their data set.
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network, what it must be given, and the images to test it on.
+    """A network, the scaling of its input, and the images to test it on.
 
     Attributes:
-        name: Trial or file, for reports.
+        name: Name of the trial or file, for reports.
         model: The network.
         variables: Its parameters, and what layers keep beside them.
-        shift: What is taken off the pixels, grey levels.
-        scale: What they are then divided by.
-        size: Height and width of a view.
-        test: The images to test on.
+        shift: What is subtracted from the pixels, in grey levels.
+        scale: What the difference is divided by.
+        size: Height and width of a view in pixels.
+        test: The images to test on, a `Split` in memory or `Rows` on disk.
         dataset: Their data set.
-        outputs: The network's output for each class of the data set.
-        facts: What a record says of it: where it comes from, what it is given, what is published.
+        outputs: [classes] number of the network's output for each class of the data set.
+        facts: Entries of its record: its origin, its input, published errors.
     """
 
     name: str
@@ -50,19 +50,19 @@ class Candidate:
     shift: Float[np.ndarray, "1 _ _ C"]
     scale: Float[np.ndarray, "1 _ _ #C"]
     size: tuple[int, int]
-    test: Any = field(repr=False)  # a Split in memory, or Rows on disk
+    test: Any = field(repr=False)
     dataset: data.Dataset | data.Stream = field(repr=False)
     outputs: Int[np.ndarray, " classes"]
     facts: dict[str, str | float]
 
     @property
     def views(self) -> tuple[int, int]:
-        """How many views of an image can be averaged: image and mirror, or ten crops."""
+        """Numbers of views that can be averaged: image and mirror, or ten crops."""
         height, width, _ = data.image_shape(self.dataset)
         return (1, 2) if (height, width) == self.size else (1, 10)
 
     def batches(self, size: int, most: int) -> Iterator[data.Split]:
-        """The first `most` test images, or all for 0, some at a time."""
+        """The first `most` test images, or all for 0, in batches of `size`."""
         total = self.count(most)
         if isinstance(self.test, data.Split):
             for at in range(0, total, size):
@@ -78,7 +78,7 @@ class Candidate:
             yield data.Split(split.images[there], split.labels[there])
 
     def count(self, most: int) -> int:
-        """How many images that is."""
+        """The number of test images if at most `most` are used, or all for 0."""
         images = data.count(self.test)
         return min(most or images, images)
 
@@ -131,13 +131,13 @@ def of_weights(
     Args:
         path: The file.
         data_dir: TFDS data directory.
-        name: Name of the data set; "" for the one that its classes are of.
-        layout: Name of the network, where the file does not tell; "" otherwise.
-        mean: A mean image to take off, `.binaryproto` or `.npy`, in place of a mean colour.
+        name: Name of the data set; "" for the one that has its classes.
+        layout: Name of the network if the file does not tell; "" otherwise.
+        mean: A mean image to subtract in place of a mean colour, `.binaryproto` or `.npy`.
 
     Raises:
-        WeightsError: If the file cannot be read or fits no known network, or the classes of the
-            data set are not known to be its.
+        WeightsError: If the file cannot be read or fits no known network, or the data set is not
+            known to have its classes.
         DataError: If the data cannot be had.
     """
     imported = import_weights(read_weights(path), find_layout(layout) if layout else None)
@@ -180,7 +180,7 @@ GUESSED = (
 
 
 def describe_input(imported: Imported, mean: Path | None) -> str:
-    """What the network is given, in words."""
+    """The network's input in words."""
     about = imported.layout.input
     whole = f"whole images of {about.side} x {about.side} pixels"
     resized = {
@@ -202,18 +202,18 @@ def describe_input(imported: Imported, mean: Path | None) -> str:
 
 
 def _place(trial_dir: Path) -> str:
-    """STUDY/trials/TRIAL, wherever on this machine the study is."""
+    """STUDY/trials/TRIAL, without the folders above, which differ between machines."""
     return "/".join(trial_dir.absolute().parts[-3:])
 
 
 def _training(trial_dir: Path, of: Identity) -> dict[str, float]:
-    """How far its training got; nothing where it is not finished."""
+    """Its training error at the end; nothing if it is not finished."""
     row = read_result(trial_dir, of)
     return {"train_error": row["final_train_error"]} if row else {}
 
 
 def _trial_input(shape: tuple[int, ...], scale: np.ndarray) -> str:
-    """What a trial trained on: its shift comes from its own training set."""
+    """A trial's input in words; its shift comes from its own training set."""
     scaled = "minus the mean image" if scale.size == 1 else "standardized by channel"
     return f"views of {shape[0]} x {shape[1]} pixels, {scaled}, as in its training"
 
@@ -221,7 +221,7 @@ def _trial_input(shape: tuple[int, ...], scale: np.ndarray) -> str:
 def _input(
     imported: Imported, dataset: data.Dataset | data.Stream, mean: Path | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale."""
+    """Shift and scale of the network's input."""
     about = imported.layout.input
     scale = np.asarray(about.deviation, np.float32).reshape(1, 1, 1, -1)
     if mean is not None:

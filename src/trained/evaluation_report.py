@@ -199,7 +199,7 @@ def compose(record: Mapping[str, Any]) -> str:
 
 
 def describe(record: Mapping[str, Any]) -> list[str]:
-    """The answer in a line for each network, and one for all of them."""
+    """The answer: a line for each network, and one for all of them together."""
     lines = []
     for name, found in _tested(record):
         said = [f"{VIEWS[int(number)]}: {_words(errors)}" for number, errors in found.items()]
@@ -211,7 +211,7 @@ def describe(record: Mapping[str, Any]) -> list[str]:
 
 
 def _tested(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each network's errors, and those of several by their averaged softmax."""
+    """A table of each network's errors, and of those of their averaged softmax."""
     found = [(network["name"], network["errors"]) for network in record["networks"]]
     if len(found) > 1:
         found.append((f"softmax of these {len(found)} averaged", record["together"]))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-DEALS = 9999  # So often the kernels are dealt to the towers at random.
+DEALS = 9999  # Number of times that the kernels are dealt to the towers at random.
 
 
 class Kernels(NamedTuple):
@@ -16,17 +16,17 @@ class Kernels(NamedTuple):
 
     @property
     def left(self) -> float:
-        """The share of the beginning that is still there, by least squares."""
+        """Least-squares coefficient of the initial kernels in the trained ones."""
         return float(np.sum(self.trained * self.started) / np.sum(self.started**2))
 
     @property
     def learned(self) -> Float[np.ndarray, "h w channels kernels"]:
-        """The trained kernels without what is left of the beginning."""
+        """The trained kernels minus what is left of the initial ones."""
         return self.trained - np.float32(self.left) * self.started
 
 
 def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
-    """The numbers that say whether training has given them a structure, colour by tower."""
+    """Numbers for the record: the structure that training has given them, and colour by tower."""
     apart = specialization(kernels.learned, towers)
     return {
         "count": kernels.trained.shape[-1],
@@ -43,14 +43,14 @@ def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
 
 
 def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
-    """Between weights one pixel apart, to the right or below, of the same channel and kernel."""
+    """Correlation of weights one pixel apart, to the right or below, in one channel and kernel."""
     right = (kernels[:, :-1].ravel(), kernels[:, 1:].ravel())
     below = (kernels[:-1].ravel(), kernels[1:].ravel())
     return float(np.corrcoef(np.concatenate([right, below], axis=1))[0, 1])
 
 
 def colour_share(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
-    """Share of the squared weights that channels do not have in common: 0 grey; 2/3 random."""
+    """Share of the squared weights that channels do not share: 0 if grey, 2/3 if random."""
     common = kernels.mean(axis=2, keepdims=True)
     return float(np.sum((kernels - common) ** 2) / np.sum(kernels**2))
 
@@ -59,8 +59,8 @@ class Specialization(NamedTuple):
     """How far apart the towers are in colour.
 
     Attributes:
-        difference: The largest colour share of a tower less the smallest.
-        p: How often it is as large where the same kernels are dealt to towers at random.
+        difference: The largest colour share of a tower minus the smallest.
+        p: Share of random deals of the same kernels to towers in which it is at least as large.
     """
 
     difference: float
@@ -72,7 +72,7 @@ def specialization(
 ) -> Specialization:
     """Whether the kernels with colour lie in one tower, by a permutation test over kernels.
 
-    Its deals are the same for the same number of kernels.
+    Deals derive from a fixed seed, so that the same kernels have the same p.
     """
     common = kernels.mean(axis=2, keepdims=True)
     colour, whole = (
@@ -83,5 +83,5 @@ def specialization(
     of_towers = (each[order].reshape(1 + DEALS, towers, -1).sum(axis=2) for each in (colour, whole))
     shares = np.divide(*of_towers)
     apart = shares.max(axis=1) - shares.min(axis=1)
-    # Sums in another order differ by rounding.
+    # Sums in another order differ by rounding, which must not count.
     return Specialization(float(apart[0]), float(np.mean(apart >= apart[0] - 1e-9)))

@@ -5,17 +5,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-AT_ONCE = 500  # queries whose distances to all keys are held in memory
+AT_ONCE = 500  # The distances of so many queries to all keys are held in memory.
 
 
 class Share(NamedTuple):
-    """How many of an image's neighbours are of its own class, over many images.
+    """The share of an image's neighbours that have its class, as a mean over many images.
 
     Attributes:
-        value: Fraction.
-        low: Lower end of the 95% interval of the mean over images.
+        value: The mean, a fraction.
+        low: Lower end of its 95% interval.
         high: Upper end.
-        chance: What neighbours drawn at random would give.
+        chance: The share among neighbours drawn at random.
     """
 
     value: float
@@ -36,7 +36,7 @@ def nearest(
     found = []
     for at in range(0, len(queries), AT_ONCE):
         some = queries[at : at + AT_ONCE]
-        # squared distance less the query's own square, which changes no order
+        # The squared distance without the query's own square, which does not change the order.
         distances = squares[None, :] - 2 * (some @ keys.T)
         rows = np.argpartition(distances, k - 1, axis=1)[:, :k]
         order = np.argsort(np.take_along_axis(distances, rows, axis=1), axis=1)

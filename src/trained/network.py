@@ -24,10 +24,10 @@ from src.weights.start import begin
 
 
 class Outputs(NamedTuple):
-    """What the network makes of images.
+    """The network's outputs for images.
 
     Attributes:
-        features: What its last layer reads: the activities of the last hidden layer.
+        features: Inputs of its last layer: the activities of the last hidden layer.
         probabilities: Softmax of its logits.
     """
 
@@ -37,14 +37,25 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """The network of a trial's newest checkpoint, and its data."""
+    """The network of a trial's newest checkpoint, and its data.
+
+    Attributes:
+        trial_dir: Folder of the trial.
+        settings: Its settings.
+        dataset: The study's data set.
+        program: The trial's compiled functions.
+        variables: Its parameters, and what layers keep beside them.
+        iteration: Optimizer updates done.
+        seed: Its seed.
+        of: Its identity.
+    """
 
     trial_dir: Path
     settings: TrialSettings
     dataset: data.Dataset | data.Stream
     program: Program
-    variables: PyTree  # parameters, and what layers keep beside them
-    iteration: int  # optimizer updates done
+    variables: PyTree
+    iteration: int
     seed: int
     of: trial.Identity
 
@@ -55,24 +66,24 @@ class Trained:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the data set's classes; numbers where it has none."""
+        """Names of the data set's classes, or their numbers if they have none."""
         numbers = tuple(str(label) for label in range(self.dataset.num_classes))
         return self.dataset.label_names or numbers
 
     @property
     def towers(self) -> int:
-        """In how many the first layer's kernels fall."""
+        """Number of towers that share the first layer's kernels."""
         return getattr(self.program.model, "towers", 1)
 
     def images(self, part: Literal["train", "test"], most: int) -> data.Split:
-        """The first images of those that were trained on, or of the test set; `most` at most."""
+        """At most `most` images, the first of the training or of the test images."""
         found = self.program.source.splits[part]
         if isinstance(found, data.Split):
             return data.Split(found.images[:most], found.labels[:most])
         return found.load(np.arange(min(most, len(found))))
 
     def outputs(self, images: UInt8[np.ndarray, "N H W C"]) -> Outputs:
-        """Features and probabilities, dropout off; of random crops' networks the central crop's."""
+        """Features and probabilities, dropout off; of the central crop if it trained on crops."""
         _, _, shift, scale = self.program.data["train"]
 
         @jax.jit
@@ -88,7 +99,7 @@ class Trained:
         return Outputs(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
     def layer_names(self) -> list[str]:
-        """Layers with weights, in the order in which an image passes them."""
+        """Names of the layers with weights, in the order in which an image passes them."""
         names: list[str] = []
 
         def note(variables: PyTree) -> None:
@@ -99,21 +110,21 @@ class Trained:
         return names
 
     def first_kernels(self) -> Kernels:
-        """The first layer's kernels, now and before the first step of its training.
+        """The first layer's kernels, now and before the first training step.
 
         Raises:
-            LabError: If it began with weights or a stack that are no longer to be had.
+            LabError: If it began with weights or a stack that can no longer be read.
         """
         first = self.layer_names()[0]
         trees = (self.params, self.started())
         return Kernels(*(np.asarray(get_layer(tree, first)["kernel"]) for tree in trees))
 
     def started(self) -> PyTree:
-        """Its parameters before the first step: its seed's, or those that it was given.
+        """Its parameters before the first step, made from its seed, or given to it.
 
         Raises:
-            LabError: If it was given weights or a stack that are no longer to be had.
-            RecordError: If they are others by now.
+            LabError: If it was given weights or a stack that can no longer be read.
+            RecordError: If they have changed since.
         """
         name = trial.parse_trial_name(self.of.trial)
         own = Trial(self.of.trial, name.arm, "fresh", float(name.rate), self.seed, self.settings)
@@ -131,7 +142,7 @@ class Trained:
         return state.params
 
     def _stacks(self, name: str) -> Path:
-        """The folder that holds its stack: its study's, or what studies side by side share.
+        """The folder that holds its stack: the study's, or one that neighbouring studies share.
 
         No stack is made here.
         """
@@ -151,7 +162,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
 
     Args:
         trial_dir: `STUDY/trials/TRIAL`.
-        data_dir: Where the data set is, as `config.data.dir`.
+        data_dir: TFDS data directory, as `config.data.dir`.
 
     Raises:
         RecordError: If there is no trial, or no sound checkpoint that fits it.
@@ -184,7 +195,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
 def call_layers(
     model: nn.Module, variables: PyTree, pixels: Float[Array, "B H W C"]
 ) -> tuple[Float[Array, "B classes"], list[tuple[str, Array]]]:
-    """Logits, and every layer that has weights: its name and what it reads."""
+    """Logits, and a list (name, input) of the layers that have weights, in their order."""
     layers: list[tuple[str, Array]] = []
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:

@@ -3,9 +3,9 @@
     python -m src.paper_figures STUDY/trials/TRIAL [...] [--out DIR] [--data_dir DIR]
 
 Writes kernels, predictions and neighbours as PNG and SVG, paper_figures.json with the numbers that
-go with them, report.md and report.html; fills in DIR/README.md where it has a place for them. DIR
-is STUDY/paper_figures if it is not given. Of several trials, seeds of one network, kernels are
-drawn and counted of each; the images are the first one's.
+go with them, report.md and report.html; fills in DIR/README.md if it has a place for them. DIR is
+STUDY/paper_figures if it is not given. Several trials must be seeds of one network: the kernels of
+each are drawn and measured, while images are shown to the first one alone.
 """
 
 import argparse
@@ -49,12 +49,12 @@ class Findings(NamedTuple):
 
 
 def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> Record:
-    """Draws the figures; the numbers of the record.
+    """Draws the figures, and returns the numbers of the record.
 
     Args:
-        trial_dirs: `STUDY/trials/TRIAL`, with a checkpoint each.
+        trial_dirs: Folders `STUDY/trials/TRIAL`, each with a checkpoint.
         out: Folder of the figures.
-        data_dir: Where the data set is, as `config.data.dir`.
+        data_dir: TFDS data directory, as `config.data.dir`.
     """
     networks = [load_trained(trial_dir, data_dir) for trial_dir in trial_dirs]
     found = [network.first_kernels() for network in networks]
@@ -77,7 +77,7 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
 
 
 def _run(network: Trained, found: kernels.Kernels) -> Record:
-    """The numbers of one trial."""
+    """The record's numbers for one trial."""
     row = records.read_result(network.trial_dir, network.of) or {}
     return {
         "trial": network.of.trial,
@@ -96,7 +96,7 @@ def look_at(network: Trained) -> Findings:
 
 
 def measure_neighbours(findings: Findings) -> Record:
-    """How many neighbours are of the image's own class; by pixels and by chance beside it."""
+    """Shares of neighbours that have the image's own class: by features, by pixels, by chance."""
     test, train, rows = findings.test, findings.train, findings.rows
     flat = [s.images.reshape(len(s.images), -1).astype(np.float32) for s in (test, train)]
     by_pixels = neighbours.nearest(flat[0], flat[1], rows.shape[1])
@@ -129,7 +129,7 @@ def compose(record: Mapping[str, Any]) -> str:
 
 
 def describe(record: Mapping[str, Any]) -> list[str]:
-    """The numbers in words."""
+    """The record's numbers in words."""
     near = record["neighbours"]
     same, by_pixels = near["same_class"], near["same_class_by_pixels"]
     return [
@@ -204,7 +204,7 @@ def _draw(
 def _views(
     runs: Sequence[Mapping[str, Any]], found: Sequence[kernels.Kernels]
 ) -> dict[str, Float[np.ndarray, "h w channels kernels"]]:
-    """Title -> kernels: the first run's as they are, then what each run has learned."""
+    """Title -> kernels: first those of the first run, then what each run has learned."""
     seeds = [records.parse_trial_name(run["trial"]).seed for run in runs]
     titles = ["learned"] if len(runs) == 1 else [f"learned, seed {seed}" for seed in seeds]
     views = {"as trained": found[0].trained}

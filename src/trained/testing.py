@@ -15,29 +15,29 @@ from src.training import evaluation
 from src.training.program import EVAL_IMAGES, EVAL_PIXELS
 from src.weights.tensors import WeightsError
 
-MOST_FEATURES = 2**30  # numbers: 4 GiB
+MOST_FEATURES = 2**30  # Numbers, which take 4 GiB.
 
 
 class Errors(NamedTuple):
-    """What is wrong of a test set."""
+    """The shares of a test set that top 1 and top 5 miss."""
 
     top1: Share
     top5: Share
 
 
 class Tested(NamedTuple):
-    """What networks make of a test set.
+    """The errors of networks on a test set.
 
     Attributes:
         labels: Labels of the images.
         alone: Number of views -> errors of each network by itself.
         together: Number of views -> errors of their averaged softmax.
-        paired: Number of views -> for each network, what the average gets wrong (top-1) less what
-            it does, image by image; empty for one network.
-        by_views: For each network, what it gets wrong in the most views less in the fewest; empty
-            for one number of views.
-        confusion: Images of each class (rows) by what they were taken for, a last column for what
-            is no class of the data set; of the average, in the most views.
+        paired: Number of views -> for each network, top-1 errors of the average against its own,
+            image by image; empty for one network.
+        by_views: For each network, top-1 errors with the most views against those with the fewest;
+            empty for one number of views.
+        confusion: [classes, answers] numbers of images by class and answer of the average with the
+            most views; the last column counts answers that are not classes of the data set.
     """
 
     labels: Int[np.ndarray, " N"]
@@ -52,9 +52,9 @@ def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0
     """Errors of each network and of all together.
 
     Args:
-        candidates: Tested on the same images.
+        candidates: The networks, tested on the same images.
         views: Numbers of views to average, at least one: 1, 2 (image and mirror) or 10 (crops).
-        most: The first so many images; 0: all.
+        most: Test only the first so many images; 0: all.
 
     Raises:
         DataError: If their labels differ.
@@ -102,7 +102,16 @@ def probabilities(
 def view(
     images: Float[Array, "B H W C"], height: int, width: int, number: int
 ) -> Float[Array, "views B h w C"]:
-    """The central crop; with its mirror; or the ten of the paper's section 4.1."""
+    """Views of images: the central crop, that with its mirror image, or the paper's ten crops.
+
+    Args:
+        images: The images.
+        height: Height of a view in pixels.
+        width: Width of a view in pixels.
+        number: Number of views: 1, 2 or 10.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 4.1.
+    """
     if number == 10:
         return evaluation.ten_crops(images, height, width)
     centre = evaluation.central_crop(images, height, width)
@@ -112,15 +121,18 @@ def view(
 def features(
     candidate: Candidate, layer: str, most: int = 0
 ) -> tuple[Float[np.ndarray, "N ..."], Int[np.ndarray, " N"]]:
-    """What a layer makes of the central view of each image, before the activation behind it.
+    """Outputs of a layer, before the activation that follows, for the central view of each image.
 
     Args:
         candidate: The network.
-        layer: As `python -m src.networks` names it; `drop7` is fc7 behind its activation.
-        most: The first so many images; 0: all.
+        layer: Name of the layer in `python -m src.networks`; `drop7` is fc7 after its activation.
+        most: Use only the first so many images; 0: all.
+
+    Returns:
+        The outputs and the images' labels.
 
     Raises:
-        WeightsError: If there is no such layer, or its numbers are too many.
+        WeightsError: If there is no such layer, or its outputs would be more than 4 GiB.
     """
     height, width = candidate.size
     channels = candidate.shift.shape[-1]
@@ -163,14 +175,14 @@ def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str,
                 walk(value, (*path, name))
 
     walk(state["intermediates"], ())
-    outputs.pop("", None)  # the network itself
+    outputs.pop("", None)  # Without the network itself.
     return outputs
 
 
 def _over_images(
     candidate: Candidate, fn: Callable[[PyTree, Array], Array], views: int, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`fn` of the variables and of scaled pixels, batch by batch; and the labels."""
+    """Applies `fn` to the variables and scaled pixels, batch by batch; returns labels as well."""
     at_once = max(1, min(EVAL_IMAGES, EVAL_PIXELS // (views * candidate.size[0] ** 2)))
 
     @jax.jit
@@ -179,7 +191,12 @@ def _over_images(
 
     results, labels = [], []
     for images, of_images in candidate.batches(at_once, most):
-        missing = ((0, at_once - len(images)), (0, 0), (0, 0), (0, 0))  # one shape, one compilation
+        missing = (
+            (0, at_once - len(images)),
+            (0, 0),
+            (0, 0),
+            (0, 0),
+        )  # Equal shapes need one compilation.
         results.append(
             np.asarray(on_batch(candidate.variables, np.pad(images, missing)))[: len(images)]
         )
@@ -188,7 +205,7 @@ def _over_images(
 
 
 def errors(scores: Float[np.ndarray, "N outputs"], wanted: Int[np.ndarray, " N"]) -> Errors:
-    """How many images' own output is not the first, and not among the first five."""
+    """Shares of images whose output is not the first, and not among the first five."""
     missed = [
         int(evaluation.misses(jnp.asarray(scores), jnp.asarray(wanted), k).sum())
         for k in (1, evaluation.TOP)
@@ -201,7 +218,7 @@ def confusion(
     labels: Int[np.ndarray, " N"],
     outputs: Int[np.ndarray, " classes"],
 ) -> Int[np.ndarray, "classes answers"]:
-    """Images of each class by what they were taken for."""
+    """Numbers of images by class and answer; the last column counts answers of no class."""
     answers = np.full(scores.shape[1], len(outputs))
     answers[outputs] = np.arange(len(outputs))
     counts = np.zeros((len(outputs), len(outputs) + 1), np.int64)

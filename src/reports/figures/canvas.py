@@ -1,4 +1,4 @@
-"""What all figures share: look, panels, caption, and files that are the same bytes every time."""
+"""Common to all figures: style, panels, caption, and files with the same bytes every time."""
 
 import io
 import math
@@ -17,8 +17,8 @@ from src.reports.figures.glyphs import FONT, complete
 
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
-MARGIN = 0.12  # inches, left of titles and captions
-MOST_PANELS = 24  # what more groups show is in the tables
+MARGIN = 0.12  # Inches, left of titles and captions.
+MOST_PANELS = 24  # Further groups are in the tables alone.
 GREY, DARK = "#b3b3b3", "#444444"
 Share = Literal["none", "all", "row", "col"]
 STYLE: dict[Any, Any] = {
@@ -40,13 +40,13 @@ STYLE: dict[Any, Any] = {
     "legend.framealpha": 0.85,
     "legend.fontsize": 8,
     "savefig.dpi": 200,
-    "text.parse_math": False,  # an arm may be called what it likes, dollar signs included
+    "text.parse_math": False,  # Names of arms may hold dollar signs.
 }
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The same look whatever the user's matplotlibrc says."""
+    """Draws in the same style whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -72,16 +72,16 @@ def make_panels(
     sharex: Share = "none",
     sharey: Share = "all",
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel per title, of which it has the first `MOST_PANELS`.
+    """Makes a figure with a panel for each of the first `MOST_PANELS` titles.
 
     Args:
         titles: Titles of the panels.
         title: Title of the figure.
         ylabel: Label of the left panels' y-axes.
-        caption: Small, below it.
+        caption: Small text below the figure.
         handles: Entries of a legend for all panels, below them.
-        sharex: Which panels have the same x-axis.
-        sharey: Which have the same y-axis.
+        sharex: Which panels share an x-axis, as in Matplotlib.
+        sharey: Which panels share a y-axis.
     """
     if len(titles) > MOST_PANELS:
         caption += f"\nthe first {MOST_PANELS} of {len(titles)} groups"
@@ -127,7 +127,7 @@ def write_around(
     handles: Sequence[Line2D] = (),
     legend_columns: int = 1,
 ) -> None:
-    """The title above the panels, legend and caption below them."""
+    """Writes the title above the panels, and legend and caption below them."""
     width, height = figure.get_size_inches()
     left = MARGIN / width
     figure.text(left, 1 - 0.1 / height, title, va="top", fontsize=11, fontweight="bold")
@@ -154,6 +154,6 @@ def legend_entry(label: str, **properties: Any) -> Line2D:
 
 
 def count_seeds(*counts: int) -> str:
-    """Such as `1 seed`, `3 seeds` or, where they differ, `2 to 3 seeds`."""
+    """Numbers of seeds in words: `1 seed`, `3 seeds` or, if they differ, `2 to 3 seeds`."""
     low, high = min(counts), max(counts)
     return (f"{high}" if low == high else f"{low} to {high}") + (" seed" if high == 1 else " seeds")

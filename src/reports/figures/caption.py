@@ -1,4 +1,4 @@
-"""What the captions of a study's figures have in common."""
+"""Captions of a study's figures."""
 
 from src.analysis import paper
 from src.analysis.effects import Analysis
@@ -6,7 +6,7 @@ from src.reports.figures.canvas import count_seeds
 
 
 def caption(analysis: Analysis, note: str) -> str:
-    """Data and machine on one line, what the figure shows on those below."""
+    """A caption: data and machine on the first line, what the figure shows on the others."""
     dataset = analysis.study.header["dataset"]
     devices = ", ".join(sorted({trial.row["device"] for trial in analysis.study.trials}))
     comparable = dataset in paper.DATASETS
@@ -15,5 +15,5 @@ def caption(analysis: Analysis, note: str) -> str:
 
 
 def seeds(analysis: Analysis) -> str:
-    """How many fresh seeds its arms have, such as `3 seeds` or `2 to 3 seeds`."""
+    """The number of fresh seeds of the arms, such as `3 seeds` or `2 to 3 seeds`."""
     return count_seeds(*(len(arm.fresh) for group in analysis.groups for arm in group.arms))

@@ -8,7 +8,7 @@ from src.reports.figures.canvas import DARK, legend_entry
 from src.reports.figures.forest import Bar, forest
 
 UNDECIDED = ("#767676", "D")
-LOOKS = {  # Verdict -> colour and shape of its point; in print the shape alone tells.
+LOOKS = {  # Verdict -> colour and shape of its point; in grey print the shape alone tells.
     "shown": ("#1b7f5c", "o"),
     "contradicted": ("#c8441b", "X"),
     "no effect larger than": ("#0b5394", "s"),
@@ -27,7 +27,7 @@ CAPTION = (
 
 
 def draw_claims(bars: Sequence[Bar]) -> Figure:
-    """Ratios of times above, differences of errors below."""
+    """Draws all claims, ratios of times above and differences of errors below."""
     ratios = [bar for bar in bars if bar.found.kind == "ratio"]
     differences = [bar for bar in bars if bar.found.kind == "difference"]
     parts = [

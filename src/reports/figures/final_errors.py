@@ -19,7 +19,7 @@ WIDTH = 0.36  # Width of a bar; arms are 1 apart.
 
 
 def final_errors(analysis: Analysis) -> Figure:
-    """Bars of the means, a dot per seed."""
+    """Draws bars of the means, and a dot per seed."""
     colors = (GREY, line_style(0)[0])
     words = ("training error", "test error")
     handles = [legend_entry(w, color=c, lw=6) for w, c in zip(words, colors, strict=True)]
@@ -47,7 +47,7 @@ def final_errors(analysis: Analysis) -> Figure:
 
 
 def trained(analysis: Analysis) -> str:
-    """Such as `after 12 epochs`, as recorded, not as asked."""
+    """The recorded length of training, such as `after 12 epochs`."""
     last = [
         t.metrics["epoch"][-1]
         for g in analysis.groups

@@ -28,8 +28,8 @@ class Bar(NamedTuple):
         found: What is drawn.
         words: To the right of it.
         color: Colour of its marks.
-        shape: Marker of its point; empty: a circle, or an arrow where the value is not bounded.
-        claimed: What others say the value is; nan where they name none.
+        shape: Marker of its point; empty: a circle, or an arrow if the value is not bounded.
+        claimed: The value that others claim; nan if they name none.
     """
 
     label: str
@@ -153,7 +153,7 @@ def _draw(axes: Axes, at: float, bar: Bar) -> None:
     if math.isfinite(value):
         face = bar.color if value == found.value else "w"
         axes.plot(value, at, bar.shape or marker, mec=bar.color, mfc=face, ms=5.5, zorder=3)
-    color = DARK if found.exists else "#767676"  # the lightest grey that is read on white
+    color = DARK if found.exists else "#767676"  # The lightest readable grey.
     axes.annotate(
         bar.words,
         (1.02, at),

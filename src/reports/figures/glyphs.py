@@ -1,4 +1,4 @@
-"""Letters that the figures' font lacks: drawn in another font that is installed, else spelt out."""
+"""Draws letters that the figures' font lacks in another installed font, or spells them out."""
 
 import functools
 import logging
@@ -9,13 +9,14 @@ from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-FONT = "DejaVu Sans"  # comes with Matplotlib: the same letters everywhere
+FONT = "DejaVu Sans"  # It comes with Matplotlib, so letters look the same everywhere.
 
 
 def complete(figure: Figure) -> None:
     """Gives a figure a font for all its letters.
 
-    What no font here has is written as its code, such as `\\u732b`: boxes would all look the same.
+    A letter that no font here has is written as its code, such as `\\u732b`: boxes would all look
+    the same.
     """
     ticks = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     at_ticks = {axis: [text.get_text() for text in axis.get_ticklabels()] for axis in ticks}
@@ -37,7 +38,7 @@ def complete(figure: Figure) -> None:
 
 
 def spelt(words: str, letters: Iterable[str]) -> str:
-    """The words with these letters as their codes."""
+    """The words, with the given letters replaced by their codes."""
     codes = {letter: letter.encode("unicode_escape").decode() for letter in letters}
     return "".join(codes.get(letter, letter) for letter in words)
 
@@ -62,7 +63,7 @@ def _font_with(letters: frozenset[str]) -> str | None:
 
 @functools.cache
 def _letters(file: str) -> frozenset[int]:
-    """The letters of a font file; none where it cannot be read."""
+    """The letters of a font file; none if it cannot be read."""
     try:
         return frozenset(ft2font.FT2Font(str(Path(file))).get_charmap())
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""The study's measure against learning rate, where one was chosen."""
+"""The figure of the study's measure against the learning rate, if rates were chosen."""
 
 import math
 
@@ -19,7 +19,7 @@ from src.reports.figures.caption import caption
 
 
 def learning_rates(analysis: Analysis) -> Figure:
-    """The trials that the rates were chosen by; the chosen rate is ringed."""
+    """Draws the trials that the rates were chosen by; the chosen rate is ringed."""
     groups, measure = analysis.groups, analysis.measure
     arms = max((group.arms for group in groups), key=len, default=())
     words = sentences.measure_words(measure, analysis.target)
@@ -59,7 +59,7 @@ def _entry(arm: ArmRecord, index: int) -> Line2D:
 
 
 def _marks(analysis: Analysis) -> list[Line2D]:
-    """Entries for what may happen to a trial."""
+    """Legend entries for what may happen to a trial."""
     ring = {"marker": "o", "ls": "", "ms": 10, "mfc": "none"}
     entries = [legend_entry("chosen", color=DARK, **ring)]
     if analysis.measure.kind == "ratio":

@@ -12,8 +12,8 @@ from src.models.summary import Layer
 from src.reports.figures.canvas import DARK, GREY
 
 FRONT, TOP, SIDE = "#dbe7f3", "#eef4fa", "#b9cfe4"
-SLANT = (0.30, 0.22)  # Shares of a box's height, to the right and up.
-GAP = 0.75  # between boxes
+SLANT = (0.30, 0.22)  # Of a box's depth to the right and up, as shares of its height.
+GAP = 0.75  # Between boxes.
 
 
 class Box(NamedTuple):
@@ -21,11 +21,11 @@ class Box(NamedTuple):
 
     Attributes:
         name: Name of the layer.
-        side: Height and width of its maps in pixels; 0 where it is fully connected.
-        features: Features of one tower.
-        kernel: Height and width of its kernel; 0 where it has none.
+        side: Height and width of its maps in pixels; 0 if it is fully connected.
+        features: Number of features of one tower.
+        kernel: Height and width of its kernel; 0 if it has none.
         sees_all: Whether it reads both towers.
-        pooled: Side of its maps behind the pool that follows; 0 where none does.
+        pooled: Side of its maps behind the pool that follows; 0 without a pool.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Box(NamedTuple):
 def make_boxes(layers: Sequence[Layer], image_size: int, towers: int) -> list[Box]:
     """The boxes from left to right, the image first.
 
-    What a kernel sees follows from its parameters: size^2 times the features before it in its own
-    tower, or in all.
+    The number of a kernel's weights tells what it sees: it is size^2 times the features before it,
+    in its own tower or in all.
     """
     boxes = [Box("image", image_size, 3, 0, True, 0)]
-    before = 3  # features of all towers that the next kernel could read
+    before = 3  # Number of features, in all towers, that the next kernel could read.
     for layer in layers:
         if layer.kind == "MaxPool":
             boxes[-1] = boxes[-1]._replace(pooled=layer.output[0])
@@ -51,7 +51,7 @@ def make_boxes(layers: Sequence[Layer], image_size: int, towers: int) -> list[Bo
             continue
         features, dense = layer.output[-1], layer.kind == "Dense"
         last = layer is layers[-1]
-        weights = layer.parameters // features - 1  # Weights of each output; one more is its bias.
+        weights = layer.parameters // features - 1  # Without the bias.
         kernel = 0 if dense else _root(weights, before)
         sees_all = dense or bool(kernel)
         if not sees_all:
@@ -69,7 +69,7 @@ def _root(weights: int, features: int) -> int:
 
 
 def draw(title: str, boxes: Sequence[Box], towers: int) -> Figure:
-    """A row of boxes for each tower; lines from tower to tower where a layer reads both."""
+    """Draws a row of boxes for each tower, and lines between towers if a layer reads both."""
     image = boxes[0].side
     sizes = [_size(box, image) for box in boxes]
     lefts = [sum((w + GAP for w, _ in sizes[:number]), 0.0) for number in range(len(boxes))]
@@ -92,7 +92,7 @@ def draw(title: str, boxes: Sequence[Box], towers: int) -> Figure:
 
 
 def _size(box: Box, image: int) -> tuple[float, float]:
-    """Width and height on paper: features lie along the width, pixels along the height."""
+    """Width and height of a box in the figure: by its features, and by its pixels."""
     if not box.side:
         return 0.22, 0.5 + box.features / 2048
     return 0.1 + box.features / 400, 1.5 * math.sqrt(box.side / image)

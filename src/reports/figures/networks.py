@@ -19,7 +19,7 @@ COLUMNS = {  # Column of metrics.csv -> its words.
 
 
 def curves(analysis: Analysis) -> Figure:
-    """A row per column, each by iterations and by seconds: every fresh seed at its arm's rate."""
+    """Draws every fresh seed at its arm's rate: a row per column, by iterations and by seconds."""
     groups, study = analysis.groups, analysis.study
     arms = [(group, arm) for group in groups for arm in group.arms if arm.fresh]
     named = len(groups) > 1
@@ -60,6 +60,6 @@ def _draw(axes: Axes, arm: ArmRecord, index: int, column: str, time: str) -> Non
     color, dash = line_style(index)
     for metrics in (trial.metrics for trial in arm.fresh):
         there = ~np.isnan(metrics[column])
-        marker = "o" if column == "test_error" else ""  # measured now and then
+        marker = "o" if column == "test_error" else ""  # It is measured now and then.
         x, y = metrics[time][there], metrics[column][there]
         axes.plot(x, y, color=color, ls=dash, lw=1.2, marker=marker, ms=3)

@@ -13,7 +13,7 @@ from src.reports.figures.caption import caption, seeds
 
 
 def overfitting(analysis: Analysis) -> Figure:
-    """Mean training error (line) and test error (dashes, where tested) of each arm by epoch."""
+    """Draws each arm's mean training error (line) and test error (dashes) by epoch."""
     handles = [
         legend_entry("training error", color=DARK),
         legend_entry("test error", color=DARK, ls="--", marker="o"),
@@ -39,7 +39,7 @@ def overfitting(analysis: Analysis) -> Figure:
 def _draw_arm(axes: Axes, arm: ArmRecord, color: str) -> None:
     if not arm.fresh:
         return
-    points = min(len(trial.metrics["epoch"]) for trial in arm.fresh)  # fewer where one diverged
+    points = min(len(trial.metrics["epoch"]) for trial in arm.fresh)  # A diverged trial has fewer.
     epochs = arm.fresh[0].metrics["epoch"][:points]
     train, test = (
         np.mean([trial.metrics[name][:points] for trial in arm.fresh], axis=0)

@@ -1,4 +1,4 @@
-"""What pre-training learns and what it is good for, drawn from records of stacks and trials."""
+"""Figures of what pre-training learns and how it helps, from records of stacks and trials."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ PANEL, PICTURE = 2.1, 0.62  # Inches: width of a panel of kernels, side of a pic
 def kernels(found: Mapping[str, Float[np.ndarray, "h w channels kernels"]], caption: str) -> Figure:
     """First-layer kernels side by side: random, pre-trained, fine-tuned, trained from random.
 
-    Each kernel is scaled by its own largest weight, so that small ones are seen too.
+    Each kernel is scaled by its own largest weight, so that small ones can be seen too.
     """
     columns = 8
     rows = -(-next(iter(found.values())).shape[-1] // columns)
@@ -41,8 +41,8 @@ def difference_by_labels(
 
     Args:
         found: Arm -> number of labels -> difference, a fraction; below 0 the arm is better.
-        baseline: Name of what it differs from.
-        caption: Small, below it.
+        baseline: Name of the baseline.
+        caption: Small text below the figure.
     """
     marks = [line_style(number) for number in range(len(found))]
     handles = [
@@ -80,9 +80,9 @@ def reconstructions(
     by_layer: Mapping[str, UInt8[np.ndarray, "N H W C"]],
     caption: str,
 ) -> Figure:
-    """Images, and below them what is left of them when they come back from each layer.
+    """Images, and below them their reconstructions from each layer.
 
-    In brackets: the correlation of all pixels with the images'.
+    The numbers in brackets are correlations of all pixels with those of the images.
     """
     rows = {"image": images}
     for name, each in by_layer.items():

@@ -1,4 +1,4 @@
-"""Ratio of iterations against training error in both readings, the paper's beside."""
+"""The figure of iteration ratios against training error, in both readings, beside the paper's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from src.reports.figures.caption import caption, seeds
 from src.reports.tables import READINGS
 
 ByError = Mapping[float, Interval]
-OPEN = (1e-9, 1e9)  # Ends of an interval that is open run out of the panel.
+OPEN = (1e-9, 1e9)  # Open ends of an interval are drawn here, outside the panel.
 
 
 class Line(NamedTuple):
@@ -31,12 +31,12 @@ class Line(NamedTuple):
 
 
 def ratios(analysis: Analysis) -> Figure:
-    """A panel per reading and, where several arms are compared, per group."""
+    """Draws a panel per reading and, if several arms are compared, per group."""
     study = analysis.study.config.study
     thresholds, baseline = sorted(study.thresholds, reverse=True), study.compare.baseline
     lines = {m.name: _lines(analysis, m, thresholds) for m in analysis.readings}
     every = [line for each in lines.values() for line in each]
-    single = len({line.value for line in every}) == 1  # A line is then a group's, else an arm's.
+    single = len({line.value for line in every}) == 1  # Then a line is a group, else an arm.
     names = list(dict.fromkeys(line.group if single else line.value for line in every))
     styles = {name: line_style(i if single else i + 1) for i, name in enumerate(names)}
     theirs = paper.ratios_beside(analysis.study, thresholds)
@@ -76,7 +76,7 @@ def ratios(analysis: Analysis) -> Figure:
 
 
 def _lines(analysis: Analysis, measure: Measure, thresholds: Sequence[float]) -> list[Line]:
-    """A line per comparison, where there is anything to show."""
+    """A line per comparison that has anything to show."""
     by_error = [analysis.effects(measure, error) for error in thresholds]
     return [
         Line(
@@ -105,7 +105,7 @@ def _draw(
 
 
 def _known(r: Interval) -> float:
-    """The ratio, or the bound known of it; 0 where nothing is."""
+    """The ratio, or its known bound; 0 if nothing is known."""
     bound = {math.inf: r.bounds[0], 0: r.bounds[1]}.get(r.value, r.value)
     return bound if 0 < bound < math.inf else 0.0
 

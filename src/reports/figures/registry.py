@@ -1,4 +1,4 @@
-"""The figures of a report: a figure is its own file and one row here, which draws and links it."""
+"""The figures of a report: each has its own file and one row here, which draws and links it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +25,10 @@ class Row(NamedTuple):
 
     Attributes:
         name: Name of its files, `NAME.png` and `NAME.svg`.
-        alt: What it shows, for those who cannot see it.
+        alt: Description for those who cannot see it.
         section: Heading of the report under which it stands; empty: before the first.
-        when: Whether a study has what it shows.
-        draw: How it is drawn.
+        when: Analysis -> whether the study has what it shows.
+        draw: Analysis -> the figure.
     """
 
     name: str

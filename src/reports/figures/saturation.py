@@ -1,4 +1,4 @@
-"""How much of the first layer is saturated while it trains, where a study measured its layers."""
+"""The figure of the first layer's saturation during training, if a study measured its layers."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def measures_layers(analysis: Analysis) -> bool:
 
 
 def saturation(analysis: Analysis) -> Figure:
-    """Every fresh seed, a panel per group: to be read beside the training error."""
+    """Draws every fresh seed, with a panel per group; it is read beside the training error."""
     layer = first_layer(analysis)
     note = (
         f"lines: {seeds(analysis)}; saturated: the activation's derivative is below 0.19 of its"

@@ -1,4 +1,4 @@
-"""What a trained network has learned, drawn: Figs. 3 and 4 of the paper."""
+"""Figs. 3 and 4 of the paper for a trained network: its kernels, predictions and neighbours."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ ENLARGED = 8  # pixels of the figure per pixel of an image: viewers of SVG would
 def kernels(
     found: Mapping[str, Float[np.ndarray, "h w channels kernels"]], towers: int, caption: str
 ) -> Figure:
-    """Fig. 3: the first layer's kernels, a panel per tower; below them other views, by title."""
+    """Fig. 3: the first layer's kernels, a panel per tower; other views of them follow below."""
     count = next(iter(found.values())).shape[-1] // towers
     columns = 8 if count <= 64 else 16
     side = 3.3 - MARGIN  # Side of a panel, inches.
@@ -96,7 +96,7 @@ def _bars(
     label: int,
     names: Sequence[str],
 ) -> None:
-    """Bars of the most likely classes, the true one's in red as in the paper."""
+    """Draws bars of the most likely classes; the true one is red, as in the paper."""
     places = range(len(best))
     colours = [COLORS[1] if c == label else COLORS[5] for c in best]
     axes.barh(places, probabilities[best], color=colours, alpha=0.65, height=0.86)
@@ -109,7 +109,7 @@ def _bars(
 
 
 def as_colours(found: Float[np.ndarray, "h w channels kernels"]) -> UInt8[np.ndarray, "K h w 3"]:
-    """Each kernel as a picture: no weight is grey, its largest weight is full or no colour."""
+    """Each kernel as a picture: a weight of 0 is grey, its largest weight full or no colour."""
     largest = np.abs(found).max(axis=(0, 1, 2), keepdims=True)
     pictures = 127.5 * (1 + found / np.where(largest > 0, largest, 1)).transpose(3, 0, 1, 2)
     if pictures.shape[-1] == 1:
@@ -118,7 +118,7 @@ def as_colours(found: Float[np.ndarray, "h w channels kernels"]) -> UInt8[np.nda
 
 
 def grid_of(tiles: UInt8[np.ndarray, "K h w 3"], columns: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Pictures side by side, a white line between two."""
+    """Pictures in a grid, with white lines between them."""
     rows = math.ceil(len(tiles) / columns)
     large = tiles.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
     line = 4
@@ -131,7 +131,7 @@ def grid_of(tiles: UInt8[np.ndarray, "K h w 3"], columns: int) -> UInt8[np.ndarr
 
 
 def show_image(axes: Axes, image: UInt8[np.ndarray, "H W C"]) -> None:
-    """Draws an image, its pixels as squares; a grey one has one channel."""
+    """Draws an image with its pixels as squares; a grey image has one channel."""
     factor = max(1, 256 // image.shape[0]) if image.shape[0] < 128 else 1
     large = image.repeat(factor, axis=0).repeat(factor, axis=1)
     shown = large.repeat(3, axis=-1) if large.shape[-1] == 1 else large
@@ -143,7 +143,7 @@ def show_image(axes: Axes, image: UInt8[np.ndarray, "H W C"]) -> None:
 
 
 def place_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches, from the upper left corner."""
+    """Adds axes at a place given in inches from the upper left corner."""
     whole_width, whole_height = figure.get_size_inches()
     corner = (left / whole_width, 1 - (top + height) / whole_height)
     return figure.add_axes((*corner, width / whole_width, height / whole_height))

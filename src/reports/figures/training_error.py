@@ -1,4 +1,4 @@
-"""Fig. 1 of the paper with our seeds, the paper's curves behind."""
+"""Fig. 1 of the paper with our seeds, and with the paper's curves behind them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,14 +21,14 @@ from src.reports.figures.caption import caption
 from src.training.points import first_at_or_below
 
 LABELS = {False: "training error, trailing window", True: "training error, parameters fixed"}
-MANY = 30  # seeds, from which on a band stands for their lines
+MANY = 30  # With so many seeds a band takes the place of their lines.
 LINES = "thin lines: seeds; thick: their median"
 BAND = "band: where nine of ten seeds are; thick: their median"
 CIRCLES = "\ncircles: the first 10,000 images after each epoch, most likely the paper's points"
 
 
 def training_error(analysis: Analysis) -> Figure:
-    """Training error against epochs: every fresh seed at its arm's chosen rate."""
+    """Draws training error against epochs for every fresh seed at its arm's chosen rate."""
     groups, frozen = analysis.groups, "frozen" in analysis.study.config.trial.readings
     theirs = paper.curves_beside(analysis.study)
     tuned = ", each at its own learning rate" if rates_were_chosen(groups) else ""
@@ -72,7 +72,7 @@ def _legend(target: float, theirs: Mapping[str, Series]) -> list[Line2D]:
 
 
 def paper_dash(name: str) -> Any:
-    """The dashes of one of the paper's curves: those of our arm of that name."""
+    """The dashes of one of the paper's curves, which are those of our arm with its name."""
     return line_style(("relu", "tanh").index(name))[1]
 
 
@@ -81,7 +81,7 @@ def _series(trial: TrialRecord, frozen: bool) -> Series:
 
 
 def _lowest(groups: Sequence[Group], frozen: bool) -> float:
-    """The lowest training error: below the target where trials do not stop there."""
+    """The lowest training error; it is below the target if trials do not stop there."""
     trials = [trial for group in groups for arm in group.arms for trial in arm.fresh]
     values = [_series(trial, frozen).values for trial in trials]
     return min((float(v[~np.isnan(v)].min(initial=1.0)) for v in values), default=1.0)
