@@ -1,4 +1,4 @@
-"""Runs the studies in the order of their worth within a time limit, and packs what they leave.
+"""Runs the studies, the most important first, within a time limit, and packs their records.
 
     python -m experiments.records --hours 0.4 [--packs packs] [--workdir runs]
 
@@ -27,8 +27,8 @@ STUDIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pretraining", ()),
     ("paper_figures", ()),
 )
-SAVE_SECONDS = 120.0  # a study that was asked to stop saves itself by then
-LEAST_SECONDS = 30.0  # less is not worth a start
+SAVE_SECONDS = 120.0  # A study that is asked to stop has saved itself by then.
+LEAST_SECONDS = 30.0  # With less time left it is not worth starting.
 
 
 def run_all(
@@ -38,14 +38,17 @@ def run_all(
     studies: Sequence[tuple[str, tuple[str, ...]]] = STUDIES,
     command: Sequence[str] = (sys.executable, "-m", "src.main"),
 ) -> dict[str, int]:
-    """Runs what there is time for; name -> exit code, 130 of one that was stopped and saved.
+    """Runs the studies that there is time for.
 
     Args:
-        hours: In all.
-        workdir: Each study has a folder of its name in it.
-        packs: Where packs are looked for and written.
+        hours: Time for all of them.
+        workdir: Folder in which each study has a folder of its name.
+        packs: Folder where packs are looked for and written.
         studies: Names of configs with further arguments.
-        command: What runs a study.
+        command: The command that runs a study.
+
+    Returns:
+        Name -> exit code, which is 130 for a study that was stopped and saved.
     """
     end, codes = time.monotonic() + 3600 * hours, dict[str, int]()
     for name, arguments in studies:
@@ -64,7 +67,7 @@ def run_all(
 
 
 def run(command: Sequence[str], seconds: float) -> int:
-    """Runs a study and asks it to stop when its time is up; its exit code."""
+    """Runs a study, asks it to stop when its time is up, and returns its exit code."""
     process = subprocess.Popen(command)
     try:
         return process.wait(seconds)
@@ -78,7 +81,7 @@ def run(command: Sequence[str], seconds: float) -> int:
 
 
 def write_pack(folder: Path, pack: Path) -> None:
-    """Packs a study, checkpoints and all; the old pack stands until the new one is whole."""
+    """Packs a study with its checkpoints; the old pack is kept until the new one is whole."""
     pack.parent.mkdir(parents=True, exist_ok=True)
     partial = pack.with_name(pack.name + ".part")
     with tarfile.open(partial, "w:gz", compresslevel=1) as file:

@@ -35,7 +35,7 @@ environment.seal_compilations()  # JAX does not write atomically: what is half t
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_of_other_tests():
-    """What a process has loaded and compiled for the tests of one file is let go.
+    """Drops what a process has loaded and compiled for the tests of another file.
 
     Many call their images `tiny`. Compiled programs stay mapped into memory as long as JAX keeps
     them, and Linux kills a process of 65,530 mappings: a long suite had that many.

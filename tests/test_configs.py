@@ -48,7 +48,7 @@ def make_dataset(config: Config, data_dir: Path) -> Dataset | Stream:
 
 
 def narrow(settings: TrialSettings) -> TrialSettings:
-    """What a trial does, with few images, and networks a sixteenth as wide where they can be."""
+    """A trial's settings with few images, and with a network a sixteenth as wide if possible."""
     model, held_out = settings.model, min(settings.validation_images, BATCH)
     if "width" in models.model_options(model.name):
         model = replace(model, options=model.options | {"width": 0.0625})

@@ -25,7 +25,7 @@ def read(page: str) -> str:
 
 
 def commands(page: str) -> list[str]:
-    """What it has in blocks for a shell, without comments, and within its sentences."""
+    """The commands of a page, in its blocks for a shell and within its sentences."""
     text = read(page)
     blocks = [block for language, block in BLOCK.findall(text) if language == "sh"]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()

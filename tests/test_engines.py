@@ -34,7 +34,7 @@ def test_a_machine_whose_settings_change_numbers_is_refused(monkeypatch):
 
 
 class LostError(Exception):
-    """What the fake engine calls the loss of a machine."""
+    """The error by which the fake engine tells that a machine is lost."""
 
 
 class FakeEngine:

@@ -43,7 +43,7 @@ def read(trial_dir: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def points(last: int, tag: str) -> list[tuple[int, Any]]:
-    """What `read` should find."""
+    """The points that `read` should find."""
     return [
         (row["iteration"], pytest.approx(row[tag]))
         for row in rows(last)

@@ -106,7 +106,7 @@ def subject(tmp_path_factory) -> Subject:
 
 @pytest.fixture(scope="module")
 def sound(subject, tmp_path_factory) -> Path:
-    """What two processes make of the trial when nothing happens."""
+    """The records of two processes that nothing disturbs."""
     workdir = tmp_path_factory.mktemp("sound") / "pmap"
     pair = Pair(subject, workdir)
     assert pair.end() == [0, 0], pair.said()

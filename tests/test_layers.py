@@ -213,7 +213,7 @@ def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside():
 
 
 def padding_of(case: tuple) -> tuple[tuple[int, int], ...]:
-    """What XLA must pad, from PyTorch's documented size of the result."""
+    """The padding that XLA needs, by PyTorch's documented size of the result."""
     height, width, window, stride, padding, ceil_mode = case
     pads = []
     for size in (height, width):

@@ -71,7 +71,7 @@ class FakeProgram(Program):
 
 
 def errors(wrong: Sequence[int], loss: Sequence[float] | None = None) -> StepErrors:
-    """What batches of 16 images got wrong."""
+    """The errors of batches of 16 images."""
     losses = np.ones(len(wrong)) if loss is None else loss
     seen = np.full(len(wrong), 16, np.int32)
     return StepErrors(np.array(wrong, np.int32), np.array(losses, np.float32), seen)

@@ -1,4 +1,4 @@
-"""What a step of pre-training costs beside a supervised one, and beside what multiply-adds say.
+"""Measures the cost of a step of pre-training against a supervised one, and against multiply-adds.
 
     python -m experiments.pretraining.bench [ROUNDS]
 
@@ -80,7 +80,7 @@ def supervised(program: Any) -> Callable[[], Any]:
 
 
 def pretraining(program: Any, method: str, activation: str, number: int) -> Callable[[], Any]:
-    """As many steps of a layer."""
+    """The same number of steps of a layer's pre-training."""
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ def pretraining(program: Any, method: str, activation: str, number: int) -> Call
 
 
 def hidden_units(program: Any, activation: str, number: int) -> Callable[[], Any]:
-    """What as many steps of an RBM do with its hidden units: draw them, and their mean twice."""
+    """What the same number of RBM steps do with hidden units: one draw, and two means."""
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
     from jax import lax  # noqa: PLC0415
@@ -121,7 +121,7 @@ def hidden_units(program: Any, activation: str, number: int) -> Callable[[], Any
 
 
 def make_trainer(program: Any, method: str, activation: str, number: int) -> Any:
-    """What trains a layer of conv3."""
+    """Makes the trainer of a layer of conv3."""
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
 

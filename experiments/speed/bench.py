@@ -127,7 +127,7 @@ def measure_all(quick: bool) -> dict[str, Any]:
 def measure(
     what: str, net: str, threads: int, rounds: int, spread: str = "threads"
 ) -> dict[str, Any]:
-    """What `measure.py` says of it."""
+    """The result of one measurement of `measure.py`."""
     arguments = command(what, net, threads, rounds, spread)
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""What a study of many trials costs its own process, on records that are made and not trained.
+"""Measures what a study of many trials costs its own process, on records made without training.
 
     python -m experiments.speed.growth [--trials 100 1000 10000] [--write]
 
@@ -64,7 +64,7 @@ def make_config(count: int, arms: int) -> Config:
 
 
 def make_trials(config: Config) -> list[Trial]:
-    """Every trial of the study; at the middle rate, which is taken for the best."""
+    """Every trial of the study; fresh ones have the middle rate, which is taken to be the best."""
     finished: dict[str, TrialRecord] = {}
     found = []
     for _ in range(2):  # selection, then fresh
@@ -75,7 +75,7 @@ def make_trials(config: Config) -> list[Trial]:
 
 
 def make_record(trial: Trial) -> TrialRecord:
-    """What a trial of 100 points might have left."""
+    """A record such as a trial of 100 points might have left."""
     iterations = np.arange(1, POINTS + 1) * 39
     speed = 1 + abs(math.log(trial.learning_rate / 0.04))
     error = 0.9 * np.exp(-iterations / (1500 * speed + trial.seed % 97))

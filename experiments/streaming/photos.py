@@ -1,4 +1,4 @@
-"""Generated JPEG images of many sizes, in TFDS form: what the stream is tested and timed on."""
+"""Generated JPEG images of many sizes, in TFDS form, on which the stream is tested and timed."""
 
 import io
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def open_stream(name: str, folder: Path, size: int) -> Stream:
     """The data set prepared in the folder of a version, its images still on disk.
 
     Args:
-        name: What its records are to say.
+        name: Its name in records.
         folder: `<data_dir>/<name>/<version>`.
         size: Side of the decoded images in pixels; 0: as they are.
     """

@@ -33,7 +33,7 @@ def loader(record: dict[str, Any]) -> str:
 
 
 def steps(record: dict[str, Any]) -> str:
-    """What training makes of them, and the share of its time in which it has no batch."""
+    """Images per second in training, and the share of its time spent waiting for a batch."""
     lines = []
     for found in record["steps"]:
         images = record["batch"] * found["steps"]

@@ -1,6 +1,6 @@
-"""Which output of a published network stands for which class of a data set.
+"""Matches the outputs of a published network with the classes of a data set.
 
-A wrong order of classes gives an error of 99.9% and no other sign, so what is not known is refused.
+A wrong order of classes gives an error of 99.9% and no other sign, so an unknown order is refused.
 """
 
 import re
@@ -36,11 +36,11 @@ def outputs_of_classes(
 
     Args:
         imported: The network.
-        dataset: Its name, for the message.
-        names: Names of its classes, in the order of its labels.
+        dataset: Name of the data set, for the message.
+        names: Names of the data set's classes, in the order of its labels.
 
     Raises:
-        WeightsError: If the network has classes of its own, or the data set's are not known to be
+        WeightsError: If the network has classes of its own, or the data set is not known to have
             the network's.
     """
     wanted = {"cifar10": len(CLASSES), "imagenet": 1000}[imported.layout.classes]

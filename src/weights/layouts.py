@@ -1,4 +1,4 @@
-"""Which published network a file of weights is of, and how its tensors become our parameters.
+"""Recognizes the published network of a file of weights, and turns its tensors into our parameters.
 
 Ours: kernels [height, width, in, out], fully connected [in, out], maps flattened as height, width,
 channel, and images red, green, blue. Tensors that pass every check of shape may still be wrong: a
@@ -25,13 +25,13 @@ Names = tuple[str, str]  # Patterns of a weight's and a bias's name; `{}` is the
 
 
 class Input(NamedTuple):
-    """What a network was trained on, and so must be given.
+    """The input that a network was trained on, and must be given.
 
     Attributes:
         resize: `none`; `shorter`: the shorter side to `side` pixels, then the central square;
             `warped`: both sides to `side`, whatever the proportions.
-        side: Side of the resized image, pixels.
-        crop: Side of a view, pixels; 0: the whole image.
+        side: Side of the resized image in pixels.
+        crop: Side of a view in pixels; 0: the whole image.
         mean: Red, green, blue in grey levels; None: the mean image of the training set.
         deviation: What centred pixels are divided by, in grey levels.
     """
@@ -55,10 +55,10 @@ class Layout:
         layers: Our layer -> theirs, in the order in which an image passes them.
         flattened: Height, width and channels of what the first fully connected layer reads.
         names: Patterns of their tensors' names; the first that fit are taken.
-        input: What it is given.
-        classes: Data set whose classes its outputs stand for, see `classes`.
-        published: What its authors report, with the source.
-        blue_first: Whether it was trained on blue, green, red.
+        input: Its input.
+        classes: The data set whose classes its outputs stand for, see `classes`.
+        published: The error that its authors report, with the source.
+        blue_first: Whether it was trained on images in blue, green, red.
         pool_first: Whether pooling comes before normalization; tells CaffeNet from AlexNet.
     """
 
@@ -84,11 +84,11 @@ class Imported:
     layout: Layout
     params: PyTree = field(repr=False)
     num_classes: int
-    unused: tuple[str, ...]  # tensors of the file that the network has no place for
-    guessed: bool  # whether the file does not tell CaffeNet from AlexNet, and AlexNet was taken
+    unused: tuple[str, ...]  # Tensors of the file that the network does not have.
+    guessed: bool  # Whether AlexNet was taken although it may be CaffeNet.
 
     def make_model(self) -> nn.Module:
-        """The network that the parameters are of."""
+        """Makes the network that the parameters belong to."""
         return _model(self.layout, self.num_classes)
 
 
@@ -191,7 +191,7 @@ NAMES = tuple(layout.name for layout in LAYOUTS)
 
 
 def find_layout(name: str) -> Layout:
-    """The layout of that name.
+    """Finds a layout by its name.
 
     Raises:
         WeightsError: If there is none.
@@ -203,15 +203,15 @@ def find_layout(name: str) -> Layout:
 
 
 def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
-    """Parameters of one of our networks.
+    """Turns the tensors of a file into parameters of one of our networks.
 
     Args:
-        file: As it was read.
-        layout: None: the one of `LAYOUTS` whose tensors the file has.
+        file: The file as it was read.
+        layout: The network; None: the one of `LAYOUTS` whose tensors the file has.
 
     Raises:
-        WeightsError: If the file is of no known network, naming the first tensor that does not fit
-            the nearest.
+        WeightsError: If no known network fits, naming the first tensor that does not fit the
+            nearest one.
     """
     tensors = _without_prefix(file.tensors)
     pairs = [(c, names) for c in ([layout] if layout else LAYOUTS) for names in c.names]
@@ -225,14 +225,14 @@ def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
 
 
 class _Fault(NamedTuple):
-    """Why a file is not of a layout; the fewer tensors are missing, the nearer it is."""
+    """Why a file does not fit a layout; the fewer tensors are missing, the nearer it is."""
 
     missing: int
     words: str
 
 
 def _misfit(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names) -> _Fault | None:
-    """What keeps a file from being of a layout, or None."""
+    """Why a file does not fit a layout; None if it does."""
     places = _places(layout, names)
     absent = [name for pair in places.values() for name in pair if name not in tensors]
     if absent:
@@ -335,7 +335,7 @@ def _without_prefix(tensors: Tensors) -> Tensors:
 
 
 def _pools_first(layers: tuple[str, ...]) -> bool | None:
-    """Whether the first pooling comes before the first normalization; None: it is not known."""
+    """Whether the first pooling comes before the first normalization; None if unknown."""
     if "Pooling" not in layers or "LRN" not in layers:
         return None
     return layers.index("Pooling") < layers.index("LRN")

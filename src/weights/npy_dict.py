@@ -85,12 +85,12 @@ class Kind:
         self.name, self.order = str(name), "<"
 
     def __setstate__(self, state: Any) -> None:
-        """The second entry is the order of the bytes: `<`, `>`, or `|` where there is none."""
+        """Keeps the order of the bytes, the second entry: `<`, `>`, or `|` if there is none."""
         self.order = ">" if state[1] == ">" else "<"
 
 
 class Array:
-    """Stands in for `numpy.ndarray`: its state, of which no array was made yet."""
+    """Stands in for `numpy.ndarray`: holds the state that an array can be made of."""
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
@@ -98,7 +98,7 @@ class Array:
         self.content: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        """Version, shape, dtype, whether columns come first, and the bytes."""
+        """Keeps version, shape, dtype, whether columns come first, and the bytes."""
         _, shape, kind, fortran, content = state
         self.shape = tuple(int(size) for size in shape)
         self.kind, self.order = kind.name, kind.order
@@ -106,7 +106,7 @@ class Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Bytes, as Python 3 writes them for Python 2."""
+    """Stands in for `_codecs.encode`, by which Python 3 writes bytes for Python 2."""
     if encoding != "latin1":
         raise ValueError(f"bytes in the encoding {encoding!r}")
     return text.encode("latin1")

@@ -1,7 +1,7 @@
-"""Pickles of strangers: read by an unpickler that knows tensors alone and runs nothing else.
+"""Reads pickles of strangers with an unpickler that knows nothing but tensors.
 
-A pickle is a program that may call any function of Python. Here every function that it names is a
-stand-in of ours or refused, and a program too long for a list of tensors is not run at all.
+A pickle is a program that may call any function of Python. Here every function that it names is
+replaced by one of ours or refused, and a program too long for a list of tensors is not run at all.
 """
 
 import io
@@ -13,14 +13,14 @@ from typing import Any
 
 from src.weights.tensors import WeightsError, damaged
 
-MOST_OPERATIONS = 100_000  # AlexNet's weights take some hundreds
+MOST_OPERATIONS = 100_000  # AlexNet's weights take some hundreds.
 
 
 class State(dict):
     """A dictionary whose attributes are dropped: PyTorch's has some."""
 
     def __setstate__(self, state: Any) -> None:
-        """Nothing is kept."""
+        """Keeps nothing."""
 
 
 class Known:
@@ -32,7 +32,7 @@ class Known:
         self._function = function
 
     def __call__(self, *args: Any) -> Any:
-        """What the function makes of them."""
+        """Calls the stand-in with the pickle's arguments."""
         return self._function(*args)
 
     def __setstate__(self, state: Any) -> None:
@@ -59,7 +59,7 @@ class Unpickler(pickle.Unpickler):
         return Known(self._known[full])
 
     def persistent_load(self, pid: Any) -> Any:
-        """What lies outside the pickle: PyTorch's storages."""
+        """Finds what lies outside the pickle, such as PyTorch's storages."""
         if self._persistent is None:
             raise pickle.UnpicklingError("it refers to something outside itself")
         return self._persistent(pid)
@@ -74,10 +74,10 @@ def load(
     """The object of the pickle at the beginning of `content`, and how many bytes it takes.
 
     Args:
-        path: For the message.
-        content: Begins with a pickle.
-        known: Stand-ins by "module.name".
-        persistent: Finds what a persistent id refers to.
+        path: The file, for the message.
+        content: Bytes that begin with a pickle.
+        known: "module.name" -> its stand-in.
+        persistent: Persistent id -> what it refers to.
 
     Raises:
         WeightsError: If the pickle is damaged, too long or names anything else.
@@ -92,7 +92,7 @@ def load(
 
 
 def _check_operations(content: bytes) -> int:
-    """The length of the first pickle, which is read, not run.
+    """Reads the first pickle without running it, and returns its length.
 
     Few operations bound its depth and time; a slot of its memory that is far away, its space.
     """

@@ -1,19 +1,19 @@
-"""Fields of a protobuf message, without its schema.
+"""Reads the fields of a protobuf message without its schema.
 
-Google's library would need each message described, copies a file of a quarter gigabyte twice, and
-of a damaged one says only that it is damaged, not where.
+Google's library would need a description of each message, copies a file of a quarter gigabyte
+twice, and says that a file is damaged, but not where.
 """
 
 from collections.abc import Iterator
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # Wire types; 3 and 4, groups, are history.
-LONGEST = 10  # bytes of a number
+LONGEST = 10  # Bytes of the longest number.
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field, in order: a whole number, or bytes.
+    """Number and value of each field, in order; a value is a whole number, or bytes.
 
-    Numbers of a fixed width come as their bytes too.
+    Numbers of a fixed width are given as bytes as well.
 
     Raises:
         ValueError: If the message does not follow the format, saying at which byte.
@@ -41,7 +41,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def text(value: int | memoryview) -> str:
-    """The string in a field; what is no UTF-8 is replaced.
+    """The string in a field; bytes that are not UTF-8 are replaced.
 
     Raises:
         ValueError: If the field holds a number.
@@ -72,7 +72,7 @@ def integer(value: int | memoryview) -> int:
 
 
 def integers(value: int | memoryview) -> list[int]:
-    """The numbers in a repeated field: one alone, or many packed into bytes.
+    """The numbers in a repeated field: a single one, or many packed into bytes.
 
     Raises:
         ValueError: If the bytes end within a number.
@@ -87,7 +87,7 @@ def integers(value: int | memoryview) -> list[int]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number and the byte after it: seven bits a byte, the lowest first."""
+    """A number, seven bits a byte with the lowest first, and the place after it."""
     number = 0
     for place, byte in enumerate(message[at : at + LONGEST]):
         number |= (byte & 127) << (7 * place)

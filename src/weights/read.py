@@ -1,4 +1,4 @@
-"""Any known file of weights, by the end of its name."""
+"""Reads any known file of weights, by the ending of its name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ READERS: dict[str, Callable[[Path], WeightsFile]] = {
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """The tensors of a file.
+    """Reads the tensors of a file.
 
     Raises:
         WeightsError: If its kind is unknown, it cannot be read or it is damaged.

@@ -1,4 +1,4 @@
-"""Where a trial's first weights come from."""
+"""Settings that say where a trial's first weights come from."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 
 @dataclass(frozen=True)
 class StartFrom:
-    """Weights that a trial begins with in place of its seed's."""
+    """Weights that a trial begins with instead of those of its seed."""
 
     path: Annotated[
         str, "file of weights, or folder of a finished trial; empty: the seed's random weights"

@@ -1,7 +1,7 @@
-"""First weights of a trial from a file or from a finished trial, in place of its seed's.
+"""Starts a trial from weights of a file or of a finished trial, instead of those of its seed.
 
-As the paper's nets that were trained on another ImageNet first (section 6): the layers are taken
-over, and the last one, whose classes are others, begins anew.
+So did those of the paper's nets that were trained on another ImageNet first (section 6): layers are
+taken over, but for the last one, which has other classes and begins anew.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ class Origin(NamedTuple):
     Attributes:
         params: Layer -> its parameters, in our order of axes.
         sha256: SHA-256 of the file, or of the checkpoint's parameters.
-        options: Options of the network they were trained in, as far as they are known.
-        input: `centered` or `standardized`, what they were trained on.
+        options: Options of the network that they were trained in, as far as they are known.
+        input: The input that they were trained on, `centered` or `standardized`.
     """
 
     params: PyTree
@@ -49,9 +49,9 @@ class Started(NamedTuple):
     """The parameters of a network that starts from others.
 
     Attributes:
-        params: All of them.
-        taken: Layers that were taken over.
-        new: Layers that begin with the seed's weights.
+        params: All parameters.
+        taken: Names of the layers that were taken over.
+        new: Names of the layers that begin with the seed's weights.
     """
 
     params: PyTree
@@ -63,12 +63,12 @@ def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], l
     """A trial's state before its first step, with the weights that its settings name.
 
     Returns:
-        The state; columns of the trial's row, none where it begins with its seed's weights; remarks
-        for whoever watches.
+        The state; columns of the trial's row, none if it begins with its seed's weights; and
+        remarks to print.
 
     Raises:
         WeightsError: If the weights cannot be read or do not fit.
-        RecordError: If they are of a trial that is not finished or not sound.
+        RecordError: If they belong to a trial that is not finished or not sound.
     """
     state, start = program.start(trial.seed), trial.settings.start_from
     if not start.path:
@@ -84,16 +84,16 @@ def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], l
 
 
 def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_classes: int) -> None:
-    """Refuses first weights that a network cannot have, before anything is trained.
+    """Refuses first weights that do not fit their network, before anything is trained.
 
     Args:
-        settings: Of each arm of a study.
+        settings: The settings of each arm of a study.
         shape: Height, width and channels of the data set's images.
-        num_classes: Of the data set.
+        num_classes: Number of classes in the data set.
 
     Raises:
         WeightsError: If weights cannot be read or do not fit.
-        RecordError: If they are of a trial that is not finished or not sound.
+        RecordError: If they belong to a trial that is not finished or not sound.
     """
     height, width, channels = shape
     asked = {
@@ -109,10 +109,10 @@ def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_cl
 
 
 def read_origin(start: StartFrom) -> Origin:
-    """The weights that a trial is to start from.
+    """Reads the weights that a trial is to start from.
 
     Raises:
-        WeightsError: If the file cannot be read or is of no known network.
+        WeightsError: If the file cannot be read or holds no known network.
         RecordError: If the trial is not finished, or its checkpoint is not sound.
     """
     path = local_path(start.path, "config.start_from.path")
@@ -129,17 +129,17 @@ def read_origin(start: StartFrom) -> Origin:
 
 
 def take(params: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path: str) -> Started:
-    """A network's parameters with those of others in their place.
+    """Replaces layers of a network's parameters by those of other weights.
 
     Args:
-        params: As the seed has them: layer -> its parameters.
-        origin: Layer -> parameters to take.
-        layers: To take; empty: all that both have but the last.
-        last: The network's last layer.
-        path: Where they come from, for messages.
+        params: Layer -> its parameters as the seed makes them.
+        origin: Layer -> the parameters to take.
+        layers: Names of the layers to take; empty: all that both have, but for the last.
+        last: Name of the network's last layer.
+        path: Where the weights come from, for messages.
 
     Raises:
-        WeightsError: If a layer is not there, or its shapes are others.
+        WeightsError: If a layer is missing, or has other shapes.
     """
     chosen = layers or tuple(name for name in params if name in origin and name != last)
     if not chosen:
@@ -170,18 +170,18 @@ def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
             names.append(context.module.path[0])
         return output
 
-    with nn.intercept_methods(note):  # A new function: JAX would not call a known one again.
+    with nn.intercept_methods(note):  # A new function, since JAX would not call a known one again.
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape))))
     return names[-1] if names else ""
 
 
 def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]:
-    """What is different from the network that the weights were trained in.
+    """Remarks about differences from the network that the weights were trained in.
 
     Args:
         origin: The weights.
-        options: Every option of the network, with its value.
-        given: `centered` or `standardized`, its input.
+        options: Option of the network -> its value.
+        given: Its input, `centered` or `standardized`.
     """
     found = [
         f"start_from: the weights were trained with {name} = {origin.options[name]},"

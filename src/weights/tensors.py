@@ -1,4 +1,4 @@
-"""What a file of weights holds, and the checks that every format needs."""
+"""The content of a file of weights, and the checks that every format needs."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ STAND_INS = {
 
 
 class WeightsError(LabError):
-    """Weights that cannot be read or do not fit. The message is one line: file, tensor, fault."""
+    """Weights cannot be read or do not fit. The message is one line: file, tensor, fault."""
 
     def __init__(self, message: str):
         # The message holds names from the file, whatever they are.
@@ -31,13 +31,13 @@ class WeightsError(LabError):
 
 
 class WeightsFile(NamedTuple):
-    """A file as it was read; which network it is of, `layouts` finds out.
+    """A file as it was read; `layouts` recognizes its network.
 
     Attributes:
         path: The file.
-        tensors: Name -> float32, in the file's own order of axes.
-        layers: Types of its layers in order, such as "Convolution", "Pooling", "LRN"; empty where
-            the format does not tell.
+        tensors: Name -> float32 tensor, in the file's own order of axes.
+        layers: Types of its layers in order, such as "Convolution", "Pooling", "LRN"; empty if the
+            format does not tell.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class WeightsFile(NamedTuple):
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of a file.
+    """Reads a file.
 
     Raises:
         WeightsError: If it is missing or cannot be read.
@@ -73,7 +73,7 @@ def refuse_stand_in(path: Path) -> None:
 def make_tensor(
     path: Path, name: str, values: np.ndarray, shape: Sequence[int]
 ) -> Float[np.ndarray, "..."]:
-    """`values` as float32 of that shape, checked.
+    """Makes a float32 tensor of the given shape, and checks it.
 
     Raises:
         WeightsError: If there are more or fewer values than the shape says, or one is not finite.

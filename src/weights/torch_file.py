@@ -1,6 +1,6 @@
-"""PyTorch's files without PyTorch: the zip of today and the stream of before 2020.
+"""Reads PyTorch's files without PyTorch: the present zip, and the stream in use before 2020.
 
-Both hold a pickle that names tensors, and their numbers apart from it.
+Both hold a pickle that names tensors, and apart from it their numbers.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ FLOATS = ("Float", "Double", "Half", "BFloat16")
 
 
 class Storage(NamedTuple):
-    """Numbers in a row, which tensors are windows of."""
+    """A row of numbers; tensors are windows of it."""
 
     key: str
     kind: str  # such as "Float"
@@ -41,7 +41,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A window of a storage, its numbers not read yet."""
+    """A window of a storage, whose numbers are not read yet."""
 
     storage: Storage
     offset: int
@@ -50,7 +50,7 @@ class Tensor(NamedTuple):
 
 
 def read_torch(path: Path) -> WeightsFile:
-    """The tensors of a state dictionary, or of the first one inside what was saved.
+    """Reads the tensors of a state dictionary, or of the first one inside the saved object.
 
     Raises:
         WeightsError: If the file cannot be read, is damaged, or its pickle names anything but
@@ -103,7 +103,7 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
     ]
     try:
         window = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], shape, steps)
-    except ValueError as error:  # more axes than an array can have
+    except ValueError as error:  # It has more axes than an array can have.
         raise damaged(path, f"tensor {name}", error) from error
     return make_tensor(path, name, window, shape)
 
@@ -122,7 +122,7 @@ def _storage(pid: Any) -> Storage:
 
 def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
     """Stands in for `torch._utils._rebuild_tensor_v2`."""
-    del rest  # whether it is trained, and hooks
+    del rest  # Whether it is trained, and its hooks.
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without storage")
     return Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
@@ -155,7 +155,7 @@ def _read_zip(path: Path, content: bytes) -> tuple[Any, Callable[[Storage], np.n
             raise WeightsError(f"{path} has no sound entry {name}; the file is damaged")
         try:
             return archive.read(info)
-        except Exception as error:  # Zipfile and zlib have many words for damage.
+        except Exception as error:  # zipfile and zlib have many errors for damage.
             raise WeightsError(f"{path}: entry {name} is damaged ({error})") from error
 
     if "byteorder" in entries and read("byteorder") != b"little":
