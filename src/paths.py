@@ -42,7 +42,7 @@ def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
         raise PathError(
-            f"{name} = {str(path.absolute())!a} is no UTF-8; give a folder whose whole path is"
+            f"{name} = {str(path.absolute())!a} is not UTF-8; give a folder whose whole path is"
         ) from error
     return path
 

@@ -164,7 +164,7 @@ def page(pets: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (one_class, "1 folders with images; there must be one for each class"),
+        (one_class, "1 folders with images; there must be at least two, one for each class"),
         (strange_class, "class 'wolf' that is not among those of train"),
         (cut_image, r"dog/3\.png cannot be used as an image"),
         (deep_image, r"dog/3\.png cannot be used as an image.*8 bits"),
@@ -242,8 +242,8 @@ def test_a_function_of_a_config_file_gives_the_data_set(mine):
         ("def load(:", "SyntaxError"),
         ("import sys; sys.exit(7)", "SystemExit: 7"),
         ("import no_such_module", "No module named 'no_such_module'"),
-        ("load = 3", "no function without arguments"),
-        ("def load(path): pass", "no function without arguments"),
+        ("load = 3", "not a function without arguments"),
+        ("def load(path): pass", "not a function without arguments"),
         ("def load(): return 1 / 0", "failed: ZeroDivisionError"),
         ("def load(): import sys; sys.exit(0)", "failed: SystemExit"),
         ("def load(): return None", "returned a NoneType, not a Dataset"),

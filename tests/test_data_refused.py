@@ -214,7 +214,7 @@ def list_classes(folder: Path, number: int) -> None:
     [
         (3_700_001, "lists 3700001 classes for 12 images: these are ids"),
         (10**12, "lists 1000000000000 classes|cannot be read"),
-        (1, "record 1 has label 1|one class alone"),
+        (1, "record 1 has label 1|only one class"),
         (-3, "'label' has -3 classes"),
     ],
 )
@@ -326,7 +326,7 @@ def test_features_that_are_not_tfds_own_are_refused_unread(tmp_path, way, name, 
         change(folder / "dataset_info.json", lambda info: info.update(features=feature))
     else:
         change(folder / "features.json", label_as(feature))
-    with pytest.raises(data.DataError, match=r"(no feature of TFDS itself|cannot be read)"):
+    with pytest.raises(data.DataError, match=r"(not one of TFDS' own features|cannot be read)"):
         load(tmp_path, way)
     assert "payload" not in sys.modules
     assert "unittest.__main__" not in sys.modules

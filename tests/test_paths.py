@@ -29,7 +29,7 @@ def test_a_url_is_no_folder(text):
         (" ", "is empty"),
         ("a\0b", "zero byte"),
         ("a\nb", "line break"),
-        ("caf\udce9", "is no UTF-8"),
+        ("caf\udce9", "is not UTF-8"),
     ],
 )
 def test_a_path_that_cannot_be_meant_is_refused_in_one_line(text, why):

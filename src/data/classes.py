@@ -51,7 +51,7 @@ def _ids(found: Description, train: np.ndarray) -> np.ndarray:
             " data set with a ClassLabel"
         )
     if len(ids) == 1:
-        raise DataError(f"{where} has one class alone: there is nothing to tell apart")
+        raise DataError(f"{where} has only one class: there is nothing to tell apart")
     return ids
 
 

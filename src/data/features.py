@@ -46,8 +46,8 @@ def check_features(folder: Path) -> None:
         for name in _class_names(read_json(path)):
             if not isinstance(name, str) or name not in known:
                 raise DataError(
-                    f"{path} names {name!r}, which is no feature of TFDS itself: refused, for"
-                    " reading it would run code; describe the data set by TFDS' own features"
+                    f"{path} names {name!r}, which is not one of TFDS' own features: refused,"
+                    " since reading it would run code; describe the data set by TFDS' own features"
                 )
 
 

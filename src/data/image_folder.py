@@ -30,8 +30,8 @@ def read_folder(folder: Path) -> Collection:
     names = _class_names(parts["train"])
     if len(names) < 2:
         raise DataError(
-            f"{parts['train']} has {len(names)} folders with images; there must be one for each"
-            " class, two at least, named after it"
+            f"{parts['train']} has {len(names)} folders with images; there must be at least"
+            " two, one for each class and named after it"
         )
     unfit = [name for name in names if name != name.strip() or not name.isprintable()]
     if unfit:

@@ -42,7 +42,7 @@ def make_splits(
     if validation_images + train_images > total or validation_images >= total:
         raise DataError(
             f"{dataset.name} has {total} training images: config.validation_images ="
-            f" {validation_images} and config.train_images = {train_images} are more"
+            f" {validation_images} and config.train_images = {train_images} ask for more"
         )
     rows, kept = np.arange(total), total - validation_images
     by_class = is_grouped(labels)

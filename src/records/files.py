@@ -136,7 +136,7 @@ def read_text(path: Path) -> str:
     try:
         return read_bytes(path).decode()
     except UnicodeDecodeError as error:
-        raise RecordError(f"{path} is no UTF-8 ({error.reason}); save it as UTF-8") from error
+        raise RecordError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
 
 
 def sha256(path: Path) -> str:

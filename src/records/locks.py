@@ -87,7 +87,7 @@ def _check_ours(handle: int, path: Path) -> None:
     if regular := stat.S_ISREG(os.fstat(handle).st_mode):
         content = os.pread(handle, 300, 0)
     if not regular or (content and not _HOLDER.fullmatch(content.decode(errors="replace"))):
-        raise RecordError(f"{path} is no lock of ours; rename it, so that one can be made")
+        raise RecordError(f"{path} is not one of our locks; rename it, so that one can be made")
 
 
 def _acquire(handle: int, path: Path, how: int, give_up: float) -> None:

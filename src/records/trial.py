@@ -75,7 +75,9 @@ def parse_trial_name(name: str) -> TrialName:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise RecordError(f"{name!r} is not the name of a trial, as conv3-modern-relu-lr0.01-s100")
+        raise RecordError(
+            f"{name!r} is not the name of a trial, such as conv3-modern-relu-lr0.01-s100"
+        )
     return TrialName(match["arm"], match["rate"], int(match["seed"]))
 
 
@@ -176,7 +178,7 @@ def write_metrics(trial_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _number(value: Any, name: str) -> str:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise RecordError(f"{name} of a point is {value!r}: metrics.csv holds numbers alone")
+        raise RecordError(f"{name} of a point is {value!r}: metrics.csv holds numbers only")
     return cell(value, nan="")
 
 
@@ -251,7 +253,9 @@ def read_result(trial_dir: Path, of: Identity) -> Row | None:
                 f" {_remedy(trial_dir)}"
             )
     if record["sha256"]["config.json"] != of.settings:
-        raise RecordError(f"{path} is of other settings than config.json; {_remedy(trial_dir)}")
+        raise RecordError(
+            f"{path} does not belong to the config.json beside it; {_remedy(trial_dir)}"
+        )
     return typed(record["result"])
 
 

@@ -201,7 +201,7 @@ def main(arguments: Sequence[str]) -> int:
         raise LabError("usage: python -m src.claims DIR, the folder that holds the studies")
     folder = local_path(arguments[0], "DIR")
     if not folder.is_dir():
-        raise LabError(f"{folder} is no folder; give the one that holds the studies")
+        raise LabError(f"{folder} is not a folder; give the one that holds the studies")
     write_claims(folder)
     print(f"{folder / 'claims.png'}, and the tables of the README.md that have a place for them")
     return 0

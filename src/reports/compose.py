@@ -260,7 +260,7 @@ def main(arguments: Sequence[str]) -> int:
         if path not in studies:
             print(f"note: {path} holds no study", file=sys.stderr)
     if not studies:
-        raise LabError("there is no study to report of; give folders that hold a study.json")
+        raise LabError("there is no study to report on; give folders that hold a study.json")
     failed = [not _redraw(path) for path in studies]
     if given.index:
         webpage.write_index(given.index)

@@ -267,7 +267,9 @@ def _check_same_classes(
         )
     shapes = data.image_shape(dataset), data.image_shape(trained_on)
     if shapes[0] != shapes[1]:
-        raise data.DataError(f"images of {dataset.name} are {shapes[0]}, not {shapes[1]}")
+        raise data.DataError(
+            f"images of {dataset.name} are {shapes[0]}, the trial was trained on {shapes[1]}"
+        )
 
 
 def _count(params: PyTree) -> str:

@@ -175,7 +175,7 @@ def _read_stream(path: Path, content: bytes) -> tuple[Any, Callable[[Storage], n
     for _ in range(5):
         found, size = _unpickle(path, rest)
         if not objects and found != MAGIC:
-            raise WeightsError(f"{path} is no file of PyTorch's")
+            raise WeightsError(f"{path} is not a file of PyTorch")
         objects.append(found)
         rest = rest[size:]
     saved, keys = objects[3:]
