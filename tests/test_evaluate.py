@@ -191,6 +191,7 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--mean=nothing.npy"], "cannot read nothing.npy"),
         (["--weights={path}", "--mean=empty.npy"], "cannot read empty.npy"),
         (["--weights={path}", "--mean=several.npy"], "cannot read several.npy"),
+        (["--weights={path}", "--out=mine"], "mine/report.md lies in a folder without evaluation"),
         (["--weights={path}", "--mean=words.npy"], "words.npy holds an array of <U1, not of grey"),
         (
             ["--weights={path}", "--mean=broken.npy"],
@@ -201,6 +202,8 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
 def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, "a", FULL)
+    Path("mine").mkdir()
+    Path("mine/report.md").write_text("years of work")
     Path("empty.npy").touch()
     with open("several.npy", "wb") as file:
         np.savez(file, mean=np.zeros((3, 32, 32)))
@@ -212,6 +215,7 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
     assert line.startswith("error: ")
     assert message in line
     assert not (tmp_path / "runs").exists()
+    assert Path("mine/report.md").read_text() == "years of work"
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,11 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, monkeypa
     trial = trial_of(study_dir)
     with locks.locked(trial), pytest.raises(locks.InUseError, match="is in use by"):
         paper_figures.main([str(trial)])
+    kept = tmp_path / "mine" / "kernels.png"
+    kept.parent.mkdir()
+    kept.touch()
+    with pytest.raises(RecordError, match=r"kernels\.png lies in a folder without paper_figures"):
+        paper_figures.main([str(trial), f"--out={kept.parent}"])
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET._replace(digest="other"))
     with pytest.raises(data.DataError, match="is not the data set that"):
         paper_figures.main([str(trial)])

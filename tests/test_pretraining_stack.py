@@ -256,6 +256,15 @@ def test_a_layer_of_another_stack_is_refused(whole, tmp_path, says_whose, messag
         make_stacks(tmp_path).get(0)
 
 
+def test_a_sealed_file_of_another_kind_in_the_place_of_a_layer_is_refused(whole, tmp_path):
+    root, stack = whole
+    shutil.copytree(root / stack.name, tmp_path / stack.name)
+    victim = next((tmp_path / stack.name).glob("00-*.json"))
+    shutil.copy(tmp_path / stack.name / "stack.json", victim)
+    with pytest.raises(RecordError, match=r"00-.*json is no record of a layer: no layer; restore"):
+        make_stacks(tmp_path).get(0)
+
+
 def test_a_stack_under_the_name_of_another_is_refused(whole, tmp_path):
     root, stack = whole
     other = make_stacks(root).get(7)

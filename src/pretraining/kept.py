@@ -39,6 +39,7 @@ from src.records.trial import Identity
 
 # Fields that say what is done with a finished stack; they do not change how it is made.
 AFTERWARDS = ("control", "layers")
+IN_RECORD = ("layer", "below", "sha256")
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,8 @@ def _read(
     """
     remedy = f"restore it from a copy, or move {place.parent} away, to pre-train again"
     record = files.read_sealed(place.with_suffix(".json"), remedy)
+    if missing := [name for name in IN_RECORD if name not in record]:
+        raise RecordError(f"{place}.json is no record of a layer: no {missing[0]}; {remedy}")
     content = files.read_bytes(place.with_suffix(".npz"))
     if _sha256(content) != record["sha256"]:
         raise RecordError(f"{place.with_suffix('.npz')} is not as it was written; {remedy}")

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,25 @@ def refuse_link(folder: Path) -> None:
             f"{folder} is a symbolic link, and records are not written through links: put the"
             f" folder it leads to ({os.readlink(folder)}) in its place, or choose another --workdir"
         )
+
+
+def refuse_foreign(folder: Path, mark: str, names: Iterable[str]) -> None:
+    """Takes no file's place in a folder that is not known to be ours.
+
+    Args:
+        folder: Where something is to be written; it need not exist.
+        mark: The file that lies in such a folder of ours.
+        names: What is going to be written beside it.
+
+    Raises:
+        RecordError: If there is no such file, and another that has one of these names.
+    """
+    for name in () if os.path.lexists(folder / mark) else names:
+        if os.path.lexists(folder / name):
+            raise RecordError(
+                f"{folder / name} lies in a folder without {mark} and would be written over;"
+                " choose another --out"
+            )
 
 
 def make_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ from src.weights.layouts import NAMES
 from src.weights.tensors import WeightsError
 from src.wording import p_value, percent, points, points_ends, table
 
+RECORD = "evaluation.json"
 VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
 WHOLE_CONFUSION = 12  # classes up to which it is printed in full
 WORST = 20  # pairs of classes that are printed otherwise
@@ -53,12 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     ]
     views = given.views or _views_of_all(candidates)
     _check_views(candidates, views)
+    out = local_path(given.out or f"runs/evaluate/{_folder(candidates)}", "--out")
+    files.refuse_foreign(out, RECORD, ("report.md", "report.html", "features.npz"))
     tested = measure(candidates, views, given.images)
     record = make_record(candidates, tested)
-    out = local_path(given.out or f"runs/evaluate/{_folder(candidates)}", "--out")
     if given.features:
         record["features"] = write_features(candidates[0], given.features, given.images, out)
-    files.write_sealed(out / "evaluation.json", record)
+    files.write_sealed(out / RECORD, record)
     files.write_atomic(out / "report.md", compose(record))
     webpage.write_page(out)
     print("\n".join([*describe(record), f"{out}/report.html"]).replace("**", ""))

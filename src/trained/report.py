@@ -33,6 +33,7 @@ from src.wording import p_value
 PREDICTED, RETRIEVED, NEIGHBOURS = 8, 5, 6  # images of Fig. 4: left, right, and beside each
 QUERIES, KEYS = 2000, 50_000  # the first test and training images, which are compared
 NAME = "paper_figures"
+FIGURES = ("kernels", "predictions", "neighbours")
 
 Record = dict[str, Any]
 
@@ -55,7 +56,12 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
         trial_dirs: Folders `STUDY/trials/TRIAL`, each with a checkpoint.
         out: Folder of the figures.
         data_dir: TFDS data directory, as `config.data.dir`.
+
+    Raises:
+        LabError: If it cannot be drawn, or would take the place of a file that is not its own.
     """
+    drawn = [f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
+    files.refuse_foreign(out, f"{NAME}.json", ["report.md", "report.html", *drawn])
     networks = [load_trained(trial_dir, data_dir) for trial_dir in trial_dirs]
     found = [network.first_kernels() for network in networks]
     findings = look_at(networks[0])

@@ -207,6 +207,12 @@ def flags_as_people_type_them(room: Room) -> None:
         ("--config.thresholds=25", "thresholds"), ("--config.target_train_error=25%", "target"),
         ("--config.target_train_error=25", "target"), ("stray", "stray"), ("-x", "x"),
         ("--config.sweep.model.activation=relu,tanh", "relu,tanh"),
+        ("--config.readings=()", "readings"), ("--config.readings=('online','online')", "readings"),
+        ("--config.thresholds=(0.3,0.3)", "thresholds"),
+        ("--config.recipes.x.momentum=0", "modern"),
+        ("--config.compare.further=('nonsense',)", "compare.further"),
+        ("--config.recipes.modern.layer_rates={'conv1':-1}", "a factor of at least 0"),
+        ("--hosts=slurm,", "slurm"), ("--hosts=a:0,1,0", "ADDRESS:PORT"), ("--hosts=", "none of"),
     ):  # fmt: skip
         room.refused(room.run(*DRY, flag), words, what=flag[:60])
     for flag, words in (
@@ -242,11 +248,15 @@ MISTAKES = (
     ("        sys.exit(7)", "SystemExit: 7"),
     ("        return None", "logits"),
     ("        return x\nclass Other: pass\nNet = Other", "flax"),
+    ("        return x + self.param('w', lambda key: [x.sum() * 0])[0]", "lie in a list"),
+    ("        return x + nn.Dense(10, param_dtype='float16')(x)", "float16"),
     ("        return x\n    def __post_init__(self): raise KeyError('mine')", "mine"),
     ("        return x\n    more: 'Nowhere' = 3", "Nowhere"),
 )
 
 
+ONE_CLASS = """part = Split(np.zeros((32, 8, 8, 3), np.uint8), np.zeros(32, np.int32))
+    return make_dataset("mine", part, part, 1)"""
 DRAWN_ANEW = """rng = np.random.default_rng()
     parts = [rng.integers(0, 255, (32, 8, 8, 3)).astype("uint8") for _ in range(2)]
     labels = np.arange(32, dtype=np.int32) % 2
@@ -273,6 +283,7 @@ def other_things_of_ones_own(room: Room) -> None:
     for text, words in (
         ("return 1 / 0", "ZeroDivisionError"), ("return learning_rate", "GradientTransformation"),
         ("sys.exit(7)", "SystemExit: 7"), ("return optax.sgd(float(learning_rate))", "traced"),
+        ("return optax.masked(optax.sgd(learning_rate), {'conv1': True})", "conv2"),
     ):  # fmt: skip
         head = "import sys\nimport optax\ndef mine(learning_rate, recipe):\n    "
         said = run(room, project(room, f"def f(x): return x\n{head}{text}"),
@@ -282,6 +293,7 @@ def other_things_of_ones_own(room: Room) -> None:
         ("return 1 / 0", "ZeroDivisionError"),
         ("return trial.metrics['tset_error'][-1]", "test_error"),
         ("return None", "TypeError"), ("sys.exit(7)", "SystemExit: 7"),
+        ("return 2, 1", "turn them"),
     ):  # fmt: skip
         head = (
             "from src.analysis.measures import Measure\ndef _of(trial, target):\n    import sys; "
@@ -292,7 +304,8 @@ def other_things_of_ones_own(room: Room) -> None:
         room.refused(said, words, what=text)
     for text, words in (
         ("return 1", "Dataset"), ("sys.exit(7)", "SystemExit: 7"),
-        ("return open('nowhere')", "nowhere"), (DRAWN_ANEW, "same images each time"),
+        ("return open('nowhere')", "nowhere"), (ONE_CLASS, "2 or more"),
+        (DRAWN_ANEW, "same images each time"),
     ):  # fmt: skip
         head = "import sys\nfrom src.data import Split, make_dataset\ndef load():\n    "
         folder = project(room, f"def f(x): return x\n{head}{text}")
@@ -348,6 +361,13 @@ def entries_of_nonsense(room: Room) -> None:
     for weights in ("nowhere", "file", "loop", "empty", "/dev/null"):
         said = room.run(f"--weights={weights}", door="evaluate")
         room.refused(said, what=f"--weights={weights}")
+    pointer = room.folder / "net.pth"
+    pointer.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    room.refused(room.run(f"--weights={pointer}", door="evaluate"), "git lfs pull")
+    for start, words in ((f"path={pointer}", "git lfs pull"), ("path=nowhere", "nowhere")):
+        work = ("--workdir=start", f"--config.start_from.{start}")
+        room.refused(room.run(*room.tiny, *work), words, what=start)
+        room.check(not (room.folder / "start").exists(), f"{start}: a study was begun")
     for argument in ("--views=3", "--views=x", "--images=-1", "--layout=x", "--features=x"):
         said = room.run(f"--weights={room.folder / 'file'}", argument, door="evaluate")
         room.check(
