@@ -21,6 +21,7 @@ from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.arms import axes
 from src.config.studies import named_trees
+from src.records import files
 from src.records.files import RecordError
 from src.reports import claims, evaluated, findings, paper_figures
 from src.reports import compose as report
@@ -178,6 +179,7 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
     assert "lab notes" in table
     top = (tmp_path / "README.md").read_text()
     assert "![Every claim with its interval](claims.png)" in table
+    assert '<img src="experiments/claims.png"' in top
     # a row per recipe; Fig. 3, Fig. 4 and the ten views; the others
     rows = 2 + 1 + len(CLAIMS) - 2 + 3 + len(UNTESTED)
     assert f"Of {rows} rows 3 are measured so far: " in top
@@ -227,6 +229,13 @@ def test_towers_are_specialized_where_they_are_in_every_run(tmp_path, ps, words)
     path.write_text(json.dumps({"runs": [{}]}))
     with pytest.raises(RecordError, match="is damaged"):
         paper_figures.towers(tmp_path)
+
+
+def test_a_trial_among_the_published_weights_makes_no_row(tmp_path):
+    path = tmp_path / claims.PUBLISHED / "mine" / "evaluation.json"
+    path.parent.mkdir(parents=True)
+    files.write_sealed(path, {"dataset": "tiny", "networks": [{"name": "trial", "errors": {}}]})
+    assert claims.published_rows(tmp_path) == []
 
 
 def test_a_figure_without_any_finding_can_be_drawn(tmp_path):

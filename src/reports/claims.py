@@ -1,7 +1,7 @@
 """The table of claims, from the records of our studies: `python -m src.claims DIR`.
 
 It is written into DIR/README.md between `<!-- claims -->` and `<!-- /claims -->`, and drawn as
-DIR/claims.png and .svg; README.md beside DIR is told how many rows say what.
+DIR/claims.png and .svg; README.md beside DIR is given the figure and how many rows say what.
 """
 
 import collections
@@ -113,7 +113,7 @@ def published_rows(folder: Path) -> list[list[str]]:
     rows = []
     for path in sorted((folder / PUBLISHED).glob("*/evaluation.json")):
         record = files.read_sealed(path, "evaluate the weights again")
-        for net in record["networks"]:
+        for net in (each for each in record["networks"] if "published" in each):
             ours = [
                 f"{error['top1']['wrong']:,} of {error['top1']['images']:,} wrong"
                 f" ({wording.percent(error['top1']['value'])}) in {_views(views)}"
@@ -186,8 +186,9 @@ def write_claims(folder: Path) -> None:
     readme.fill(folder / "README.md", "claims", f"{picture}\n\n{table}")
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")
-    link = f"Figure and table: [{folder.name}/README.md]({folder.name}/README.md)."
-    text = f"{summary(found)} {link}"
+    drawn = f'<img src="{folder.name}/claims.png" width="365" alt="{webpage.CLAIMS}">'
+    link = f"The table: [{folder.name}/README.md]({folder.name}/README.md)."
+    text = f"{summary(found)} {link}\n\n{drawn}"
     readme.fill(folder.resolve().parent / "README.md", "claims", text)
 
 

@@ -174,14 +174,15 @@ def write_features(candidate: Candidate, layer: str, most: int, out: Path) -> Re
 
 def compose(record: Mapping[str, Any]) -> str:
     """The text of report.md."""
-    names = " and ".join(network["name"] for network in record["networks"])
+    names = [network["name"] for network in record["networks"]]
+    subject = names[0] if len(names) == 1 else f"{len(names)} networks and their average"
     rows = [
         [name, VIEWS[int(number)], _cell(errors["top1"]), _cell(errors["top5"])]
-        for name, found in _tested(record)
+        for name, found in [*_alone(record), *_together(record)]
         for number, errors in found.items()
     ]
     sections = [
-        f"# {names} on {record['dataset']}",
+        f"# {subject} on {record['dataset']}",
         "\n".join(f"- {line}" for line in describe(record)),
         "## Errors",
         table(["network", "views averaged", "top-1 error", "top-5 error"], rows),
@@ -201,9 +202,9 @@ def compose(record: Mapping[str, Any]) -> str:
 
 
 def describe(record: Mapping[str, Any]) -> list[str]:
-    """The answer: a line for each network, and one for all of them together."""
+    """The answer: a line for all networks together, then one for each."""
     lines = []
-    for name, found in _tested(record):
+    for name, found in [*_together(record), *_alone(record)]:
         said = [f"{VIEWS[int(number)]}: {_words(errors)}" for number, errors in found.items()]
         lines.append(f"**{name}**, {record['images']:,} images: {'; '.join(said)}.")
     for network in record["networks"]:
@@ -212,12 +213,15 @@ def describe(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _tested(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """A table of each network's errors, and of those of their averaged softmax."""
-    found = [(network["name"], network["errors"]) for network in record["networks"]]
-    if len(found) > 1:
-        found.append((f"softmax of these {len(found)} averaged", record["together"]))
-    return found
+def _alone(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The errors of each network, by its name."""
+    return [(network["name"], network["errors"]) for network in record["networks"]]
+
+
+def _together(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The errors of the networks' averaged softmax, where there are several networks."""
+    count = len(record["networks"])
+    return [(f"softmax of {count} networks averaged", record["together"])] if count > 1 else []
 
 
 def _paired(record: Mapping[str, Any]) -> list[str]:
@@ -254,7 +258,7 @@ def _words(errors: Mapping[str, Any]) -> str:
     first = errors["top1"]
     return (
         f"{first['wrong']:,} wrong, {first['value']:.2%} ({first['low']:.2%} to"
-        f" {first['high']:.2%}); among five {errors['top5']['value']:.2%}"
+        f" {first['high']:.2%}), top-5 {errors['top5']['value']:.2%}"
     )
 
 

@@ -155,7 +155,7 @@ LAYOUTS = (
         names=(CAFFE, ZOO),
         input=CAFFE_IMAGENET,
         classes="imagenet",
-        published="42.9% wrong, 19.8% among five, one view (BVLC/caffe: models/bvlc_alexnet)",
+        published="top-1 error 42.9%, top-5 19.8%, one view (BVLC/caffe: models/bvlc_alexnet)",
         blue_first=True,
         pool_first=False,
     ),
@@ -169,7 +169,7 @@ LAYOUTS = (
         names=(CAFFE, ZOO),
         input=CAFFE_IMAGENET,
         classes="imagenet",
-        published="42.6% wrong, 19.6% among five, one view (BVLC/caffe:"
+        published="top-1 error 42.6%, top-5 19.6%, one view (BVLC/caffe:"
         " models/bvlc_reference_caffenet)",
         blue_first=True,
         pool_first=True,
@@ -184,7 +184,7 @@ LAYOUTS = (
         names=(TORCH,),
         input=TORCH_IMAGENET,
         classes="imagenet",
-        published="43.478% wrong, 20.934% among five, one view (torchvision's documentation)",
+        published="top-1 error 43.478%, top-5 20.934%, one view (torchvision's documentation)",
     ),
 )
 NAMES = tuple(layout.name for layout in LAYOUTS)
