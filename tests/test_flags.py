@@ -113,3 +113,18 @@ def test_the_rates_of_one_arm(text):
 def test_what_is_no_rate_of_an_arm_is_refused(text):
     with pytest.raises(ConfigError, match=r"arm_learning_rates\.conv3-modern-relu"):
         read(f"{ARM}={text}", file="quick")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from .helper import S\n", r"mine.py, line 1: ImportError.*from configs.NAME import"),
+        ("import nosuch\n", r"mine.py, line 1: ModuleNotFoundError: No module named 'nosuch'"),
+        ("def get_config(:\n", r"mine.py, line 1: SyntaxError"),
+        ("def get_config():\n    return 1 / 0\n", r"mine.py, line 2: ZeroDivisionError"),
+    ],
+)
+def test_an_error_in_a_config_file_names_its_line(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(flags.FlagError, match=message):
+        flags.parse([f"--config={tmp_path / 'mine.py'}"])

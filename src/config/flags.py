@@ -9,6 +9,7 @@ import ast
 import difflib
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -311,7 +312,22 @@ def _explain(error: BaseException) -> str:
     text = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\\", "")
     if "Traceback" in text:  # ml_collections passes on the traceback of a config file.
         text = text.strip().splitlines()[-1]
-    return text if isinstance(error, flags.Error) else f"{type(error).__name__}: {text}"
+    if isinstance(error, flags.Error):
+        return text
+    if isinstance(error, ImportError) and "relative import" in text:
+        text += "; a config file is run by itself: write `from configs.NAME import ...`"
+    return f"{_place(error)}{type(error).__name__}: {text}"
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the user's own code that an error came through; empty if there is none."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: "
+    others = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), "<")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(others):
+            return f"{frame.filename}, line {frame.lineno}: "
+    return ""
 
 
 def help_text(tree: Tree | None) -> Iterator[str]:
