@@ -160,7 +160,7 @@ def formats_in_words(room: Room) -> None:
     for path in results:
         content = json.loads(path.read_text())
         content.pop("checksum")
-        content["row"] = content.get("row", {}) | {"dataset": odd, "device": odd}
+        content["result"] |= {"dataset": odd, "device": odd}
         files.write_sealed(path, content)
     said = room.fork(lambda: print(len(texts(Path("w")))))
     room.passed(said)
