@@ -342,7 +342,9 @@ def test_trials_are_tested_as_their_training_did_and_averaged(study_dir, tmp_pat
     for folder, network in zip(trials, record["networks"], strict=True):
         tested = json.loads((folder / trial.RESULT).read_text())["result"]["final_test_error"]
         assert network["errors"]["1"]["top1"]["value"] == pytest.approx(tested)
-    assert f"softmax of these {len(trials)} averaged" in (tmp_path / "report.md").read_text()
+    title, first = (tmp_path / "report.md").read_text().splitlines()[:3:2]
+    assert title == f"# {len(trials)} networks and their average on tiny"
+    assert first.startswith(f"- **softmax of {len(trials)} networks averaged**, 24 images: ")
 
 
 @pytest.mark.slow
