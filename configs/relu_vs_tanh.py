@@ -2,7 +2,7 @@
 Fig. 1).
 
 Run:     python -m src.main --config=configs/relu_vs_tanh.py
-Result:  none yet on the original data: experiments/open.md
+Result:  experiments/relu_vs_tanh/
 
 A trial goes on until its error is at 25% in both readings: over the trailing epoch, and as in the
 figure, where the first 10,000 images of an epoch count. Hours on a CPU, minutes on a GPU.
