@@ -45,6 +45,8 @@ def test_others_are_refused_in_one_line(how):
 )
 def test_a_process_that_its_launcher_did_not_start_is_refused(how, variable, monkeypatch):
     monkeypatch.delenv(variable, raising=False)
+    # Other tests of this process have used JAX; a process that has just begun has not.
+    monkeypatch.setattr("jax._src.xla_bridge.backends_are_initialized", lambda: False)
     with pytest.raises(HostError, match=f"{variable} is not set, .* not started by {how}"):
         hosts.join(how)
 

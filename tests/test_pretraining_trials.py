@@ -124,7 +124,7 @@ def test_there_is_a_unit_for_each_activation_that_is_allowed():
     ("changes", "words"),
     [
         ({"method": "conv_rbm", "competition": "2x2"}, "'relu': no unit of an RBM"),
-        ({"control": "shuffled"}, "config.pretraining.method says how"),
+        ({"control": "shuffled"}, "config.pretraining.method how they are made"),
         ({"method": "conv_rmb"}, "did you mean 'conv_rbm'"),
         ({"noise": 1.0}, r"config.pretraining.noise = 1.0 should be a fraction in \[0, 1\)"),
     ],
