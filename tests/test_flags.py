@@ -122,9 +122,28 @@ def test_what_is_no_rate_of_an_arm_is_refused(text):
         ("import nosuch\n", r"mine.py, line 1: ModuleNotFoundError: No module named 'nosuch'"),
         ("def get_config(:\n", r"mine.py, line 1: SyntaxError"),
         ("def get_config():\n    return 1 / 0\n", r"mine.py, line 2: ZeroDivisionError"),
+        ("import json\njson.loads('{')\n", r"mine.py, line 2: JSONDecodeError: Expecting"),
+        (
+            "def get_config():\n    return b'\\xff'.decode()\n",
+            r"line 2: UnicodeDecodeError: 'utf-8'",
+        ),
+        ("x = 0\0\n", r"config file: SyntaxError: .*null bytes"),
     ],
 )
 def test_an_error_in_a_config_file_names_its_line(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(flags.FlagError, match=message):
         flags.parse([f"--config={tmp_path / 'mine.py'}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config():\n    pass\n", r"mine.py should return a ConfigDict, .* NoneType"),
+        ("def get_config():\n    open('/no/x')\n", r"mine.py, line 2: FileNotFoundError.*/no/x"),
+    ],
+)
+def test_a_config_file_that_makes_no_config_is_not_called_missing(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(flags.FlagError, match=message):
+        flags.parse([f"--config={tmp_path / 'mine.py'}"]).studies()

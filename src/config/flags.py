@@ -9,6 +9,7 @@ import ast
 import difflib
 import shlex
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ml_collections import ConfigDict, config_flags
 from src import hosts
 from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fields
 from src.config.studies import named_trees
-from src.errors import LabError
+from src.errors import LabError, one_line
 from src.fields import ConfigError, Field, Named, Value, describe, nearest
 from src.models.registry import MODEL_NAMES, options_of
 from src.paths import local_path
@@ -140,7 +141,7 @@ def parse(argv: Sequence[str]) -> Request:
         sys.argv = before
     if others[1:]:
         raise FlagError(f"unexpected argument {others[1]!r}; flags start with --")
-    if _CONFIG.value is None:
+    if not flags.FLAGS["config"].present:
         raise FlagError("--config is missing; for example --config=configs/relu_vs_tanh.py")
     file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
     default = Path("runs") / Path(file).stem
@@ -180,6 +181,9 @@ def _file_tree(file: str) -> Tree:
         names = [str(path) for path in Path(file).parent.glob("*.py")]
         near = difflib.get_close_matches(file, names, n=1, cutoff=0.3)
         raise FlagError(f"no config file {file}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    # ml_collections keeps an error of reading, of any file, in place of the config.
+    if isinstance(kept := getattr(_CONFIG.value, "_error", None), OSError):
+        raise FlagError(_explain(kept))
     if not isinstance(_CONFIG.value, ConfigDict):
         found = type(_CONFIG.value).__name__
         raise FlagError(f"get_config() of {file} should return a ConfigDict, it returned {found}")
@@ -309,24 +313,33 @@ def _explain(error: BaseException) -> str:
     """One line for an error of absl, ml_collections or a config file."""
     if isinstance(error, SystemExit):
         return f"the config file ended the program: sys.exit({error.code!r})"
+    raised = error
+    # ml_collections and absl wrap what a config file raises: its place is lost, or even its words.
+    while raised.__context__ and not _place(raised):
+        raised = raised.__context__
+    if place := _place(raised):
+        words = raised.msg if isinstance(raised, SyntaxError) else raised
+        text = f"{type(raised).__name__}: {one_line(words)}"
+        if isinstance(raised, ImportError) and "relative import" in text:
+            text += "; a config file is run by itself: write `from configs.NAME import ...`"
+        return f"{place}: {text}"
     text = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\\", "")
     if "Traceback" in text:  # ml_collections passes on the traceback of a config file.
         text = text.strip().splitlines()[-1]
-    if isinstance(error, flags.Error):
-        return text
-    if isinstance(error, ImportError) and "relative import" in text:
-        text += "; a config file is run by itself: write `from configs.NAME import ...`"
-    return f"{_place(error)}{type(error).__name__}: {text}"
+    return (
+        text if isinstance(error, flags.Error) else f"config file: {type(error).__name__}: {text}"
+    )
 
 
 def _place(error: BaseException) -> str:
     """The last line of the user's own code that an error came through; empty if there is none."""
     if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: "
-    others = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), "<")
+        return f"{error.filename}, line {error.lineno}" if error.filename else ""
+    libraries = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    others = (*libraries, str(Path(__file__).parents[1]), "<")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith(others):
-            return f"{frame.filename}, line {frame.lineno}: "
+            return f"{frame.filename}, line {frame.lineno}"
     return ""
 
 
