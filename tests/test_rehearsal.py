@@ -120,12 +120,25 @@ import jax, optax
 def mine(learning_rate, recipe):
     return optax.masked(optax.sgd(learning_rate), {"conv1": True})
 """
+OF_MATRICES = """
+import jax, optax
+def mine(learning_rate, recipe):
+    def update(grads, state, params=None):
+        return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x, grads), state
+    return optax.GradientTransformation(lambda params: (), update)
+"""
 
 
-def test_an_optimizer_is_tried_on_the_parameters_of_each_network(tmp_path, monkeypatch):
-    """By itself it is tried on one layer called conv1, and this one knows no other."""
-    name = f"{defined(tmp_path, monkeypatch, OF_ONE_LAYER)}.mine"
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(OF_ONE_LAYER, r"conv2.*: ValueError"), (OF_MATRICES, "conv2.*: its updates are not of the")],
+)
+def test_an_optimizer_is_tried_on_the_parameters_of_each_network(
+    tmp_path, monkeypatch, text, message
+):
+    """By itself it is tried on a matrix and a bias called conv1, and these know no other layer."""
+    name = f"{defined(tmp_path, monkeypatch, text)}.mine"
     config = tiny.make_config(recipes__modern__optimizer=name)
-    with pytest.raises(ConfigError, match=r"mine' fails on the parameters .*conv2.*: ValueError"):
+    with pytest.raises(ConfigError, match=f"mine' fails on the parameters .*{message}"):
         check_data(config.arms, (32, 32, 3), 64)
     check_data(tiny.make_config(recipes__modern__optimizer="adam").arms, (32, 32, 3), 64)

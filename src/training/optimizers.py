@@ -138,9 +138,8 @@ def _fault(build: Callable[[Rate, Recipe], optax.GradientTransformation]) -> str
     except (Exception, SystemExit) as error:  # The user's code may raise anything.
         reason = f"{type(error).__name__}: {one_line(error)}"
         return f"it fails on (learning_rate, recipe), the rate a traced number: {reason}"
-    wanted, found = (jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in (params, updates))
-    if wanted != found:
-        return "its updates are not of the shapes and types of the parameters"
+    if wrong := _unlike(params, updates):
+        return wrong
     if not all(np.all(np.isfinite(update)) for update in jax.tree.leaves(updates)):
         return "its updates are infinite or NaN"
     return ""
@@ -160,11 +159,15 @@ def fault_on(params: PyTree, recipe: Recipe) -> str:
 
     try:
         updates = jax.eval_shape(first_updates, jnp.float32(0.1), params)
-    except (Exception, SystemExit) as error:  # code of one's own: anything may come
+    except (Exception, SystemExit) as error:  # The user's code may raise anything.
         return f"{type(error).__name__}: {one_line(error)}"
-    same = jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), updates
-    )
+    return _unlike(params, updates)
+
+
+def _unlike(params: PyTree, updates: PyTree) -> str:
+    """Says that updates do not fit their parameters; "" if they do."""
+    wanted, found = (jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in (params, updates))
+    same = wanted == found
     return "" if same else "its updates are not of the shapes and types of the parameters"
 
 
