@@ -5,6 +5,7 @@ RUN := $(VENV)/bin/python
 # A file's tests in one process share what it compiles; those with slow tests come first.
 PYTEST := $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 STUDIES := $(wildcard experiments/*/study.json experiments/*/*/study.json)
+EVALUATIONS := $(wildcard experiments/*/*/evaluation.json)
 
 .DEFAULT_GOAL := help
 .PHONY: help run study test check format figures bench torture records clean
@@ -34,6 +35,7 @@ format: $(VENV)/ready  ## format the code
 figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their records
 	$(RUN) -m src.claims experiments
 	$(RUN) -m src.report --index experiments $(dir $(STUDIES))
+	$(RUN) -m src.evaluate --redraw $(dir $(EVALUATIONS))
 
 bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes; NET=conv3: its step alone
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"

@@ -163,6 +163,9 @@ def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
     for words in (said, "red, green, blue; grey levels minus the mean image", "16.89% wrong"):
         assert words in text
     assert said in (out / "report.html").read_text()
+    (out / "report.md").write_text("changed")
+    assert doors.run(evaluation_report.main, ["--redraw", str(out)]) == 0
+    assert (out / "report.md").read_text() == text
     kept = np.load(out / "features.npz")
     assert kept["features"].shape == (20, 4, 4, 64)
     np.testing.assert_array_equal(kept["labels"], cifar.test.labels[:20])
@@ -192,6 +195,8 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--mean=empty.npy"], "cannot read empty.npy"),
         (["--weights={path}", "--mean=several.npy"], "cannot read several.npy"),
         (["--weights={path}", "--out=mine"], "mine/report.md lies in a folder without evaluation"),
+        (["--redraw", "mine"], "cannot read mine/evaluation.json: No such file"),
+        (["--redraw", "older"], "older/evaluation.json has no 'networks': other code wrote it"),
         (["--weights={path}", "--mean=words.npy"], "words.npy holds an array of <U1, not of grey"),
         (
             ["--weights={path}", "--mean=broken.npy"],
@@ -204,6 +209,7 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
     path = written(tmp_path, "a", FULL)
     Path("mine").mkdir()
     Path("mine/report.md").write_text("years of work")
+    files.write_sealed(Path("older/evaluation.json"), {"dataset": "cifar10"})
     Path("empty.npy").touch()
     with open("several.npy", "wb") as file:
         np.savez(file, mean=np.zeros((3, 32, 32)))
@@ -219,7 +225,14 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--views=3", "--weights=a"], ["--images=-1", "--weights=a"], ["--nothing"]]
+    "arguments",
+    [
+        [],
+        ["--views=3", "--weights=a"],
+        ["--images=-1", "--weights=a"],
+        ["--nothing"],
+        ["--redraw", "a", "--weights=a"],
+    ],
 )
 def test_a_command_line_that_says_nothing_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

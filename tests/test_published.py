@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from src.records import files
 from src.reports import compose
+from src.trained import evaluation_report
 from tests import synthetic
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -246,6 +248,12 @@ def test_a_number_that_is_not_the_records_is_noticed(tmp_path, measure):
     (tmp_path / "report.md").write_text(report.replace(second, changed))
     with pytest.raises(AssertionError):
         check_measure(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("evaluation.json")), ids=str)
+def test_an_evaluation_is_reported_as_it_would_be_now(path):
+    record = files.read_sealed(path, "evaluate the networks again")
+    assert (path.parent / "report.md").read_text() == evaluation_report.compose(record)
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)

@@ -3,10 +3,11 @@
     python -m src.evaluate STUDY/trials/TRIAL [...] [--weights=FILE ...] [--data=NAME]
         [--data_dir=DIR] [--views=1,2] [--images=N] [--features=LAYER] [--out=DIR]
         [--layout=NAME] [--mean=FILE]
+    python -m src.evaluate --redraw DIR [...]
 
 Writes evaluation.json (sealed), report.md, report.html and, with --features, features.npz into DIR,
 runs/evaluate/NAME if it is not given. Several networks are tested alone and by their averaged
-softmax, as the paper's "5 CNNs".
+softmax, as the paper's "5 CNNs". With --redraw it writes reports anew from their evaluation.json.
 """
 
 import argparse
@@ -44,6 +45,10 @@ Record = dict[str, Any]
 def main(arguments: Sequence[str]) -> int:
     """Tests what the command line names."""
     given = _parse(arguments)
+    for folder in given.redraw:
+        _redraw(local_path(folder, "--redraw"))
+    if given.redraw:
+        return 0
     data_dir = given.data_dir and str(local_path(given.data_dir, "--data_dir"))
     mean = local_path(given.mean, "--mean") if given.mean else None
     candidates = [of_trial(local_path(t, "TRIAL"), data_dir, given.data) for t in given.trials] + [
@@ -61,10 +66,24 @@ def main(arguments: Sequence[str]) -> int:
     if given.features:
         record["features"] = write_features(candidates[0], given.features, given.images, out)
     files.write_sealed(out / RECORD, record)
+    _write_report(out, record)
+    return 0
+
+
+def _write_report(out: Path, record: Mapping[str, Any]) -> None:
     files.write_atomic(out / "report.md", compose(record))
     webpage.write_page(out)
     print("\n".join([*describe(record), f"{out}/report.html"]).replace("**", ""))
-    return 0
+
+
+def _redraw(folder: Path) -> None:
+    remedy = "evaluate the networks again"
+    record = files.read_sealed(folder / RECORD, remedy)
+    try:
+        _write_report(folder, record)
+    except KeyError as error:
+        message = f"{folder / RECORD} has no {error}: other code wrote it; {remedy}"
+        raise files.RecordError(message) from error
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -84,8 +103,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--out", default="", metavar="DIR", help="folder of the report")
     add("--layout", default="", help=f"where a file does not tell: {', '.join(NAMES)}")
     add("--mean", default="", metavar="FILE", help="mean image, in place of a mean colour")
+    add("--redraw", nargs="+", default=[], metavar="DIR", help="write these reports anew")
     given = parser.parse_args(arguments)
-    if not given.trials and not given.weights:
+    if given.redraw and (given.trials or given.weights):
+        parser.error("--redraw tests nothing: leave trials and --weights out")
+    if not given.trials and not given.weights and not given.redraw:
         parser.error("nothing to test: give the folder of a trial, or --weights=FILE")
     return given
 
