@@ -9,9 +9,9 @@ from src import doors, environment
 def main(arguments: Sequence[str]) -> int:
     """Starts JAX and imports what tests, now that the environment is set."""
     environment.start_jax()
-    from src.trained import evaluation_report  # noqa: PLC0415
+    from src.trained import evaluation  # noqa: PLC0415
 
-    return evaluation_report.main(arguments)
+    return evaluation.main(arguments)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from src.analysis.shares import share
 from src.data.cifar10.facts import CLASSES
 from src.records import files, trial
 from src.study import runner
-from src.trained import candidates, evaluation_report, testing
+from src.trained import candidates, evaluation, testing
 from src.trained.candidates import Candidate, of_trial, of_weights
 from src.weights import classes, layouts
 from src.weights.tensors import WeightsError
@@ -152,7 +152,7 @@ def test_two_views_and_two_networks_are_averaged_by_their_softmax(cifar, tmp_pat
 def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
     path, out = written(tmp_path, "a", FULL), tmp_path / "out"
     arguments = [f"--weights={path}", f"--out={out}", "--features=pool3", "--images=20"]
-    assert doors.run(evaluation_report.main, arguments) == 0
+    assert doors.run(evaluation.main, arguments) == 0
     record = files.read_sealed(out / "evaluation.json", "")
     assert record["images"] == 20
     assert record["networks"][0]["errors"].keys() == {"1", "2"}
@@ -164,7 +164,7 @@ def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
         assert words in text
     assert said in (out / "report.html").read_text()
     (out / "report.md").write_text("changed")
-    assert doors.run(evaluation_report.main, ["--redraw", str(out)]) == 0
+    assert doors.run(evaluation.main, ["--redraw", str(out)]) == 0
     assert (out / "report.md").read_text() == text
     kept = np.load(out / "features.npz")
     assert kept["features"].shape == (20, 4, 4, 64)
@@ -216,7 +216,7 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
     np.save("words.npy", np.array(["a"]))
     np.save("broken.npy", np.full((3, 32, 32), np.nan))
     given = [argument.format(path=path) for argument in arguments]
-    assert doors.run(evaluation_report.main, given) == 2
+    assert doors.run(evaluation.main, given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
@@ -236,7 +236,7 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
 )
 def test_a_command_line_that_says_nothing_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
-        evaluation_report.main(arguments)
+        evaluation.main(arguments)
     assert ended.value.code == 2
     assert "python -m src.evaluate: error" in capsys.readouterr().err
 
@@ -350,7 +350,7 @@ def test_trials_are_tested_as_their_training_did_and_averaged(study_dir, tmp_pat
     monkeypatch.setattr(data, "load", lambda *_, **options: dataset)
     trials = sorted((study_dir / "trials").iterdir())
     arguments = [*map(str, trials), f"--out={tmp_path}", "--data_dir="]
-    assert doors.run(evaluation_report.main, arguments) == 0
+    assert doors.run(evaluation.main, arguments) == 0
     record = json.loads((tmp_path / "evaluation.json").read_text())
     for folder, network in zip(trials, record["networks"], strict=True):
         tested = json.loads((folder / trial.RESULT).read_text())["result"]["final_test_error"]

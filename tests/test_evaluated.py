@@ -11,7 +11,7 @@ from src.analysis.shares import Paired, paired, share
 from src.records import files
 from src.records.files import RecordError
 from src.reports import evaluated
-from src.trained import evaluation_report, testing
+from src.trained import evaluation, evaluation_report, testing
 from src.trained.candidates import Candidate
 from tests import tiny
 
@@ -110,7 +110,7 @@ def test_the_most_views_are_set_beside_the_fewest(three, monkeypatch):
     tested = testing.measure(three[:1], (1, 10))
     (pair,) = tested.by_views
     assert (pair.only_first, pair.only_second, pair.value) == (1, 1, 0.0)
-    record = evaluation_report.make_record(three[:1], tested)
+    record = evaluation.make_record(three[:1], tested)
     text = evaluation_report.compose(record)
     assert "| network | top-1 error | wrong in one view alone | wrong in ten views alone |" in text
     assert "| net0 | +0.0 points (" in text
@@ -118,12 +118,12 @@ def test_the_most_views_are_set_beside_the_fewest(three, monkeypatch):
 
 
 def test_record_and_report_hold_the_comparison(three):
-    record = evaluation_report.make_record(three, testing.measure(three, (1,)))
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
     text = evaluation_report.compose(record)
     assert "| net1 | one view | -20.0 points (" in text
     assert "| 2 | 0 | p = 0.5 |" in text  # both of two coins on one side
     assert "Training error at the end: 34.0%." in text
-    one = evaluation_report.make_record(three[:1], testing.measure(three[:1], (1,)))
+    one = evaluation.make_record(three[:1], testing.measure(three[:1], (1,)))
     assert "The average beside each network" not in evaluation_report.compose(one)
 
 
@@ -131,7 +131,7 @@ def test_record_and_report_hold_the_comparison(three):
 
 
 def test_a_row_sets_one_against_all(three, tmp_path):
-    record = evaluation_report.make_record(three, testing.measure(three, (1,)))
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
     path = tmp_path / "ensembles" / "nets" / "evaluation.json"
     files.write_sealed(path, record)
     (row,) = evaluated.averages(tmp_path)
@@ -148,7 +148,7 @@ def test_a_row_sets_one_against_all(three, tmp_path):
 
 def test_a_row_sets_ten_views_against_one(three, tmp_path):
     assert evaluated.ten_views(tmp_path).ours == "-"
-    record = evaluation_report.make_record(three[:1], testing.measure(three[:1], (1, 10)))
+    record = evaluation.make_record(three[:1], testing.measure(three[:1], (1, 10)))
     path = tmp_path / "imagenette" / "evaluation" / "evaluation.json"
     files.write_sealed(path, record)
     row = evaluated.ten_views(tmp_path)
