@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from src import data, doors, environment, hosts
+from src import data, doors, environment, hosts, own
 from src.analysis.measures import check_measures
 from src.config import checks, flags
 from src.config.config import Config
@@ -18,6 +18,8 @@ from src.records import study as records
 from src.records.trial import TrialRecord
 from src.study import plan, progress_words, question, runner
 from src.study.screen import Screen
+from src.training import step
+from src.trees import Tree, leaves
 from src.weights import start
 
 HELP = ("--help", "-h", "--helpfull", "--helpshort")
@@ -40,7 +42,11 @@ def main(argv: Sequence[str], usage: str) -> int:
     if any(argument in HELP for argument in argv):
         return _help(argv, usage)
     try:
-        request, studies = _read(argv)
+        request = flags.parse(argv)
+        trees = request.studies()
+        # Functions of one's own are tried on devices, which several processes have once they met.
+        later = not request.dry_run and request.hosts != "none" and any(map(_has_own, trees))
+        studies = [] if later else _checked(request, trees)
     except LabError as error:
         if (how := flags.hosts_of(argv)) == "none":
             raise
@@ -53,7 +59,10 @@ def main(argv: Sequence[str], usage: str) -> int:
         return 0
     hosts.join(request.hosts)
     try:
-        hosts.together(lambda: None)  # A process that called `give_up` is heard here.
+        # A process that called `give_up` is heard here.
+        studies = hosts.together(lambda: studies or _checked(request, trees))
+        if hosts.count() > 1:
+            step.connect()
         for config, workdir in studies:
             _run(config, workdir)
     except runner.Stopped:
@@ -66,15 +75,23 @@ def main(argv: Sequence[str], usage: str) -> int:
     return 0
 
 
-def _read(argv: Sequence[str]) -> tuple[flags.Request, list[tuple[Config, Path]]]:
-    """Reads the command line and checks all that needs neither data nor devices."""
-    request = flags.parse(argv)
-    studies = [(Config.read(tree), workdir) for tree, workdir in request.studies()]
+def _has_own(study: tuple[Tree, Path]) -> bool:
+    """Whether a study's config names a function or class of the user's own."""
+    values = (value for _, value in leaves(study[0]))
+    named = (each if isinstance(each, tuple | list) else (each,) for each in values)
+    return any(own.is_own(str(name)) for names in named for name in names)
+
+
+def _checked(
+    request: flags.Request, trees: Sequence[tuple[Tree, Path]]
+) -> list[tuple[Config, Path]]:
+    """Reads the configs and checks all that needs no data."""
+    studies = [(Config.read(tree), workdir) for tree, workdir in trees]
     for config, _ in studies:
         check_measures(config)
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
-    return request, studies
+    return studies
 
 
 def _check_hosts(how: str, configs: Sequence[Config]) -> None:

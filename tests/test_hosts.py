@@ -6,6 +6,7 @@ The slow ones start two processes of two CPU devices, which talk over this machi
 import csv
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from src.hosts import HostError
 from src.records import provenance
 from tests import tiny
 from tests.torture.pairs import SMALL, Pair, metrics, start
-from tests.torture.subject import CONFIG, PATIENCE_SECONDS, Subject
+from tests.torture.subject import CONFIG, PATIENCE_SECONDS, ROOT, Subject
 
 
 @pytest.mark.parametrize("how", ["none", "slurm", "mpi", "k8s", "tpu", "10.0.0.1:1234,4,3"])
@@ -190,3 +191,33 @@ def test_streamed_images_are_shared_out_as_those_in_memory(subject, tmp_path):
     for row, other in zip(together, one, strict=True):
         assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)
         assert not row["test_error"] or 0 <= float(row["test_error"]) <= 1
+
+
+LATE = """
+import time
+
+import jax
+
+begun = []
+
+
+def late(x):
+    if jax.process_index() == 1 and x.shape[:1] == (4,) and x.ndim == 4 and not begun:
+        begun.append("the four images that each device has of a batch")
+        time.sleep(33)
+    return jax.nn.relu(x)
+"""
+
+
+@pytest.mark.slow
+def test_a_function_of_ones_own_may_take_longer_to_compile_on_one_host(subject, sound, tmp_path):
+    """Gloo waits for 30 seconds; until the hosts have met, JAX must not have been used."""
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "configs" / "mine.py").write_text(LATE)
+    name = "configs.mine.late"
+    own = (f"--config.sweep.model.activation=('{name}',)", f"--config.compare.baseline={name}")
+    pair = Pair(subject, tmp_path / "study", *own, project=tmp_path)
+    assert pair.end() == [0, 0], pair.said()
+    errors = [[row["train_error"] for row in metrics(each)] for each in (sound, pair.workdir)]
+    assert errors[0] == errors[1]  # It is ReLU.

@@ -67,6 +67,16 @@ class StepErrors(NamedTuple):
     seen: Int[Array, " steps"]
 
 
+def connect() -> None:
+    """Sums over all devices of all processes, so that they are connected before they are busy.
+
+    Gloo, which connects CPUs, waits half a minute for processes that come later, as one does that
+    compiles for longer than the others.
+    """
+    ones = np.ones(jax.local_device_count(), np.float32)
+    jax.block_until_ready(jax.pmap(lambda x: lax.psum(x, AXIS), axis_name=AXIS)(ones))
+
+
 def make_train_steps(
     apply_fn: ApplyFn,
     make_optimizer_fn: MakeOptimizerFn,

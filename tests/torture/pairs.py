@@ -27,7 +27,12 @@ class Pair:
     """The same command as two processes."""
 
     def __init__(
-        self, subject: Subject, workdir: Path, *more: str, only: Mapping[int, str] | None = None
+        self,
+        subject: Subject,
+        workdir: Path,
+        *more: str,
+        only: Mapping[int, str] | None = None,
+        project: Path = ROOT,
     ):
         """Starts both.
 
@@ -36,6 +41,7 @@ class Pair:
             workdir: Of the study.
             more: Arguments of both.
             only: Process -> an argument that it alone is given.
+            project: Where they run, the folder of src/ and configs/.
         """
         port = free_port()
         self.workdir = workdir
@@ -48,7 +54,7 @@ class Pair:
                 f"--hosts=127.0.0.1:{port},2,{i}",
             ]
             arguments += [only[i]] if only and i in only else []
-            self.processes.append(start(subject, arguments, DEVICES, output))
+            self.processes.append(start(subject, arguments, DEVICES, output, project))
 
     def end(self, seconds: float = PATIENCE_SECONDS) -> list[int]:
         """Exit codes; a process that does not end by then hangs."""
@@ -67,14 +73,14 @@ class Pair:
 
 
 def start(
-    subject: Subject, arguments: list[str], devices: int, output: Path
+    subject: Subject, arguments: list[str], devices: int, output: Path, project: Path = ROOT
 ) -> "subprocess.Popen[bytes]":
     """`src.main` as a process of so many CPU devices."""
     variables = subject.environment | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
     with output.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "src.main", *arguments],
-            cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT,
+            cwd=project, env=variables, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 
