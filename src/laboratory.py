@@ -133,6 +133,8 @@ def _help(argv: Sequence[str], usage: str) -> int:
 
 
 def _run(config: Config, workdir: Path) -> None:
+    if config.runtime.workers > 1:
+        environment.share_accelerator()
     environment.start_jax()
     dataset = hosts.together(lambda: _checked_data(config))
     if not hosts.is_leader():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.speed import measure
-from src import environment
+from src import environment, laboratory
 
 ROOT = Path(__file__).parent.parent
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
@@ -78,10 +78,20 @@ def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
     environment.configure_jax()
     assert "PJRT_NPROC=4 of the environment is left out" in capsys.readouterr().err
     assert os.environ["PJRT_NPROC"] == "1" and environment.threads() == 1
-    alone = os.environ.get("XLA_FLAGS")
-    environment.use_one_thread()  # as a worker does
-    assert os.environ.get("XLA_FLAGS") == alone
-    assert os.environ["PJRT_NPROC"] == "1"
+
+
+@pytest.mark.parametrize(("workers", "found"), [(1, None), (2, "false")])
+def test_processes_that_share_an_accelerator_do_not_take_all_its_memory(
+    workers, found, monkeypatch
+):
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+
+    def start_jax():
+        raise environment.MachineError(os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"))
+
+    monkeypatch.setattr(environment, "start_jax", start_jax)
+    with pytest.raises(environment.MachineError, match=str(found)):
+        laboratory.main(["--config=configs/quick.py", f"--config.workers={workers}"], "")
 
 
 def test_jax_starts_with_what_is_set():

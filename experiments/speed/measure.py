@@ -307,7 +307,7 @@ def make_torch(name: str, threads: int, *, compiled: bool) -> Callable[[int], No
 
     def step(count: int) -> None:
         for _ in range(count):
-            torch_step()
+            torch_step().item()
 
     return step
 

@@ -19,6 +19,7 @@ NAMES = {
     "loop": "ours, one by one",
     "torch": "PyTorch, channels last",
     "torch_compiled": "PyTorch, compiled",
+    "torch_graphs": "PyTorch, compiled, CUDA graphs",
 }
 
 
@@ -202,6 +203,28 @@ def whole_run(record: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = [(name, f"{s:.1f}", f"{s / total:.1%}") for name, s in parts.items()]
     whole = f"{run['trials']} trials, {run['whole']:.0f} s on {cores} cores"
     return [(whole, "seconds of a core", "share"), *rows]
+
+
+def accelerator(found: dict[str, Any]) -> str:
+    """Steps on a GPU beside PyTorch's, and trials in one program beside one by one."""
+    facts = found["provenance"]
+    where = (
+        f"{facts['device']}; jax {facts['jax_version']}, Python {facts['python']},"
+        f" commit {facts['commit']}."
+    )
+    rows = [("step, ms", *NAMES.values())]
+    for net, each in found["steps"].items():
+        times = each["milliseconds"]
+        cells = [f"{float(np.median(times[k])):.3f}" if k in times else "" for k in NAMES]
+        rows.append((f"`{net}`", *cells))
+    kept = [0, *(i for i in range(1, len(rows[0])) if any(row[i] for row in rows[1:]))]
+    several = list(next(iter(found["together"].values()))["milliseconds"])
+    counts = [("a trial's share of a step, ms, by trials in one program", *several)]
+    for net, each in found["together"].items():
+        times = each["milliseconds"]
+        counts.append((f"`{net}`", *(f"{float(np.median(times[n])):.3f}" for n in several)))
+    steps_table = table([tuple(row[i] for i in kept) for row in rows])
+    return f"{where}\n\n{steps_table}\n\n{table(counts)}"
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

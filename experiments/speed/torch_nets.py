@@ -200,21 +200,44 @@ def make_net(name: str, width: float, size: int) -> nn.Module:
 
 
 def make_step(
-    name: str, width: float, batch: int, size: int, threads: int, *, compiled: bool
-) -> Callable:
-    """A training step on a batch of random images that is already in memory."""
-    torch.set_num_threads(threads)
-    net = make_net(name, width, size)
-    images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (batch,))
-    optimizer = torch.optim.SGD(net.parameters(), 0.001, momentum=0.9)
-    forward = torch.compile(net) if compiled else net
+    name: str,
+    width: float,
+    batch: int,
+    size: int,
+    threads: int,
+    *,
+    compiled: bool,
+    device: str = "cpu",
+    mode: str | None = None,
+) -> Callable[[], torch.Tensor]:
+    """A training step on a batch of random images that is already on the device.
 
-    def step() -> float:
+    Args:
+        name: Name of a network in `NETS`.
+        width: Share of its features.
+        batch: Images in a step.
+        size: Height and width of an image, pixels.
+        threads: Of the CPU.
+        compiled: Whether `torch.compile` compiles the network.
+        device: `cpu` or `cuda`.
+        mode: How it is compiled, as `torch.compile` names it.
+
+    Returns:
+        A function that does a step and returns its loss, which may still be computed.
+    """
+    torch.set_num_threads(threads)
+    net = make_net(name, width, size).to(device)
+    images = torch.randn(batch, 3, size, size, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (batch,), device=device)
+    optimizer = torch.optim.SGD(net.parameters(), 0.001, momentum=0.9)
+    forward = torch.compile(net, mode=mode) if compiled else net
+
+    def step() -> torch.Tensor:
         optimizer.zero_grad()
         loss = F.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss
 
     return step

@@ -43,12 +43,12 @@ _channels: list[Channel] = []
 
 
 def join(channel: Channel) -> None:
-    """Prepares a fresh worker process: it has one thread, and ends when its study does.
+    """Prepares a fresh worker process, which ends when its study does.
 
-    Signals are blocked in it already: the study hears them and asks its workers to save.
+    Signals are blocked in it already: the study hears them and asks its workers to save. Its
+    environment is the study's; so on a CPU it has one thread.
     """
     _channels[:] = [channel]
-    environment.use_one_thread()
     environment.seal_compilations()
     environment.silence_orbax()
     if sys.platform == "linux":
@@ -105,7 +105,7 @@ class LocalEngine:
 
 @contextmanager
 def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
-    """Starts the workers: one is a thread of this process, more are single-threaded processes."""
+    """Starts the workers: one is a thread of this process, more are processes."""
     if workers == 1:
         channel = Channel(stop, queue.SimpleQueue(), os.getpid())
         with ThreadPoolExecutor(1) as threads:
