@@ -91,7 +91,7 @@ def test_processes_that_share_an_accelerator_do_not_take_all_its_memory(
 
     monkeypatch.setattr(environment, "start_jax", start_jax)
     with pytest.raises(environment.MachineError, match=str(found)):
-        laboratory.main(["--config=configs/quick.py", f"--config.workers={workers}"], "")
+        laboratory.main(["main", "--config=configs/quick.py", f"--config.workers={workers}"], "")
 
 
 def test_jax_starts_with_what_is_set():
