@@ -86,7 +86,7 @@ def test_processes_that_share_an_accelerator_do_not_take_all_its_memory(workers,
 import os
 from src import environment, laboratory
 environment.start_jax = lambda: print(os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE")) or exit()
-laboratory.main(["main", "--config=configs/quick.py", "--config.workers={workers}"], "")
+laboratory.main(["--config=configs/quick.py", "--config.workers={workers}"], "")
 """
     variables = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
     command = [sys.executable, "-W", "ignore", "-c", code]
