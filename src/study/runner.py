@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -32,6 +33,8 @@ from src.study.worker import Job, StopFlag
 SAVE_SECONDS = 60.0
 RESULTS_SECONDS = 10.0  # results.csv is derived, so it need not be written for every trial.
 ASK_SECONDS = 0.2
+# `timeout` sends its signal to the process and to the process's group.
+SAME_SIGNAL_SECONDS = 1.0
 MOST_TOGETHER = 16  # A worker with an accelerator is given so many trials at a time.
 
 
@@ -254,14 +257,19 @@ def most_together(config: Config) -> int:
 def stopping_on_signals(stop: StopFlag) -> Iterator[None]:
     """Lets Ctrl-C, SIGTERM and their like ask the trials to save themselves.
 
-    A second signal ends the process at once. Signals that were ignored stay ignored, as SIGHUP is
-    under nohup.
+    A second signal ends the process at once, unless it follows within `SAME_SIGNAL_SECONDS`.
+    Signals that were ignored stay ignored, as SIGHUP is under nohup.
     """
+    heard_at = -math.inf
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
+        nonlocal heard_at
+        if time.monotonic() < heard_at + SAME_SIGNAL_SECONDS:
+            return
         if stop.is_set():
             os._exit(128 + number)
+        heard_at = time.monotonic()
         stop.set()
         with suppress(OSError):  # The terminal may be gone.
             # `print` is not safe here: the signal may have come in the middle of one.

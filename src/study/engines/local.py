@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
 from src import environment
 from src.records.trial import TrialRecord
 from src.study import worker
@@ -27,6 +29,7 @@ class Channel:
     stop: StopFlag
     points: Any  # The queue of messages.
     study: int  # The study's process id.
+    platform: str  # The kind of device that the study found.
 
     def tell(self, trial: str, kind: str, payload: Any) -> None:
         """Puts a message in the queue."""
@@ -62,7 +65,24 @@ def _end_with_study(channel: Channel) -> None:
 
 
 def _run_in_process(jobs: Sequence[Job]) -> list[TrialRecord | None]:
+    check_platform(_channels[0].platform)
     return worker.run_jobs(jobs, _channels[0])
+
+
+def check_platform(platform: str) -> None:
+    """Checks that this process has found the kind of device that its study has.
+
+    JAX goes on with the processor where an accelerator has no memory for one more process.
+
+    Raises:
+        MachineError: If it has not.
+    """
+    environment.find_devices()
+    if (found := jax.default_backend()) != platform:
+        raise environment.MachineError(
+            f"a worker found no {platform}, only {found}: fewer --config.workers, or other programs"
+            f" on the {platform}, need less of its memory"
+        )
 
 
 @dataclass(frozen=True)
@@ -107,11 +127,11 @@ class LocalEngine:
 def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
     """Starts the workers: one is a thread of this process, more are processes."""
     if workers == 1:
-        channel = Channel(stop, queue.SimpleQueue(), os.getpid())
+        channel = Channel(stop, queue.SimpleQueue(), os.getpid(), jax.default_backend())
         with ThreadPoolExecutor(1) as threads:
             yield LocalEngine(1, threads, channel)
         return
     context = multiprocessing.get_context("spawn")
-    channel = Channel(stop, context.Queue(), os.getpid())
+    channel = Channel(stop, context.Queue(), os.getpid(), jax.default_backend())
     with ProcessPoolExecutor(workers, context, join, (channel,)) as processes:
         yield LocalEngine(workers, processes, channel)
