@@ -1,5 +1,6 @@
 """What is said of a claim, and by which words of one vocabulary."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -113,6 +114,19 @@ def test_an_interaction_is_shown_where_its_interval_leaves_out_one(tmp_path):
     assert row.group == "cuda_convnet over modern"
     assert row.verdict == "shown"
     assert " times the ratio (95% interval " in row.ours
+
+
+def test_interactions_claimed_of_one_study_are_one_family(tmp_path, monkeypatch):
+    """Holm: of two claims with the same p, both have twice that."""
+    synthetic.write_study(tmp_path, target_train_error=0.35, thresholds=[0.35])
+    (asked,) = analyse(load_study(tmp_path)).interactions()
+    judged = []
+    monkeypatch.setattr(findings.verdicts, "judge", lambda *a, p, **_: judged.append(p) or "shown")
+    also = dataclasses.replace(DEPENDS, text="the same again")
+    for claims_there in ((DEPENDS,), (DEPENDS, also)):
+        monkeypatch.setattr(findings, "CLAIMS", claims_there)
+        found(tmp_path, DEPENDS)
+    assert judged == [asked.interval.p, 2 * asked.interval.p]
 
 
 @pytest.mark.parametrize(

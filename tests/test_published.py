@@ -27,7 +27,7 @@ STUDIES = sorted(path.parent for path in EXPERIMENTS.rglob("study.json"))
 TIMES = {"iterations": "train_error", "iterations_frozen": "frozen_error"}
 ERRORS = ("test_error", "mean_test_error")
 EARLY = EXPERIMENTS / "relu_vs_tanh_early"
-SLOWED = EXPERIMENTS / "why_tanh_is_slow" / "first_look"
+WHY = EXPERIMENTS / "why_tanh_is_slow"
 README = " ".join((EXPERIMENTS.parent / "README.md").read_text().split())
 Arm = tuple[str, str]  # label of its group, value of the compared field
 
@@ -201,12 +201,54 @@ def test_what_came_of_the_predictions_is_what_the_records_say():
     assert f"| {larger}, interval from {low} | yes |" in text
 
 
-def test_the_readme_has_the_iterations_of_the_reports():
-    before, after = told(EARLY), told(SLOWED)
-    for value in ("tanh", "relu"):
-        fast, slow = before["conv3, cuda_convnet", value], after["conv3, without_slow_conv1", value]
-        words = f"{slow.split()[0]} iterations in place of {fast.split()[0]}"
-        assert (words if value == "tanh" else words.replace(" iterations", "")) in README
+def text_of(path: Path) -> str:
+    return " ".join(path.read_text().split())
+
+
+def test_the_readme_has_the_iterations_and_shares_of_the_report():
+    found, report = told(WHY / "flips"), (WHY / "flips" / "report.md").read_text()
+    slow, fast = (
+        {value: found[f"conv3, {recipe}", value].split()[0] for value in ("tanh", "relu")}
+        for recipe in ("cuda_convnet", "without_slow_conv1")
+    )
+    assert f"tanh then needs {fast['tanh']} iterations in place of {slow['tanh']}" in README
+    assert f"and ReLU {fast['relu']} in place of {slow['relu']}." in README
+    shares = {
+        part: re.search(rf"^\| without_{part} \| tanh \| (\S+) \| (.+) \|$", report, re.M).groups()
+        for part in ("slow_conv1", "init", "shuffled", "bias")
+    }
+    share, ends = shares["slow_conv1"]
+    assert f"{share} of the difference is gone ({ends}; to 35% training error, n = 3" in README
+    assert {shares["shuffled"][0], shares["bias"][0]} == {"-1%"}
+    assert "the rate of the biases make -1% each" in README
+    predictions = text_of(WHY / "predictions.md")
+    for part in ("slow_conv1", "init", "shuffled", "bias"):
+        assert "{} ({})".format(*shares[part]) in predictions
+
+
+def test_tanh_is_slow_where_the_first_layer_is_saturated():
+    """Between the two ranges there is no trial."""
+    slow, fast = [], []
+    for study in ("flips", "remove_and_put_in_early"):
+        for (_, value), rows in fresh(WHY / study).items():
+            for row in rows if value == "tanh" else ():
+                trial = points(WHY / study, row["trial"])
+                at = min(trial, key=lambda point: abs(point["epoch"] - 1))
+                assert not 0.15 <= at["conv1_saturated"] <= 0.95
+                (slow if at["conv1_saturated"] > 0.5 else fast).append(int(row["iterations"]))
+    assert min(slow) >= 5400 and max(slow) <= 6500
+    assert min(fast) >= 1100 and max(fast) <= 2100
+    told_there = text_of(WHY / "README.md")
+    assert "tanh takes 5,400 to 6,500 iterations to 35%" in told_there
+    assert "where fewer than 15% are, 1,100 to 2,100" in told_there
+
+
+def test_predictions_have_the_effects_of_the_reports():
+    predictions = text_of(WHY / "predictions.md")
+    for arm, said in told(WHY / "remove_and_put_in_early").items():
+        if arm[1] == "tanh":
+            ratio, ends = re.search(r"\(([\d.]+): ([\d.]+ to [\d.]+),", said).groups()
+            assert f"{ratio} times ({ends})" in predictions
 
 
 # --- The same lines on a study made of arithmetic. ---

@@ -150,14 +150,14 @@ def _paper_says(analysis: Analysis) -> str:
         f" {sentences.value_words(theirs)} times at {wording.target(analysis.target)}."
     )
     as_theirs = [
-        f"{sentences.value_words(e.interval)} ({sentences.interval(e.interval)})"
-        f" with {e.group.label}"
+        f"{sentences.value_words(e.interval)} with {e.group.label}"
+        f" ({sentences.interval(e.interval)})"
         for e in analysis.effects(MEASURES["iterations_as_in_figure"])
         if e.arm.value == "tanh" and e.interval.how not in ("not measured", "incomplete")
     ]
     if not as_theirs:
         return text
-    return f"{text} Ours, read in the same way, give {' and '.join(as_theirs)}."
+    return f"{text} Ours, read in the same way, give {'; '.join(as_theirs)}."
 
 
 def _notes(analysis: Analysis) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from src.analysis import verdicts
 from src.analysis.effects import Analysis, Effect, Interaction
+from src.analysis.families import holm
 from src.analysis.groups import ArmRecord, Group
 from src.analysis.intervals import Interval
 from src.analysis.measures import MEASURES, get_measure
@@ -92,22 +93,35 @@ def _of_group(claim: Claim, analysis: Analysis, group: Group) -> Finding:
 
 
 def _interaction(claim: Claim, analysis: Analysis) -> Finding:
+    """The finding of an interaction; all that are claimed of a study are one family."""
+    same = [c for c in CLAIMS if (c.study, c.rule) == (claim.study, claim.rule) and c != claim]
+    asked, *others = (_interaction_of(each, analysis) for each in (claim, *same))
+    if asked is None:
+        (_, first), (_, second) = claim.where
+        return Finding(claim, f"{first} over {second}", "not measured yet")
+    p_values = holm([each.interval.p for each in (asked, *others) if each])
+    return _of_interaction(claim, analysis, asked, p_values[0])
+
+
+def _interaction_of(claim: Claim, analysis: Analysis) -> Interaction | None:
     (field, first), (_, second) = claim.where
     wanted = (field, first, second, claim.other)
     for found in analysis.interactions(MEASURES[claim.measures[0]]):
         if (found.field, found.first, found.second, found.value) == wanted:
-            return _of_interaction(claim, analysis, found)
-    return Finding(claim, f"{first} over {second}", "not measured yet")
+            return found
+    return None
 
 
-def _of_interaction(claim: Claim, analysis: Analysis, found: Interaction) -> Finding:
+def _of_interaction(
+    claim: Claim, analysis: Analysis, found: Interaction, adjusted: float
+) -> Finding:
     interval, label = found.interval, f"{found.first} over {found.second}"
     if not interval.exists:
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
-    p = sentences.p_words(interval.p)
+    p = sentences.p_words(adjusted)
     value = sentences.value_words(interval)
     ours = f"{value} times the ratio ({sentences.interval(interval)}{p}); {_data(analysis)}"
-    verdict = verdicts.judge(interval, claim.direction)
+    verdict = verdicts.judge(interval, claim.direction, p=adjusted)
     remark = _margin(claim, interval, verdict)
     return Finding(claim, label, ours, verdict=verdict, remark=remark, found=interval)
 
