@@ -3,7 +3,7 @@
 Run:     python -m src.main --config=configs/imagenette.py
          python -m src.evaluate runs/imagenette/trials/* --out=runs/imagenette/evaluation
          python -m src.paper_figures runs/imagenette/trials/*
-Result:  none yet.
+Result:  experiments/imagenette/
 
 A quarter of the features, 1,500 photographs and 50 epochs are what one core trains in 20 minutes:
 1,500 updates, so the kernels are far from those of Fig. 3. Whole, on a GPU: --config.model.width=1

@@ -2,7 +2,7 @@
 
 Run:     python -m src.main --config=configs/paper_figures.py
          python -m src.paper_figures runs/paper_figures/trials/*
-Result:  none yet on the original data: experiments/open.md
+Result:  experiments/paper_figures/
 
 A third of the features and six epochs are what one core trains in seven minutes a seed. More of
 both: --config.model.width=1 --config.max_epochs=60 --config.schedule.boundaries="(45.0,)"

@@ -173,3 +173,23 @@ def test_thresholds_are_printed_with_their_digits(tmp_path):
     text = compose(tmp_path)
     assert "| group | arm | reading | 50% | 12.5% | 0.5% |" in text
     assert "| 0% |" not in text
+
+
+def test_a_study_of_one_arm_says_what_it_came_to(tmp_path):
+    synthetic.write_header(
+        tmp_path,
+        sweep={"model": {"activation": ["relu"]}},
+        recipe="modern",
+        learning_rates=[0.02],
+        fresh_seeds=[1, 2],
+        stop_at_target=False,
+    )
+    for seed, error in ((1, 0.3), (2, 0.4)):
+        rows = synthetic.make_metrics(lambda e: 0.5 - 0.2 * e, epochs=1.99)
+        rows[-1]["test_error"] = error
+        given = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "activation": "relu"}
+        synthetic.write_trial(tmp_path, rows, **given)
+    text = compose(tmp_path)
+    assert text.startswith("# One network trained: conv3, modern\n")
+    assert "test error at the end: 35.0%" in text and "(means, n = 2)." in text
+    assert "relative to" not in text

@@ -1,6 +1,8 @@
 """report.html and index.html: whole, alone, the same bytes; and in a real browser."""
 
+import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -8,7 +10,9 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from src.records.files import RecordError
 from src.reports import compose as report
@@ -278,6 +282,17 @@ def test_a_figure_is_inlined_in_its_shorter_form(tmp_path, svg, kind):
     (tmp_path / "a.png").write_bytes(b"PNG" * 9)
     page = Page(webpage.make_page("# Title\n\n![words](a.png)\n", tmp_path))
     assert page.addresses[-1].startswith(f"data:image/{kind}")  # the first is the page's icon
+
+
+def test_a_figure_of_photographs_is_inlined_with_loss(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (450, 450, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    (tmp_path / "a.svg").write_text("<svg>" + "x" * 600_000)
+    source = Page(webpage.make_page("# Title\n\n![words](a.png)\n", tmp_path)).addresses[-1]
+    kind, _, content = source.partition(";base64,")
+    assert kind == "data:image/webp"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        assert image.size == (450, 450)
 
 
 def test_a_page_of_the_users_is_not_written_over(tmp_path):

@@ -131,6 +131,8 @@ def _state(analysis: Analysis) -> str:
 
 
 def _answers(analysis: Analysis) -> list[str]:
+    if len(analysis.study.config.arms) == 1:
+        return [f"**{g.label}**: {sentences.alone(analysis, g)}" for g in analysis.groups]
     effects = [
         f"**{effect.group.label}**: {sentences.answer(analysis, effect)}"
         for effect in analysis.effects()

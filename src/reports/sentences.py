@@ -5,7 +5,7 @@ import math
 from src import wording
 from src.analysis import verdicts
 from src.analysis.effects import Analysis, Effect, Interaction
-from src.analysis.groups import ArmRecord
+from src.analysis.groups import ArmRecord, Group
 from src.analysis.intervals import How, Interval, Sample
 from src.analysis.measures import Measure
 from src.records.trial import TrialRecord
@@ -57,8 +57,21 @@ def _closed(words: str) -> str:
 def title(analysis: Analysis) -> str:
     """The title of a report, such as `Test error at the end by normalization, relative to none`."""
     compare = analysis.study.config.study.compare
+    if len(analysis.study.config.arms) == 1:
+        return f"One network trained: {analysis.groups[0].label}"
     words = wording.capital(_closed(measure_words(analysis.measure, analysis.target)))
     return f"{words} by {field_words(compare.field)}, relative to {compare.baseline}"
+
+
+def alone(analysis: Analysis, group: Group) -> str:
+    """What an arm that is compared with nothing came to, in a sentence."""
+    arm = group.arms[0]
+    reached = [
+        f"{measure_words(measure, analysis.target)}: {means(measure, arm, analysis.target)}"
+        for measure in analysis.measures
+    ]
+    seeds = len(arm.fresh)
+    return f"{'; '.join(reached)} ({'means, ' if seeds > 1 else ''}n = {seeds})."
 
 
 def answer(analysis: Analysis, effect: Effect) -> str:

@@ -33,6 +33,8 @@ def measures(analysis: Analysis) -> str:
     listed, target = analysis.measures, analysis.target
     adjusted = ADJUSTMENTS[analysis.adjustment].format(count=len(analysis.effects()))
     text = f"{METHOD}{adjusted} In brackets: the effect and its interval, relative to the baseline."
+    if not analysis.effects():
+        text = "Means over trials; of iterations the geometric mean, less half a recording step."
     header = ["group", "arm", "n", *(sentences.measure_words(m, target) for m in listed)]
     columns = [{_key(e.group, e.arm): e for e in analysis.effects(m)} for m in listed]
     rows = [
@@ -147,6 +149,8 @@ def thresholds(analysis: Analysis) -> str:
             rows.append(
                 [effects[0].group.label, effects[0].arm.value, READINGS[measure.name], *cells]
             )
+    if not rows:
+        return ""
     theirs = paper.ratios_beside(analysis.study, errors).values()
     if theirs:
         cells = list(map(sentences.value_words, theirs))

@@ -7,6 +7,7 @@ the same report gives the same bytes. The index shows figures of the folders bes
 
 import base64
 import html
+import io
 import re
 import string
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from src.records.files import RecordError, read_bytes, read_text, write_atomic
 
@@ -24,6 +26,7 @@ ALL, CLAIMS = "Claims of the AlexNet paper, tried", "Every claim with its interv
 WIDTH = re.compile(r'<svg[^>]*? width="([\d.]+)pt"')
 MOST = 3  # Answers of a study that the index lists where its figure shows them all.
 LONG = 12  # Rows of a table above which it is folded.
+PHOTOGRAPHS = 500_000  # Letters of a figure's data URI above which it is drawn with loss.
 SENTENCE = 90  # Letters of a cell above which its column is kept wide enough to be read.
 FIGURE = re.compile(r"!\[(.*?)\]\((.*?)\)")
 MARKED = re.compile(r"<!-- claims -->\n(.*?)<!-- /claims -->", re.DOTALL)
@@ -113,7 +116,11 @@ def _fold(tokens: Sequence[Any], index: int) -> str:
 
 
 def _figure(words: str, path: Path) -> str:
-    """A figure within the page: SVG, which is sharp at any size, or its PNG if that is smaller."""
+    """A figure within the page.
+
+    It is the SVG, which is sharp at any size, or its PNG if that is smaller, or a WebP of many
+    photographs.
+    """
     svg = read_bytes(path.with_suffix(".svg")).decode()
     image = f'<img alt="{words}" src="{_inlined(svg, path)}"{_size(svg)}>'
     return f'<span class="wide figure">{image}</span>'
@@ -128,8 +135,20 @@ def _size(svg: str) -> str:
 def _inlined(svg: str, path: Path) -> str:
     """As a data URI."""
     as_svg = f"data:image/svg+xml,{quote(' '.join(svg.split()), safe=UNQUOTED)}"
-    as_png = f"data:image/png;base64,{base64.b64encode(read_bytes(path)).decode()}"
-    return min(as_svg, as_png, key=len)
+    as_png = _data_url("png", read_bytes(path))
+    found = min(as_svg, as_png, key=len)
+    return found if len(found) < PHOTOGRAPHS else _data_url("webp", _as_webp(path))
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _as_webp(path: Path) -> bytes:
+    """A picture with loss: photographs take a tenth of the space, and lines would blur."""
+    with Image.open(io.BytesIO(read_bytes(path))) as image, io.BytesIO() as file:
+        image.save(file, "WEBP", quality=80)
+        return file.getvalue()
 
 
 def _size_of(path: Path) -> str:
