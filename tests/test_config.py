@@ -143,6 +143,18 @@ def test_more_images_to_train_on_than_there_are():
         check_data(config.arms, (8, 8, 3), 63)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("cluster", "auto"), ("trial_resources__gpus", 1.0), ("trial_resources__cpus", 2.0)],
+)
+def test_a_field_of_clusters_is_refused_where_there_is_none(name, value):
+    said = refusal(tiny.make_tree(**{name: value}))
+    assert (
+        f"config.{name.replace('__', '.')} = {value!r} is for a cluster: set config.engine" in said
+    )
+    tiny.make_config(**{name: value}, engine="dask")
+
+
 def test_a_recipe_whose_name_is_no_name_of_a_folder():
     tree = tiny.make_tree(recipe="../up")
     tree["recipes"]["../up"] = tree["recipes"]["modern"]

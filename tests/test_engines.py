@@ -204,7 +204,7 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch, nam
 
 def test_runtime_fields_change_no_number_and_no_question(tmp_path):
     run(tmp_path, fresh_seeds=(1,))
-    run(tmp_path, fresh_seeds=(1,), keep_checkpoints="none", trial_resources__gpus=1.0)
+    run(tmp_path, fresh_seeds=(1,), keep_checkpoints="none")
     header = json.loads((tmp_path / "study.json").read_text())
     for name in ("engine", "cluster", "trial_resources", "keep_checkpoints"):
         assert name not in header["config"]

@@ -13,6 +13,7 @@ from src.config.schema import (
     StudySettings,
     check_names,
     part_of,
+    runtime_settings,
     trial_settings,
 )
 from src.fields import read, require_group
@@ -51,7 +52,7 @@ class Config:
         check_model_options(whole["model_options"])
         trial = trial_settings(whole)
         study = read(StudySettings, part_of(StudySettings, whole))
-        config = cls(whole, trial, study, read(Runtime, part_of(Runtime, whole)))
+        config = cls(whole, trial, study, runtime_settings(whole))
         checks.check_study(study)
         checks.check_sweep(whole)
         checks.check_arms(whole, study, config.arms)

@@ -160,6 +160,29 @@ def _recipe(tree: Mapping[str, Any], name: str) -> Recipe:
     return found
 
 
+def runtime_settings(tree: Mapping[str, Any]) -> Runtime:
+    """How a study of this config is run.
+
+    Raises:
+        ConfigError: If a field is invalid, or of a cluster where there is none.
+    """
+    found = read(Runtime, part_of(Runtime, tree))
+    of_clusters = {"cluster": found.cluster, **_resources(found.trial_resources)}
+    usual = {"cluster": "", **_resources(Resources())}
+    for name, value in of_clusters.items():
+        if found.engine == "local" and value != usual[name]:
+            raise ConfigError(
+                f"config.{name} = {value!r} is for a cluster: set config.engine to 'ray' or 'dask',"
+                f" or leave it at {usual[name]!r}"
+            )
+    return found
+
+
+def _resources(resources: Resources) -> dict[str, Any]:
+    each = dataclasses.asdict(resources)
+    return {f"trial_resources.{name}": amount for name, amount in each.items()}
+
+
 def check_rates(name: str, rates: tuple[float, ...]) -> None:
     """Refuses a grid that is empty or holds a rate twice.
 
