@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from src import hosts
+from src import hosts, models
 from src.config.arms import make_trial
 from src.config.config import Config
 from src.records import study as studies
@@ -48,8 +48,9 @@ def make_runs(config: Config, folder: Path, races: Sequence[Any] = RACES) -> lis
 
 
 def make_network(name: str, **changes: Any) -> tuple[Config, Program]:
+    narrow = {"width": 0.25} if "width" in models.model_options(name) else {}
     config = tiny.make_config(
-        model__name=name, max_epochs=EPOCHS, target_train_error=0.0001, learning_rates=(0.001,),
+        model__name=name, model_options={name: narrow}, max_epochs=EPOCHS, target_train_error=0.0001, learning_rates=(0.001,),
         checkpoint_every_epochs=2.0, augment__flip=True, **changes,
     )  # fmt: skip
     return config, Program(config.arms[0].settings, tiny.make_dataset(64, 16))
