@@ -119,6 +119,10 @@ BAD_ARRAYS = {
         {"images": np.array([None]), "labels": np.zeros(1, int)},
         "neither a folder nor a .npz file",
     ),
+    "one class": (
+        {"images": np.zeros((4, 2, 2), np.uint8), "labels": np.full(4, 7)},
+        "has only one class",
+    ),
     "none": ({"images": np.zeros((0, 2, 2), np.uint8), "labels": np.zeros(0, int)}, "is empty"),
 }
 

@@ -36,6 +36,8 @@ def write_own(
         DataError: If the folder exists already, or naming an image that cannot be used.
     """
     found = read_folder(source) if source.is_dir() else read_arrays(source)
+    if len(found.label_names) < 2:
+        raise DataError(f"{source} has only one class: there is nothing to tell apart")
     splits = found.splits if "test" in found.splits else _divide(found, test_fraction, seed)
     description = DatasetInfo(
         name, version, f"From {source.name}.", "", found.shape, found.label_names
