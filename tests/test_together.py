@@ -50,8 +50,8 @@ def make_runs(config: Config, folder: Path, races: Sequence[Any] = RACES) -> lis
 def make_network(name: str, **changes: Any) -> tuple[Config, Program]:
     narrow = {"width": 0.25} if "width" in models.model_options(name) else {}
     config = tiny.make_config(
-        model__name=name, model_options={name: narrow}, max_epochs=EPOCHS, target_train_error=0.0001, learning_rates=(0.001,),
-        checkpoint_every_epochs=2.0, augment__flip=True, **changes,
+        model__name=name, model_options={name: narrow}, learning_rates=(0.001,), max_epochs=EPOCHS,
+        target_train_error=0.0001, checkpoint_every_epochs=2.0, augment__flip=True, **changes,
     )  # fmt: skip
     return config, Program(config.arms[0].settings, tiny.make_dataset(64, 16))
 
