@@ -252,6 +252,27 @@ def test_predictions_have_the_effects_of_the_reports():
             assert f"{ratio} times ({ends})" in predictions
 
 
+def test_what_is_said_of_a_gpu_is_what_its_records_say():
+    text = text_of(EXPERIMENTS.parent / "docs" / "machines.md")
+    ours, other = EXPERIMENTS / "relu_vs_tanh" / "h200", WHY / "flips"
+    with open(ours / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = ("train", "compile", "measure", "save")
+    minutes = sum(float(row[f"{part}_seconds"]) for row in rows for part in parts) / 60
+    steps = sum(int(row["iterations"]) for row in rows)
+    assert f"The {len(rows)} trials of" in text
+    assert f"{steps:,} steps, took {minutes:.0f} minutes of the programs' time" in text
+    names = {path.name for path in (other / "trials").iterdir()}
+    losses = [
+        [points(folder, row["trial"])[0]["train_loss"] for folder in (ours, other)]
+        for row in rows
+        if row["trial"] in names
+    ]
+    differing = [pair for pair in losses if pair[0] != pair[1]]
+    assert f"Of {len(losses)} trials" in text and f"have, {len(differing)} differ" in text
+    assert sum(abs(a / b - 1) < 1e-3 for a, b in differing) > len(differing) / 2
+
+
 # --- The same lines on a study made of arithmetic. ---
 
 
