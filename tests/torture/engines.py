@@ -70,7 +70,8 @@ def _interrupt(
         expected |= {-signal.SIGKILL}
     else:
         process.popen.terminate()
-        expected |= {STOPPED, 128 + signal.SIGTERM}
+        # The last is that of a study which was done, and whose interpreter was ending.
+        expected |= {STOPPED, 128 + signal.SIGTERM, -signal.SIGTERM}
     code = process.end()
     if code not in expected:
         kills.failures.append(f"{what}: code {code}, {process.lines()[-3:]}")
