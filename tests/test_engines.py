@@ -202,6 +202,28 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch, nam
         engines.open_engine(config.runtime, 1, stop)
 
 
+@pytest.mark.parametrize(
+    ("there", "said", "mode"),
+    [
+        ({}, {}, None),
+        ({".ray/auth_token": "x"}, {}, "token"),
+        ({}, {"RAY_AUTH_TOKEN": "x"}, "token"),
+        ({"mine": "x"}, {"RAY_AUTH_TOKEN_PATH": "mine"}, "token"),
+        ({}, {"RAY_AUTH_TOKEN_PATH": "gone"}, None),
+        ({".ray/auth_token": "x"}, {"RAY_AUTH_MODE": "disabled"}, "disabled"),
+    ],
+)
+def test_a_token_is_shown_where_there_is_one(tmp_path, monkeypatch, there, said, mode):
+    """Ray's own default: heads ask for a token that is there, and those who join show none."""
+    for name, text in there.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), **said})
+    engines.show_token()
+    assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
 def test_runtime_fields_change_no_number_and_no_question(tmp_path):
     run(tmp_path, fresh_seeds=(1,))
     run(tmp_path, fresh_seeds=(1,), keep_checkpoints="none")

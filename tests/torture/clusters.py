@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from src.study.engines import PACKAGES
 from tests.torture.subject import PATIENCE_SECONDS, ROOT
 
 NODES = 2
+# Ray's clusters ask for it; a study shows it without being told to.
+TOKEN = {"RAY_AUTH_TOKEN": "4f1c6ad2b9e84d0f9c7a5b3e2d1f0a68"}
 
 
 class Cluster:
@@ -38,6 +41,9 @@ class Cluster:
                 cwd=ROOT, env=self.environment, stdout=output, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
+
+    # What a study needs in its environment.
+    variables: Mapping[str, str] = MappingProxyType({})
 
     def flags(self) -> list[str]:
         """What sends a study's trials to this cluster."""
@@ -88,6 +94,7 @@ class Dask(Cluster):
 class Ray(Cluster):
     """A head without a trial of its own, and raylets with their workers."""
 
+    variables = MappingProxyType(TOKEN)
     SMALL = ("--object-store-memory", "80000000", "--disable-usage-stats", "--block")
 
     def open(self) -> None:
@@ -96,6 +103,7 @@ class Ray(Cluster):
         if len(str(temporary)) > 40:  # its sockets have paths of at most 107 characters
             temporary = Path("/tmp") / f"ray-{os.getpid()}"
         self.temporary = temporary
+        self.environment = self.environment | {"RAY_AUTH_MODE": "token", **TOKEN}
         self.head = self.start(
             "head", "-m", "ray.scripts.scripts", "start", "--head", "--port", str(self.port),
             "--node-ip-address", "127.0.0.1", "--num-cpus", "0", "--include-dashboard", "false",

@@ -54,7 +54,8 @@ def start(study: Subject, workdir: Path, cluster: Cluster) -> Process:
     """Starts the study on a cluster, or goes on with it."""
     arguments = [f"--config={subject.CONFIG}", f"--workdir={workdir}", *cluster.flags()]
     arguments += [f"--config.data.dir={study.data_dir}"]
-    return Process(arguments, study.environment, study.folder / f"output-{workdir.name}")
+    variables = {**study.environment, **cluster.variables}
+    return Process(arguments, variables, study.folder / f"output-{workdir.name}")
 
 
 def _interrupt(

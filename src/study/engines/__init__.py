@@ -70,6 +70,8 @@ def open_engine(runtime: Runtime, workers: int, stop: StopFlag) -> AbstractConte
             f"config.engine = {runtime.engine!r} needs the package {package}, which is not"
             f" installed: pip install -r requirements-{runtime.engine}.txt"
         )
+    if runtime.engine == "ray":
+        show_token()  # Ray reads this when it is imported.
     engine = importlib.import_module(f"src.study.engines.{runtime.engine}_engine")
     return engine.open_engine(runtime, workers)
 
@@ -91,6 +93,17 @@ def prepare_process() -> None:
     environment.configure_jax()
     environment.silence_orbax()
     environment.start_jax()
+
+
+def show_token() -> None:
+    """Makes Ray show the user's token to the head of a cluster, if there is one.
+
+    A head asks for it where its user has one, and Ray does not show it unless RAY_AUTH_MODE says
+    so. A head that does not ask takes no notice.
+    """
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
+    if os.environ.get("RAY_AUTH_TOKEN") or os.path.isfile(path):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 @contextmanager

@@ -115,17 +115,18 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
     """Joins the cluster at its address (or `auto`), or starts Ray on this machine.
 
     Raises:
-        EngineError: If no head of a cluster answers there.
+        EngineError: If no head of a cluster answers there, or it asks for another token.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = {} if runtime.cluster else {"num_cpus": workers, "include_dashboard": False}
     try:
         with signals_blocked():  # The study hears signals and asks its workers to save.
             ray.init(address=runtime.cluster or None, log_to_driver=False, **here)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, exceptions.RayError) as error:
         raise EngineError(
             f"config.cluster = {runtime.cluster!r}: no Ray head answers there ({one_line(error)});"
-            " give its address, as HOST:6379, or auto on one of its nodes"
+            " give its address, as HOST:6379, or auto on one of its nodes, and its token, if it"
+            " asks for one, in RAY_AUTH_TOKEN or ~/.ray/auth_token"
         ) from error
     asked = runtime.trial_resources
     mine = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
