@@ -2,7 +2,7 @@
 
 Run:     python -m src.main --config=configs/alexnet_cifar10.py
          python -m src.paper_figures runs/alexnet_cifar10/trials/*
-Result:  none yet.
+Result:  experiments/alexnet_cifar10/
 
 A quarter of the features and 30 epochs are what one core trains in 20 minutes. Whole, on a GPU:
 --config.model.width=1 --config.max_epochs=90 --config.schedule.patience=5

@@ -336,3 +336,20 @@ def test_an_average_differs_from_each_network_by_what_only_one_of_them_gets_wron
     told = f"test error of one network {mean / images:.1%} (mean of {len(alone)},"
     assert f"{told} {min(alone) / images:.1%} to {max(alone) / images:.1%})" in table
     assert f"of their average {average / images:.1%}" in table
+
+
+def test_the_drop_of_the_rate_is_told_as_it_was():
+    folder = EXPERIMENTS / "alexnet_cifar10"
+    (row,) = [row for rows in fresh(folder).values() for row in rows]
+    trial = points(folder, row["trial"])
+    last = max(i for i, point in enumerate(trial) if point["rate_factor"] == 1)
+    before = min(p["test_error"] for p in trial[: last + 1] if p["test_error"] >= 0)
+    after = min(
+        point["test_error"]
+        for point in trial[last + 1 :]
+        if point["epoch"] <= trial[last]["epoch"] + 2 and point["test_error"] >= 0
+    )
+    words = f"first drop {before:.1%}, within two epochs after it, at epoch"
+    assert words in (table := (EXPERIMENTS / "README.md").read_text())
+    assert f"at epoch {trial[last]['epoch']:.0f}, {after:.1%}" in table
+    assert f"| {after:.1%}, before it {before:.1%} | yes |" in (folder / "README.md").read_text()

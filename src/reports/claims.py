@@ -16,7 +16,7 @@ from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path
 from src.records import files
-from src.reports import evaluated, findings, paper_figures, readme, sentences, webpage
+from src.reports import evaluated, findings, paper_figures, rate_drops, readme, sentences, webpage
 from src.reports.figures import canvas
 from src.reports.figures.claims import LOOKS, UNDECIDED, draw_claims
 from src.reports.figures.forest import Bar
@@ -181,6 +181,7 @@ def write_claims(folder: Path) -> None:
     found = findings.find_all(read_studies(folder))
     found += [paper_figures.towers(folder), paper_figures.neighbours(folder)]
     found += [*evaluated.averages(folder), evaluated.ten_views(folder)]
+    found += [rate_drops.first_drop(folder)]
     picture = f"![{webpage.CLAIMS}](claims.png)"
     table = claims_table(found, "", published_rows(folder))
     readme.fill(folder / "README.md", "claims", f"{picture}\n\n{table}")

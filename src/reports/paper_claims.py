@@ -182,8 +182,6 @@ UNTESTED: tuple[Untested, ...] = (
     *(Untested(f"The magnitude varies with the architecture: {net}", "3.1", "several times",
                f"--config=configs/relu_vs_tanh.py --config.model.name={net}"
                f" --workdir=runs/{net}") for net in ("conv3_fc64", "conv2_local2")),
-    Untested("Dividing the rate by 10 when the validation error stalls lowers the test error", "5",
-             "three times in 90 epochs", "--config=configs/alexnet_cifar10.py"),
     Untested("Averaging five networks lowers the error, on ImageNet (on CIFAR-10: above)",
              "6, Table 2",
              "40.7% to 38.1% top-1, 18.2% to 16.4% top-5", "--config=configs/alexnet_imagenet.py"),
