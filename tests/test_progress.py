@@ -294,9 +294,11 @@ def test_a_line_changes_in_its_place_on_a_terminal(terminal):
     for task in (one, two):
         display.started(task)
         display.heard(task.trial.name, "point", position(0, 160, 0.0))
+    assert terminal.lines[2].endswith(" left, by a first estimate")
     display.heard(one.trial.name, "point", position(40, 160, 20.0, 0.5))
     rows = terminal.lines
     assert len(rows) == 3
+    assert not rows[2].endswith("estimate")
     assert rows[0].split() == (
         f"{one.trial.name} epoch 1.0 error 50.0% at most 60 s left 500 ms a step".split()
     )

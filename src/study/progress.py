@@ -237,6 +237,7 @@ class Display:
         counts = f"{len(self.trials)} of {self.total} trials done"
         counts += f", {len(self.tasks)} under way" if self.tasks else ""
         whole = left_words(self.study_left()) if self.tasks else ""
+        whole += ", by a first estimate" if whole and not self.measured else ""
         self.screen.show([*lines, f"{counts}; study {whole}" if whole else counts])
 
     def _left_words(self, name: str) -> list[str]:
