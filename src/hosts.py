@@ -123,17 +123,20 @@ def _meet(how: str, seconds: int) -> None:
 
 
 def count() -> int:
-    """Number of processes that train a trial together."""
+    """Number of processes that train a trial together.
+
+    Where this one has joined no others, the answer does not start JAX's backend.
+    """
     import jax  # noqa: PLC0415
 
-    return int(jax.process_count())
+    return int(jax.process_count()) if jax.distributed.is_initialized() else 1
 
 
 def index() -> int:
     """The number of this process, from 0 on."""
     import jax  # noqa: PLC0415
 
-    return int(jax.process_index())
+    return int(jax.process_index()) if jax.distributed.is_initialized() else 0
 
 
 def is_leader() -> bool:

@@ -61,8 +61,6 @@ def main(argv: Sequence[str], usage: str) -> int:
     try:
         # A process that called `give_up` is heard here.
         studies = hosts.together(lambda: studies or _checked(request, trees))
-        if hosts.count() > 1:
-            step.connect()
         for config, workdir in studies:
             _run(config, workdir)
     except runner.Stopped:
@@ -136,6 +134,8 @@ def _run(config: Config, workdir: Path) -> None:
     if config.runtime.workers > 1:
         environment.share_accelerator()
     environment.start_jax()
+    if hosts.count() > 1:
+        step.connect()
     dataset = hosts.together(lambda: _checked_data(config))
     if not hosts.is_leader():
         return runner.follow_study()

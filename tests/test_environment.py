@@ -84,8 +84,14 @@ def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
 def test_processes_that_share_an_accelerator_do_not_take_all_its_memory(workers, found):
     code = f"""
 import os
+from jax._src import xla_bridge
 from src import environment, laboratory
-environment.start_jax = lambda: print(os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE")) or exit()
+
+def start_jax():
+    print(os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"), xla_bridge.backends_are_initialized())
+    exit()
+
+environment.start_jax = start_jax
 laboratory.main(["--config=configs/quick.py", "--config.workers={workers}"], "")
 """
     variables = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
@@ -93,7 +99,7 @@ laboratory.main(["--config=configs/quick.py", "--config.workers={workers}"], "")
     done = subprocess.run(
         command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == [found], done.stderr
+    assert done.stdout.split() == [found, "False"], done.stderr
 
 
 def test_jax_starts_with_what_is_set():

@@ -22,6 +22,8 @@ def main() -> int:
     """Runs the parts that are asked for, each as often as asked for."""
     options = _options()
     lines = []
+    # A shell starts what runs in the background deaf to Ctrl-C, which the torture sends.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.folder) as name:
         study = Subject(Path(name))
         os.environ |= study.environment
