@@ -5,7 +5,7 @@ Studies: flips, one part of the recipe of 2012 changed at a time, to 35% trainin
          remove_and_put_in, the suspect taken out of the recipe of 2012 and put into the modern
          one, to 25%; remove_and_put_in_early, the same to 35%; first_look, slow_conv1 at the rates
          that the recipe of 2012 has, to 35%; all, the default, runs one after another.
-Result:  experiments/why_tanh_is_slow/; remove_and_put_in: none yet
+Result:  experiments/why_tanh_is_slow/
 
 On raw pixels, whose deviation is about 63 grey levels, the first layer learns as one would on
 standardized input with 63 times its kernel at 63^2 times its rate. Here that is 64, a power of two,
