@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -297,6 +299,28 @@ def test_a_lock_dies_with_its_holder(tmp_path):
     with locks.locked(tmp_path, wait_seconds=600.0):
         pass
     process.join()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux")
+def test_a_hang_up_does_not_reach_the_tracker_of_semaphores():
+    code = """
+import ctypes, re
+from multiprocessing import resource_tracker
+from pathlib import Path
+from src.study.engines import local
+from src.study.worker import StopFlag
+with local.open_engine(2, StopFlag(ctypes.c_bool())):
+    status = Path(f"/proc/{resource_tracker._resource_tracker._pid}/status").read_text()
+    print(re.search(r"SigBlk:.([0-9a-f]+)", status)[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert int(done.stdout, 16) >> signal.SIGHUP - 1 & 1
 
 
 def test_a_worker_that_finds_no_accelerator_does_not_train_on_the_processor():

@@ -90,7 +90,8 @@ def _interrupt(
     expected = {0, -number} if whom != "worker" else {0, 2}
     if number != signal.SIGKILL:
         expected |= {STOPPED, 128 + number}
-        if code in (STOPPED, 128 + number) and "To go on:" not in process.lines()[-1]:
+        told = any("To go on" in line for line in process.lines()[-4:])
+        if code in (STOPPED, 128 + number) and not told:
             kills.failures.append(f"not told how to go on: {process.lines()[-3:]}")
     if code not in expected:
         kills.failures.append(f"{number.name} to {whom}: code {code}, {process.lines()[-3:]}")

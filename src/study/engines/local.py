@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 import jax
@@ -132,6 +133,8 @@ def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
             yield LocalEngine(1, threads, channel)
         return
     context = multiprocessing.get_context("spawn")
+    with signals_blocked():  # Python's tracker of semaphores dies of a hang-up, and so noisily.
+        resource_tracker.ensure_running()
     channel = Channel(stop, context.Queue(), os.getpid(), jax.default_backend())
     with ProcessPoolExecutor(workers, context, join, (channel,)) as processes:
         yield LocalEngine(workers, processes, channel)
