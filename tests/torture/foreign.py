@@ -75,10 +75,10 @@ def copied_trial(scene: Scene) -> None:
 
 def trial_of_another_name(scene: Scene) -> None:
     trial = scene.trial()
-    old, new = scene.rng.choice(
-        [("-s1", "-s9"), ("lr0.005", "lr0.007"), ("conv3", "alexnet"), ("relu", "elu"), ("-s", "-")]
-    )
-    name = trial.name.replace(old, new).replace("tanh", "elu")
+    changes = [("-s1", "-s9"), ("lr0.005", "lr0.007"), ("conv3", "alexnet"), ("-s", "-")]
+    changes += [("relu", "elu"), ("tanh", "elu")]
+    old, new = scene.rng.choice([change for change in changes if change[0] in trial.name])
+    name = trial.name.replace(old, new)
     shutil.copytree(scene.rng.choice([trial, scene.twin(trial)]), trial.with_name(name))
 
 
