@@ -155,6 +155,13 @@ def test_a_field_of_clusters_is_refused_where_there_is_none(name, value):
     tiny.make_config(**{name: value}, engine="dask")
 
 
+def test_workers_are_of_this_machine_not_of_a_cluster():
+    asked = {"engine": "ray", "cluster": "auto"}
+    assert "config.workers = 3 is for this machine" in refusal(tiny.make_tree(workers=3, **asked))
+    tiny.make_config(**asked)
+    tiny.make_config(workers=3, engine="ray")
+
+
 def test_a_recipe_whose_name_is_no_name_of_a_folder():
     tree = tiny.make_tree(recipe="../up")
     tree["recipes"]["../up"] = tree["recipes"]["modern"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from src.environment import MachineError
 from src.records import study as studies
 from src.records import trial as trials
 from src.records.trial import TrialRecord
@@ -222,6 +223,14 @@ def test_a_token_is_shown_where_there_is_one(tmp_path, monkeypatch, there, said,
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), **said})
     engines.show_token()
     assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+@pytest.mark.parametrize("kind", ["gpus", "tpus"])
+def test_a_trial_that_is_to_have_an_accelerator_is_not_trained_on_a_processor(kind):
+    worker.check_device(make_config(engine="ray").runtime)
+    config = make_config(engine="ray", **{f"trial_resources__{kind}": 1.0})
+    with pytest.raises(MachineError, match="no accelerator, only cpu"):
+        worker.check_device(config.runtime)
 
 
 def test_runtime_fields_change_no_number_and_no_question(tmp_path):

@@ -164,23 +164,31 @@ def runtime_settings(tree: Mapping[str, Any]) -> Runtime:
     """How a study of this config is run.
 
     Raises:
-        ConfigError: If a field is invalid, or of a cluster where there is none.
+        ConfigError: If a field is invalid, or has no effect where the trials are trained.
     """
     found = read(Runtime, part_of(Runtime, tree))
-    of_clusters = {"cluster": found.cluster, **_resources(found.trial_resources)}
-    usual = {"cluster": "", **_resources(Resources())}
-    for name, value in of_clusters.items():
+    usual = _of_clusters(Runtime())
+    for name, value in _of_clusters(found).items():
         if found.engine == "local" and value != usual[name]:
             raise ConfigError(
                 f"config.{name} = {value!r} is for a cluster: set config.engine to 'ray' or 'dask',"
                 f" or leave it at {usual[name]!r}"
             )
+    if found.cluster and found.workers:
+        raise ConfigError(
+            f"config.workers = {found.workers} is for this machine: how many trials the cluster"
+            f" {found.cluster} trains side by side its machines say; leave it at 0"
+        )
     return found
 
 
-def _resources(resources: Resources) -> dict[str, Any]:
-    each = dataclasses.asdict(resources)
-    return {f"trial_resources.{name}": amount for name, amount in each.items()}
+def _of_clusters(runtime: Runtime) -> dict[str, Any]:
+    """The fields that have no effect on this machine alone."""
+    resources = dataclasses.asdict(runtime.trial_resources)
+    return {
+        "cluster": runtime.cluster,
+        **{f"trial_resources.{name}": amount for name, amount in resources.items()},
+    }
 
 
 def check_rates(name: str, rates: tuple[float, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from src import data, hosts
+from src import data, environment, hosts
 from src.config.checks import check_devices
 from src.config.schema import Runtime
 from src.data import DataError
@@ -106,7 +106,9 @@ def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
         RecordError: If a trial cannot save itself.
         DataError: If the data set is no longer the study's.
         InUseError: If another process is still training one of these trials.
+        MachineError: If this machine has not the device that the trials are to have.
     """
+    check_device(jobs[0].runtime)
     with ExitStack() as held:
         for job in jobs:
             files.refuse_link(job.directory.parent)
@@ -122,6 +124,23 @@ def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
         elif left:
             _train_several(left, line)
         return [_record(job) for job in jobs]
+
+
+def check_device(runtime: Runtime) -> None:
+    """Checks that trials which are to have an accelerator on a cluster do not get a processor.
+
+    JAX goes on with the processor where it cannot start the accelerator.
+
+    Raises:
+        MachineError: If there is none.
+    """
+    asked = runtime.trial_resources
+    if (asked.gpus or asked.tpus) and jax.default_backend() == "cpu":
+        raise environment.MachineError(
+            "a machine of the cluster gives the trial no accelerator, only cpu, where"
+            f" config.trial_resources.gpus = {asked.gpus:g} and .tpus = {asked.tpus:g}: start its"
+            " workers where JAX finds one"
+        )
 
 
 def _record(job: Job) -> TrialRecord | None:
