@@ -359,3 +359,55 @@ def test_the_drop_of_the_rate_is_told_as_it_was():
     assert words in (table := (EXPERIMENTS / "README.md").read_text())
     assert f"at epoch {trial[last]['epoch']:.0f}, {after:.1%}" in table
     assert f"| {after:.1%}, before it {before:.1%} | yes |" in (folder / "README.md").read_text()
+
+
+def test_the_table_of_a_gpu_is_that_of_its_record():
+    record = json.loads((EXPERIMENTS / "speed" / "accelerator.json").read_text())
+    text = (EXPERIMENTS / "speed" / "README.md").read_text()
+    told_there = text.split("<!-- accelerator -->\n")[1].split("\n<!-- /accelerator -->")[0]
+    rows = [line.strip("| ").split(" | ") for line in told_there.splitlines() if "`conv3`" in line]
+    by_way, by_count = (record[part]["conv3"]["milliseconds"] for part in ("steps", "together"))
+    for row, times in zip(rows, (by_way, by_count), strict=True):
+        assert row[1:] == [f"{sorted(each)[len(each) // 2]:.3f}" for each in times.values()]
+    alone, *more = (float(cell) for cell in rows[1][1:])
+    assert min(more) > alone, "trials of conv3 take longer in one program"
+    assert told_there.startswith(f"{record['provenance']['device']}; jax")
+    step = float(rows[0][1])
+    machines = text_of(EXPERIMENTS.parent / "docs" / "machines.md")
+    assert f"a step of `conv3` took {step:.2f} ms" in machines
+
+
+def test_what_came_of_photographs_is_what_their_records_say():
+    folder = EXPERIMENTS / "imagenette"
+    record = json.loads((folder / "evaluation" / "evaluation.json").read_text())
+    text, errors = text_of(folder / "README.md"), record["networks"][0]["errors"]
+    one, ten = (errors[views]["top1"] for views in ("1", "10"))
+    assert f"tests: {one['wrong']} and {ten['wrong']} of {record['images']} wrong" in text
+    shares = [f"{one[end]:.1%}" for end in ("value", "low", "high")]
+    assert "| {} ({} to {}) |".format(*shares) in text
+    pair = record["by_views"][0]
+    low, high = math.floor(1000 * pair["low"]) / 10, math.ceil(1000 * pair["high"]) / 10
+    assert f"| by {100 * pair['value']:+.1f} points ({low:+.1f} to {high:+.1f}) |" in text
+    (run,) = json.loads((folder / "paper_figures" / "paper_figures.json").read_text())["runs"]
+    kernels = run["kernels"]
+    assert f"| at {kernels['correlation_of_what_is_learned']:.2f} |" in text
+    assert f"correlate at {kernels['correlation']:.2f} only" in text
+    assert f"{kernels['left_of_the_beginning']:.0%} of their first weights is left" in text
+
+
+def test_what_came_of_the_paper_figures_is_what_their_record_says():
+    folder = EXPERIMENTS / "paper_figures"
+    record = json.loads((folder / "paper_figures" / "paper_figures.json").read_text())
+    text = text_of(folder / "README.md")
+    apart = [run["kernels"]["colour_apart_p"] for run in record["runs"]]
+    assert f"| p = {apart[0]:.3f}, {apart[1]:.3f} and {apart[2]:.2f} | no, in one |" in text
+    assert sum(p <= 0.05 for p in apart) == 1
+    for name in ("same_class", "same_class_by_pixels"):
+        shares = [f"{record['neighbours'][name][end]:.1%}" for end in ("value", "low", "high")]
+        assert "| {} ({} to {}) | yes |".format(*shares) in text
+    tested = [
+        points(folder, row["trial"])[-1]["test_error"]
+        for rows in fresh(folder).values()
+        for row in rows
+    ]
+    assert "| {}, {} and {} | yes |".format(*(f"{error:.1%}" for error in tested)) in text
