@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -229,8 +230,23 @@ def test_a_token_is_shown_where_there_is_one(tmp_path, monkeypatch, there, said,
 def test_a_trial_that_is_to_have_an_accelerator_is_not_trained_on_a_processor(kind):
     worker.check_device(make_config(engine="ray").runtime)
     config = make_config(engine="ray", **{f"trial_resources__{kind}": 1.0})
+    job = SimpleNamespace(runtime=config.runtime)  # It is refused before any folder is touched.
     with pytest.raises(MachineError, match="no accelerator, only cpu"):
-        worker.check_device(config.runtime)
+        worker.run_jobs([job], FakeLine())
+
+
+def test_the_token_is_shown_before_ray_is_imported(tmp_path, monkeypatch):
+    seen = []
+
+    def import_module(name):
+        seen.append(os.environ.get("RAY_AUTH_MODE"))
+        return SimpleNamespace(open_engine=lambda runtime, workers: name)
+
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "x"})
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda package: package)
+    monkeypatch.setattr(engines.importlib, "import_module", import_module)
+    engines.open_engine(make_config(engine="ray").runtime, 1, StopFlag(ctypes.c_bool()))
+    assert seen == ["token"]
 
 
 def test_runtime_fields_change_no_number_and_no_question(tmp_path):

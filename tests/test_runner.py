@@ -329,6 +329,13 @@ def test_a_worker_that_finds_no_accelerator_does_not_train_on_the_processor():
         local.check_platform("gpu")
 
 
+def test_a_worker_looks_for_the_accelerator_before_it_trains(monkeypatch):
+    channel = Channel(StopFlag(ctypes.c_bool()), None, os.getpid(), "gpu")
+    monkeypatch.setattr(local, "_channels", [channel])
+    with pytest.raises(MachineError, match="found no gpu"):
+        local._run_in_process([])
+
+
 def orphan(channel: Channel) -> None:
     local.join(channel)
 
