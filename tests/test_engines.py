@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -230,7 +230,8 @@ def test_a_token_is_shown_where_there_is_one(tmp_path, monkeypatch, there, said,
 def test_a_trial_that_is_to_have_an_accelerator_is_not_trained_on_a_processor(kind):
     worker.check_device(make_config(engine="ray").runtime)
     config = make_config(engine="ray", **{f"trial_resources__{kind}": 1.0})
-    job = SimpleNamespace(runtime=config.runtime)  # It is refused before any folder is touched.
+    job = object.__new__(Job)  # It is refused before any folder is touched.
+    object.__setattr__(job, "runtime", config.runtime)
     with pytest.raises(MachineError, match="no accelerator, only cpu"):
         worker.run_jobs([job], FakeLine())
 
@@ -240,7 +241,7 @@ def test_the_token_is_shown_before_ray_is_imported(tmp_path, monkeypatch):
 
     def import_module(name):
         seen.append(os.environ.get("RAY_AUTH_MODE"))
-        return SimpleNamespace(open_engine=lambda runtime, workers: name)
+        return SimpleNamespace(open_engine=lambda runtime, workers: nullcontext())
 
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "x"})
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda package: package)
