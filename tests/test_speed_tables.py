@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from experiments.speed import bench, measure, tables
+from experiments.speed import accelerator, bench, measure, tables
 from src import models
 from src.models.summary import summarize
 
@@ -20,6 +20,21 @@ FOUND = {
 def test_a_ratio_is_of_the_same_round():
     # 50/100, 60/80, 90/90; the ratio of the medians would be 60/90.
     assert tables.ratio(FOUND["milliseconds"], "scan") == "0.75 (0.50 to 1.00)"
+
+
+def test_a_gpus_table_has_medians_of_the_ways_that_were_measured():
+    facts = {"device": "1 x H", "jax_version": "1", "python": "3", "commit": "c"}
+    steps = {"conv3": {"milliseconds": {"scan": [0.1, 0.2, 0.9], "torch": [0.3]}}}
+    several = {"conv3": {"milliseconds": {"1": [0.2], "2": [0.4, 0.5, 0.9]}}}
+    text = tables.accelerator({"provenance": facts, "steps": steps, "together": several})
+    assert "| `conv3` | 0.200 | 0.300 |" in text
+    assert "| `conv3` | 0.200 | 0.500 |" in text
+    assert "compiled" not in text
+
+
+def test_a_gpus_benchmark_knows_the_networks_that_it_times(capsys):
+    assert accelerator.main(["no_such@0.5"]) == 2
+    assert "no_such is not timed; known: alexnet, " in capsys.readouterr().err
 
 
 def test_steps_says_what_was_not_measured_and_why():

@@ -2,7 +2,7 @@
 
     python -m experiments.speed.accelerator [NET ...]
 
-Writes accelerator.json beside this file and its tables in README.md.
+Writes accelerator.json beside this file and its tables in README.md, of these networks alone.
 """
 
 import json
@@ -14,9 +14,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from experiments.speed import measure, tables
+from experiments.speed import bench, measure, tables
 from src import environment
 from src.records import provenance
 from src.reports import readme
@@ -35,14 +33,24 @@ WAYS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Measures the named networks, or those of `NETS` and `SEVERAL`; writes and prints."""
+    """Measures the named networks, or those of `NETS` and `SEVERAL`; writes and prints.
+
+    Returns:
+        The exit code.
+    """
+    known = {net.partition("@")[0] for net in bench.NETWORKS}
+    if unknown := {net.partition("@")[0] for net in arguments} - known:
+        print(f"{min(unknown)} is not timed; known: {', '.join(sorted(known))}", file=sys.stderr)
+        return 2
     environment.configure_jax()
     environment.share_accelerator()  # PyTorch needs memory beside JAX.
     environment.start_jax()
-    found: dict[str, Any] = {"provenance": provenance.provenance(), "steps": {}, "together": {}}
-    if provenance.provenance()["device"].partition(" x ")[2].startswith("cpu"):
+    import jax  # noqa: PLC0415
+
+    if jax.default_backend() == "cpu":
         print("There is no accelerator here: `make bench` times CPUs.", file=sys.stderr)
         return 2
+    found: dict[str, Any] = {"provenance": provenance.provenance(), "steps": {}, "together": {}}
     for net in arguments or NETS:
         found["steps"][net] = compare(net)
         print(net, json.dumps(found["steps"][net]), flush=True)
@@ -96,26 +104,11 @@ def together(name: str) -> dict[str, Any]:
     seconds = {}
     for count in TOGETHER:
         start = time.perf_counter()
-        steps[str(count)] = _step_together(program, count)
+        steps[str(count)] = measure.step_together(program, count, STEPS)
         seconds[str(count)] = time.perf_counter() - start
     found = measure.interleave(steps, ROUNDS, STEPS)
     each = {count: [ms / int(count) for ms in times] for count, times in found.items()}
     return {"milliseconds": each, "compile_seconds": seconds}
-
-
-def _step_together(program: Any, count: int) -> Callable[[int], None]:
-    step_fn = program.prepare_together(range(count), [1e-3] * count, STEPS)
-    states = [program.start(seed) for seed in range(count)]
-    rows = np.random.default_rng(0).integers(
-        0, program.num_images, (count, STEPS, program.settings.batch_size), np.int32
-    )
-
-    def step(number: int) -> None:
-        nonlocal states
-        del number  # It is STEPS.
-        states, _ = step_fn(states, list(rows), [1.0] * count)
-
-    return step
 
 
 if __name__ == "__main__":

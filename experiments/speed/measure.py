@@ -222,21 +222,27 @@ def recording(name: str, threads: int, rounds: int) -> dict[str, Any]:
 def together(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Milliseconds per step of one trial: two trials in one program against one alone."""
     del threads
-    import numpy as np  # noqa: PLC0415
-
-    program = make_program(name)
-    step_fn = program.prepare_together((0, 1), (1e-3, 1e-3), 10)
-    states = (program.start(0), program.start(1))
-    rows = [np.zeros((10, program.settings.batch_size), np.int32)] * 2
-
-    def both(count: int) -> None:
-        nonlocal states
-        del count
-        states, _ = step_fn(states, rows, [1.0, 1.0])
-
-    steps = {"together": both, "alone": make_ours(name, 10)[0]}
+    steps = {"together": step_together(make_program(name), 2, 10), "alone": make_ours(name, 10)[0]}
     found = interleave(steps, rounds, 10)
     return {"milliseconds": {**found, "together": [ms / 2 for ms in found["together"]]}}
+
+
+def step_together(program: Any, trials: int, steps: int) -> Callable[[int], None]:
+    """`step(n)`, which trains so many trials in one program for `steps` steps, whatever n is."""
+    import numpy as np  # noqa: PLC0415
+
+    step_fn = program.prepare_together(range(trials), [1e-3] * trials, steps)
+    states = [program.start(seed) for seed in range(trials)]
+    rows = np.random.default_rng(0).integers(
+        0, program.num_images, (trials, steps, program.settings.batch_size), np.int32
+    )
+
+    def step(count: int) -> None:
+        nonlocal states
+        del count
+        states, _ = step_fn(states, list(rows), [1.0] * trials)
+
+    return step
 
 
 def in_parts(name: str, threads: int, rounds: int) -> dict[str, Any]:
