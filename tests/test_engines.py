@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -234,6 +235,16 @@ def test_a_trial_that_is_to_have_an_accelerator_is_not_trained_on_a_processor(ki
     object.__setattr__(job, "runtime", config.runtime)
     with pytest.raises(MachineError, match="no accelerator, only cpu"):
         worker.run_jobs([job], FakeLine())
+
+
+def test_nobody_at_an_address_is_noticed_at_once():
+    for other in ("auto", "", "ray://127.0.0.1:1"):
+        engines.knock(other)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        engines.knock(address)
+    with pytest.raises(OSError, match="refused"):
+        engines.knock(address)
 
 
 def test_the_token_is_shown_before_ray_is_imported(tmp_path, monkeypatch):

@@ -3,7 +3,9 @@
 import functools
 import importlib.util
 import os
+import re
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +19,7 @@ from src.records.trial import TrialRecord
 from src.study.worker import Job, StopFlag
 
 Message = tuple[str, str, Any]  # Name of a trial, kind and payload, see `worker.Line.tell`.
+KNOCK_SECONDS = 10.0
 PACKAGES = {"ray": "ray", "dask": "distributed"}  # Engine -> the package that it needs.
 
 
@@ -104,6 +107,16 @@ def show_token() -> None:
     path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
     if os.environ.get("RAY_AUTH_TOKEN") or os.path.isfile(path):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def knock(address: str) -> None:
+    """Checks that somebody listens at HOST:PORT, where Ray would wait for minutes; other forms pass.
+
+    Raises:
+        OSError: If nobody does.
+    """
+    if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d{1,5})", address):
+        socket.create_connection((match[1], int(match[2])), KNOCK_SECONDS).close()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from distributed import Client, Event, KilledWorker, LocalCluster, get_worker
 
 from src.config.schema import Runtime
+from src.errors import one_line
 from src.records.trial import TrialRecord
 from src.study import worker
 from src.study.engines import EngineError, Message, prepare_process, signals_blocked
@@ -88,10 +89,10 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[DaskEngine]:
     try:
         with signals_blocked():  # The study hears signals and asks its workers to save.
             client = _connect(runtime.cluster, workers)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # A TypeError: TLS without certificates.
         raise EngineError(
-            f"config.cluster = {runtime.cluster!r}: no Dask scheduler answers there ({error}); give"
-            " its address, as tcp://HOST:8786, or its scheduler file"
+            f"config.cluster = {runtime.cluster!r}: no Dask scheduler answers there"
+            f" ({one_line(error)}); give its address, as tcp://HOST:8786, or its scheduler file"
         ) from error
     told: queue.SimpleQueue[Message] = queue.SimpleQueue()
     topic = f"laboratory-{secrets.token_hex(8)}"

@@ -15,7 +15,7 @@ from src.config.schema import Resources, Runtime
 from src.errors import one_line
 from src.records.trial import TrialRecord
 from src.study import worker
-from src.study.engines import EngineError, Message, prepare_process, signals_blocked
+from src.study.engines import EngineError, Message, knock, prepare_process, signals_blocked
 from src.study.worker import Job
 
 
@@ -120,9 +120,10 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[RayEngine]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = {} if runtime.cluster else {"num_cpus": workers, "include_dashboard": False}
     try:
+        knock(runtime.cluster)
         with signals_blocked():  # The study hears signals and asks its workers to save.
             ray.init(address=runtime.cluster or None, log_to_driver=False, **here)
-    except (ConnectionError, ValueError, RuntimeError, exceptions.RayError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError, exceptions.RayError) as error:
         raise EngineError(
             f"config.cluster = {runtime.cluster!r}: no Ray head answers there ({one_line(error)});"
             " give its address, as HOST:6379, or auto on one of its nodes, and its token, if it"
