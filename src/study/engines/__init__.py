@@ -110,7 +110,7 @@ def show_token() -> None:
 
 
 def knock(address: str) -> None:
-    """Checks that somebody listens at HOST:PORT, where Ray would wait for minutes; other forms pass.
+    """Checks that somebody listens at HOST:PORT, where Ray would wait long; other forms pass.
 
     Raises:
         OSError: If nobody does.
