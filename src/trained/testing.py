@@ -189,17 +189,13 @@ def _over_images(
     def on_batch(variables: PyTree, images: Array) -> Array:
         return fn(variables, (images.astype(jnp.float32) - candidate.shift) / candidate.scale)
 
-    results, labels = [], []
+    results: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     for images, of_images in candidate.batches(at_once, most):
-        missing = (
-            (0, at_once - len(images)),
-            (0, 0),
-            (0, 0),
-            (0, 0),
-        )  # Equal shapes need one compilation.
-        results.append(
-            np.asarray(on_batch(candidate.variables, np.pad(images, missing)))[: len(images)]
-        )
+        size = len(results[0]) if results else len(images)
+        missing = ((0, size - len(images)), (0, 0), (0, 0), (0, 0))  # One shape, one compilation.
+        found = on_batch(candidate.variables, np.pad(images, missing))
+        results.append(np.asarray(found)[: len(images)])
         labels.append(of_images)
     return np.concatenate(results), np.concatenate(labels)
 

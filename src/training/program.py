@@ -215,7 +215,8 @@ class Program:
             Fraction in [0, 1]; parameters are fixed and dropout is off.
         """
         pixels = math.prod(self.input_shape[:2]) * self.settings.test_crops
-        most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels))
+        largest = max(self.source.sizes.values())  # One program serves every split.
+        most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels, largest))
         batch = math.ceil(most / len(self.devices)) * len(self.devices)
         counts = [
             self._count_misses(variables, self._split(batches), self.data[split])
