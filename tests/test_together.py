@@ -79,6 +79,7 @@ def network(name: str) -> tuple[Config, Program]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_alike")
 @pytest.mark.parametrize("name", ["conv3", "alexnet_cifar"])
 def test_each_of_three_trials_has_the_points_and_parameters_it_has_alone(tmp_path, name):
     """Over 50 steps; the third is raced off after 20."""

@@ -11,16 +11,16 @@ from tests.torture.subject import ROOT
 
 FEW = (
     "--configs=20",
-    "--kills=3",
+    "--kills=2",
     "--terms=1",
     "--fills=1",
     "--flips=6",
     "--foreign=14",
-    "--paths=3",
+    "--paths=2",
     "--environments=2",
     "--engines=0",  # test_clusters.py and test_hosts.py kill nodes, studies and hosts
     "--hosts=0",
-    "--rows=A6,B10,C14,E27,F40,H8,H36",
+    "--rows=B10,C14,F40,H36",
 )
 
 
@@ -33,6 +33,6 @@ def test_the_study_survives(tmp_path):
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     tried = re.findall(r"^\| (\d+ [a-z]+|full disk).* \| 0 \|$", run.stdout, re.MULTILINE)
-    assert tried[:2] == ["20 fuzzed", "4 kills"]
+    assert tried[:2] == ["20 fuzzed", "3 kills"]
     assert tried[2] in ("1 full", "full disk")  # the latter where no tmpfs may be mounted
-    assert tried[3:] == ["2 environments", "3 bytes", "3 bytes", "14 things", "18 odd"]
+    assert tried[3:] == ["2 environments", "3 bytes", "3 bytes", "14 things", "17 odd"]
