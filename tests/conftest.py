@@ -11,7 +11,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # Many tests compile the same, once for all processes of a run: xdist's inherit the first one's.
 os.environ.setdefault("TESTS_COMPILED", os.path.join(os.environ["XDG_CACHE_HOME"], "xla"))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TESTS_COMPILED"]
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
 
 import jax
 import pytest
