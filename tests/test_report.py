@@ -54,7 +54,7 @@ def test_one_seed_and_equal_seeds_give_no_interval_and_say_why(tmp_path):
     write_pair(tmp_path, [11], [21])
     assert "(no interval, n = 1;" in compose(tmp_path)
     write_pair(tmp_path, [11, 11], [21, 22])
-    told = "(no interval: an arm's trials fell into one recording step, n = 2;"
+    told = "(no interval: the trials of an arm do not differ, n = 2;"
     assert told in compose(tmp_path)
 
 

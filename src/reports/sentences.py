@@ -18,7 +18,7 @@ DATA_NOTES = {
 RECIPES = " `cuda_convnet` is the recipe of 2012, `modern` one of today."
 FIELD_WORDS = {"lrn": "normalization", "model": "network", "name": "network"}
 REASONS: dict[How, str] = {
-    "no spread": "no interval: an arm's trials fell into one recording step",
+    "no spread": "no interval: the trials of an arm do not differ",
     "too few": "no interval",
     "incomplete": "no interval: not every trial has this number",
     "not measured": "not measured yet",
