@@ -2,12 +2,12 @@
 
     python -m experiments.pretraining.bench [ROUNDS]
 
-Prints, for each convolution of conv3 and each method, the processor time of a step of 128 images on
-one core, as a share of conv3's supervised step; what the multiply-adds of both say; and the ratio
-of the two, which is to be at most 1.5. An RBM's hidden units are drawn once and have their mean
-taken twice, which are no multiply-adds: their time alone and the ratio without it stand beside.
-Processor time, so that others at work on the machine count for little; steps of all kinds take
-turns.
+Prints, for each method and each convolution of conv3, and for all three, the processor time of a
+step of 128 images on one core, as a share of conv3's supervised step; what the multiply-adds of
+both say; and the ratio of the two, which is to be at most 1.5. An RBM's hidden units are drawn once
+and have their mean taken twice, which are no multiply-adds: their time alone and the ratio without
+it stand beside. Processor time, so that others at work on the machine count for little; steps of
+all kinds take turns.
 """
 
 import statistics
@@ -20,6 +20,7 @@ from experiments.speed.measure import make_program
 from src import environment
 
 ALLOWED, STEPS = 1.5, 4
+LAYERS = ("conv1", "conv2", "conv3")
 KINDS = (
     ("conv_autoencoder", "relu"),
     ("conv_rbm", "relu"),
@@ -41,7 +42,7 @@ def main(rounds: int) -> None:
     forward = [count for count in adds.values() if count]
     whole = 3 * sum(forward) - forward[0]
     for method, activation in KINDS:
-        for number, layer in enumerate(("conv1", "conv2", "conv3")):
+        for number, layer in enumerate(LAYERS):
             kind = (f"{method}, {activation}", layer)
             steps[kind] = pretraining(program, method, activation, number)
             # It has five convolutions of its own, and one forward pass of each layer below.
@@ -57,15 +58,28 @@ def main(rounds: int) -> None:
         " hidden units, ms | ratio without |"
     )
     print("| --- | --- | --: | --: | --: | --: | --: | --: |")
-    for kind, share in work.items():
-        found = statistics.median(times[kind])
-        units = statistics.median(drawing.get(kind, [0.0]))
-        ratios = [seconds / base / share for seconds in (found, found - units)]
-        marked = [f"{ratio:.2f}{'' if ratio <= ALLOWED else ' !'}" for ratio in ratios]
-        print(
-            f"| {kind[0]} | {kind[1]} | {1000 * found:.0f} | {found / base:.2f} | {share:.2f} |"
-            f" {marked[0]} | {1000 * units:.0f} | {marked[1]} |"
-        )
+    for method, activation in KINDS:
+        trained_as = f"{method}, {activation}"
+        sums = [0.0, 0.0, 0.0]
+        for layer in LAYERS:
+            kind = (trained_as, layer)
+            found = statistics.median(times[kind])
+            row = [found, work[kind], statistics.median(drawing.get(kind, [0.0]))]
+            sums = [total + part for total, part in zip(sums, row, strict=True)]
+            print(_row(trained_as, layer, base, *row))
+        print(_row(trained_as, "all three", base, *sums))
+
+
+def _row(
+    trained_as: str, layer: str, base: float, seconds: float, share: float, units: float
+) -> str:
+    """A line of the table; `share` of the supervised step, which takes `base` seconds."""
+    ratios = [taken / base / share for taken in (seconds, seconds - units)]
+    marked = [f"{ratio:.2f}{'' if ratio <= ALLOWED else ' !'}" for ratio in ratios]
+    return (
+        f"| {trained_as} | {layer} | {1000 * seconds:.0f} | {seconds / base:.2f} | {share:.2f} |"
+        f" {marked[0]} | {1000 * units:.0f} | {marked[1]} |"
+    )
 
 
 def supervised(program: Any) -> Callable[[], Any]:
