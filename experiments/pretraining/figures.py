@@ -50,7 +50,8 @@ def write_figures(runs: Path, out: Path, data_dir: str = "") -> list[str]:
     drawn: dict[str, Figure] = {}
     with canvas.style():
         if by_method := differences(found):
-            drawn["differences"] = draw_differences(by_method, found[max(found)])
+            most = max(max(of_method) for of_method in by_method.values())
+            drawn["differences"] = draw_differences(by_method, found[most])
         for method, trials in seed_of_each_method(found[labels]).items():
             both = draw_learned(found[labels], studies[labels], runs / "stacks", trials, data_dir)
             drawn |= {f"{name}_{method}": figure for name, figure in both.items()}
