@@ -130,6 +130,22 @@ def test_the_error_of_a_split_counts_every_image_once(tiny_program):
 
 
 @pytest.mark.slow
+def test_a_test_takes_no_more_images_at_once_than_there_are(tiny_program, monkeypatch):
+    """40 to train on and 24 to test on: as many as the 40 are taken for both, not a thousand."""
+    asked = []
+    testing = tiny_program.source.testing
+
+    def noted(split: str, batch: int, share: Any) -> Any:
+        asked.append((split, batch))
+        return testing(split, batch, share)
+
+    monkeypatch.setattr(tiny_program.source, "testing", noted)
+    for split in ("train", "test"):
+        tiny_program.error(tiny_program.start(0).variables, split)
+    assert asked == [("train", IMAGES), ("test", IMAGES)]
+
+
+@pytest.mark.slow
 def test_a_rate_and_a_seed_compile_nothing_new(tiny_program):
     tiny_program.prepare(0, 0.02, 1)
     compiled = dict(tiny_program._compiled)
