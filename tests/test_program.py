@@ -131,7 +131,7 @@ def test_the_error_of_a_split_counts_every_image_once(tiny_program):
 
 @pytest.mark.slow
 def test_a_test_takes_no_more_images_at_once_than_there_are(tiny_program, monkeypatch):
-    """40 to train on and 24 to test on: as many as the 40 are taken for both, not a thousand."""
+    """Forty of 40 and of 24 images alike: one program, and not padded to a thousand."""
     asked = []
     testing = tiny_program.source.testing
 
