@@ -295,6 +295,12 @@ class TestFamilies:
         adjusted = families.adjusted("difference", group, found)
         assert adjusted == pytest.approx(list(test.pvalue), abs=2e-3)
 
+    def test_holm_where_rounding_is_all_the_spread(self):
+        """Three times 0.7 deviate from their mean by the last bit; SciPy warns of such samples."""
+        alike = exact(0.7, 0.7, 0.7)
+        assert np.std(alike.low, ddof=1) > 0
+        assert families.method("difference", [(alike, [alike, alike])]) == "Holm"
+
     @pytest.mark.parametrize(
         "others", [[exact(2, 3), exact(2, 30)], [times(5, step=1, stopped=(6,))] * 2]
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.analysis.intervals import Interval, Kind, Sample, scaled
+from src.analysis.intervals import SMALLEST_SPREAD, Interval, Kind, Sample, scaled
 
 # Dunnett's test assumes equal spreads; as a rule of thumb, none may be more than twice another.
 ALIKE = 2.0
@@ -69,5 +69,8 @@ def _suits_dunnett(kind: Kind, baseline: Sample, others: Sequence[Sample]) -> bo
     arms = [baseline, *others]
     if any(len(a.low) < 2 or a.censored.any() or np.isnan(a.low).any() for a in arms):
         return False
-    spreads = [float(np.std(scaled(kind, a), ddof=1)) for a in arms]
-    return min(spreads) > 0 and max(spreads) <= ALIKE * min(spreads)
+    numbers = [scaled(kind, a) for a in arms]
+    if not all(np.ptp(each) > SMALLEST_SPREAD for each in numbers):
+        return False  # A deviation above 0 may be one of rounding.
+    spreads = [float(np.std(each, ddof=1)) for each in numbers]
+    return max(spreads) <= ALIKE * min(spreads)
