@@ -115,6 +115,61 @@ def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypa
     assert whole == stopped
 
 
+def test_a_grid_grows_in_its_folder_to_the_answer_of_the_wide_one(tmp_path, capfd):
+    """Of the narrow grid 0.0001 is chosen, for its two are equal; of the wide one 0.02."""
+    narrow, wide = (0.0001, 0.0002), (0.0001, 0.0002, 0.02)
+    grown = tmp_path / "grown"
+    run(grown, learning_rates=narrow)
+    before = untimed(grown)
+    run(grown, learning_rates=wide)
+    assert "[5/4 done]" not in (said := capfd.readouterr().out)
+    assert said.count("[4/4 done]") == 1
+    run(tmp_path / "wide", learning_rates=wide)
+    rows, whole = untimed(grown), untimed(tmp_path / "wide")
+    assert [row for row in rows if row in before] == before  # None was made anew.
+    (replaced,) = (row for row in rows if row not in whole)
+    assert (replaced["learning_rate"], replaced["purpose"]) == ("0.0001", "fresh")
+    assert [row for row in rows if row != replaced] == whole
+
+    found = analyse(load_study(grown))
+    assert [trial.row["trial"] for trial in found.replaced] == [replaced["trial"]]
+    text = report.summary(found)
+    assert "extended in 1 arm after the study had begun; 1 trial at rates" in text
+    assert "Not finished" not in text
+    for lacking in (narrow, (0.0002, 0.02)):
+        with pytest.raises(StudyError, match="learning_rates was"):
+            run(grown, learning_rates=lacking)
+
+
+def test_a_grid_that_has_grown_and_is_not_done_is_told_as_unfinished(tmp_path, monkeypatch):
+    run(tmp_path, learning_rates=(0.01, 0.02))
+    monkeypatch.setattr(runner.Runner, "run", lambda self: None)
+    run(tmp_path, learning_rates=(0.01, 0.02, 0.04))
+    text = report.summary(analyse(load_study(tmp_path)))
+    assert "Not finished: 2 of 4 trials are done" in text  # The fresh one may be replaced.
+
+
+@pytest.mark.parametrize(
+    "field", ["arm_learning_rates__conv3-modern-relu", "recipes__modern__learning_rates"]
+)
+def test_the_grid_of_an_arm_or_a_recipe_grows_as_well(tmp_path, field, monkeypatch):
+    monkeypatch.setattr(runner.Runner, "run", lambda self: None)
+    others = {} if field.startswith("arm") else {"learning_rates": ()}
+    run(tmp_path, **others, **{field: (0.01, 0.02)})
+    run(tmp_path, **others, **{field: (0.01, 0.02, 0.04)})
+    header = studies.read_study_header(tmp_path)
+    assert header["arms"]["conv3-modern-relu"]["learning_rates"] == [0.01, 0.02, 0.04]
+    assert header["rates_before"] == [{"conv3-modern-relu": [0.01, 0.02]}]
+
+
+def test_the_rates_of_pretraining_belong_to_the_question(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.Runner, "run", lambda self: None)
+    stacked = {"pretraining__method": "conv_rbm", "stacks_dir": str(tmp_path / "stacks")}
+    run(tmp_path / "w", **stacked, pretraining__learning_rates=(0.01,))
+    with pytest.raises(StudyError, match=r"pretraining.learning_rates was \[0.01\]"):
+        run(tmp_path / "w", **stacked, pretraining__learning_rates=(0.01, 0.02))
+
+
 def test_what_nohup_ignores_stays_ignored():
     stop = StopFlag(ctypes.c_bool())
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from src.analysis.measures import Measure, get_measure
+from src.config.arms import Arm
 from src.config.config import Config
 from src.records.trial import TrialRecord
 
@@ -58,6 +59,24 @@ def choose_rate(config: Config, trials: Sequence[TrialRecord]) -> Choice:
 
     best = min(rates, key=rank)
     return Choice(best, medians, errors, at_edge=len(rates) > 1 and best in (rates[0], rates[-1]))
+
+
+def replaced_trials(config: Config, arm: Arm, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trials on fresh seeds that answer nothing, because their arm's grid has grown.
+
+    Another rate was chosen from the wider grid; until all of it is done, none of them counts.
+
+    Args:
+        config: Names the measure and the seeds.
+        arm: Has the grid of now.
+        trials: The finished trials of that arm.
+    """
+    selection = [trial for trial in trials if trial.row["purpose"] == "selection"]
+    fresh = [trial for trial in trials if trial.row["purpose"] == "fresh"]
+    if not fresh or len(selection) < config.selection_size(arm):
+        return fresh
+    rate = choose_rate(config, selection).rate if selection else arm.learning_rates[0]
+    return [trial for trial in fresh if trial.row["learning_rate"] != rate]
 
 
 def _median(measure: Measure, trials: Sequence[TrialRecord], target: float) -> float:

@@ -11,6 +11,7 @@ from src.analysis.intervals import Interval, Sample
 from src.analysis.measures import MEASURES, Measure, get_measure
 from src.analysis.ranks import RankCheck, rank_check
 from src.analysis.study import Study
+from src.records.trial import TrialRecord
 
 
 class Effect(NamedTuple):
@@ -73,6 +74,12 @@ class Analysis:
     def compared(self) -> str:
         """The field by which arms are told apart."""
         return self.study.config.study.compare.field
+
+    @property
+    def replaced(self) -> tuple[TrialRecord, ...]:
+        """Trials that count no more, since the grid of their arm has grown."""
+        arms = (arm for group in self.groups for arm in group.arms)
+        return tuple(itertools.chain.from_iterable(arm.replaced for arm in arms))
 
     @property
     def equally_long(self) -> bool:

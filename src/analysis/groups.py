@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from src.analysis.choice import Choice, choose_rate
+from src.analysis.choice import Choice, choose_rate, replaced_trials
 from src.analysis.study import Study
 from src.config.arms import Arm
 from src.config.config import Config
@@ -28,6 +28,7 @@ class ArmRecord:
         chosen: Whether the choice is final; False while trials of its grid are missing.
         selection: The trials that its rate was chosen by.
         fresh: The trials at the chosen rate on fresh seeds; answers are made from these alone.
+        replaced: Trials on fresh seeds that count no more, see `choice.replaced_trials`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ArmRecord:
     chosen: bool
     selection: tuple[TrialRecord, ...]
     fresh: tuple[TrialRecord, ...]
+    replaced: tuple[TrialRecord, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -110,9 +112,11 @@ def _arm_record(config: Config, arm: Arm, value: str, trials: Sequence[TrialReco
     chosen = len(selection) == config.selection_size(arm)
     rate = choice.rate if choice else arm.learning_rates[0]
     fresh = [t for t in trials if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
+    replaced = replaced_trials(config, arm, trials)
     return ArmRecord(
-        arm.name, value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh)
-    )
+        arm.name, value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh),
+        tuple(replaced),
+    )  # fmt: skip
 
 
 def rates_were_chosen(groups: Sequence[Group]) -> bool:

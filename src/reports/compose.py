@@ -123,7 +123,8 @@ def _summary_lines(analysis: Analysis) -> list[str]:
 
 def _state(analysis: Analysis) -> str:
     study = analysis.study
-    done, planned = len(study.trials), study.config.num_trials
+    done = len(study.trials) - len(analysis.replaced)
+    planned = study.config.num_trials
     if done >= planned:
         return ""
     begun = f", {len(study.unfinished)} more begun" if study.unfinished else ""
@@ -173,6 +174,14 @@ def _notes(analysis: Analysis) -> list[str]:
         notes.append(
             f"Fresh seeds were added after the study had begun: {words} of them. Looking more than"
             " once makes an error likelier than the intervals say."
+        )
+    if before := study.header.get("rates_before"):
+        after = {arm.name: arm.grid for group in analysis.groups for arm in group.arms}
+        wider = sum(len(grid) > len(before[0][arm]) for arm, grid in after.items())
+        notes.append(
+            f"The grid of learning rates was extended in {wording.counted(wider, 'arm')} after the"
+            f" study had begun; {wording.counted(len(analysis.replaced), 'trial')} at rates that"
+            " were chosen before count no more."
         )
     if len({row["commit"] for row in rows}) > 1:
         notes.append(f"Trials were run by different code: {trials.counted(rows, 'commit')}.")

@@ -80,7 +80,8 @@ def trials(analysis: Analysis) -> str:
     study, target = analysis.study, wording.target(analysis.target)
     raced = sum(was_raced(trial, study.config) for trial in study.trials)
     statuses = collections.Counter(trial.row["status"] for trial in study.trials)
-    missed = [t.row["status"] != "reached" for t in study.trials if t.row["purpose"] == "fresh"]
+    arms = [arm for group in analysis.groups for arm in group.arms]
+    missed = [trial.row["status"] != "reached" for arm in arms for trial in arm.fresh]
     ends = {
         f"reached {target} training error": statuses["reached"],
         "were stopped by racing": raced,

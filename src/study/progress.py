@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from src.analysis.choice import replaced_trials
 from src.config.arms import Arm
 from src.config.config import Config
 from src.records.trial import TrialRecord, parse_trial_name
@@ -71,6 +72,8 @@ class Display:
         self.ended: dict[str, list[TrialRecord]] = {}  # Arm -> its finished trials.
         for name, trial in finished.items():
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
+        self.arms = {arm.name: arm for arm in config.arms}
+        self.replaced = {arm: count for arm in self.ended if (count := self._count_replaced(arm))}
         # By arm and purpose, iterations; then by the name of a trial under way: the trial, those in
         # its program, its newest points, its curve of iterations and training errors.
         self.expected: dict[tuple[str, str], float] = {}
@@ -115,6 +118,8 @@ class Display:
         self.measured |= _speeds([self.trials[name]])
         self.ended.setdefault(task.trial.arm, []).append(self.trials[name])
         self.expected = {key: n for key, n in self.expected.items() if key[0] != task.trial.arm}
+        if (arm := task.trial.arm) in self.replaced:
+            self.replaced[arm] = self._count_replaced(arm)
         self._say(name, end_words(self.trials[name], task.limits, task.trial.settings))
         self._redraw()
 
@@ -234,7 +239,7 @@ class Display:
         width = max(map(len, self.tasks), default=0)
         room = shutil.get_terminal_size().columns - 1 - len("    ") - width
         lines = [f"  {name:<{width}}  {self._live(name, room)}" for name in self.tasks]
-        counts = f"{len(self.trials)} of {self.total} trials done"
+        counts = f"{self._done()} of {self.total} trials done"
         counts += f", {len(self.tasks)} under way" if self.tasks else ""
         whole = left_words(self.study_left()) if self.tasks else ""
         whole += ", by a first estimate" if whole and not self.measured else ""
@@ -254,7 +259,13 @@ class Display:
         return live_words(points[-1], left, self._step_seconds(name), room)
 
     def _say(self, name: str, text: str) -> None:
-        self.screen.say(f"[{len(self.trials)}/{self.total} done] {name}: {text}")
+        self.screen.say(f"[{self._done()}/{self.total} done] {name}: {text}")
+
+    def _count_replaced(self, arm: str) -> int:
+        return len(replaced_trials(self.config, self.arms[arm], self.ended[arm]))
+
+    def _done(self) -> int:
+        return len(self.trials) - sum(self.replaced.values())
 
 
 def _races(config: Config, arm: Arm) -> list[list[str]]:

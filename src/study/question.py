@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from src.fields import plain as plain_settings
 from src.models.registry import ModelSettings
 from src.models.summary import size_of
 from src.records import study as records
-from src.trees import Tree, dotted, leaves, plain
+from src.trees import Tree, dotted, leaves, plain, replaced
 
 
 class StudyError(LabError):
@@ -26,8 +26,8 @@ class StudyError(LabError):
 def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dict[str, Any]:
     """Writes study.json, or checks that the present one asks the same question of the same data.
 
-    Fresh seeds may be added to a study. `seeds_before` keeps the earlier ones, so that adding seeds
-    until the answer pleases stays visible.
+    Fresh seeds and learning rates may be added to a study. `seeds_before` and `rates_before` keep
+    the earlier ones, so that adding seeds until the answer pleases stays visible.
 
     Args:
         config: A checked config.
@@ -44,11 +44,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
     provenance = {**provenance, "own_code": own_code(config)}
     asked = json.loads(json.dumps(question(config, provenance)))
     if records.holds_study(workdir):
-        header = records.read_study_header(workdir)
-        before = header["config"]["fresh_seeds"]
-        if _adds_seeds(before, asked["fresh_seeds"]):
-            header["config"]["fresh_seeds"] = asked["fresh_seeds"]
-            header["seeds_before"] = [*header.get("seeds_before", []), before]
+        header = _with_more(records.read_study_header(workdir), asked, config)
         _refuse_other(identity(header["config"], header), identity(asked, provenance), workdir)
     else:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -69,9 +65,7 @@ def check_same(config: Config, header: dict[str, Any], workdir: Path) -> None:
     dataset = _found_as(config.trial.data, header["dataset"])
     facts = {**header, "own_code": own_code(config), "dataset": dataset}
     asked = json.loads(json.dumps(question(config, facts)))
-    there = header["config"]
-    if _adds_seeds(there["fresh_seeds"], asked["fresh_seeds"]):
-        there = {**there, "fresh_seeds": asked["fresh_seeds"]}
+    there = _with_more(header, asked, config)["config"]
     _refuse_other(identity(there, header), identity(asked, facts), workdir)
 
 
@@ -96,8 +90,39 @@ def _found_as(asked: Data, found: str) -> str:
     return found if found in may_be else name
 
 
+def _with_more(header: Tree, asked: Tree, config: Config) -> Tree:
+    """The header with the fresh seeds and the learning rates that are asked for beside its own."""
+    header = plain(header)
+    before = header["config"]["fresh_seeds"]
+    if _adds_seeds(before, asked["fresh_seeds"]):
+        header["config"]["fresh_seeds"] = asked["fresh_seeds"]
+        header["seeds_before"] = [*header.get("seeds_before", []), before]
+    grids = {name: arm["learning_rates"] for name, arm in header["arms"].items()}
+    wider = {arm.name: list(arm.learning_rates) for arm in config.arms}
+    if wider != grids and _adds_rates(grids, wider):
+        for path, value in leaves(asked):
+            if _is_grid(path):
+                header["config"] = replaced(header["config"], path, value)
+        for name, grid in wider.items():
+            header["arms"][name]["learning_rates"] = grid
+        header["rates_before"] = [*header.get("rates_before", []), grids]
+    return header
+
+
 def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
     return len(asked) > len(before) and asked[: len(before)] == before
+
+
+def _adds_rates(before: Mapping[str, list[float]], asked: Mapping[str, list[float]]) -> bool:
+    """Whether the arms are the same, and none lacks a learning rate that it had."""
+    return before.keys() == asked.keys() and all(set(before[n]) <= set(asked[n]) for n in asked)
+
+
+def _is_grid(path: Sequence[str]) -> bool:
+    """Whether a field is a grid that arms choose from, and not that of pre-training."""
+    return "arm_learning_rates" in path or (
+        path[-1] == "learning_rates" and "pretraining" not in path
+    )
 
 
 def question(config: Config, provenance: dict[str, Any]) -> Tree:
