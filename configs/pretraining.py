@@ -28,11 +28,10 @@ Predicted before the first trial (2026-11-25), of differences in test error from
    frozen_random.
 7. speed: to 25% training error either method needs 0.7 to 1.1 times the iterations.
 
-Changed after labels_500 was seen, which was then run again, and before any other trial but the
-first seven of labels_2000: each grid of rates begins at 0.00125, since the RBM of labels_500 had
-chosen 0.005, its lowest. labels_2000 keeps the first grid: activations has the same arms and that
-rate. labels_50000 keeps it as well, before its first trial: no arm of labels_10000 had chosen
-0.00125.
+The grids of rates were 0.005, 0.02 and 0.08, for activations 0.32 as well. Wherever an arm chose the
+edge of its grid it was extended: labels_500, which was run again, and all that follow but
+labels_2000 and labels_50000 by 0.00125, before their first trials; then, after their answers were
+seen, these two by 0.00125, labels_500 by 0.0003 and activations by 1.28.
 """
 
 from ml_collections import ConfigDict
@@ -40,7 +39,7 @@ from ml_collections import ConfigDict
 from configs import base
 
 METHODS = ("none", "conv_autoencoder", "conv_rbm")
-LOW, RATES = 0.00125, (0.005, 0.02, 0.08)
+RATES = (0.00125, 0.005, 0.02, 0.08)
 EPOCHS = {500: 60.0, 2000: 20.0, 10_000: 20.0, 50_000: 8.0}  # by the number of labels
 
 
@@ -52,7 +51,7 @@ def get_config() -> ConfigDict:
     config.test_every_epochs = 20.0  # and at the end
     config.checkpoint_every_epochs = 20.0
     config.target_train_error = 0.25
-    config.learning_rates = LOW, *RATES
+    config.learning_rates = RATES
     config.pretraining.steps = 200
     config.selection_seeds = (0,)
     config.fresh_seeds = (100, 101, 102, 103, 104)
@@ -67,13 +66,13 @@ def get_config() -> ConfigDict:
         config.studies[f"labels_{labels}"] = {
             "labels": 0 if labels == 50_000 else labels,
             "max_epochs": epochs,
-            "learning_rates": RATES if labels in (2000, 50_000) else (LOW, *RATES),
+            "learning_rates": (0.0003, *RATES) if labels == 500 else RATES,
             "sweep": {"pretraining": {"method": METHODS}},
         }
     few = {"labels": 2000, "max_epochs": EPOCHS[2000]}
     config.studies.activations = {
         **few,
-        "learning_rates": (LOW, *RATES, 0.32),  # Sigmoid wants the largest.
+        "learning_rates": (*RATES, 0.32, 1.28),  # Sigmoid wants the largest.
         "sweep": {
             "model": {"activation": ("relu", "tanh", "sigmoid")},
             "pretraining": {"method": METHODS},
