@@ -28,8 +28,8 @@ Predicted before the first trial (2026-11-25), of differences in test error from
    frozen_random.
 7. speed: to 25% training error either method needs 0.7 to 1.1 times the iterations.
 
-The grids of rates were 0.005, 0.02 and 0.08, for activations 0.32 as well. Wherever an arm chose the
-edge of its grid it was extended: labels_500, which was run again, and all that follow but
+The grids of rates were 0.005, 0.02 and 0.08, for activations 0.32 as well. Wherever an arm chose
+the edge of its grid it was extended: labels_500, which was run again, and all that follow but
 labels_2000 and labels_50000 by 0.00125, before their first trials; then, after their answers were
 seen, these two by 0.00125, labels_500 by 0.0003 and activations by 1.28.
 """
