@@ -54,8 +54,19 @@ def swept(tree: dict) -> list[str]:
     return names
 
 
+def chosen(folder: Path) -> dict[Arm, float]:
+    """The learning rate that the report says was chosen, of each arm that had several."""
+    _, _, after = (folder / "report.md").read_text().partition("## Learning rates")
+    lines = [line.strip("| ").split(" | ") for line in after.split("\n## ")[0].splitlines()]
+    return {
+        (row[0], same(row[1])): float(row[2])
+        for row in lines[1:]
+        if row[2:] and row[2][0].isdigit()
+    }
+
+
 def fresh(folder: Path) -> dict[Arm, list[dict[str, str]]]:
-    """The rows of each arm's trials with fresh seeds; the arm as the report calls it."""
+    """The rows of each arm's trials with fresh seeds, at its rate; named as the report names it."""
     config = header(folder)["config"]
     field = config["compare"]["field"]
     others = [*swept(config["sweep"]), *(["variant"] if config["variants"] else [])]
@@ -66,6 +77,9 @@ def fresh(folder: Path) -> dict[Arm, list[dict[str, str]]]:
         label = [row[name] for name in ("model", "recipe") if name != field]
         label += [f"{n} {row[n]}" for n in others if n not in ("model", "recipe", field)]
         found.setdefault((", ".join(label), same(row[field])), []).append(row)
+    if header(folder).get("rates_before"):  # Trials at the rates of a narrower grid are left out.
+        for arm, rate in chosen(folder).items():
+            found[arm] = [row for row in found[arm] if float(row["learning_rate"]) == rate]
     return found
 
 
@@ -411,3 +425,37 @@ def test_what_came_of_the_paper_figures_is_what_their_record_says():
         for row in rows
     ]
     assert "| {}, {} and {} | yes |".format(*(f"{error:.1%}" for error in tested)) in text
+
+
+def test_what_came_of_pretraining_is_what_its_reports_say():
+    folder = EXPERIMENTS / "pretraining"
+    text = text_of(folder / "README.md").partition("## Predicted, and found")[2]
+
+    def found(study: str, arm: str, group: str = "conv3, modern") -> str:
+        """The effect with its interval, if it has one, as `-0.6 (-1.6 to +0.3)`."""
+        said = told(folder / study)[group, arm]
+        effect, interval = re.search(r"\((\S+) points(?:: (\S+ to [^,)]+))?", said).groups()
+        return f"{effect} ({interval})" if interval else effect
+
+    def mean(arm: str) -> str:
+        return told(folder / "controls")["conv3, modern", arm].partition(" ")[0]
+
+    methods = {"conv_autoencoder": "auto-encoder", "conv_rbm": "RBM"}
+    for study in ("labels_500", "labels_2000", "labels_10000", "labels_50000"):
+        both = (f"{name} {found(study, method)}" for method, name in methods.items())
+        assert f"| {', '.join(both)} |" in text, study
+    for method, name in methods.items():
+        groups = [
+            (word, f"conv3, modern, activation {word}") for word in ("sigmoid", "tanh", "relu")
+        ]
+        each = (f"{word} {found('activations', method, group)}" for word, group in groups)
+        assert f"{name}: {', '.join(each)}" in text
+    assert f"| {found('controls', 'shuffled')} |" in text
+    assert f"| {mean('scale')} against {mean('shuffled')} |" in text
+    assert f"| {mean('conv1')}, {mean('conv1_2')}, {mean('whole')}" in text
+    frozen = f"{mean('frozen')} against {mean('frozen_random')}"
+    assert f"| {found('controls', 'frozen')}; {frozen} |" in text
+    for method, name in methods.items():
+        said = told(folder / "speed")["conv3, modern", method]
+        ratio, interval = re.search(r"\((\S+): (\S+ to [^,)]+)", said).groups()
+        assert f"{name} {ratio} ({interval})" in text
