@@ -141,12 +141,20 @@ def test_a_grid_grows_in_its_folder_to_the_answer_of_the_wide_one(tmp_path, capf
             run(grown, learning_rates=lacking)
 
 
-def test_a_grid_that_has_grown_and_is_not_done_is_told_as_unfinished(tmp_path, monkeypatch):
-    run(tmp_path, learning_rates=(0.01, 0.02))
-    monkeypatch.setattr(runner.Runner, "run", lambda self: None)
-    run(tmp_path, learning_rates=(0.01, 0.02, 0.04))
+def test_until_a_wider_grid_is_done_fresh_seeds_do_not_count(tmp_path, monkeypatch, capfd):
+    """The new rate is not the best: the trial on a fresh seed counts again."""
+    run(tmp_path, learning_rates=(0.0001, 0.02))
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.Runner, "run", lambda self: None)
+        run(tmp_path, learning_rates=(0.00001, 0.0001, 0.02))
     text = report.summary(analyse(load_study(tmp_path)))
-    assert "Not finished: 2 of 4 trials are done" in text  # The fresh one may be replaced.
+    assert "Not finished: 2 of 4 trials are done" in text
+    capfd.readouterr()
+    run(tmp_path, learning_rates=(0.00001, 0.0001, 0.02))
+    said = capfd.readouterr().out
+    assert "[2/4 done] conv3-modern-relu-lr1e-05-s0: starting" in said
+    assert "[4/4 done] conv3-modern-relu-lr1e-05-s0: ended" in said
+    assert "s100" not in said
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,8 @@ def test_the_rates_of_pretraining_belong_to_the_question(tmp_path, monkeypatch):
     stacked = {"pretraining__method": "conv_rbm", "stacks_dir": str(tmp_path / "stacks")}
     run(tmp_path / "w", **stacked, pretraining__learning_rates=(0.01,))
     with pytest.raises(StudyError, match=r"pretraining.learning_rates was \[0.01\]"):
-        run(tmp_path / "w", **stacked, pretraining__learning_rates=(0.01, 0.02))
+        wider = {"learning_rates": (0.02, 0.04)}  # The trials' own may grow, not these beside them.
+        run(tmp_path / "w", **stacked, **wider, pretraining__learning_rates=(0.01, 0.02))
 
 
 def test_what_nohup_ignores_stays_ignored():
