@@ -134,7 +134,7 @@ def test_a_grid_grows_in_its_folder_to_the_answer_of_the_wide_one(tmp_path, capf
     found = analyse(load_study(grown))
     assert [trial.row["trial"] for trial in found.replaced] == [replaced["trial"]]
     text = report.summary(found)
-    assert "extended in 1 arm after the study had begun; 1 trial at rates" in text
+    assert "extended in 1 arm after the study had begun; 1 trial at rates chosen before" in text
     assert "Not finished" not in text
     for lacking in (narrow, (0.0002, 0.02)):
         with pytest.raises(StudyError, match="learning_rates was"):
@@ -155,6 +155,8 @@ def test_until_a_wider_grid_is_done_fresh_seeds_do_not_count(tmp_path, monkeypat
     assert "[2/4 done] conv3-modern-relu-lr1e-05-s0: starting" in said
     assert "[4/4 done] conv3-modern-relu-lr1e-05-s0: ended" in said
     assert "s100" not in said
+    text = report.summary(analyse(load_study(tmp_path)))
+    assert "extended in 1 arm after the study had begun." in text
 
 
 @pytest.mark.parametrize(

@@ -175,14 +175,7 @@ def _notes(analysis: Analysis) -> list[str]:
             f"Fresh seeds were added after the study had begun: {words} of them. Looking more than"
             " once makes an error likelier than the intervals say."
         )
-    if before := study.header.get("rates_before"):
-        after = {arm.name: arm.grid for group in analysis.groups for arm in group.arms}
-        wider = sum(len(grid) > len(before[0][arm]) for arm, grid in after.items())
-        notes.append(
-            f"The grid of learning rates was extended in {wording.counted(wider, 'arm')} after the"
-            f" study had begun; {wording.counted(len(analysis.replaced), 'trial')} at rates that"
-            " were chosen before count no more."
-        )
+    notes.append(_wider_grids(analysis))
     if len({row["commit"] for row in rows}) > 1:
         notes.append(f"Trials were run by different code: {trials.counted(rows, 'commit')}.")
     if any("-dirty" in row["commit"] for row in rows):
@@ -219,6 +212,18 @@ def _on_the_edge(analysis: Analysis) -> str:
         for label, arms in itertools.groupby(found, key=lambda each: each[0])
     ]
     return f"**The chosen rate of {len(found)} arms {edge} They are {'; '.join(listed)}."
+
+
+def _wider_grids(analysis: Analysis) -> str:
+    """How many arms were given further learning rates, and what became of their trials."""
+    before = analysis.study.header.get("rates_before")
+    if not before:
+        return ""
+    arms = [arm for group in analysis.groups for arm in group.arms]
+    wider = wording.counted(sum(len(arm.grid) > len(before[0][arm.name]) for arm in arms), "arm")
+    gone = wording.counted(len(analysis.replaced), "trial")
+    ends = f"; {gone} at rates chosen before count no more" if analysis.replaced else ""
+    return f"The grid of learning rates was extended in {wider} after the study had begun{ends}."
 
 
 def _measured_on(analysis: Analysis) -> str:
