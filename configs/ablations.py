@@ -4,7 +4,7 @@ Run:     python -m src.main --config=configs/ablations.py --config.study=lrn
 Studies: activations, lrn, dropout, dropout_speed, pooling, augmentation, weight_decay, depth,
          towers, biases, lrn_local; all, the default, runs one after another. Each has a folder of
          its own.
-Result:  experiments/README.md
+Result:  experiments/ablations/README.md
 Size:    for one core of a CPU, not the paper's: the small AlexNet at an eighth of its width, one
          tower and, where it is not the question, no dropout; the first 5000 images of CIFAR-10,
          seen 12 times, or, where the question is overfitting, the first 2000, 24 times.

@@ -260,7 +260,7 @@ def test_tanh_is_slow_where_the_first_layer_is_saturated():
 
 def test_predictions_have_the_effects_of_the_reports():
     predictions = text_of(WHY / "predictions.md")
-    for study in ("remove_and_put_in_early", "remove_and_put_in"):
+    for study in ("remove_and_put_in_early", "remove_and_put_in", "lenet"):
         for arm, said in told(WHY / study).items():
             if arm[1] == "tanh":
                 ratio, ends = re.search(r"\(([\d.]+): ([\d.]+ to [\d.]+),", said).groups()
@@ -269,6 +269,12 @@ def test_predictions_have_the_effects_of_the_reports():
     slowed = told(WHY / "remove_and_put_in")["conv3, without_slow_conv1", "tanh"]
     ratio, ends = re.search(r"\(([\d.]+): ([\d.]+ to [\d.]+),", slowed).groups()
     assert f"To 25% its six times become {ratio} ({ends}, n = 5)." in README
+    lenet = told(WHY / "lenet")["lenet5_modern, cuda_convnet", "tanh"]
+    report = (WHY / "lenet" / "report.md").read_text()
+    share = re.search(r"^\| without_slow_conv1 \| tanh \| (\S+) \| (.+) \|$", report, re.M)
+    times = re.search(r"\(([\d.]+): ", lenet)[1]
+    assert f"tanh needs {times} times as many iterations as ReLU to 45%" in README
+    assert "makes {} of it ({}, n = 5, one H100)".format(*share.groups()) in README
     assert f"tanh needs {ratio} times as many iterations" in text_of(WHY / "README.md")
 
 
