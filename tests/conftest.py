@@ -57,7 +57,7 @@ def compiled_fast():
 
 @pytest.fixture(scope="module")
 def compiled_alike():
-    """Serves tests that compare bits: all functions have the same, few optimizations."""
+    """Serves files of tests that compile long: all functions have the same, few optimizations."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -11,6 +11,8 @@ import pytest
 
 from src import models
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 NAMES = [name for name in models.MODEL_NAMES if not name.startswith("conv")]
 
 

@@ -17,6 +17,8 @@ from src.training.program import Program
 from tests import tiny
 from tests.test_train_step import make_images, run
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 KEY = jax.random.key(7)
 KEYS = jax.random.split(KEY, 400)
 GREY = np.eye(3, dtype=np.float32)

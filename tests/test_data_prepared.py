@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from src.data.cifar10.facts import is_original
 from src.data.records import file_order
 from tests.small_cifar import BATCH, assert_same, joined, jpeg, make_batches, original_of
 
-ORIGINAL = Path(__file__).parents[2] / "shared" / "tfds"
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -107,15 +105,6 @@ def test_jpeg_copy_is_named_by_its_content(jpeg_copy, batches):
     for index in (0, 42):
         with Image.open(io.BytesIO(jpeg(train.images[index]))) as decoded:
             np.testing.assert_array_equal(dataset.train.images[index], np.asarray(decoded))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not ORIGINAL.is_dir(), reason="needs ../shared/tfds")
-def test_the_original_is_known_by_its_published_sums():
-    dataset = data.load("cifar10", str(ORIGINAL))
-    assert dataset.name == "cifar10"
-    assert len(dataset.train.labels) == 50_000
-    assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
 
 
 def test_other_prepared_sets_work_by_name(prepared, batches):

@@ -26,6 +26,8 @@ from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
 from tests.test_weights_layouts import CAFFE_NAMES, FULL, QUICK, random_layer
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 RNG = np.random.default_rng(0)
 
 

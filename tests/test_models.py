@@ -16,6 +16,8 @@ import configs
 from src import models
 from src.models import four_layer
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 IMAGES = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
 # Kernels by the layer files: shape, standard deviation; every bias has the width of its layer.
 KERNELS = {

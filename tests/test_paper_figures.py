@@ -25,6 +25,8 @@ from src.trained.neighbours import nearest, share_of_same_class
 from src.trained.network import call_layers
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 DATASET = tiny.make_dataset(64, 24)
 FIGURES = ("kernels", "predictions", "neighbours")
 FILES = {

@@ -72,7 +72,7 @@ def test_without_pretraining_a_trial_begins_as_its_seed_says(tmp_path):
 
 def test_no_label_is_read(tmp_path):
     """The labels of one training set are another's upside down; both stacks have the same bits."""
-    trial = make_trial(pretraining__method="conv_rbm", model__activation="tanh")
+    trial = make_trial(pretraining__method="conv_rbm")
     poisoned = with_labels(DATASET, 9 - DATASET.train.labels)
     found = []
     for number, dataset in enumerate((DATASET, poisoned)):

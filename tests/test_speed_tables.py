@@ -164,5 +164,5 @@ def test_an_unknown_network_is_refused_in_one_line():
 @pytest.mark.parametrize("what", ["recording", "together", "alone"])
 def test_the_trainers_own_functions_can_be_timed(what, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
-    times = measure.MEASUREMENTS[what]("conv3", 2, 1)["milliseconds"]
+    times = measure.MEASUREMENTS[what]("lenet5_modern", 2, 1)["milliseconds"]
     assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in times.values())

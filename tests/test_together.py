@@ -34,6 +34,15 @@ RATES = (0.001, 0.002, 0.004)
 RACES: tuple[tuple[Limit, ...], ...] = ((), (), (Limit(0.001, 20.0),))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_devices():
+    """Eight would wait for one another most of the time."""
+    devices = jax.devices()[:2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "devices", lambda: devices)
+        yield
+
+
 def make_runs(config: Config, folder: Path, races: Sequence[Any] = RACES) -> list[Run]:
     (arm,) = config.arms
     runs = []
@@ -48,10 +57,10 @@ def make_runs(config: Config, folder: Path, races: Sequence[Any] = RACES) -> lis
 
 
 def make_network(name: str, **changes: Any) -> tuple[Config, Program]:
-    narrow = {"width": 0.25} if "width" in models.model_options(name) else {}
+    narrow = {"width": 0.125} if "width" in models.model_options(name) else {}
     config = tiny.make_config(
         model__name=name, model_options={name: narrow}, learning_rates=(0.001,), max_epochs=EPOCHS,
-        target_train_error=0.0001, checkpoint_every_epochs=2.0, augment__flip=True, **changes,
+        target_train_error=0.0001, checkpoint_every_epochs=6.0, augment__flip=True, **changes,
     )  # fmt: skip
     return config, Program(config.arms[0].settings, tiny.make_dataset(64, 16))
 

@@ -15,6 +15,8 @@ from src.training import microbatches, objective, optimizers
 from src.training import step as train_step
 from src.training.step import TrainState
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 BATCH, STEPS, CLASSES, SIZE = 16, 10, 5, 6
 RATE = 0.05
 Options = dict[str, Any]

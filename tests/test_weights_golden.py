@@ -44,6 +44,19 @@ def find(*names: str) -> list[Path]:
     return [WEIGHTS / name for name in names]
 
 
+@pytest.fixture(scope="module")
+def cifar10() -> data.Dataset:
+    if not (ORIGINAL / "cifar10").is_dir():
+        pytest.skip(f"no CIFAR-10 in {ORIGINAL}")
+    return data.load("cifar10", str(ORIGINAL))
+
+
+def test_the_original_is_known_by_its_published_sums(cifar10):
+    assert cifar10.name == "cifar10"
+    assert len(cifar10.train.labels) == 50_000
+    assert np.bincount(cifar10.test.labels).tolist() == [1000] * 10
+
+
 def softmax_of(imported: Imported, pixels: np.ndarray) -> np.ndarray:
     logits = jax.jit(imported.make_model().apply)({"params": imported.params}, pixels[None])
     return np.asarray(jax.nn.softmax(logits))[0]
@@ -56,21 +69,17 @@ def softmax_of(imported: Imported, pixels: np.ndarray) -> np.ndarray:
         ("cifar10_quick_iter_5000.caffemodel", 10_000 - 7491, None),
     ],
 )
-def test_published_weights_give_the_published_errors(name, one_view, two_views):
+def test_published_weights_give_the_published_errors(cifar10, name, one_view, two_views):
     (path,) = find(name)
-    if not (ORIGINAL / "cifar10").is_dir():
-        pytest.skip(f"no CIFAR-10 in {ORIGINAL}")
-    dataset = data.load("cifar10", str(ORIGINAL))
-    assert dataset.name == "cifar10"
     imported = import_weights(read_weights(path))
     apply_fn = jax.jit(imported.make_model().apply)
-    mean = dataset.train.images.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = cifar10.train.images.mean(axis=0, dtype=np.float64).astype(np.float32)
     scores = []
-    for mirrored in (1, -1):
-        views = (dataset.test.images - mean)[:, :, ::mirrored]
+    for mirrored in (1, -1) if two_views else (1,):
+        views = (cifar10.test.images - mean)[:, :, ::mirrored]
         logits = [apply_fn({"params": imported.params}, part) for part in np.split(views, 20)]
         scores.append(np.asarray(jax.nn.softmax(np.concatenate(logits))))
-    wrong = [np.sum(s.argmax(axis=1) != dataset.test.labels) for s in (scores[0], sum(scores))]
+    wrong = [np.sum(s.argmax(axis=1) != cifar10.test.labels) for s in (scores[0], sum(scores))]
     assert wrong[0] == one_view
     assert two_views is None or wrong[1] == two_views
 

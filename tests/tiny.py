@@ -50,6 +50,7 @@ def make_tree(**changes: Any) -> Tree:
     config.max_epochs = 4.0
     config.points_per_epoch = 4
     config.test_every_epochs = 2.0
+    config.checkpoint_every_epochs = 2.0
     for path, value in changes.items():
         *parents, last = path.split("__")
         node: Any = config

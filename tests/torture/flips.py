@@ -12,7 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src import data
+import jax
+
+from src import data, environment
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.config import Config
@@ -36,6 +38,10 @@ class Laboratory:
     """The study in this process, so that nothing is compiled twice."""
 
     def __init__(self, study: Subject):
+        # JAX was imported before the study's environment was set. With its threads and its cache,
+        # this process has the programs that the study's own start has compiled.
+        jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+        environment.start_jax()
         config = study_config.get_config()
         config.data.dir = str(study.data_dir)
         self.config = Config.read(config.to_dict())
