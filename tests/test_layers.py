@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,13 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (7, 5, 98, 96, 3, 1, 1, 1),  # the weights' gradient as well
     (6, 5, 192, 192, 3, 1, 2, 2),
     (4, 4, 20, 18, 3, 1, 4, 1),  # more padding than the kernel reaches
+    (9, 7, 26, 24, 5, 1, 2, 1),  # the same of 5 by 5, up to the values and the images' gradient
+    (6, 9, 24, 27, 5, 1, 0, 1),
+    (5, 8, 26, 24, 5, 1, 4, 1),
+    (8, 11, 36, 38, 5, 1, 2, 1),  # the weights' gradient as well
+    (9, 6, 36, 40, 5, 1, 1, 1),
+    (7, 7, 72, 72, 5, 1, 3, 2),
+    (6, 6, 26, 24, 5, 1, 5, 1),
 ]
 POOLS = [  # height, width, window, stride, padding, ceil_mode
     (8, 8, 3, 2, 0, True),
@@ -106,16 +114,42 @@ def test_conv_is_xlas_in_values_and_gradients(case):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [3, 5])
 @pytest.mark.parametrize("images", [6, 4, 7])
-def test_winograds_way_in_groups_is_xlas(images, monkeypatch):
+def test_winograds_way_in_groups_is_xlas(images, size, monkeypatch):
     monkeypatch.setattr(winograd, "IN_CACHE", 4 * 6 * 5 * 200 * 3)  # three images, or a divisor
-    x, kernel = normal(0, images, 6, 5, 96), normal(1, 3, 3, 96, 104)
-    plain = functools.partial(plain_conv, stride=1, padding=1, groups=1)
-    ours = functools.partial(conv, padding=1)
+    x, kernel = normal(0, images, 6, 5, 96), normal(1, size, size, 96, 104)
+    plain = functools.partial(plain_conv, stride=1, padding=size // 2, groups=1)
+    ours = functools.partial(conv, padding=size // 2)
     jaxpr = str(jax.make_jaxpr(ours)(x, kernel))
     assert "scan[" in jaxpr
     assert "conv_general_dilated" not in jaxpr
     assert_same(value_and_pullback(ours, x, kernel), value_and_pullback(plain, x, kernel), 1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_winograds_maps_are_exact(size):
+    """In rational numbers; a correlation of whole numbers has no other value."""
+    way, rng = winograd.WAYS[size], np.random.default_rng(0)
+    pixels, weights = (
+        [Fraction(int(n)) for n in rng.integers(-9, 10, count)]
+        for count in (way.side + size - 1, size)
+    )
+
+    def mapped(matrices: tuple, numbers: list) -> list:
+        for matrix in reversed(matrices):
+            rows = [[Fraction(w).limit_denominator(90) for w in row] for row in matrix.tolist()]
+            numbers = [sum(w * n for w, n in zip(row, numbers, strict=True)) for row in rows]
+        return numbers
+
+    products = [
+        a * b
+        for a, b in zip(mapped(way.of_pixels, pixels), mapped(way.of_kernel, weights), strict=True)
+    ]
+    expected = [
+        sum(w * n for w, n in zip(weights, pixels[at:], strict=False)) for at in range(way.side)
+    ]
+    assert mapped(way.of_result, products) == expected
 
 
 @pytest.mark.parametrize(("size", "pixels"), [(3, 2), (5, 4), (5, 3)])

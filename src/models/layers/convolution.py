@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from src.models.layers import folding, plain, products, winograd
 from src.models.layers.once import computed_once
 
-# From so many channels on, as many in as out, Winograd's way is faster; measured.
-WINOGRAD, WINOGRAD_WEIGHTS = 32, 96
+# From so many channels on, as many in as out, Winograd's way is faster for a kernel of 3 or 5.
+WINOGRAD, WINOGRAD_WEIGHTS = {3: 32, 5: 24}, {3: 96, 5: 34}
 Initializer = Callable[..., Array]
 
 
@@ -84,15 +84,16 @@ def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
     return math.prod(kernel.shape[:2]) > math.prod(maps[1:3])
 
 
-def _fewer_products(kernel: Array, stride: int, padding: int, channels: int) -> bool:
+def _fewer_products(kernel: Array, stride: int, padding: int, channels: dict[int, int]) -> bool:
     """Whether Winograd's method saves more than its transformations cost.
 
     The saving grows with I x O, the cost with I + O; it pays from the ratio of I = O = `channels`
-    on.
+    of the kernel's size on.
     """
     size, _, inputs, outputs = kernel.shape
-    wide = 2 * inputs * outputs >= channels * (inputs + outputs)
-    return size == 3 and stride == 1 and padding <= 2 and wide and kernel.dtype == jnp.float32
+    if size not in channels or stride > 1 or padding >= size or kernel.dtype != jnp.float32:
+        return False
+    return 2 * inputs * outputs >= channels[size] * (inputs + outputs)
 
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
@@ -132,7 +133,7 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
     if not _exceeds(kernel, grads.shape) and _fewer_products(
         kernel, stride, padding, WINOGRAD_WEIGHTS
     ):
-        return winograd.kernel_grads(x, grads, padding)
+        return winograd.kernel_grads(x, grads, size, padding)
     count = folding.columns_at_once(kernel.shape, grads.shape[2], stride)
     if count > 1:
         return folding.kernel_grads(x, kernel, grads, padding, count)

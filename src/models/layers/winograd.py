@@ -1,14 +1,18 @@
-"""3 by 3 convolution, stride 1, with 2.25 times fewer multiplications: Winograd's F(2 x 2, 3 x 3).
+"""Convolution of stride 1 with fewer multiplications: Winograd's way.
 
-Four by four pixels and the kernel are mapped, by additions, to sixteen numbers each. Their
-products, summed over the channels, are sixteen products of matrices; these map to two by two pixels
-of the result.
+F(2 x 2, 3 x 3) has 2.25 times fewer, F(4 x 4, 5 x 5) 6.25 times. Squares of pixels, which overlap,
+and the kernel are mapped, by additions and a few factors, to as many numbers each. Their products,
+summed over the channels, are as many products of matrices; these map to the pixels of the result.
 
-Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8.
+The numbers are values of polynomials whose coefficients are the pixels: at 0, 1, -1 and infinity
+for kernels of 3 by 3, for those of 5 by 5 also at 2, -2, 1/2 and -1/2.
+
+Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8
+and section 4.3.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,60 +21,142 @@ from jaxtyping import Array, Float
 
 from src.models.layers.once import computed_once
 
-OF_PIXELS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
-OF_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-OF_RESULT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+Map = tuple[np.ndarray, ...]  # a product of matrices, the last of which is applied first
+
+
+class Way(NamedTuple):
+    """The maps for one size of kernels, along one axis.
+
+    Attributes:
+        side: Pixels of the result that are made at once.
+        of_pixels: Maps side + size - 1 pixels to as many numbers.
+        of_kernel: Maps the weights to as many.
+        of_result: Maps the products of the two to pixels of the result.
+    """
+
+    side: int
+    of_pixels: Map
+    of_kernel: Map
+    of_result: Map
+
+
+# Value at p and -p: the sum of a polynomial's even and odd powers, and their difference.
+SIGNS = np.eye(8)
+for _even in (1, 3, 5):
+    SIGNS[_even : _even + 2, _even : _even + 2] = [[1, 1], [1, -1]]
+WAYS = {
+    3: Way(
+        2,
+        (np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),),
+        (np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),),
+        (np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),),
+    ),
+    5: Way(
+        4,
+        (
+            SIGNS,
+            np.array(
+                [
+                    [1, 0, -21 / 4, 0, 21 / 4, 0, -1, 0],
+                    [0, 0, 1, 0, -17 / 4, 0, 1, 0],
+                    [0, 1, 0, -17 / 4, 0, 1, 0, 0],
+                    [0, 0, 1 / 4, 0, -5 / 4, 0, 1, 0],
+                    [0, 1 / 2, 0, -5 / 2, 0, 2, 0, 0],
+                    [0, 0, 4, 0, -5, 0, 1, 0],
+                    [0, 2, 0, -5 / 2, 0, 1 / 2, 0, 0],
+                    [0, -1, 0, 21 / 4, 0, -21 / 4, 0, 1],
+                ]
+            ),
+        ),
+        (
+            SIGNS,
+            np.diag([1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45, 1])
+            @ [
+                [1, 0, 0, 0, 0],
+                [1, 0, 1, 0, 1],
+                [0, 1, 0, 1, 0],
+                [1, 0, 4, 0, 16],
+                [0, 2, 0, 8, 0],
+                [1, 0, 1 / 4, 0, 1 / 16],
+                [0, 1 / 2, 0, 1 / 8, 0],
+                [0, 0, 0, 0, 1],
+            ],
+        ),
+        (
+            np.array(
+                [
+                    [1, 1, 0, 1, 0, 1, 0, 0],
+                    [0, 0, 1, 0, 2, 0, 1 / 2, 0],
+                    [0, 1, 0, 4, 0, 1 / 4, 0, 0],
+                    [0, 0, 1, 0, 8, 0, 1 / 8, 1],
+                ]
+            ),
+            SIGNS,
+        ),
+    ),
+}
 BATCHED = (((2,), (1,)), ((0,), (0,)))
 BATCHED_TRANSPOSED = (((2,), (2,)), ((0,), (0,)))
 IN_CACHE = 2**21  # Numbers of pixels and results that are at work at once: 8 MB.
 
 
 def values(
-    x: Float[Array, "B H W I"], kernel: Float[Array, "3 3 I O"], padding: int
+    x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"], padding: int
 ) -> Float[Array, "B P Q O"]:
     """The convolution."""
     numbers = _kernel_numbers(kernel)
-    return _over_groups(lambda x: _convolved(x, numbers, BATCHED, padding), x, kernel)
+    return _over_groups(lambda x: _convolved(x, numbers, BATCHED, len(kernel), padding), x, kernel)
 
 
 def input_grads(
-    kernel: Float[Array, "3 3 I O"], grads: Float[Array, "B P Q O"], padding: int
+    kernel: Float[Array, "k k I O"], grads: Float[Array, "B P Q O"], padding: int
 ) -> Float[Array, "B H W I"]:
     """The input's gradient: the convolution of `grads` with the kernel turned around."""
+    size = len(kernel)
     numbers = _kernel_numbers(kernel[::-1, ::-1])
     return _over_groups(
-        lambda g: _convolved(g, numbers, BATCHED_TRANSPOSED, 2 - padding), grads, kernel
+        lambda g: _convolved(g, numbers, BATCHED_TRANSPOSED, size, size - 1 - padding),
+        grads,
+        kernel,
     )
 
 
 def kernel_grads(
-    x: Float[Array, "B H W I"], grads: Float[Array, "B P Q O"], padding: int
-) -> Float[Array, "3 3 I O"]:
-    """The kernel's gradient: the three maps in reverse order, their matrices transposed."""
-    shape = (3, 3, x.shape[-1], grads.shape[-1])
+    x: Float[Array, "B H W I"], grads: Float[Array, "B P Q O"], size: int, padding: int
+) -> Float[Array, "k k I O"]:
+    """The gradient of a kernel of `size`: the maps in reverse order, their matrices transposed."""
+    shape = (size, size, x.shape[-1], grads.shape[-1])
     groups = _groups(grads.shape, shape)
     if groups == 1:
-        return _kernel_grads(x, grads, padding)
+        return _kernel_grads(x, grads, size, padding)
     parts = tuple(a.reshape(groups, -1, *a.shape[1:]) for a in (x, grads))
     add = lambda total, part: (  # noqa: E731
-        total + _kernel_grads(part[0], part[1], padding),
+        total + _kernel_grads(part[0], part[1], size, padding),
         None,
     )
     return lax.scan(add, jnp.zeros(shape, x.dtype), parts)[0]
 
 
-def _kernel_grads(x: Array, grads: Array, padding: int) -> Array:
+def _kernel_grads(x: Array, grads: Array, size: int, padding: int) -> Array:
     """As `kernel_grads`; images are the innermost axis, so that pixels are copied in long runs."""
-    rows, columns, outputs = grads.shape[1:]
+    way, outputs = WAYS[size], grads.shape[-1]
+    shape = (grads.shape[1], grads.shape[2])
     pixels = computed_once(lambda x: x.transpose(3, 1, 2, 0), x)  # [I, H, W, B]
-    summed = _pixel_numbers(pixels, (rows, columns), padding).reshape(16, len(pixels), -1)
-    even = ((0, rows % 2), (0, columns % 2), (0, 0), (0, 0))
-    placed = jnp.pad(grads.transpose(1, 2, 0, 3), even)  # [P, Q, B, O]
-    tiles = [[placed[i::2, j::2].reshape(-1, outputs) for j in range(2)] for i in range(2)]
-    spread = jnp.stack(_both_axes(OF_RESULT.T, tiles))  # [16, P Q B / 4, O]
-    products = lax.dot_general(summed, spread, BATCHED)  # [16, I, O]
-    numbers = [[products[4 * i + j] for j in range(4)] for i in range(4)]
-    return jnp.stack(_both_axes(OF_KERNEL.T, numbers)).reshape(3, 3, *products.shape[1:])
+    summed = _pixel_numbers(pixels, shape, size, padding)  # [N, I P Q / side^2, B]
+    even = tuple((0, -n % way.side) for n in shape)
+    placed = jnp.pad(grads.transpose(1, 2, 0, 3), (*even, (0, 0), (0, 0)))  # [P, Q, B, O]
+    spread = _both_axes(
+        _transposed(way.of_result),
+        [placed[i :: way.side] for i in range(way.side)],
+        lambda first: [first[:, :, j :: way.side] for j in range(way.side)],
+    )
+    products = lax.dot_general(
+        summed.reshape(len(summed), len(pixels), -1),
+        spread.reshape(len(summed), -1, outputs),
+        BATCHED,
+    )
+    found = _both_axes(_transposed(way.of_kernel), *_split(products, way.side + size - 1))
+    return found.swapaxes(0, 1)
 
 
 def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array) -> Array:
@@ -85,58 +171,94 @@ def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array) -> Array
 def _groups(images: tuple[int, ...], kernel: tuple[int, ...]) -> int:
     """Number of equal groups in which images [B, H, W, C] are taken, one after another."""
     batch, rows, columns, _ = images
-    numbers = 4 * batch * rows * columns * (kernel[2] + kernel[3])
+    numbers = 4 * batch * rows * columns * (kernel[2] + kernel[3])  # 4 for a pixel: 16/4, 64/16
     least = min(batch, -(-numbers // IN_CACHE))
     return next(count for count in range(least, batch + 1) if batch % count == 0)
 
 
-def _convolved(x: Array, numbers: Array, dimensions: Any, padding: int) -> Array:
-    shape = (x.shape[1] + 2 * padding - 2, x.shape[2] + 2 * padding - 2)
-    products = lax.dot_general(_pixel_numbers(x, shape, padding), numbers, dimensions)
-    return _result(products, len(x), shape)
+def _convolved(x: Array, numbers: Array, dimensions: Any, size: int, padding: int) -> Array:
+    rows, columns = (n + 2 * padding - size + 1 for n in x.shape[1:3])
+    pixels = _pixel_numbers(x, (rows, columns), size, padding)
+    return _result(lax.dot_general(pixels, numbers, dimensions), len(x), (rows, columns), size)
 
 
 def _kernel_numbers(kernel: Array) -> Array:
-    """[3, 3, I, O] -> [16, I, O]."""
-    rows = [[kernel[i, j] for j in range(3)] for i in range(3)]
-    return jnp.stack(_both_axes(OF_KERNEL, rows))
+    """[k, k, I, O] -> [N, I, O]."""
+    found = _both_axes(WAYS[len(kernel)].of_kernel, list(kernel), _second_axis)
+    return found.reshape(-1, *kernel.shape[2:])
 
 
-def _pixel_numbers(x: Array, shape: tuple[int, int], padding: int) -> Array:
-    """[B, H, W, I] -> [16, B P Q / 4, I], from squares of 4 x 4 pixels that overlap by two."""
-    squares = [-(-n // 2) for n in shape]
-    ends = [2 * n + 2 - m - padding for n, m in zip(squares, x.shape[1:3], strict=True)]
+def _pixel_numbers(x: Array, shape: tuple[int, int], size: int, padding: int) -> Array:
+    """[B, H, W, I] -> [N, B P Q / side^2, I], from squares that overlap by the kernel's size - 1.
+
+    Args:
+        x: Images.
+        shape: P and Q, of the result.
+        size: The kernel's.
+        padding: Of the convolution.
+    """
+    way = WAYS[size]
+    count, side = way.side + size - 1, way.side
+    wholes = [n + -n % side for n in shape]
+    ends = [n + size - 1 - m - padding for n, m in zip(wholes, x.shape[1:3], strict=True)]
     padded = jnp.pad(x, ((0, 0), *((padding, end) for end in ends), (0, 0)))
-    rows, columns = (2 * n for n in squares)
-    parts = [[padded[:, i : i + rows : 2, j : j + columns : 2] for j in range(4)] for i in range(4)]
-    return jnp.stack(_both_axes(OF_PIXELS, parts)).reshape(16, -1, x.shape[-1])
+    rows, columns = wholes
+    found = _both_axes(
+        way.of_pixels,
+        [padded[:, i : i + rows : side] for i in range(count)],
+        lambda first: [first[:, :, :, j : j + columns : side] for j in range(count)],
+    )
+    return found.reshape(count**2, -1, x.shape[-1])
 
 
-def _result(products: Array, batch: int, shape: tuple[int, int]) -> Array:
-    """[16, B P Q / 4, O] -> [B, P, Q, O]."""
-    rows, columns = (-(-n // 2) for n in shape)
-    each = products.reshape(4, 4, batch, rows, columns, -1)
-    parts = [[each[i, j] for j in range(4)] for i in range(4)]
-    pixels = jnp.stack(_both_axes(OF_RESULT, parts)).reshape(2, 2, *each.shape[2:])
-    whole = pixels.transpose(2, 3, 0, 4, 1, 5).reshape(batch, 2 * rows, 2 * columns, -1)
+def _result(products: Array, batch: int, shape: tuple[int, int], size: int) -> Array:
+    """[N, B P Q / side^2, O] -> [B, P, Q, O]."""
+    way = WAYS[size]
+    tiles = [-(-n // way.side) for n in shape]
+    each = products.reshape(len(products), batch, *tiles, -1)
+    found = _both_axes(way.of_result, *_split(each, way.side + size - 1))
+    whole = found.transpose(2, 3, 1, 4, 0, 5)  # [B, P / side, side, Q / side, side, O]
+    whole = whole.reshape(batch, *(way.side * n for n in tiles), -1)
     return whole[:, : shape[0], : shape[1]]
 
 
-def _both_axes(matrix: np.ndarray, parts: Sequence[Sequence[Array]]) -> list[Array]:
-    """matrix @ parts @ matrix.T, row by row, with arrays for numbers."""
-    columns = [_combined(matrix, column) for column in zip(*parts, strict=True)]
-    rows = zip(*columns, strict=True)
-    return [number for row in rows for number in _combined(matrix, row)]
+def _split(products: Array, count: int) -> tuple[list[Array], Callable[[Array], list[Array]]]:
+    """The parts of count^2 numbers along both axes, the second of which comes first."""
+    each = products.reshape(count, count, *products.shape[1:])
+    return [each[:, i] for i in range(count)], _second_axis
 
 
-def _combined(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:
-    """matrix @ parts, without products by 0 and 1."""
-    found = []
-    for row in matrix:
-        terms = [(w, part) for w, part in zip(row, parts, strict=True) if w]
-        (weight, total), *others = terms
-        total = total if weight == 1 else weight * total
-        for weight, part in others:
-            total = total + part if weight == 1 else total + weight * part
-        found.append(total)
+def _second_axis(first: Array) -> list[Array]:
+    return [first[:, j] for j in range(first.shape[1])]
+
+
+def _both_axes(
+    matrices: Map, parts: Sequence[Array], split: Callable[[Array], Sequence[Array]]
+) -> Array:
+    """A map along the first axis, whose parts are given, then along the second, as `split` says.
+
+    Returns:
+        [numbers of the second axis, numbers of the first axis, ...].
+    """
+    return jnp.stack(_mapped(matrices, split(jnp.stack(_mapped(matrices, parts)))))
+
+
+def _transposed(matrices: Map) -> Map:
+    return tuple(matrix.T for matrix in reversed(matrices))
+
+
+def _mapped(matrices: Map, parts: Sequence[Array]) -> list[Array]:
+    """The product of the matrices with arrays for numbers, without products by 0 and 1."""
+    found = list(parts)
+    for matrix in reversed(matrices):
+        found = [_combined(row, found) for row in matrix]
     return found
+
+
+def _combined(weights: np.ndarray, parts: Sequence[Array]) -> Array:
+    terms = [(float(w), part) for w, part in zip(weights, parts, strict=True) if w]
+    (weight, total), *others = terms
+    total = total if weight == 1 else weight * total
+    for weight, part in others:
+        total = total + part if weight == 1 else total + weight * part
+    return total
