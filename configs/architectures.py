@@ -1,7 +1,7 @@
 """LeNet, AlexNet, VGG and GoogLeNet on CIFAR-10: which learns sooner, which is more accurate?
 
 Run:     python -m src.main --config=configs/architectures.py
-Result:  none yet: experiments/open.md
+Result:  experiments/architectures/README.md
 
 For one core of a CPU: AlexNet, VGG-11 and GoogLeNet in CIFAR size have an eighth of their features.
 Every trial goes on to 40% training error, where test errors are compared: of nets that have learned
