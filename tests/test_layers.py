@@ -45,9 +45,9 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (9, 7, 26, 24, 5, 1, 2, 1),  # the same of 5 by 5, up to the values and the images' gradient
     (6, 9, 24, 27, 5, 1, 0, 1),
     (5, 8, 26, 24, 5, 1, 4, 1),
-    (8, 11, 36, 38, 5, 1, 2, 1),  # the weights' gradient as well
-    (9, 6, 36, 40, 5, 1, 1, 1),
-    (7, 7, 72, 72, 5, 1, 3, 2),
+    (8, 11, 48, 50, 5, 1, 2, 1),  # the weights' gradient as well
+    (9, 6, 50, 48, 5, 1, 1, 1),
+    (7, 7, 96, 96, 5, 1, 3, 2),
     (6, 6, 26, 24, 5, 1, 5, 1),
 ]
 POOLS = [  # height, width, window, stride, padding, ceil_mode

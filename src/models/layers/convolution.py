@@ -14,7 +14,7 @@ from src.models.layers import folding, plain, products, winograd
 from src.models.layers.once import computed_once
 
 # From so many channels on, as many in as out, Winograd's way is faster for a kernel of 3 or 5.
-WINOGRAD, WINOGRAD_WEIGHTS = {3: 32, 5: 24}, {3: 96, 5: 34}
+WINOGRAD, WINOGRAD_WEIGHTS = {3: 32, 5: 24}, {3: 96, 5: 48}
 Initializer = Callable[..., Array]
 
 
