@@ -51,8 +51,9 @@ class Scene:
 
 def make_others(laboratory: Laboratory, folder: Path) -> tuple[Path, ...]:
     """Two finished studies beside the one that is tortured."""
-    decay = Config.read(replaced(laboratory.config.tree, ("weight_decay",), 0.9))
-    for config, name in ((decay, "other-question"), (laboratory.config, "asked-again")):
+    recipe = ("recipes", laboratory.config.arms[0].settings.recipe.name, "order")
+    order = Config.read(replaced(laboratory.config.tree, recipe, "permuted"))  # compiled already
+    for config, name in ((order, "other-question"), (laboratory.config, "asked-again")):
         replace_config(laboratory, config).go_on(folder / name)
     return folder / "other-question", folder / "asked-again"
 

@@ -19,6 +19,7 @@ DEVICES = 2  # of each process
 SMALL = (
     "--config.learning_rates=(0.02,)", "--config.fresh_seeds=(1,)", "--config.max_epochs=6",
     "--config.sweep.model.activation=('relu',)", "--config.target_train_error=0.01",
+    "--config.checkpoint_every_epochs=2",
 )  # fmt: skip
 END_SECONDS = 20.0  # what a death may take until both processes have ended, on a quiet machine
 
