@@ -7,8 +7,8 @@ summed over the channels, are as many products of matrices; these map to the pix
 The numbers are values of polynomials whose coefficients are the pixels: at 0, 1, -1 and infinity
 for kernels of 3 by 3, for those of 5 by 5 also at 2, -2, 1/2 and -1/2.
 
-Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8
-and section 4.3.
+Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8;
+its maps are Toom and Cook's, and so are those of 5 by 5, which a test holds to rational numbers.
 """
 
 import functools
