@@ -139,9 +139,11 @@ def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "number"), [(0, signal.SIGKILL), (1, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("victim", "number"),
+    [(i, number) for number in (signal.SIGKILL, signal.SIGTERM) for i in (0, 1)],
+)
 def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, victim, number):
-    """Two of the four; `make torture` has all, at random moments."""
     workdir = tmp_path / "killed"
     pair = Pair(subject, workdir)
     pair.await_checkpoint()

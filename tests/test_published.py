@@ -278,6 +278,30 @@ def test_predictions_have_the_effects_of_the_reports():
     assert f"tanh needs {ratio} times as many iterations" in text_of(WHY / "README.md")
 
 
+def effects_in(text: str) -> list[tuple[str, ...]]:
+    """Each effect of a text with its interval, as in -2.7 points (-3.9 to -1.6)."""
+    number = r"([+-]?[\d.]+)"
+    return re.findall(rf"{number}(?: points| times)? \({number} to {number}\)", text)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("ablations/predictions.md", 2), ("architectures/README.md", 1)],
+)
+def test_what_came_of_other_predictions_is_what_their_reports_say(table, column):
+    path, found = EXPERIMENTS / table, 0
+    for line in path.read_text().splitlines():
+        cells = line.strip("| ").split(" | ")
+        study = path.parent / cells[0]
+        report = path.parent / "report.md" if column == 1 else study / "report.md"
+        if len(cells) <= column or not report.exists():
+            continue
+        for effect, low, high in effects_in(cells[column]):
+            assert f"({effect}: {low} to {high}" in report.read_text().replace(" points:", ":")
+            found += 1
+    assert found >= 5
+
+
 def test_what_is_said_of_a_gpu_is_what_its_records_say():
     text = text_of(EXPERIMENTS.parent / "docs" / "machines.md")
     ours, other = EXPERIMENTS / "relu_vs_tanh" / "h200", WHY / "flips"
