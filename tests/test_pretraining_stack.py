@@ -143,17 +143,17 @@ def whole(tmp_path_factory, compiled_alike) -> tuple[Path, kept.Stack]:
 
 
 def test_killed_and_resumed_is_as_not_killed(whole, tmp_path):
-    """Two layers, two rates, four points; stopped at every third, so at each of the four once."""
-    stops = []
+    """Stopped at every point: two layers, two rates, four points each."""
+    stops = 0
     while True:
         points: list[Any] = []
         try:
-            found = make_stacks(tmp_path).get(0, lambda seen=points: len(seen) == 3, points.append)
+            found = make_stacks(tmp_path).get(0, lambda seen=points: bool(seen), points.append)
             break
         except Stopped:
-            stops.append(points[-1]["step"])
-            assert len(points) == 3
-    assert stops == [6, 4, 2, 8, 6]
+            stops += 1
+            assert len(points) <= 1
+    assert stops == 2 * 2 * 4
     assert same(found.layers, whole[1].layers)
     assert found.sha256 == whole[1].sha256
     assert found.learning_rates == whole[1].learning_rates

@@ -27,8 +27,8 @@ SIZES |= dict.fromkeys(("conv3", "conv3_fc64", "conv2_local2"), 8)
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 # With these every operation that a network has; the others have more layers of them.
 KINDS = (
-    "conv3", "conv2_local2", "lenet5", "lenet5_modern", "alexnet", "alexnet_2012", "alexnet_cifar",
-    "vgg11_cifar", "googlenet_cifar",
+    "conv3", "quick", "conv2_local2", "lenet5", "lenet5_modern", "alexnet", "alexnet_2012",
+    "alexnet_cifar", "vgg11_cifar", "googlenet_cifar",
 )  # fmt: skip
 
 
