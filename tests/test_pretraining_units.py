@@ -1,5 +1,7 @@
 """Units against sums over copies, SciPy and draws; passes against the definition of a transpose."""
 
+from statistics import NormalDist
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,13 @@ def test_noisy_rectified_units_have_the_dilogarithm_of_their_free_energy(x):
     expected = np.where(x < -30, np.exp(x), expected)
     found = units.NOISY_RECTIFIED.log_sum(jnp.asarray(x))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_the_mean_of_noisy_rectified_units_is_softplus_to_the_last_digits():
+    x = np.concatenate([np.linspace(-40, 40, 10_001), [-700, -1e-30, 0, 1e-30, 700, np.inf]])
+    found = units.NOISY_RECTIFIED.mean(jnp.asarray(x))
+    np.testing.assert_allclose(found, np.logaddexp(0, x), rtol=1e-14, atol=0)
+    assert np.isnan(units.NOISY_RECTIFIED.mean(jnp.array(jnp.nan)))
 
 
 def test_noisy_rectified_units_are_sums_of_copies():
@@ -57,6 +66,14 @@ def test_draws_have_the_mean_of_the_unit(kind):
     error = found.std(axis=0) / draws**0.5
     assert np.all(np.abs(found.mean(axis=0) - unit.mean(x)) < 4 * error)
     assert set(np.unique(found)) == ({-1, 1} if kind == "MINUS_PLUS_ONE" else {0, 1})
+
+
+def test_normal_draws_are_normal():
+    """All values lie where a normal distribution has them, up to the rounding of their chance."""
+    values = np.unique(units.draw_normal(jax.random.key(4), (1200, 1000)))
+    assert len(values) == 2**16
+    chances = np.array([NormalDist().cdf(value) for value in values])
+    np.testing.assert_allclose(chances, (np.arange(2**16) + 0.5) / 2**16, rtol=0, atol=1e-6)
 
 
 def test_a_noisy_rectified_draw_is_a_rectified_normal_number():

@@ -2,24 +2,27 @@
 
     python -m experiments.pretraining.bench [ROUNDS]
 
-Prints, for each method and each convolution of conv3, and for all three, the processor time of a
-step of 128 images on one core, as a share of conv3's supervised step; what the multiply-adds of
-both say; and the ratio of the two, which is to be at most 1.5. An RBM's hidden units are drawn once
-and have their mean taken twice, which are no multiply-adds: their time alone and the ratio without
-it stand beside. Processor time, so that others at work on the machine count for little; steps of
-all kinds take turns.
+For each method and each convolution of conv3, and for all three: the processor time of a step of
+128 images on one core, as a share of conv3's supervised step; what the multiply-adds of both say;
+and the ratio of the two. Processor time, so that others at work on the machine count for little;
+steps of all kinds take turns. Writes step.json beside this file and the table of README.md.
 """
 
+import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from experiments.speed.measure import make_program
-from src import environment
+from src import environment, wording
+from src.records import provenance
+from src.reports import readme
 
-ALLOWED, STEPS = 1.5, 4
+HERE = Path(__file__).parent
+STEPS = 4
 LAYERS = ("conv1", "conv2", "conv3")
 KINDS = (
     ("conv_autoencoder", "relu"),
@@ -30,55 +33,60 @@ KINDS = (
 
 
 def main(rounds: int) -> None:
-    """Measures and prints."""
+    """Measures, writes, prints."""
     environment.configure_jax()
     environment.use_one_thread()
-    program = make_program("conv3")
-    steps = {("supervised", ""): supervised(program)}
-    work, alone = {}, {}
+    record = {**measure(rounds), "provenance": provenance.provenance()}
+    (HERE / "step.json").write_text(json.dumps(record, indent=1) + "\n")
+    readme.fill(HERE / "README.md", "step", render(record))
+    print(render(record))
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Milliseconds of every kind of step, and multiply-adds by those of the supervised one."""
     from src.models.summary import summarize  # noqa: PLC0415
 
+    program = make_program("conv3")
     adds = {layer.name: layer.multiply_adds for layer in summarize(program.model, 32)}
     forward = [count for count in adds.values() if count]
     whole = 3 * sum(forward) - forward[0]
+    steps = {"supervised": supervised(program)}
+    # It has five convolutions of its own, and one forward pass of each layer below.
+    work = {
+        layer: (5 * adds[layer] + sum(forward[:number])) / whole
+        for number, layer in enumerate(LAYERS)
+    }
     for method, activation in KINDS:
         for number, layer in enumerate(LAYERS):
-            kind = (f"{method}, {activation}", layer)
-            steps[kind] = pretraining(program, method, activation, number)
-            # It has five convolutions of its own, and one forward pass of each layer below.
-            work[kind] = (5 * adds[layer] + sum(forward[:number])) / whole
-            if method == "conv_rbm":
-                alone[kind] = hidden_units(program, activation, number)
-    times = interleave(steps, rounds)
-    drawing = interleave(alone, rounds)
-    base = statistics.median(times["supervised", ""])
-    print(f"supervised step of conv3: {1000 * base:.0f} ms of one core\n")
-    print(
-        "| trained as | layer | ms | of the supervised step | by multiply-adds | ratio |"
-        " hidden units, ms | ratio without |"
-    )
-    print("| --- | --- | --: | --: | --: | --: | --: | --: |")
+            steps[f"{method}, {activation}, {layer}"] = pretraining(
+                program, method, activation, number
+            )
+    return {"milliseconds": interleave(steps, rounds), "by_multiply_adds": work}
+
+
+def render(record: dict[str, Any]) -> str:
+    """A row for each layer of each kind, and one for all three layers."""
+    facts, times = record["provenance"], record["milliseconds"]
+    base = statistics.median(times["supervised"])
+    work = record["by_multiply_adds"]
+    work = {**work, "all three": sum(work.values())}
+    header = ("trained as", "layer", "ms", "of the supervised step", "by multiply-adds", "ratio")
+    rows = []
     for method, activation in KINDS:
-        trained_as = f"{method}, {activation}"
-        sums = [0.0, 0.0, 0.0]
-        for layer in LAYERS:
-            kind = (trained_as, layer)
-            found = statistics.median(times[kind])
-            row = [found, work[kind], statistics.median(drawing.get(kind, [0.0]))]
-            sums = [total + part for total, part in zip(sums, row, strict=True)]
-            print(_row(trained_as, layer, base, *row))
-        print(_row(trained_as, "all three", base, *sums))
-
-
-def _row(
-    trained_as: str, layer: str, base: float, seconds: float, share: float, units: float
-) -> str:
-    """A line of the table; `share` of the supervised step, which takes `base` seconds."""
-    ratios = [taken / base / share for taken in (seconds, seconds - units)]
-    marked = [f"{ratio:.2f}{'' if ratio <= ALLOWED else ' !'}" for ratio in ratios]
+        found = {
+            layer: statistics.median(times[f"{method}, {activation}, {layer}"]) for layer in LAYERS
+        }
+        found["all three"] = sum(found.values())
+        for layer, taken in found.items():
+            share = taken / base
+            numbers = (share, work[layer], share / work[layer])
+            rows.append(
+                (f"{method}, {activation}", layer, f"{taken:.0f}", *(f"{x:.2f}" for x in numbers))
+            )
     return (
-        f"| {trained_as} | {layer} | {1000 * seconds:.0f} | {seconds / base:.2f} | {share:.2f} |"
-        f" {marked[0]} | {1000 * units:.0f} | {marked[1]} |"
+        f"conv3's supervised step: {base:.0f} ms of one core. {facts['device']};"
+        f" jax {facts['jax_version']}, commit {facts['commit']}; medians of"
+        f" {len(times['supervised'])} rounds.\n\n{wording.table(header, rows)}"
     )
 
 
@@ -109,31 +117,6 @@ def pretraining(program: Any, method: str, activation: str, number: int) -> Call
     return step
 
 
-def hidden_units(program: Any, activation: str, number: int) -> Callable[[], Any]:
-    """What the same number of RBM steps do with hidden units: one draw, and two means."""
-    import jax  # noqa: PLC0415
-    import jax.numpy as jnp  # noqa: PLC0415
-    from jax import lax  # noqa: PLC0415
-
-    from src.training.microbatches import IMAGES_IN_CACHE  # noqa: PLC0415
-
-    trainer = make_trainer(program, "conv_rbm", activation, number)
-    images = trainer.source.scaled(jnp.asarray(trainer.source.images[:IMAGES_IN_CACHE]))
-    unit = trainer.unit
-    total = unit.total_input(trainer.start().params, trainer._inputs_fn(images))
-    parts = STEPS * trainer.settings.batch_size // IMAGES_IN_CACHE
-
-    def one(before: Any, key: Any) -> Any:
-        keys = jax.random.split(key, IMAGES_IN_CACHE)
-        now = total + before  # not the same in every part, or XLA would compute it once
-        made = (jax.vmap(unit.hidden.sample)(keys, now), unit.hidden.mean(now + 1))
-        return sum(x.mean() for x in (*made, unit.hidden.mean(now + 2))), None
-
-    every = jax.jit(lambda keys: lax.scan(one, 0.0, keys)[0])
-    keys = jax.random.split(jax.random.key(0), parts)
-    return lambda: every(keys).block_until_ready()
-
-
 def make_trainer(program: Any, method: str, activation: str, number: int) -> Any:
     """Makes the trainer of a layer of conv3."""
     import jax  # noqa: PLC0415
@@ -156,17 +139,17 @@ def make_trainer(program: Any, method: str, activation: str, number: int) -> Any
     return LayerTrainer(source, Pretraining(method=method), 0, layer, params)  # type: ignore[arg-type]
 
 
-def interleave(steps: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, list[float]]:
-    """Seconds of processor time per step, the kinds in turn; the first round compiles."""
-    times: dict[Any, list[float]] = {kind: [] for kind in steps}
+def interleave(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of processor time per step, the kinds in turn; the first round compiles."""
+    times: dict[str, list[float]] = {kind: [] for kind in steps}
     for round_ in range(rounds + 1):
         for kind, step in steps.items():
             start = time.process_time()
             step()
             if round_:
-                times[kind].append((time.process_time() - start) / STEPS)
+                times[kind].append(1000 * (time.process_time() - start) / STEPS)
     return times
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)
