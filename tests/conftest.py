@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 # Of this process alone: the user's own stays as it is.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tests-")
@@ -15,6 +16,8 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
 
 import jax
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
 from jaxtyping import install_import_hook
 
 # A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; tests send both.
@@ -25,7 +28,14 @@ for number, action in (
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, action)
 
-install_import_hook("src", "beartype.beartype")
+# Where no shapes are named beartype alone checks the types: jaxtyping takes longer for each call.
+SOURCE = Path(__file__).parents[1] / "src"
+SHAPED = [path for path in SOURCE.rglob("*.py") if "jaxtyping" in path.read_text()]
+install_import_hook(
+    [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in SHAPED],
+    "beartype.beartype",
+)
+beartype_package("src", conf=BeartypeConf(claw_is_pep526=False, violation_type=TypeError))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 from src import environment  # noqa: E402  (under the hook)

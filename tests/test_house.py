@@ -5,7 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from src import wording
+from src.analysis import curves
 
 SRC = Path(__file__).parent.parent / "src"
 # Each room knows only those before it; rooms of one line know nothing of each other.
@@ -72,3 +76,12 @@ def test_settings_are_never_looked_up_by_strings():
         if path.relative_to(SRC).parts[0] != "config":
             found = lookup.search(path.read_text(encoding="utf-8"))
             assert not found, f"{path}: {found}"
+
+
+def test_types_and_shapes_are_checked_in_all_tests():
+    """By tests/conftest.py, which does it in two ways."""
+    with pytest.raises(TypeError, match="percent"):
+        wording.percent("0.25")
+    two = curves.Series(np.arange(2.0), np.arange(2.0))
+    with pytest.raises(TypeError, match="value_at"):
+        curves.value_at(two, np.zeros((2, 1)), 0.5)
