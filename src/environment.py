@@ -6,6 +6,7 @@ choose devices or caches are kept.
 """
 
 import importlib.util
+import logging
 import mmap
 import os
 import shlex
@@ -16,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from absl import logging
+from absl import logging as absl_logging
 
 from src import compilations, processor
 from src.errors import LabError, one_line
@@ -209,8 +210,16 @@ def xla_knows(flag: str) -> bool:
 
 
 def silence_orbax() -> None:
-    """Keeps Orbax from logging every file, and from printing errors again that it raises."""
-    logging.set_verbosity(logging.FATAL)
+    """Keeps Orbax from logging every file, and from printing errors again that it raises.
+
+    Of several arrays that cannot be written it raises the error of one, and leaves the others' to
+    asyncio, which may print them when the process ends.
+    """
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    abandoned = "Task exception was never retrieved"
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not record.getMessage().startswith(abandoned)
+    )
     show = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

@@ -29,8 +29,10 @@ for number, action in (
         signal.signal(number, action)
 
 # Where no shapes are named beartype alone checks the types: jaxtyping takes longer for each call.
+# It also checks the fields of NamedTuples; Split holds other things than arrays now and then.
 SOURCE = Path(__file__).parents[1] / "src"
 SHAPED = [path for path in SOURCE.rglob("*.py") if "jaxtyping" in path.read_text()]
+SHAPED.append(SOURCE / "data" / "dataset.py")
 install_import_hook(
     [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in SHAPED],
     "beartype.beartype",

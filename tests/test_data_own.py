@@ -253,7 +253,7 @@ def test_a_function_of_a_config_file_gives_the_data_set(mine):
         ("def load(): return None", "returned a NoneType, not a Dataset"),
         ("def load(): return (1, 2)", "returned a tuple, not a Dataset"),
         (
-            "from src.data import Dataset\ndef load(): return Dataset._make(['x', 1, 2, 3, (), 0])",
+            "from src.data import Dataset\ndef load(): return Dataset('x', 1, 2, 3, (), '')",
             "other things than arrays",
         ),
         (GOOD.replace("np.uint8", "np.float32"), "images must be uint8"),

@@ -124,6 +124,36 @@ def test_devices_that_are_not_there_are_said_in_one_line(asked):
     assert f"with {asked}: unset it, or set JAX_PLATFORMS=cpu" in done.stderr.splitlines()[-1]
 
 
+ABANDONED = """
+import asyncio, sys
+from src import environment
+
+async def fail(seconds):
+    await asyncio.sleep(seconds)
+    raise ValueError("the disk is full")
+
+async def save():
+    tasks = [asyncio.create_task(fail(0.0)) for _ in range(3)]
+    try:
+        await tasks[0]
+    except ValueError as error:
+        print(error)
+
+{first}
+asyncio.run(save())
+"""
+
+
+@pytest.mark.parametrize(("first", "quiet"), [("environment.silence_orbax()", True), ("", False)])
+def test_of_several_writes_that_fail_one_is_said(first, quiet):
+    run = subprocess.run(
+        [sys.executable, "-c", ABANDONED.format(first=first)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stdout == "the disk is full\n"
+    assert (run.stderr == "") == quiet, run.stderr
+
+
 def test_no_text_is_read_or_written_by_the_locale():
     """Text files are UTF-8 whatever the shell says."""
     found = []
