@@ -9,6 +9,8 @@ from pathlib import Path
 # Of this process alone: the user's own stays as it is.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tests-")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Tests start many processes, which need not all compile src/ again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Many tests compile the same, once for all processes of a run: xdist's inherit the first one's.
 os.environ.setdefault("TESTS_COMPILED", os.path.join(os.environ["XDG_CACHE_HOME"], "xla"))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TESTS_COMPILED"]
@@ -73,6 +75,14 @@ def compiled_alike():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def compiled_well():
+    """Serves a test, in such a file, of what only whole optimization does."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from src.records.event_files import EventFile
 from src.study import runner
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
     "dataset": "tiny", "digest": DATASET.digest, "device": "1 x cpu", "jax_version": "0.10",

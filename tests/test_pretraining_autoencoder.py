@@ -10,7 +10,7 @@ import pytest
 from src.pretraining.autoencoder import Autoencoder, keep_winners
 from src.pretraining.passes import Convolution
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 

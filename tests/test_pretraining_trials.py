@@ -32,7 +32,7 @@ from tests import tiny
 from tests.test_runner import FACTS
 from tests.tiny import same
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
 
 DATASET = tiny.make_dataset(64, 16)
 SMALL = {

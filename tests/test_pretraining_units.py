@@ -13,7 +13,7 @@ from src.pretraining.passes import Convolution
 
 X = np.linspace(-6, 8, 57)
 COPIES = 0.5 + np.arange(200)
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "compiled_alike")
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

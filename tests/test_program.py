@@ -14,6 +14,8 @@ from src.training.program import Program
 from tests import tiny
 from tests.test_train import IMAGES, make_run
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 
 def make_program(**changes: Any) -> Program:
     (arm,) = tiny.make_config(**changes).arms
@@ -27,6 +29,7 @@ def tiny_program() -> Program:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_well")
 def test_first_parameters_are_those_of_the_initializer_bit_for_bit(tiny_program):
     """They are compiled with less effort."""
     key = jax.random.fold_in(jax.random.key(7), program.INIT_STREAM)

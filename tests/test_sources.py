@@ -17,7 +17,7 @@ from src.training.program import Program
 from src.training.trial import Run
 from tests import tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
 
 SIZE, CROP, TRAIN, TEST, CLASSES = 20, 16, 48, 19, 7
 CHANGES: dict[str, Any] = {

@@ -3,6 +3,8 @@
 The step of each network is lowered in test_lowering.py.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -38,6 +40,19 @@ def train(program: Program, state: TrainState) -> tuple[TrainState, StepErrors]:
     return step_fn(state, lambda steps: iter([np.tile(np.arange(BATCH), (steps, 1))]))
 
 
+def begin(program: Program) -> TrainState:
+    """A first state of numbers that no initializer draws; to compile theirs takes long."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(program._first_state, np.int32(0))
+
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        spread = 0 if path[-1].key == "bias" else 1 / np.sqrt(np.prod(leaf.shape[:-1]))
+        return (rng.normal(size=leaf.shape) * spread).astype(leaf.dtype)
+
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return zeros._replace(params=jax.tree.map_with_path(draw, shapes.params))
+
+
 def settings_of(name: str) -> TrialSettings:
     narrow = {"width": 0.0625} if "width" in models.model_options(name) else {}
     config = tiny.make_config(
@@ -58,7 +73,7 @@ def test_a_network_trains_on_eight_devices_as_on_one(monkeypatch, name):
     dataset = tiny.make_dataset(BATCH, 8, size=SIZES.get(name, 32))
     program, devices = Program(settings_of(name), dataset), jax.devices()
     assert len(program.devices) == 8
-    begun = jax.device_get(program.start(0))
+    begun = begin(program)
     many, errors = jax.device_get(train(program, begun))
     monkeypatch.setattr(jax, "devices", lambda: devices[:1])
     one, others = jax.device_get(train(Program(settings_of(name), dataset), begun))

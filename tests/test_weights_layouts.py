@@ -15,6 +15,8 @@ from src.weights.read import read_weights
 from src.weights.tensors import WeightsError
 from tests import weight_files
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 RNG = np.random.default_rng(0)
 Arrays = dict[str, np.ndarray]
 

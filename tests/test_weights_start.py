@@ -20,6 +20,8 @@ from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
 from tests.test_weights_layouts import FULL
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 SIZES = {"conv1": (5, 5, 3, 4), "conv2": (5, 5, 4, 6), "fc10": (24, 10)}
 
 

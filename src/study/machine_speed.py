@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 SIZE = 512
-SECONDS = 0.2
+SECONDS = 0.05
 
 
 def multiply_adds_per_second(workers: int) -> float:
