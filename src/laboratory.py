@@ -190,11 +190,14 @@ def _checked_data(config: Config) -> Any:
 
 
 def _workers(config: Config) -> int:
-    """Number of trials side by side. On a CPU, one thread each is faster than one trial on all."""
+    """Number of trials side by side. On a CPU, one thread each is faster than one trial on all.
+
+    A single trial is trained in this process: another one would take a second to start.
+    """
     if config.runtime.workers:
         return config.runtime.workers
     alone = jax.default_backend() != "cpu" or jax.device_count() > 1
-    return 1 if alone else environment.usable_cores()
+    return 1 if alone else min(environment.usable_cores(), config.num_trials)
 
 
 def _list_trials(config: Config, workdir: Path) -> None:

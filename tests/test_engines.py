@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from src import laboratory
 from src.environment import MachineError
 from src.records import study as studies
 from src.records import trial as trials
@@ -22,6 +23,7 @@ from src.study import engines, runner, worker
 from src.study.engines import EngineError
 from src.study.question import StudyError
 from src.study.worker import Job, StopFlag
+from tests import tiny
 from tests.test_runner import FACTS, MADE_BY, make_config, run, tiny_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
@@ -34,6 +36,18 @@ def test_a_machine_whose_settings_change_numbers_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
     with pytest.raises(EngineError, match=r"^a machine of the cluster has JAX_ENABLE_X64=1 in its"):
         engines.prepare_process()
+
+
+@pytest.mark.parametrize(
+    ("trials", "workers", "processes"), [(1, 0, 1), (3, 0, 3), (9, 0, 4), (1, 2, 2)]
+)
+def test_no_more_processes_than_trials_unless_one_asks(monkeypatch, trials, workers, processes):
+    monkeypatch.setattr(laboratory.environment, "usable_cores", lambda: 4)
+    monkeypatch.setattr(laboratory.jax, "device_count", lambda: 1)
+    seeds = tuple(range(1, 1 + trials))
+    config = tiny.make_config(learning_rates=(0.01,), fresh_seeds=seeds, workers=workers)
+    assert config.num_trials == trials
+    assert laboratory._workers(config) == processes
 
 
 class LostError(Exception):

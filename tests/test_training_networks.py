@@ -3,8 +3,6 @@
 The step of each network is lowered in test_lowering.py.
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
@@ -41,16 +39,10 @@ def train(program: Program, state: TrainState) -> tuple[TrainState, StepErrors]:
 
 
 def begin(program: Program) -> TrainState:
-    """A first state of numbers that no initializer draws; to compile theirs takes long."""
-    rng = np.random.default_rng(0)
+    """A state without the program's own initializers, which take long to compile."""
     shapes = jax.eval_shape(program._first_state, np.int32(0))
-
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        spread = 0 if path[-1].key == "bias" else 1 / np.sqrt(np.prod(leaf.shape[:-1]))
-        return (rng.normal(size=leaf.shape) * spread).astype(leaf.dtype)
-
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return zeros._replace(params=jax.tree.map_with_path(draw, shapes.params))
+    return zeros._replace(params=tiny.draw_params(program.model, program.input_shape[0]))
 
 
 def settings_of(name: str) -> TrialSettings:

@@ -88,7 +88,7 @@ class Runtime:
     workers: Annotated[
         int,
         Within(0, 1024, "0 (one per core) or a number of processes"),
-        "trials side by side; 0: one per core without an accelerator, else one",
+        "trials side by side; 0: one per core, but no more than trials, or with an accelerator one",
     ] = 0
     together: Annotated[
         int,
