@@ -1,10 +1,11 @@
 """Times training steps against PyTorch, and where the time of a study goes.
 
-    python -m experiments.speed.bench [--quick | NET ...]
+    python -m experiments.speed.bench [--quick | NET ... | start]
 
 Writes record.json beside this file and the tables of README.md.
 `--quick` measures everything once and prints only. With names of networks it measures those alone,
-in all their widths; the other rows of the record stay, each of its own commit.
+in all their widths, with `start` the time to the first step; the other rows of the record stay,
+each of its own commit.
 """
 
 import csv
@@ -47,24 +48,28 @@ FIRST_STEP = (
     "--config.points_per_epoch=390",
     "--config.max_epochs=0.0025",
 )
+STUDIES = {"one": "--config.fresh_seeds=(1,)", "several": "--config.fresh_seeds=(1,2,3)"}
 
 
 def main(arguments: list[str]) -> None:
     """Measures, writes, prints."""
     environment.configure_jax()
     quick, chosen = "--quick" in arguments, [name for name in arguments if name != "--quick"]
-    unknown = set(chosen) - {net.partition("@")[0] for net in NETWORKS}
+    unknown = set(chosen) - {net.partition("@")[0] for net in NETWORKS} - {"start"}
     if unknown:
-        sys.exit(f"NET = {min(unknown)} is not timed; known: {', '.join(NETWORKS)}")
+        sys.exit(f"NET = {min(unknown)} is not timed; known: {', '.join(NETWORKS)}, start")
     cores = environment.usable_cores()
     if chosen:
         record = json.loads(RECORD.read_text())
         if record["cores"] != cores:
             sys.exit(f"record.json is of {record['cores']} cores, not {cores}: measure all")
-        nets = [net for net in NETWORKS if net.partition("@")[0] in chosen]
-        found = measure_networks(nets, cores, 7)
-        record["networks"] |= found
-        print(tables.table(tables.networks(found, cores)))
+        if nets := [net for net in NETWORKS if net.partition("@")[0] in chosen]:
+            found = measure_networks(nets, cores, 7)
+            record["networks"] |= found
+            print(tables.table(tables.networks(found, cores)))
+        if "start" in chosen:
+            record["start"] = start_times()
+            print(tables.table(tables.starting(record)))
     else:
         record = {"quick": quick, "cores": cores, **measure_all(quick)}
         print(tables.render(record))
@@ -157,27 +162,29 @@ def side_by_side(net: str, count: int, rounds: int) -> dict[str, Any]:
     return {"milliseconds": [answer["milliseconds"]["scan"] for answer in answers]}
 
 
-def start_times() -> dict[str, float]:
+def start_times() -> dict[str, Any]:
     """Seconds to the first step, without and with compiled code kept; and of --help."""
-    found = {}
-    with tempfile.TemporaryDirectory() as cache:
-        for key in ("cold", "warm"):
-            found[key] = first_step_seconds(cache)
+    found: dict[str, Any] = {"commit": provenance.commit()}
+    for study, seeds in STUDIES.items():
+        with tempfile.TemporaryDirectory() as cache:
+            found[study] = {key: first_step_seconds(cache, seeds) for key in ("cold", "warm")}
     start = time.perf_counter()
     run_main(["--help"], os.environ)
     found["help"] = time.perf_counter() - start
     return found
 
 
-def first_step_seconds(cache: str) -> float:
-    """From the command until its trial has made one step and not yet measured and saved it."""
+def first_step_seconds(cache: str, seeds: str) -> float:
+    """From the command until a trial has made one step and not yet measured and saved it."""
     variables = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
     with tempfile.TemporaryDirectory() as workdir:
-        start = time.time()
-        run_main([*FIRST_STEP, f"--workdir={workdir}/run"], variables)
-        (row,) = read_rows(Path(workdir) / "run" / "results.csv")
-        saved = (Path(workdir) / "run" / "trials" / row["trial"] / "metrics.csv").stat().st_mtime
-    return saved - start - float(row["measure_seconds"]) - float(row["save_seconds"])
+        start, ends = time.time(), []
+        run_main([*FIRST_STEP, seeds, f"--workdir={workdir}/run"], variables)
+        for row in read_rows(Path(workdir) / "run" / "results.csv"):
+            metrics = Path(workdir) / "run" / "trials" / row["trial"] / "metrics.csv"
+            after = float(row["measure_seconds"]) + float(row["save_seconds"])
+            ends.append(metrics.stat().st_mtime - after)
+    return min(ends) - start
 
 
 def small_run() -> dict[str, float]:

@@ -186,12 +186,10 @@ def measuring(record: dict[str, Any]) -> list[tuple[str, ...]]:
 def starting(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Seconds until the first step has been made."""
     found = record["start"]
-    return [
-        ("", "seconds"),
-        ("first time", f"{found['cold']:.1f}"),
-        ("second time, compiled code kept", f"{found['warm']:.1f}"),
-        ("`--help`", f"{found['help']:.1f}"),
-    ]
+    rows = [(f"seconds; commit {found['commit']}", "first time", "second, compiled code kept")]
+    for study, title in (("one", "a study of one trial"), ("several", "of several")):
+        rows.append((title, *(f"{found[study][key]:.1f}" for key in ("cold", "warm"))))
+    return [*rows, ("`--help`", f"{found['help']:.1f}", "")]
 
 
 def whole_run(record: dict[str, Any]) -> list[tuple[str, ...]]:
