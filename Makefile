@@ -37,7 +37,7 @@ figures: $(VENV)/ready  ## redraw reports and figures of experiments/ from their
 	$(RUN) -m src.report --index experiments $(dir $(STUDIES))
 	$(RUN) -m src.evaluate --redraw $(dir $(EVALUATIONS))
 
-bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes; NET=conv3: its step alone
+bench: $(VENV)/ready  ## step times against PyTorch, and where a study's time goes; NET=conv3: its step alone, NET=start: the start
 	$(RUN) -m pip install --quiet torch || echo "PyTorch could not be installed: its rows stay empty"
 	$(RUN) -m experiments.speed.bench $(NET)
 

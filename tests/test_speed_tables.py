@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from experiments.pretraining import bench as pretraining
+from experiments.pretraining.bench import KINDS, LAYERS
 from experiments.speed import accelerator, bench, measure, tables
 from src import models
 from src.models.summary import summarize
@@ -41,6 +43,17 @@ def test_steps_says_what_was_not_measured_and_why():
     text = tables.steps("Title", FOUND, {"conv3 torch": {"peak_mb": 512.4}}, "conv3")
     assert "| PyTorch, compiled | not measured: RuntimeError |" in text
     assert "| PyTorch, channels last | 90.0 | 1422 |  | 512 |" in text  # 128 images in 90 ms
+
+
+def test_a_step_of_pretraining_stands_beside_its_multiply_adds():
+    """A step of 5 ms, where the supervised takes 10 and has four times as many: twice its share."""
+    kinds = [f"{method}, {units}, {layer}" for method, units in KINDS for layer in LAYERS]
+    times = {"supervised": [9.0, 10.0, 40.0], **{kind: [5.0] * 3 for kind in kinds}}
+    facts = {"device": "1 x cpu", "jax_version": "1", "commit": "c"}
+    record = {"milliseconds": times, "by_multiply_adds": dict.fromkeys(LAYERS, 0.25)}
+    text = pretraining.render({**record, "provenance": facts})
+    assert "| conv_rbm, tanh | conv2 | 5 | 0.50 | 0.25 | 2.00 |" in text
+    assert "| conv_rbm, tanh | all three | 15 | 1.50 | 0.75 | 2.00 |" in text
 
 
 def test_without_pytorch_there_is_no_ratio():
