@@ -152,6 +152,7 @@ GEOMETRIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "stride", "padding", "groups", "pixels"), GEOMETRIES)
 def test_down_is_the_transpose_of_up(size, stride, padding, groups, pixels):
     rng = np.random.default_rng(0)
@@ -165,6 +166,7 @@ def test_down_is_the_transpose_of_up(size, stride, padding, groups, pixels):
     np.testing.assert_allclose(jnp.vdot(up, hidden), jnp.vdot(visible, down), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "stride", "padding", "groups", "pixels"), GEOMETRIES[::2])
 def test_gradients_of_down_are_those_of_a_transpose(size, stride, padding, groups, pixels):
     """<down(h, W), g> has the slope up(g, W) in h, and that of <h, up(g, W)> in W: by differences,

@@ -116,6 +116,7 @@ def compare_states(ours: Run, theirs: Run, program: Program) -> None:
         np.testing.assert_allclose(mine, wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_group_that_is_stopped_goes_on_to_the_same_bits(tmp_path):
     config, program = network("conv3")
     whole = make_runs(config, tmp_path / "whole")
@@ -132,6 +133,7 @@ def test_a_group_that_is_stopped_goes_on_to_the_same_bits(tmp_path):
     assert again[0].points.rows[11]["train_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_trial_that_lost_its_checkpoints_catches_up_with_the_others(tmp_path):
     config, program = network("conv3")
     whole = make_runs(config, tmp_path / "whole")
@@ -153,6 +155,7 @@ def test_a_trial_that_lost_its_checkpoints_catches_up_with_the_others(tmp_path):
         assert_same_points(mine, wanted)
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_spoils_no_other(tmp_path):
     config, program = network("conv3")
     group = make_runs(config, tmp_path / "group", ((), (), ()))
@@ -179,6 +182,7 @@ def test_their_step_lowers_for_gpus_and_tpus(monkeypatch):
         assert "stablehlo.convolution" in text
 
 
+@pytest.mark.slow
 def test_a_group_is_packed_once_half_of_it_has_ended(tmp_path):
     config, program = network("conv3")
     runs = [*make_runs(config, tmp_path), *make_runs(config, tmp_path)[:2]]
@@ -221,6 +225,7 @@ def rows(workdir: Path) -> list[dict[str, Any]]:
     return [trial.row for trial in studies.read_finished(workdir)]
 
 
+@pytest.mark.slow
 def test_a_study_has_the_records_it_has_alone(tmp_path):
     run(tmp_path / "alone", **STUDY)
     run(tmp_path / "group", together=3, **STUDY)
@@ -236,6 +241,7 @@ def test_a_study_has_the_records_it_has_alone(tmp_path):
     run(tmp_path / "group", **STUDY)  # the same question: nothing is left to do
 
 
+@pytest.mark.slow
 def test_a_study_is_stopped_in_mid_group_and_goes_on_to_the_same_records(tmp_path, monkeypatch):
     run(tmp_path / "whole", together=3, **STUDY)
     at_point(monkeypatch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -249,6 +255,7 @@ def test_a_study_is_stopped_in_mid_group_and_goes_on_to_the_same_records(tmp_pat
         assert tiny.without_times(mine) == tiny.without_times(wanted)
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_group_is_on_the_disk_when_it_has_ended(tmp_path, monkeypatch):
     """The others go on: what reads the study meanwhile finds it, and a kill does not lose it."""
     seen: list[int] = []
@@ -310,6 +317,7 @@ def test_groups_are_of_one_arm_and_leave_no_place_empty(places, most, expected):
     assert all(len({task.trial.arm for task in group}) == 1 for group in groups)
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_finished_by_now_is_read_and_the_rest_of_its_group_trained(tmp_path):
     config = make_config(together=3, **STUDY)
     run(tmp_path, together=3, **STUDY)

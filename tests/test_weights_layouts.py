@@ -74,6 +74,7 @@ def cifar_in_torch(arrays: Arrays, images: np.ndarray) -> np.ndarray:
     return (x if full else F.linear(x, w["ip2/weight"], w["ip2/bias"])).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("older", [True, False])
 @pytest.mark.parametrize(("arrays", "model"), [(FULL, "conv3"), (QUICK, "quick")])
 def test_caffes_nets_for_cifar10_give_pytorchs_logits(arrays, model, older, tmp_path):
@@ -97,6 +98,7 @@ def not_unflattened(kernel: np.ndarray, flattened: tuple[int, ...] | None) -> np
     return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [by_reshape, not_unflattened])
 def test_mutants_that_pass_every_check_of_shape_give_other_logits(mutant, monkeypatch, tmp_path):
     monkeypatch.setattr(layouts, "_transposed", mutant)
@@ -230,6 +232,7 @@ def caffe_arrays() -> Arrays:
     return alexnet_arrays(TWO_TOWERS, 2, CAFFE_NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".caffemodel", ".onnx", ".npy"])
 @pytest.mark.parametrize(("name", "pool_first"), [("caffe_alexnet", False), ("caffenet", True)])
 def test_caffes_alexnets_give_pytorchs_logits(name, pool_first, suffix, tmp_path):
@@ -242,6 +245,7 @@ def test_caffes_alexnets_give_pytorchs_logits(name, pool_first, suffix, tmp_path
     assert imported.guessed == (suffix == ".npy" and not pool_first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_torchvisions_alexnet_gives_pytorchs_logits(suffix, tmp_path):
     arrays = alexnet_arrays(ONE_TOWER, 1, TORCH_NAMES)
@@ -253,6 +257,7 @@ def test_torchvisions_alexnet_gives_pytorchs_logits(suffix, tmp_path):
     np.testing.assert_allclose(logits_of(imported, images), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant",
     [
@@ -270,6 +275,7 @@ def test_red_before_blue_another_order_or_scale_gives_other_logits(mutant, tmp_p
     assert np.abs(logits_of(imported, images) - expected).max() > 0.01 * expected.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [by_reshape, not_unflattened])
 def test_mutants_of_alexnet_that_pass_every_check_of_shape(mutant, monkeypatch, tmp_path):
     monkeypatch.setattr(layouts, "_transposed", mutant)
