@@ -31,7 +31,7 @@ for number, action in (
         signal.signal(number, action)
 
 # Where no shapes are named beartype alone checks the types: jaxtyping takes longer for each call.
-# It also checks the fields of NamedTuples; Split holds other things than arrays now and then.
+# beartype also checks the fields of NamedTuples, and a Split holds other things at times.
 SOURCE = Path(__file__).parents[1] / "src"
 SHAPED = [path for path in SOURCE.rglob("*.py") if "jaxtyping" in path.read_text()]
 SHAPED.append(SOURCE / "data" / "dataset.py")

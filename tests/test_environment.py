@@ -128,12 +128,12 @@ ABANDONED = """
 import asyncio, sys
 from src import environment
 
-async def fail(seconds):
-    await asyncio.sleep(seconds)
+async def fail():
+    await asyncio.sleep(0)
     raise ValueError("the disk is full")
 
 async def save():
-    tasks = [asyncio.create_task(fail(0.0)) for _ in range(3)]
+    tasks = [asyncio.create_task(fail()) for _ in range(3)]
     try:
         await tasks[0]
     except ValueError as error:

@@ -43,8 +43,12 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (6, 5, 192, 192, 3, 1, 2, 2),
     (4, 4, 20, 18, 3, 1, 4, 1),  # more padding than the kernel reaches
     (9, 7, 26, 24, 5, 1, 2, 1),  # the same of 5 by 5, up to the values and the images' gradient
-    (6, 9, 24, 27, 5, 1, 4, 1),
+    (6, 9, 24, 27, 5, 1, 0, 1),
+    (5, 8, 26, 24, 5, 1, 4, 1),
     (8, 11, 48, 50, 5, 1, 2, 1),  # the weights' gradient as well
+    (9, 6, 50, 48, 5, 1, 1, 1),
+    (6, 9, 48, 51, 5, 1, 4, 1),
+    (7, 7, 96, 96, 5, 1, 3, 2),
     (7, 7, 96, 96, 5, 1, 0, 2),
     (6, 6, 26, 24, 5, 1, 5, 1),
 ]
@@ -112,7 +116,8 @@ def test_conv_is_xlas_in_values_and_gradients(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("images", "size"), [(6, 3), (4, 5), (7, 3)])
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("images", [6, 4, 7])
 def test_winograds_way_in_groups_is_xlas(images, size, monkeypatch):
     monkeypatch.setattr(winograd, "IN_CACHE", 4 * 6 * 5 * 200 * 3)  # three images, or a divisor
     x, kernel = normal(0, images, 6, 5, 96), normal(1, size, size, 96, 104)

@@ -68,8 +68,8 @@ def render(record: dict[str, Any]) -> str:
     """A row for each layer of each kind, and one for all three layers."""
     facts, times = record["provenance"], record["milliseconds"]
     base = statistics.median(times["supervised"])
-    work = record["by_multiply_adds"]
-    work = {**work, "all three": sum(work.values())}
+    layers = record["by_multiply_adds"]
+    work = {**layers, "all three": sum(layers.values())}
     header = ("trained as", "layer", "ms", "of the supervised step", "by multiply-adds", "ratio")
     rows = []
     for method, activation in KINDS:
