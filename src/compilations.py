@@ -3,9 +3,13 @@
 JAX runs whatever it finds there: a flipped bit has been seen to change numbers in silence. Here
 each entry ends in the SHA-256 of its key and content; one that does not fit is compiled again and
 replaced.
+
+Of several processes that train one trial, JAX lets process 0 alone keep what it compiles. On CPUs
+the others have programs of their own; here they keep them, too.
 """
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,10 +56,12 @@ def seal_cache(kind: str) -> None:
     import jax  # noqa: PLC0415
 
     try:
-        # JAX has no public way to set a cache; this is the module that makes its own.
-        from jax._src import compilation_cache  # noqa: PLC0415
+        # JAX has no public way to set a cache; these are the modules that make and fill its own.
+        from jax._src import compilation_cache, compiler, config, distributed  # noqa: PLC0415
 
-        make = compilation_cache.get_file_cache
+        make, write = compilation_cache.get_file_cache, compiler._cache_write
+        put = compilation_cache.put_executable_and_time
+        least_seconds = config.persistent_cache_min_compile_time_secs
     except (ImportError, AttributeError):
         jax.config.update("jax_enable_compilation_cache", False)
         return
@@ -70,5 +76,20 @@ def seal_cache(kind: str) -> None:
             return None
         return made and (SealedCache(made[0], Path(made[1])), made[1])
 
+    def cache_write(
+        cache_key: str,
+        compile_time_secs: float,
+        module_name: str,
+        backend: Any,
+        executable: Any,
+        host_callbacks: Sequence[Any],
+    ) -> None:
+        if distributed.global_state.process_id == 0:
+            write(cache_key, compile_time_secs, module_name, backend, executable, host_callbacks)
+        elif not host_callbacks and compile_time_secs >= least_seconds.value:
+            with suppress(Exception):  # It costs time, and nothing else.
+                put(cache_key, module_name, executable, backend, int(compile_time_secs))
+
     get_file_cache.seals = True  # type: ignore[attr-defined]
     compilation_cache.get_file_cache = get_file_cache
+    compiler._cache_write = cache_write

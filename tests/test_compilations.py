@@ -77,17 +77,27 @@ def test_jax_compiles_again_what_was_damaged(tmp_path):
 
 
 @pytest.mark.slow
+def test_every_process_of_a_trial_keeps_what_it_has_compiled(tmp_path):
+    other = "from jax._src import distributed\ndistributed.global_state.process_id = 1\n"
+    first = run(tmp_path, other + CODE)
+    entries = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sealed-*/*-cache")}
+    assert entries
+    assert run(tmp_path, other + CODE) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("sealed-*/*-cache")} == entries
+
+
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_costs_time_alone(tmp_path):
     (tmp_path / "file").write_text("")
     assert run(tmp_path / "file" / "jax") == run(tmp_path / "other")
 
 
-def run(folder: Path) -> str:
+def run(folder: Path, code: str = CODE) -> str:
     variables = {
         "JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", code],
         cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
