@@ -14,7 +14,8 @@ from jaxtyping import Array, PyTree
 from src.errors import one_line
 
 IMAGES = 4
-QUICKLY = {"xla_backend_optimization_level": 0}  # These programs run once.
+# These programs run once.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 def fault(model: nn.Module, shape: tuple[int, int, int]) -> str:
