@@ -32,6 +32,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    environment.collect_seldom()
     _open_streams()
     for stream in (sys.stdout, sys.stderr):  # Terminals without UTF-8 then show every line too.
         if hasattr(stream, "reconfigure"):

@@ -53,6 +53,7 @@ def join(channel: Channel) -> None:
     environment is the study's; so on a CPU it has one thread.
     """
     _channels[:] = [channel]
+    environment.collect_seldom()
     environment.seal_compilations()
     environment.silence_orbax()
     if sys.platform == "linux":
