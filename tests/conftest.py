@@ -1,5 +1,6 @@
 """Strict by default: shapes are checked, ranks are never promoted silently, warnings are errors."""
 
+import gc
 import os
 import shutil
 import signal
@@ -20,7 +21,10 @@ import jax
 import pytest
 from beartype import BeartypeConf
 from beartype.claw import beartype_package
+from jax._src import compiler
 from jaxtyping import install_import_hook
+
+gc.set_threshold(10_000)  # As src does: to look for cycles takes a tenth of the time.
 
 # A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; tests send both.
 for number, action in (
@@ -61,28 +65,44 @@ def nothing_of_other_tests():
     jax.clear_caches()
 
 
+make_options = compiler.get_compile_options
+
+
+def make_options_fast(*arguments, **named):
+    """What JAX asks of XLA: LLVM's least effort, and the older emitters, which write less code."""
+    options = make_options(*arguments, **named)
+    emitters = ("xla_cpu_use_fusion_emitters", False)
+    options.env_option_overrides = [*options.env_option_overrides, emitters]
+    return options
+
+
+def compile_fast(fast):
+    jax.config.update("jax_disable_most_optimizations", fast)
+    compiler.get_compile_options = make_options_fast if fast else make_options
+
+
 @pytest.fixture
 def compiled_fast():
     """Serves tests that compile long and compute little."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    compile_fast(True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    compile_fast(False)
 
 
 @pytest.fixture(scope="module")
 def compiled_alike():
     """Serves files of tests that compile long: all functions have the same, few optimizations."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    compile_fast(True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    compile_fast(False)
 
 
 @pytest.fixture
 def compiled_well():
     """Serves a test, in such a file, of what only whole optimization does."""
-    jax.config.update("jax_disable_most_optimizations", False)
+    compile_fast(False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    compile_fast(True)
 
 
 @pytest.fixture
@@ -111,6 +131,12 @@ def study_dir(tmp_path_factory):
 def pytest_collection_modifyitems(items):
     """The slow ones first, so that none of them is left to the end alone."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays until the end: the garbage collector need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure():
