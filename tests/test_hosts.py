@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -107,8 +108,40 @@ def subject(tmp_path_factory) -> Subject:
     return Subject(tmp_path_factory.mktemp("subject"))
 
 
+LATE = """
+import time
+
+import jax
+
+begun = []
+
+
+def late(x):
+    if jax.process_index() == 1 and x.shape[:1] == (4,) and x.ndim == 4 and not begun:
+        begun.append("the four images that each device has of a batch")
+        time.sleep(33)
+    return jax.nn.relu(x)
+"""
+
+
 @pytest.fixture(scope="module")
-def sound(subject, tmp_path_factory) -> Path:
+def late(subject, tmp_path_factory) -> Iterator[Pair]:
+    """Two processes, the second of which is late; the other tests need not wait for it."""
+    folder = tmp_path_factory.mktemp("late")
+    (folder / "src").symlink_to(ROOT / "src")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "configs" / "mine.py").write_text(LATE)
+    name = "configs.mine.late"
+    own = (f"--config.sweep.model.activation=('{name}',)", f"--config.compare.baseline={name}")
+    pair = Pair(subject, folder / "study", *own, project=folder)
+    yield pair
+    for process in pair.processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def sound(subject, late, tmp_path_factory) -> Path:
     """The records of two processes that nothing disturbs."""
     workdir = tmp_path_factory.mktemp("sound") / "pmap"
     pair = Pair(subject, workdir)
@@ -188,31 +221,9 @@ def test_streamed_images_are_shared_out_as_those_in_memory(subject, sound, tmp_p
         assert row["test_error"] == other["test_error"]
 
 
-LATE = """
-import time
-
-import jax
-
-begun = []
-
-
-def late(x):
-    if jax.process_index() == 1 and x.shape[:1] == (4,) and x.ndim == 4 and not begun:
-        begun.append("the four images that each device has of a batch")
-        time.sleep(33)
-    return jax.nn.relu(x)
-"""
-
-
 @pytest.mark.slow
-def test_a_function_of_ones_own_may_take_longer_to_compile_on_one_host(subject, sound, tmp_path):
+def test_a_function_of_ones_own_may_take_longer_to_compile_on_one_host(late, sound):
     """Gloo waits for 30 seconds; until the hosts have met, JAX must not have been used."""
-    (tmp_path / "src").symlink_to(ROOT / "src")
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    (tmp_path / "configs" / "mine.py").write_text(LATE)
-    name = "configs.mine.late"
-    own = (f"--config.sweep.model.activation=('{name}',)", f"--config.compare.baseline={name}")
-    pair = Pair(subject, tmp_path / "study", *own, project=tmp_path)
-    assert pair.end() == [0, 0], pair.said()
-    errors = [[row["train_error"] for row in metrics(each)] for each in (sound, pair.workdir)]
+    assert late.end() == [0, 0], late.said()
+    errors = [[row["train_error"] for row in metrics(each)] for each in (sound, late.workdir)]
     assert errors[0] == errors[1]  # It is ReLU.
