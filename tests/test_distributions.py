@@ -39,6 +39,7 @@ def test_coins():
         assert binomial_tail(heads, coins) == pytest.approx(stats.binom.cdf(heads, coins, 0.5))
 
 
+@pytest.mark.slow
 def test_a_study_starts_without_what_only_its_report_needs():
     """In a process of its own: this one has imported everything."""
     code = (

@@ -96,6 +96,7 @@ def test_a_reader_that_leaves_is_no_traceback(monkeypatch):
         assert doors.run(lambda argv: print("a line") or 0, []) == doors.PIPE_CLOSED
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk for tests")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_behind_the_standard_output_is_one_line(unbuffered):
@@ -121,6 +122,7 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
     assert "error: the folder that this was started in is gone" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_process_without_streams_runs_and_no_file_takes_their_place(tmp_path):
     """As services, GUIs and cron start one: all three closed."""
     program = """

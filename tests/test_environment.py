@@ -80,6 +80,7 @@ def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
     assert os.environ["PJRT_NPROC"] == "1" and environment.threads() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "found"), [(1, "None"), (2, "false")])
 def test_processes_that_share_an_accelerator_do_not_take_all_its_memory(workers, found):
     code = f"""
@@ -102,6 +103,7 @@ laboratory.main(["--config=configs/quick.py", "--config.workers={workers}"], "")
     assert done.stdout.split() == [found, "False"], done.stderr
 
 
+@pytest.mark.slow
 def test_jax_starts_with_what_is_set():
     """An unknown flag would end the process."""
     code = (
@@ -112,6 +114,7 @@ def test_jax_starts_with_what_is_set():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["JAX_PLATFORMS=cuda", "JAX_PLATFORMS=tpu,cpu,no_such"])
 def test_devices_that_are_not_there_are_said_in_one_line(asked):
     code = "from src import environment; environment.start_jax()"
@@ -144,6 +147,7 @@ asyncio.run(save())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "quiet"), [("environment.silence_orbax()", True), ("", False)])
 def test_of_several_writes_that_fail_one_is_said(first, quiet):
     run = subprocess.run(

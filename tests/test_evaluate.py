@@ -373,6 +373,7 @@ def test_a_trial_is_not_tested_on_other_classes(study_dir, monkeypatch):
         of_trial(first, "", "other")
 
 
+@pytest.mark.slow
 def test_the_command_ends_a_fault_without_a_traceback():
     command = [sys.executable, "-m", "src.evaluate", "--weights=nothing.onnx"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

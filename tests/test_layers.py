@@ -13,6 +13,7 @@ from jax import lax
 
 from src.models.layers import Conv, LocallyConnected, avg_pool, conv, max_pool, winograd
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
 CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding, groups
     (8, 8, 3, 4, 5, 1, 2, 1),  # a first layer
     (8, 8, 4, 6, 3, 1, 1, 2),  # two towers
@@ -101,7 +102,6 @@ def plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int, group
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
 def test_conv_is_xlas_in_values_and_gradients(case):
     height, width, inputs, outputs, size, stride, padding, groups = case
@@ -225,6 +225,7 @@ def test_conv_module_adds_its_bias():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_well")
 def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside():
     """JAX's own is 40 times slower there. By the clock of this process, whatever else runs."""
     x, kernel = normal(0, 64, 16, 16, 32), normal(1, 5, 5, 32, 32)
@@ -282,7 +283,6 @@ def plain_avg_pool(x: jax.Array, case: tuple) -> jax.Array:
     return total / plain_sum_or_max(jnp.ones_like(x), case, 0.0, lax.add)
 
 
-@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", POOLS, ids=str)
 @pytest.mark.parametrize(
     ("ours", "plain"), [(max_pool, plain_max_pool), (avg_pool, plain_avg_pool)]
@@ -297,7 +297,6 @@ def test_pools_are_xlas_in_values_and_gradients(case, ours, plain):
     )
 
 
-@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("case", POOLS[::3], ids=str)
 def test_pools_are_pytorchs_in_values_and_gradients(case):
     torch = pytest.importorskip("torch")

@@ -14,7 +14,7 @@ from src.pretraining.passes import Convolution
 from src.pretraining.rbm import RBM
 from src.pretraining.units import BINARY, MAX_POOLED, MINUS_PLUS_ONE, ZERO_ONE, gaussian
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float64")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float64", "compiled_alike")]
 
 # One image of 3 x 3 pixels, two filters of 2 x 2: nine visible units and eight hidden ones.
 SIZE, KERNEL, FILTERS, DEVIATION = 3, 2, 2, 0.7

@@ -40,6 +40,7 @@ def defined(tmp_path, monkeypatch, text: str) -> str:
     return f"configs.{name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "message"),
     [
@@ -72,6 +73,7 @@ def test_each_mistake_in_a_network(tmp_path, monkeypatch, last, message):
     assert re.search(message, found) if message else found == "", found
 
 
+@pytest.mark.slow
 def test_a_network_without_parameters(tmp_path, monkeypatch):
     text = NETWORK.partition("        x = nn.Conv")[0] + "        return images[:, 0, :5, 0]\n"
     module = defined(tmp_path, monkeypatch, text)

@@ -174,6 +174,7 @@ def test_an_unknown_network_is_refused_in_one_line():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("what", ["recording", "together", "alone"])
 def test_the_trainers_own_functions_can_be_timed(what, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))

@@ -212,6 +212,7 @@ def test_trials_train_together_where_that_measures_faster_and_fits(monkeypatch, 
     assert together.worthwhile(network("conv3")[1], 6, 4) == expected
 
 
+@pytest.mark.slow
 def test_a_gain_is_measured_on_states_that_are_thrown_away():
     assert together.gain(network("conv3")[1], 3, 1) > 0
 
@@ -277,6 +278,7 @@ def test_a_trial_of_a_group_is_on_the_disk_when_it_has_ended(tmp_path, monkeypat
     assert seen == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gain", "column"), [(2.0, "3"), (1.0, None)])
 def test_an_accelerator_measures_first(tmp_path, monkeypatch, gain, column):
     monkeypatch.setattr(together, "gain", lambda *_: gain)

@@ -251,6 +251,7 @@ def test_a_browser_shows_every_figure(study_dir, tmp_path):
     assert title[1] == ",".join(["true"] * Page(text).tags.count("img"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "width", "is_dark"), VIEWS)
 def test_nothing_runs_over_the_edge(study_dir, tmp_path, page, width, is_dark):
     path = study_dir / "report.html" if page == "study" else EXPERIMENTS / page
