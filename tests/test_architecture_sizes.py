@@ -1,5 +1,6 @@
 """AlexNet and the networks beside it: sizes by arithmetic, starts, activations, options."""
 
+import functools
 import math
 from typing import Any
 
@@ -27,6 +28,7 @@ def images_of(name: str, channels: int = 3) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
 
 
+@functools.cache
 def sizes(model: nn.Module, images: jax.ShapeDtypeStruct) -> dict[str, int]:
     """Parameters of each layer."""
     params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]

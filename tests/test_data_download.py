@@ -50,7 +50,7 @@ def server(tmp_path):
 
     (tmp_path / "site").mkdir()
     site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
+    threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
     Handler.url = f"http://127.0.0.1:{site.server_port}/"
     Handler.speaks.set()
     yield Handler

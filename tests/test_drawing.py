@@ -9,6 +9,8 @@ from src.models.summary import summarize
 from src.reports.figures import network as drawing
 from src.reports.figures.network import Box
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 
 def boxes_of(towers: int) -> list[Box]:
     model = models.make_model(

@@ -8,6 +8,8 @@ import pytest
 
 from src.models.layers.dropout import Dropout
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 KEYS = jax.random.split(jax.random.key(0), 16)
 ONES = jnp.ones((16, 2000))
 

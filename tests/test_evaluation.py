@@ -8,6 +8,8 @@ import pytest
 
 from src.training import evaluation
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 torch = pytest.importorskip("torch")
 
 

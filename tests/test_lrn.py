@@ -9,6 +9,8 @@ import pytest
 
 from src.models.layers.lrn import LocalResponseNorm, local_response_norm
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 # Large enough constants for the sum to matter.
 OPTIONS = {"n": 5, "k": 2.0, "alpha": 0.3, "beta": 0.75}
 

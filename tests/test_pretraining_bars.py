@@ -16,6 +16,7 @@ from src.pretraining.passes import Convolution
 from src.pretraining.rbm import RBM
 from src.pretraining.units import BINARY, ZERO_ONE
 
+pytestmark = pytest.mark.slow
 SIDE, HIDDEN, BATCH = 8, 24, 50
 
 
@@ -55,7 +56,6 @@ def nearest_kernel(kernel: jax.Array) -> np.ndarray:
     return both[: 2 * SIDE, 2 * SIDE :].max(axis=1)
 
 
-@pytest.mark.slow
 def test_contrastive_divergence_finds_the_bars():
     rbm = RBM(Convolution(), ZERO_ONE, BINARY, sparsity=0.1, sparsity_rate=1.0)
     lit = float(make_images().mean())

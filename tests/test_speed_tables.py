@@ -12,6 +12,8 @@ from experiments.speed import accelerator, bench, measure, tables
 from src import models
 from src.models.summary import summarize
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 FOUND = {
     "milliseconds": {"scan": [50.0, 60.0, 90.0], "loop": [64.0] * 3, "torch": [100.0, 80.0, 90.0]},
     "compile_seconds": 3.0,
@@ -174,7 +176,6 @@ def test_an_unknown_network_is_refused_in_one_line():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_fast")
 @pytest.mark.parametrize("what", ["recording", "together", "alone"])
 def test_the_trainers_own_functions_can_be_timed(what, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))

@@ -16,6 +16,8 @@ from src.training.optimizers import Recipe
 from src.training.schedule import Schedule
 from src.training.stages import Change, check_layers, make_stages
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 PER_EPOCH = 2
 MOMENTUM = 0.5
 

@@ -7,6 +7,8 @@ from src.errors import LabError
 from src.models.summary import size_of, summarize
 from src.networks import main
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
+
 
 def layers_of(name: str, **options):
     size = models.image_size(name)
