@@ -2,15 +2,17 @@
 
 import io
 import json
+import math
 from collections import Counter
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments.pretraining import bench as pretraining
 from experiments.pretraining.bench import KINDS, LAYERS
 from experiments.speed import accelerator, bench, measure, tables
 from src import models
-from src.models.summary import summarize
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
 
@@ -116,8 +118,9 @@ def test_pytorchs_nets_have_the_parameters_of_ours(name):
     model = models.make_model(
         net.name, activation="relu", init_scheme="modern", num_classes=10, **net.options()
     )
-    layers = (layer.parameters for layer in summarize(model, net.size))
-    ours = Counter(count for count in layers if count)
+    images = jax.ShapeDtypeStruct((1, net.size, net.size, 3), jnp.float32)
+    layers = jax.eval_shape(model.init, jax.random.key(0), images)["params"].values()
+    ours = Counter(sum(math.prod(leaf.shape) for leaf in layer.values()) for layer in layers)
     weights = [p.numel() for p in theirs]
     pairs = Counter(w + b for w, b in zip(weights[::2], weights[1::2], strict=True))
     assert pairs == ours
