@@ -221,9 +221,8 @@ def fit(
         before = deviations
         means = _means([expected for _, expected, _ in found], deviations, shift)
         deviations = _deviations(found, means, shared)
-        if all(
-            np.allclose(a, b, rtol=CLOSE, atol=0) for a, b in zip(before, deviations, strict=True)
-        ):
+        # np.allclose would take a fifth of the time of all this.
+        if all((abs(a - b) <= CLOSE * b).all() for a, b in zip(before, deviations, strict=True)):
             break
     found = [_moments(a, m, d) for a, m, d in zip(arms, means, deviations, strict=True)]
     return Fit(found[0][0] + found[1][0], means, deviations)
