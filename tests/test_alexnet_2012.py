@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from src import models
-from src.models.summary import summarize
+from src.models.summary import Layer, summarize
 from tests import tiny
 
 SMALLEST = 64  # pixels that last until pool5
@@ -27,12 +27,17 @@ def make(**options: Any) -> nn.Module:
     return models.make_model("alexnet_2012", **(defaults | options))
 
 
+@functools.cache
+def layers_of(model: nn.Module, size: int = 224) -> list[Layer]:
+    return summarize(model, size)
+
+
 def outputs(model: nn.Module, size: int = 224) -> dict[str, tuple[int, ...]]:
-    return {layer.name: layer.output for layer in summarize(model, size)}
+    return {layer.name: layer.output for layer in layers_of(model, size)}
 
 
 def parameters(model: nn.Module) -> int:
-    return sum(layer.parameters for layer in summarize(model, 224))
+    return sum(layer.parameters for layer in layers_of(model))
 
 
 def conv(size: int, inputs: int, outputs: int) -> int:
@@ -68,7 +73,7 @@ def test_the_table_beside_the_layer_file_is_what_the_network_is():
     readme = Path(__file__).parents[1] / "experiments" / "networks" / "README.md"
     table = readme.read_text(encoding="utf-8").split("### Layer by layer")[1].split("\n\n")[2]
     rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    layers = {layer.name: layer for layer in summarize(make(), 224)}
+    layers = {layer.name: layer for layer in layers_of(make())}
     total = 0
     for name, source, kernels, places, _, _, there, here, output in rows[2:-1]:
         layer = layers[name]

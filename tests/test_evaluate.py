@@ -87,6 +87,7 @@ class Normalized(nn.Module):
         return nn.Dense(10, name="fc2")(x.mean(axis=(1, 2)))
 
 
+@pytest.mark.slow
 def test_a_network_is_tested_with_the_means_that_it_keeps():
     dataset, model = tiny.make_dataset(8, 6), Normalized()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))

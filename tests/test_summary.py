@@ -65,6 +65,7 @@ def test_normalization_within_a_map_sees_its_neighbours():
     assert layers["norm1"].receptive_field == 11 + 4 * 4
 
 
+@pytest.mark.slow
 def test_branches_side_by_side_are_joined_by_the_widest():
     layers = layers_of("googlenet")
     before = layers["pool2"].receptive_field
