@@ -1,6 +1,7 @@
 """What every command says of a mistake: one line, never a traceback."""
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -85,6 +86,15 @@ def test_ctrl_c_is_no_traceback(capsys):
 
     assert doors.run(main, []) == doors.STOPPED
     assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_a_command_looks_for_reference_cycles_less_often_than_python_would():
+    usual = gc.get_threshold()
+    gc.set_threshold(700)
+    try:
+        assert doors.run(lambda _: gc.get_threshold()[0], []) == 10_000
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_a_reader_that_leaves_is_no_traceback(monkeypatch):
