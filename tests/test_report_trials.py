@@ -1,5 +1,7 @@
 """What a report says of its trials: rates, racing, what is missing, what ran them."""
 
+import re
+
 import pytest
 
 from src.analysis.study import load_study
@@ -95,7 +97,7 @@ def test_versions_commits_and_time_are_listed(study_dir, tmp_path):
     fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 205, "commit": "abc-dirty"}
     synthetic.write_trial(tmp_path, steps(390), **fields)
     text = compose(tmp_path)
-    assert "Trials were run by different code: 0123456789 (2 trials), abc-dirty (1 trials)." in text
+    assert "Trials were run by different code: 0123456789 (2 trials), abc-dirty (1 trial)." in text
     assert "Trials marked -dirty were run by code that differed from its commit." in text
 
 
@@ -105,6 +107,21 @@ def test_a_study_that_mixes_what_changes_last_bits_says_so(tmp_path, column):
     fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 205, column: "another"}
     synthetic.write_trial(tmp_path, steps(390), **fields)
     assert f"Trials were run {report.MIXED[column]}: " in compose(tmp_path)
+
+
+def test_what_divides_the_trials_in_the_same_way_is_one_sentence(tmp_path):
+    write_pair(tmp_path, [10], [20])
+    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 205}
+    other = {"device": "1 x new", "threads": "16", "jax_version": "9.9"}
+    synthetic.write_trial(tmp_path, steps(390), **fields, **other)
+    synthetic.write_trial(tmp_path, steps(390), **(fields | {"seed": 206}), xla_flags="--mine")
+    first, second = re.findall(r"^Trials were run (.*)$", compose(tmp_path), re.MULTILINE)
+    assert first.startswith(
+        "on different devices, with different versions of JAX, with different numbers of threads: "
+    )
+    assert "1 x new, 9.9, 16 (1 trial)" in first
+    assert first.count("; ") == 1 and "(3 trials)" in first
+    assert second.startswith("with different flags of XLA: ")
 
 
 def test_a_study_whose_file_of_first_weights_has_changed_says_so(tmp_path):

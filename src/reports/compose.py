@@ -180,11 +180,7 @@ def _notes(analysis: Analysis) -> list[str]:
         notes.append(f"Trials were run by different code: {trials.counted(rows, 'commit')}.")
     if any("-dirty" in row["commit"] for row in rows):
         notes.append("Trials marked -dirty were run by code that differed from its commit.")
-    notes += [
-        f"Trials were run {words}: {trials.counted(rows, column)}."
-        for column, words in MIXED.items()
-        if len({row.get(column, "unknown") for row in rows}) > 1
-    ]
+    notes += _mixed(rows)
     notes += [
         f"**Trials of {arm} began with different weights, for the file that they start from has"
         " changed; they answer no question together.**"
@@ -233,6 +229,19 @@ def _measured_on(analysis: Analysis) -> str:
     text = f"Measured on {study.header['dataset']}" + (f" with {devices}." if devices else ".")
     recipes = {group.fields.get("recipe") for group in analysis.groups}
     return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
+
+
+def _mixed(rows: Sequence[Row]) -> list[str]:
+    """What differs between the trials; in one sentence what divides them in the same way."""
+    ways: dict[tuple[int, ...], list[str]] = {}
+    for column in MIXED:
+        values = [row.get(column, "unknown") for row in rows]
+        ways.setdefault(tuple(map(values.index, values)), []).append(column)
+    return [
+        f"Trials were run {', '.join(MIXED[c] for c in columns)}: {trials.counted(rows, *columns)}."
+        for firsts, columns in ways.items()
+        if any(firsts)
+    ]
 
 
 def _of_different_beginnings(rows: Sequence[Row]) -> list[str]:

@@ -138,9 +138,14 @@ def provenance(analysis: Analysis) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def counted(rows: Sequence[Row], column: str) -> str:
-    """The values of a column; if there are several, each with its number of trials."""
-    found = collections.Counter(row.get(column, "unknown") for row in rows)
+def counted(rows: Sequence[Row], *columns: str) -> str:
+    """The values of columns; if there are several, each with its number of trials."""
+    found = collections.Counter(
+        ", ".join(row.get(column, "unknown") for column in columns) for row in rows
+    )
     if len(found) <= 1:
         return next(iter(found), "none yet")
-    return ", ".join(f"{value} ({n} trials)" for value, n in sorted(found.items()))
+    between = ", " if len(columns) == 1 else "; "
+    return between.join(
+        f"{value} ({wording.counted(n, 'trial')})" for value, n in sorted(found.items())
+    )
