@@ -93,6 +93,7 @@ def prepare_process() -> None:
             f"a machine of the cluster has {taken[0]} in its environment, which changes numbers:"
             " start its workers without it"
         )
+    environment.collect_seldom()
     environment.configure_jax()
     environment.silence_orbax()
     environment.start_jax()
