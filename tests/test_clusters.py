@@ -53,7 +53,7 @@ def await_middle(process: Process, workdir: Path) -> None:
     raise AssertionError(process.lines()[-5:])
 
 
-def test_a_node_that_is_killed_leaves_its_trial_to_the_other(study, local, cluster, tmp_path):
+def test_a_node_that_is_killed_leaves_its_trial_to_the_other(study, cluster, local, tmp_path):
     process = start(study, tmp_path / "study", cluster)
     await_middle(process, tmp_path / "study")
     cluster.kill_node(0)
@@ -62,24 +62,24 @@ def test_a_node_that_is_killed_leaves_its_trial_to_the_other(study, local, clust
     assert subject.differences(local, tmp_path / "study") == []
 
 
-def test_a_study_that_is_killed_goes_on(study, local, cluster, tmp_path):
+def test_a_study_that_is_killed_goes_on(study, cluster, local, tmp_path):
     process = start(study, tmp_path / "study", cluster)
     await_middle(process, tmp_path / "study")
     process.popen.kill()
     assert process.end() == -signal.SIGKILL
-    finish(study, local, cluster, tmp_path / "study")
+    finish(study, cluster, local, tmp_path / "study")
 
 
-def test_a_study_that_is_told_to_stop_saves_itself_and_goes_on(study, local, cluster, tmp_path):
+def test_a_study_that_is_told_to_stop_saves_itself_and_goes_on(study, cluster, local, tmp_path):
     process = start(study, tmp_path / "study", cluster)
     await_middle(process, tmp_path / "study")
     process.popen.terminate()
     assert process.end() == doors.STOPPED, process.lines()[-5:]
     assert "To go on:" in process.lines()[-1]
-    finish(study, local, cluster, tmp_path / "study")
+    finish(study, cluster, local, tmp_path / "study")
 
 
-def finish(study: Subject, local: Path, cluster: clusters.Cluster, workdir: Path) -> None:
+def finish(study: Subject, cluster: clusters.Cluster, local: Path, workdir: Path) -> None:
     """The same command again comes to the same end, and repeats no trial."""
     before = subject.finished(workdir)
     assert 0 < len(before) < len(subject.finished(local))
@@ -90,8 +90,9 @@ def finish(study: Subject, local: Path, cluster: clusters.Cluster, workdir: Path
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
-def test_an_engine_starts_on_this_machine_where_no_cluster_is_named(study, local, name, tmp_path):
+def test_an_engine_starts_on_this_machine_where_no_cluster_is_named(study, name, tmp_path, request):
     skip_without(name)
+    local = request.getfixturevalue("local")  # It takes long, and is not needed to be skipped.
     arguments = [f"--config={CONFIG}", f"--workdir={tmp_path / 'study'}"]
     arguments += [f"--config.data.dir={study.data_dir}", "--config.workers=2"]
     process = Process(
