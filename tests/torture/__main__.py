@@ -22,8 +22,11 @@ def main() -> int:
     """Runs the parts that are asked for, each as often as asked for."""
     options = _options()
     lines = []
-    # A shell starts what runs in the background deaf to Ctrl-C, which the torture sends.
+    # A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; both are sent
+    # to studies, which would inherit it. This process goes on without its terminal as nohup means.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.folder) as name:
         study = Subject(Path(name))
         os.environ |= study.environment
