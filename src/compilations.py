@@ -9,9 +9,9 @@ the others have programs of their own; here they keep them, too.
 """
 
 import hashlib
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -57,11 +57,9 @@ def seal_cache(kind: str) -> None:
 
     try:
         # JAX has no public way to set a cache; these are the modules that make and fill its own.
-        from jax._src import compilation_cache, compiler, config, distributed  # noqa: PLC0415
+        from jax._src import compilation_cache, compiler  # noqa: PLC0415
 
-        make, write = compilation_cache.get_file_cache, compiler._cache_write
-        put = compilation_cache.put_executable_and_time
-        least_seconds = config.persistent_cache_min_compile_time_secs
+        make = compilation_cache.get_file_cache
     except (ImportError, AttributeError):
         jax.config.update("jax_enable_compilation_cache", False)
         return
@@ -76,20 +74,10 @@ def seal_cache(kind: str) -> None:
             return None
         return made and (SealedCache(made[0], Path(made[1])), made[1])
 
-    def cache_write(
-        cache_key: str,
-        compile_time_secs: float,
-        module_name: str,
-        backend: Any,
-        executable: Any,
-        host_callbacks: Sequence[Any],
-    ) -> None:
-        if distributed.global_state.process_id == 0:
-            write(cache_key, compile_time_secs, module_name, backend, executable, host_callbacks)
-        elif not host_callbacks and compile_time_secs >= least_seconds.value:
-            with suppress(Exception):  # It costs time, and nothing else.
-                put(cache_key, module_name, executable, backend, int(compile_time_secs))
-
     get_file_cache.seals = True  # type: ignore[attr-defined]
     compilation_cache.get_file_cache = get_file_cache
-    compiler._cache_write = cache_write
+    if write := getattr(compiler, "_cache_write", None):
+        # The same function, for which every process is the first one.
+        first = SimpleNamespace(global_state=SimpleNamespace(process_id=0))
+        names = {**vars(compiler), "distributed": first}
+        compiler._cache_write = FunctionType(write.__code__, names, argdefs=write.__defaults__)

@@ -55,7 +55,7 @@ def collect_seldom() -> None:
     """Lets Python look for reference cycles less often; call it before JAX is imported.
 
     An import and JAX's tracing make many objects that stay: to look at all of them again and again
-    takes a tenth of the time that a study needs to start.
+    takes time at each start.
     """
     gc.set_threshold(10_000)
 

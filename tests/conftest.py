@@ -24,7 +24,7 @@ from beartype.claw import beartype_package
 from jax._src import compiler
 from jaxtyping import install_import_hook
 
-gc.disable()  # Until all is imported; then as src does, for it takes a tenth of the time.
+gc.disable()  # Until all is imported; from then on it looks as seldom as in src.
 gc.set_threshold(10_000)
 
 # A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; tests send both.

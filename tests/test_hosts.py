@@ -119,6 +119,7 @@ begun = []
 def late(x):
     if jax.process_index() == 1 and x.shape[:1] == (4,) and x.ndim == 4 and not begun:
         begun.append("the four images that each device has of a batch")
+        print("late", flush=True)
         time.sleep(33)
     return jax.nn.relu(x)
 """
@@ -225,5 +226,6 @@ def test_streamed_images_are_shared_out_as_those_in_memory(subject, sound, tmp_p
 def test_a_function_of_ones_own_may_take_longer_to_compile_on_one_host(late, sound):
     """Gloo waits for 30 seconds; until the hosts have met, JAX must not have been used."""
     assert late.end() == [0, 0], late.said()
+    assert "late" in late.outputs[1].read_text().splitlines()
     errors = [[row["train_error"] for row in metrics(each)] for each in (sound, late.workdir)]
     assert errors[0] == errors[1]  # It is ReLU.

@@ -221,7 +221,7 @@ def fit(
         before = deviations
         means = _means([expected for _, expected, _ in found], deviations, shift)
         deviations = _deviations(found, means, shared)
-        # np.allclose would take a fifth of the time of all this.
+        # np.allclose says the same of positive numbers, and takes longer.
         if all((abs(a - b) <= CLOSE * b).all() for a, b in zip(before, deviations, strict=True)):
             break
     found = [_moments(a, m, d) for a, m, d in zip(arms, means, deviations, strict=True)]
