@@ -15,7 +15,7 @@ from src.models.layers.dropout import Dropout
 pytest.importorskip("torch")
 from tests import tiny, torch_nets
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
 
 
 def make(name: str, **options: Any) -> nn.Module:
@@ -72,7 +72,6 @@ def test_googlenet(name, size):
     torch_nets.check_same(model, tiny.draw_params(model, size), images_of(size), forward)
 
 
-@pytest.mark.usefixtures("compiled_fast")
 def test_the_auxiliary_classifiers_of_googlenet():
     model = make("googlenet_cifar", width=0.125, auxiliary=True, dropout=0.0)
     params, images = tiny.draw_params(model, 32), images_of(32)

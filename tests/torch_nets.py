@@ -29,7 +29,7 @@ def check_same(
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
 
     # Compiling is what takes the time here, and much less without optimization.
-    compiled_fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    compiled_fast = {"xla_backend_optimization_level": 0}
     step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True), compiler_options=compiled_fast)
     (_, logits), grads = step(params)
     weights = jax.tree.map(_to_torch, params)

@@ -14,8 +14,7 @@ from jaxtyping import Array, PyTree
 from src.errors import one_line
 
 IMAGES = 4
-# These programs run once.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+QUICKLY = {"xla_backend_optimization_level": 0}  # These programs run once.
 
 
 def fault(model: nn.Module, shape: tuple[int, int, int]) -> str:

@@ -30,7 +30,7 @@ INIT_STREAM, STEP_STREAM = 0, 1
 # Upper limits of one evaluation batch: images, and pixels over all their crops.
 EVAL_IMAGES, EVAL_PIXELS = 1000, 2**23
 # Initialization runs once, so XLA compiles it with less effort; the numbers are bit-equal.
-INIT_OPTIONS = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+INIT_OPTIONS = {"xla_backend_optimization_level": 1}
 AHEAD = 2  # Steps dispatched ahead of the oldest unfinished one.
 StepFn = Callable[..., tuple[TrainState, StepErrors]]
 TogetherFn = Callable[..., tuple[tuple[TrainState, ...], list[StepErrors]]]
