@@ -72,7 +72,7 @@ def configure_jax() -> None:
     if cache := cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-    if ours or not _may_have_accelerator():
+    if ours or computes_on_cpu():
         use_one_thread()
 
 
@@ -195,12 +195,19 @@ def threads() -> int:
     return int(os.environ.get(THREADS) or usable_cores())
 
 
-def _may_have_accelerator() -> bool:
-    """Whether JAX may find an accelerator, whose host needs several threads."""
+def computes_on_cpu() -> bool:
+    """Whether JAX will find no accelerator, whose host would need several threads."""
     if os.environ.get("JAX_PLATFORMS", "").lower() == "cpu":
-        return False
+        return True
     plugins = metadata.entry_points(group="jax_plugins")
-    return bool(plugins) or importlib.util.find_spec("libtpu") is not None
+    return not plugins and importlib.util.find_spec("libtpu") is None
+
+
+def jax_has_started() -> bool:
+    """Whether JAX has started on its devices in this process, and so has threads."""
+    from jax._src import xla_bridge  # noqa: PLC0415
+
+    return xla_bridge.backends_are_initialized()
 
 
 def xla_knows(flag: str) -> bool:

@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from src.records import provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
 from src.study import plan, progress_words, question, runner
+from src.study.engines import local
 from src.study.screen import Screen
 from src.training import step
 from src.trees import Tree, leaves
@@ -62,7 +64,10 @@ def main(argv: Sequence[str], usage: str) -> int:
         # A process that called `give_up` is heard here.
         studies = hosts.together(lambda: studies or _checked(request, trees))
         for config, workdir in studies:
-            _run(config, workdir)
+            if config.runtime.workers > 1:
+                environment.share_accelerator()
+            with _start_workers(config, request.hosts) as ready:
+                _run(config, workdir, ready)
     except runner.Stopped:
         print(f"Stopped and saved. To go on: {flags.command(argv)}")
         return doors.STOPPED
@@ -130,9 +135,16 @@ def _help(argv: Sequence[str], usage: str) -> int:
     return 0
 
 
-def _run(config: Config, workdir: Path) -> None:
-    if config.runtime.workers > 1:
-        environment.share_accelerator()
+def _start_workers(
+    config: Config, how_hosts: str
+) -> AbstractContextManager[local.LocalEngine | None]:
+    """Starts worker processes before JAX, where that can be done: they are ready sooner."""
+    workers = _workers_on_cpu(config)
+    several = workers > 1 and config.runtime.engine == "local" and how_hosts == "none"
+    return local.fork_engine(workers) if several else nullcontext()
+
+
+def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None:
     environment.start_jax()
     if hosts.count() > 1:
         step.connect()
@@ -157,7 +169,11 @@ def _run(config: Config, workdir: Path) -> None:
     if not records.holds_study(workdir):  # Later each trial that begins says it by itself.
         settings = [arm.settings for arm in config.arms]
         start.check(settings, data.image_shape(dataset), dataset.num_classes)
-    runner.run_study(config, workdir, facts, _workers(config))
+    workers = _workers(config)
+    if ready and ready.workers != workers:  # One trial on several devices needs none of them.
+        ready.executor.shutdown()
+        ready = None
+    runner.run_study(config, workdir, facts, workers, ready)
     from src.reports import compose  # noqa: PLC0415  (Matplotlib takes half a second)
 
     screen = Screen()
@@ -197,7 +213,11 @@ def _workers(config: Config) -> int:
     if config.runtime.workers:
         return config.runtime.workers
     alone = jax.default_backend() != "cpu" or jax.device_count() > 1
-    return 1 if alone else min(environment.usable_cores(), config.num_trials)
+    return 1 if alone else _workers_on_cpu(config)
+
+
+def _workers_on_cpu(config: Config) -> int:
+    return config.runtime.workers or min(environment.usable_cores(), config.num_trials)
 
 
 def _list_trials(config: Config, workdir: Path) -> None:

@@ -73,7 +73,7 @@ def test_flags_that_are_none_do_not_end_the_process(flags):
 
 def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
     """Whatever the workers, and whatever the shell says: their number changes last bits."""
-    monkeypatch.setattr(environment, "_may_have_accelerator", lambda: False)
+    monkeypatch.setattr(environment, "computes_on_cpu", lambda: True)
     os.environ["PJRT_NPROC"] = "4"
     environment.configure_jax()
     assert "PJRT_NPROC=4 of the environment is left out" in capsys.readouterr().err

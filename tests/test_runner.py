@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from src import data
+from src import data, environment, laboratory
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.config import Config
+from src.doors import SIGNALS
 from src.environment import MachineError
 from src.records import locks
 from src.records import study as studies
@@ -387,6 +389,83 @@ with local.open_engine(2, StopFlag(ctypes.c_bool())):
         cwd=Path(__file__).parents[1],
     )
     assert int(done.stdout, 16) >> signal.SIGHUP - 1 & 1
+
+
+COPIES = """
+import json, os, re, sys, threading
+from pathlib import Path
+from src.study.engines import local
+
+def tell():
+    status = Path("/proc/self/status").read_text()
+    blocked = int(re.search(r"SigBlk:.([0-9a-f]+)", status)[1], 16)
+    return os.getpid(), os.getppid(), blocked, jax.devices()[0].platform
+
+def start_a_thread():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+import jax
+{before}
+with local.fork_engine(2) as engine:
+    jax.devices()
+    told = engine and engine.executor.submit(tell).result()
+print(json.dumps([told, os.getpid()]))
+"""
+
+
+def fork_after(before: str, **variables: str) -> Any:
+    """What a copied worker says of itself, and the process that was copied; None for no copies."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", COPIES.format(before=before)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | variables,
+    )
+    assert not done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_workers_are_copies_of_their_study_that_hear_no_signals():
+    (worker_id, parent, blocked, platform), study = fork_after("", JAX_PLATFORMS="cpu")
+    assert worker_id != parent == study
+    assert all(blocked >> number - 1 & 1 for number in SIGNALS)
+    assert platform == "cpu"
+
+
+@pytest.mark.parametrize("before", ["jax.devices()", "start_a_thread()"])
+def test_a_process_whose_threads_may_hold_locks_is_not_copied(before):
+    assert fork_after(before, JAX_PLATFORMS="cpu")[0] is None
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+def test_a_process_that_may_start_an_accelerator_is_not_copied(monkeypatch, cpu):
+    monkeypatch.setattr(local.sys, "platform", "linux")
+    monkeypatch.setattr(local.threading, "active_count", lambda: 1)
+    monkeypatch.setattr(environment, "jax_has_started", lambda: False)
+    monkeypatch.setattr(environment, "computes_on_cpu", lambda: cpu)
+    assert local._can_fork() == cpu
+
+
+@pytest.mark.parametrize(("devices", "stays"), [(1, True), (8, False)])
+def test_copies_end_where_all_devices_train_one_trial(tmp_path, monkeypatch, devices, stays):
+    ready = local.LocalEngine(2, ThreadPoolExecutor(2), Channel(local.new_flag(), None, 0, "cpu"))
+
+    def stop(*given: Any) -> None:
+        assert given[3:] == ((2, ready) if stays else (1, None))
+        raise runner.Stopped
+
+    monkeypatch.setattr(runner, "run_study", stop)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 2)
+    monkeypatch.setattr(laboratory.jax, "device_count", lambda: devices)
+    with pytest.raises(runner.Stopped):
+        laboratory._run(make_config(fresh_seeds=(1, 2), workers=0), tmp_path, ready)
+    if stays:
+        return ready.executor.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ready.executor.submit(os.getpid)
 
 
 def test_a_worker_that_finds_no_accelerator_does_not_train_on_the_processor():

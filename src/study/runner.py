@@ -3,13 +3,12 @@
 import ctypes
 import itertools
 import math
-import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -26,6 +25,7 @@ from src.records.locks import InUseError
 from src.records.trial import TrialRecord, parse_trial_name
 from src.study import question, worker
 from src.study.engines import Engine, open_engine
+from src.study.engines.local import LocalEngine, new_flag
 from src.study.order import Queue, Task
 from src.study.progress import Display
 from src.study.worker import Job, StopFlag
@@ -42,7 +42,13 @@ class Stopped(Exception):
     """The study was told to stop; what was under way is saved."""
 
 
-def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers: int) -> None:
+def run_study(
+    config: Config,
+    workdir: Path,
+    provenance: dict[str, Any],
+    workers: int,
+    ready: LocalEngine | None = None,
+) -> None:
     """Runs every trial of the study that is not finished yet.
 
     Args:
@@ -51,6 +57,7 @@ def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers
         provenance: What study.json says of data, code and the machine that begins it.
         workers: Number of trials side by side on this machine; several run in processes of one
             thread each.
+        ready: These processes, if they have been started.
 
     Raises:
         StudyError: If the workdir holds another study, or a machine or worker process was lost.
@@ -60,12 +67,12 @@ def run_study(config: Config, workdir: Path, provenance: dict[str, Any], workers
         Stopped: On SIGTERM or Ctrl-C, after the trials under way have saved themselves.
     """
     files.make_folder(workdir)
-    stop = StopFlag(multiprocessing.get_context("spawn").RawValue(ctypes.c_bool))
+    stop = ready.channel.stop if ready else new_flag()
     with locks.locked(workdir):
         header = question.open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
         with (
-            open_engine(config.runtime, workers, stop) as engine,
+            nullcontext(ready) if ready else open_engine(config.runtime, workers, stop) as engine,
             stopping_on_signals(stop),
         ):
             try:

@@ -6,6 +6,8 @@ import os
 import queue
 import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,7 +49,7 @@ _channels: list[Channel] = []
 
 
 def join(channel: Channel) -> None:
-    """Prepares a fresh worker process, which ends when its study does.
+    """Prepares a new worker process, which ends when its study does.
 
     Signals are blocked in it already: the study hears them and asks its workers to save. Its
     environment is the study's; so on a CPU it has one thread.
@@ -125,6 +127,11 @@ class LocalEngine:
             process.kill()
 
 
+def new_flag() -> StopFlag:
+    """A flag that is not set."""
+    return StopFlag(multiprocessing.get_context("spawn").RawValue(ctypes.c_bool))
+
+
 @contextmanager
 def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
     """Starts the workers: one is a thread of this process, more are processes."""
@@ -134,8 +141,43 @@ def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
             yield LocalEngine(1, threads, channel)
         return
     context = multiprocessing.get_context("spawn")
-    with signals_blocked():  # Python's tracker of semaphores dies of a hang-up, and so noisily.
-        resource_tracker.ensure_running()
+    _start_tracker()
     channel = Channel(stop, context.Queue(), os.getpid(), jax.default_backend())
     with ProcessPoolExecutor(workers, context, join, (channel,)) as processes:
         yield LocalEngine(workers, processes, channel)
+
+
+@contextmanager
+def fork_engine(workers: int) -> Iterator[LocalEngine | None]:
+    """Starts worker processes as copies of this one, which have imported all that they need.
+
+    They are ready a second sooner, and import nothing while this process reads its data.
+
+    Yields:
+        The engine; None where a copy would not be sound: JAX has been started, or may start on an
+        accelerator, or this process has other threads.
+    """
+    if not _can_fork():
+        yield None
+        return
+    context = multiprocessing.get_context("fork")
+    _start_tracker()
+    channel = Channel(new_flag(), context.Queue(), os.getpid(), "cpu")
+    with ProcessPoolExecutor(workers, context, join, (channel,)) as processes:
+        with signals_blocked(), warnings.catch_warnings():
+            # Python warns of all threads; the one of NumPy's OpenBLAS is prepared for copies.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            processes.submit(os.getpid)  # The first task starts all processes.
+        yield LocalEngine(workers, processes, channel)
+
+
+def _start_tracker() -> None:
+    """Starts Python's tracker of semaphores, which would die of a hang-up, and so noisily."""
+    with signals_blocked():
+        resource_tracker.ensure_running()
+
+
+def _can_fork() -> bool:
+    """Whether this process can be copied: no thread of JAX or anybody else holds a lock in it."""
+    alone = sys.platform == "linux" and threading.active_count() == 1
+    return alone and environment.computes_on_cpu() and not environment.jax_has_started()
