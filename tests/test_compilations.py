@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from jax._src.lru_cache import LRUCache
 
-from src.compilations import SealedCache
+from src import compilations
+from src.compilations import SealedCache, Turn
 
 ROOT = Path(__file__).parent.parent
 CODE = """
@@ -24,6 +25,10 @@ print(float(step(np.eye(8, dtype=np.float32))))
 @pytest.fixture
 def cache(tmp_path: Path) -> SealedCache:
     return SealedCache(LRUCache(str(tmp_path), max_size=-1), tmp_path)
+
+
+def taking_turns(folder: Path) -> SealedCache:
+    return SealedCache(LRUCache(str(folder), max_size=-1), folder, Turn())
 
 
 def test_what_was_put_comes_back(cache):
@@ -54,6 +59,72 @@ def test_what_is_not_as_it_was_put_is_made_again(cache, tmp_path, damage):
         assert cache.get("key") is None
         cache.put("key", content)
         assert cache.get("key") == content
+
+
+def test_what_another_process_is_making_is_waited_for(tmp_path, monkeypatch):
+    mine = taking_turns(tmp_path)
+    others = taking_turns(tmp_path)
+    assert others.get("key") is None  # It makes it now.
+
+    def sleep(seconds: float) -> None:
+        others.put("key", b"program")
+        others.turn.end()
+
+    monkeypatch.setattr(compilations.time, "sleep", sleep)
+    assert mine.get("key") == b"program"
+
+
+def test_what_another_process_did_not_make_is_made_by_one_of_those_who_waited(
+    tmp_path, monkeypatch
+):
+    others, mine = (taking_turns(tmp_path) for _ in range(2))
+    assert others.get("key") is None
+    monkeypatch.setattr(compilations.time, "sleep", lambda seconds: others.turn.end())
+    assert mine.get("key") is None
+    assert not list(tmp_path.iterdir())  # What it waited for was removed.
+
+
+def test_a_process_that_does_not_go_on_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    others, mine = (taking_turns(tmp_path) for _ in range(2))
+    assert others.get("key") is None
+    slept: list[float] = []
+    monkeypatch.setattr(compilations.time, "sleep", slept.append)
+    monkeypatch.setattr(compilations.time, "monotonic", lambda: 100.0 * len(slept))
+    assert mine.get("key") is None
+    assert len(slept) == 6  # Ten minutes.
+
+
+@pytest.mark.parametrize("fault", [OSError(37, "No locks available"), PermissionError(13, "no")])
+def test_a_disk_without_locks_keeps_programs_too(tmp_path, monkeypatch, fault):
+    def refuse(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(compilations.fcntl, "flock", refuse)
+    cache = taking_turns(tmp_path)
+    assert cache.get("key") is None
+    cache.put("key", b"program")
+    cache.turn.end()
+    assert [path.name for path in tmp_path.glob("*-turn")] == []
+    assert cache.get("key") == b"program"
+
+
+@pytest.mark.slow
+def test_a_program_is_locked_while_it_is_compiled_and_no_longer(tmp_path):
+    code = """
+import os
+from jax._src import compiler
+from pathlib import Path
+folder = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+original = compiler.backend_compile_and_load
+
+def compile(*args, **options):
+    found.append(len(list(folder.glob("sealed-*/*-turn"))))
+    return original(*args, **options)
+
+found, compiler.backend_compile_and_load = [], compile
+"""
+    after = "print(found, list(folder.rglob('*-turn')))"
+    assert run(tmp_path, code + CODE + after).splitlines()[-1] == "[1] []"
 
 
 @pytest.mark.slow
