@@ -186,7 +186,7 @@ def _check_optimizers(
     """Tries optimizers of one's own on the parameters that a network has."""
     for recipe in recipes:
         if own.is_own(recipe.optimizer):
-            images = jnp.zeros((1, *shape))
+            images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
             params = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
             if wrong := fault_on(params, recipe):
                 raise ConfigError(

@@ -255,7 +255,7 @@ def fault(model: nn.Module, shape: tuple[int, int, int], num_classes: int) -> st
         shape: Height, width and channels of an image.
         num_classes: The width that its last layer must have.
     """
-    images = jnp.zeros((2, *shape))
+    images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     try:
         made = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], images)
     except (Exception, SystemExit) as error:  # The user's code may raise anything.

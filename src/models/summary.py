@@ -118,8 +118,8 @@ def _call(
         return output
 
     with nn.intercept_methods(note):
-        params = jax.eval_shape(model.init, jax.random.key(0), images).get("params", {})
-    return params, outputs
+        variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
+    return variables.get("params", {}), outputs
 
 
 def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:
