@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterable
+from itertools import combinations_with_replacement
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,7 +49,9 @@ def _sum_chunk(images: UInt8[np.ndarray, "_ H W C"]) -> ImageSums:
     channels = images.reshape(-1, images.shape[-1]).T.astype(np.float64, order="C")
     # Sums are exact below 2**53, that is, up to 10**11 pixels. A matrix product would keep all
     # cores busy waiting, for very little work.
-    products = np.array([[np.einsum("n,n", a, b) for b in channels] for a in channels])
+    products = np.zeros((len(channels),) * 2)
+    for (i, a), (j, b) in combinations_with_replacement(enumerate(channels), 2):
+        products[i, j] = products[j, i] = np.einsum("n,n", a, b)
     pixels = images.sum(axis=0, dtype=np.int64)
     return ImageSums(len(images), pixels, products.astype(np.int64))
 
