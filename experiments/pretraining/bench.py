@@ -4,8 +4,10 @@
 
 For each method and each convolution of conv3, and for all three: the processor time of a step of
 128 images on one core, as a share of conv3's supervised step; what the multiply-adds of both say;
-and the ratio of the two. Processor time, so that others at work on the machine count for little;
-steps of all kinds take turns. Writes step.json beside this file and the table of README.md.
+the ratio of the two; and what it would be if nothing but these multiply-adds took time, at the
+speed of the core's products of large matrices. Processor time, so that others at work on the
+machine count for little; steps of all kinds take turns. Writes step.json beside this file and the
+table of README.md.
 """
 
 import json
@@ -23,6 +25,8 @@ from src.reports import readme
 
 HERE = Path(__file__).parent
 STEPS = 4
+BATCH = 128
+SIDE = 512  # Of the matrices.
 LAYERS = ("conv1", "conv2", "conv3")
 KINDS = (
     ("conv_autoencoder", "relu"),
@@ -50,18 +54,19 @@ def measure(rounds: int) -> dict[str, Any]:
     adds = {layer.name: layer.multiply_adds for layer in summarize(program.model, 32)}
     forward = [count for count in adds.values() if count]
     whole = 3 * sum(forward) - forward[0]
-    steps = {"supervised": supervised(program)}
+    steps = {"supervised": supervised(program), "product": product()}
     # It has five convolutions of its own, and one forward pass of each layer below.
-    work = {
-        layer: (5 * adds[layer] + sum(forward[:number])) / whole
-        for number, layer in enumerate(LAYERS)
-    }
+    counts = {layer: 5 * adds[layer] + sum(forward[:number]) for number, layer in enumerate(LAYERS)}
     for method, activation in KINDS:
         for number, layer in enumerate(LAYERS):
             steps[f"{method}, {activation}, {layer}"] = pretraining(
                 program, method, activation, number
             )
-    return {"milliseconds": interleave(steps, rounds), "by_multiply_adds": work}
+    return {
+        "milliseconds": interleave(steps, rounds),
+        "by_multiply_adds": {layer: count / whole for layer, count in counts.items()},
+        "products": {layer: BATCH * count / SIDE**3 for layer, count in counts.items()},
+    }
 
 
 def render(record: dict[str, Any]) -> str:
@@ -70,7 +75,13 @@ def render(record: dict[str, Any]) -> str:
     base = statistics.median(times["supervised"])
     layers = record["by_multiply_adds"]
     work = {**layers, "all three": sum(layers.values())}
-    header = ("trained as", "layer", "ms", "of the supervised step", "by multiply-adds", "ratio")
+    product = statistics.median(times["product"])
+    least = {layer: count * product for layer, count in record["products"].items()}
+    least["all three"] = sum(least.values())
+    header = (
+        "trained as", "layer", "ms", "of the supervised step", "by multiply-adds", "ratio",
+        "ratio if all ran like products",
+    )  # fmt: skip
     rows = []
     for method, activation in KINDS:
         found = {
@@ -79,7 +90,7 @@ def render(record: dict[str, Any]) -> str:
         found["all three"] = sum(found.values())
         for layer, taken in found.items():
             share = taken / base
-            numbers = (share, work[layer], share / work[layer])
+            numbers = (share, work[layer], share / work[layer], least[layer] / base / work[layer])
             rows.append(
                 (f"{method}, {activation}", layer, f"{taken:.0f}", *(f"{x:.2f}" for x in numbers))
             )
@@ -99,6 +110,20 @@ def supervised(program: Any) -> Callable[[], Any]:
     rows = np.zeros((STEPS, program.settings.batch_size), np.int32)
     state = jax.device_get(program.start(0))
     return lambda: step_fn(state, lambda steps: iter([rows[:steps]]))
+
+
+def product() -> Callable[[], Any]:
+    """As many products of two large matrices."""
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
+
+    matrix = jnp.ones((SIDE, SIDE), jnp.float32)
+    multiply = jax.jit(jnp.matmul)
+
+    def step() -> Any:
+        return jax.block_until_ready([multiply(matrix, matrix) for _ in range(STEPS)])
+
+    return step
 
 
 def pretraining(program: Any, method: str, activation: str, number: int) -> Callable[[], Any]:

@@ -5,15 +5,16 @@ derivative of `log_sum` is therefore its mean. A hidden unit is chosen so that i
 activation of the network that is pre-trained; what it learns can then be copied unchanged.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jax.extend.random import threefry_2x32
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 
 # log sum_h e^{h x} of a noisy rectified unit, as a series in softplus(-|x|) (Debye): the factors of
 # its odd powers from the third, B_2n / (2n + 1)! with the numbers of Bernoulli. On the interval in
@@ -54,7 +55,7 @@ class VisibleUnit(NamedTuple):
     energy: Callable[[Array, Array], Array]
 
 
-def draw_uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+def draw_uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "*shape"]:
     """Uniform numbers from 0 to 65,535, made of sixteen random bits each.
 
     `jax.random.bits` uses a whole block of Threefry, 64 bits, for each number, however short, and
@@ -64,18 +65,25 @@ def draw_uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*
     blocks = -(-count // 4)
     words = threefry_2x32(jax.random.key_data(key), jnp.arange(2 * blocks, dtype=jnp.uint32))
     halves = jnp.concatenate([words & 0xFFFF, words >> 16])
-    return halves[:count].reshape(shape).astype(jnp.float32)
+    return halves[:count].reshape(shape)
 
 
 def draw_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
     """Standard normal numbers, rounded to 65,536 equally likely values: 4.3 is the largest."""
-    between = (draw_uniform(key, shape) - (2**16 - 1) / 2) / 2**15  # in (-1, 1)
-    return math.sqrt(2) * lax.erf_inv(between)
+    return jnp.take(_normal_values(), draw_uniform(key, shape), mode="clip")
+
+
+@functools.cache
+def _normal_values() -> Float[np.ndarray, "65536"]:
+    """The values, in ascending order: to look one up takes a fifth of the time of computing it."""
+    from scipy.special import ndtri  # noqa: PLC0415
+
+    return ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
 
 
 def draw_binary(key: Key[Array, ""], probability: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """1 with the given probability, rounded to one of 65,537 values, else 0."""
-    uniform = draw_uniform(key, probability.shape)
+    uniform = draw_uniform(key, probability.shape).astype(jnp.float32)
     return (uniform + 0.5 < 2**16 * probability).astype(probability.dtype)
 
 
@@ -93,12 +101,13 @@ def _softplus(x: Array) -> Array:
     """log(1 + e^x), without a logarithm: that takes more than twice as long on a CPU.
 
     It is max(0, x) + log(1 + u) with u = e^-|x|, which is 2 artanh(z) with z = u / (2 + u), at most
-    1/3. Seventeen terms of its series, 2 z^(2k+1) / (2k+1), are exact to double precision.
+    1/3. Of its series, 2 z^(2k+1) / (2k+1), seven terms are exact to single precision, seventeen to
+    double.
     """
     u = jnp.exp(-jnp.abs(x))
     z = u / (2 + u)
     series = jnp.zeros_like(z)
-    for k in reversed(range(17)):
+    for k in reversed(range(7 if x.dtype == jnp.float32 else 17)):
         series = 2 / (2 * k + 1) + z**2 * series
     return jax.nn.relu(x) + z * series
 
