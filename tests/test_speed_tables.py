@@ -65,8 +65,8 @@ def test_a_step_of_pretraining_stands_beside_its_multiply_adds():
     }
     text = pretraining.render({**record, "provenance": facts})
     assert "| conv_rbm, tanh | conv2 | 5 | 0.50 | 0.25 | 2.00 |" in text
-    assert "| conv_rbm, tanh | all three | 15 | 1.50 | 0.75 | 2.00 |"
-    assert "every ratio would be 0.80." in text in text
+    assert "| conv_rbm, tanh | all three | 15 | 1.50 | 0.75 | 2.00 |" in text
+    assert "every ratio would be 0.80." in text
 
 
 def test_without_pytorch_there_is_no_ratio():
