@@ -392,7 +392,7 @@ with local.open_engine(2, StopFlag(ctypes.c_bool())):
 
 
 COPIES = """
-import json, os, re, sys, threading
+import _thread, json, os, re, sys, threading
 from pathlib import Path
 from src.study.engines import local
 
@@ -401,8 +401,8 @@ def tell():
     blocked = int(re.search(r"SigBlk:.([0-9a-f]+)", status)[1], 16)
     return os.getpid(), os.getppid(), blocked, jax.devices()[0].platform
 
-def start_a_thread():
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
+def wait():
+    threading.Event().wait()
 
 import jax
 {before}
@@ -435,14 +435,22 @@ def test_workers_are_copies_of_their_study_that_hear_no_signals():
     assert platform == "cpu"
 
 
-@pytest.mark.parametrize("before", ["jax.devices()", "start_a_thread()"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "jax.devices()",
+        "threading.Thread(target=wait, daemon=True).start()",
+        "_thread.start_new_thread(wait, ())",  # The threading module knows nothing of it.
+        "local._LIBRARIES_THREADS = 0",  # As on macOS.
+    ],
+)
 def test_a_process_whose_threads_may_hold_locks_is_not_copied(before):
     assert fork_after(before, JAX_PLATFORMS="cpu")[0] is None
 
 
 @pytest.mark.parametrize("cpu", [True, False])
 def test_a_process_that_may_start_an_accelerator_is_not_copied(monkeypatch, cpu):
-    monkeypatch.setattr(local.sys, "platform", "linux")
+    monkeypatch.setattr(local, "_LIBRARIES_THREADS", 1000)
     monkeypatch.setattr(local.threading, "active_count", lambda: 1)
     monkeypatch.setattr(environment, "jax_has_started", lambda: False)
     monkeypatch.setattr(environment, "computes_on_cpu", lambda: cpu)

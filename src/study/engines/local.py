@@ -179,5 +179,19 @@ def _start_tracker() -> None:
 
 def _can_fork() -> bool:
     """Whether this process can be copied: no thread of JAX or anybody else holds a lock in it."""
-    alone = sys.platform == "linux" and threading.active_count() == 1
-    return alone and environment.computes_on_cpu() and not environment.jax_has_started()
+    if not _LIBRARIES_THREADS or environment.jax_has_started():
+        return False
+    alone = threading.active_count() == 1 and _count_threads() <= _LIBRARIES_THREADS
+    return alone and environment.computes_on_cpu()
+
+
+def _count_threads() -> int:
+    """Number of threads of this process, Python's and others; 0 where only Linux would tell."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
+
+
+# When this is imported, NumPy has its OpenBLAS's threads; configs and what they import come later.
+_LIBRARIES_THREADS = _count_threads()
