@@ -167,7 +167,8 @@ def test_one_network_measured_again_leaves_the_rows_of_the_others(tmp_path, monk
     old = json.loads(bench.RECORD.read_text())
     monkeypatch.setattr(bench, "HERE", tmp_path)
     monkeypatch.setattr(bench, "RECORD", tmp_path / "record.json")
-    monkeypatch.setattr(bench.environment, "usable_cores", lambda: old["cores"])
+    same = f"{old['cores']} x {old['provenance']['processor']}"
+    monkeypatch.setattr(bench, "this_machine", lambda: same)
     found = {net: {**row, "commit": "0123abc"} for net, row in old["networks"].items()}
     monkeypatch.setattr(bench, "measure_networks", lambda nets, *_: {n: found[n] for n in nets})
     bench.main(["vgg16_cifar"])
@@ -177,9 +178,12 @@ def test_one_network_measured_again_leaves_the_rows_of_the_others(tmp_path, monk
     assert {**new, "networks": 0} == {**old, "networks": 0}
     assert list(new["networks"]) == list(old["networks"])
     assert (tmp_path / "README.md").read_text().count("| 0123abc |") == 2
-    monkeypatch.setattr(bench.environment, "usable_cores", lambda: old["cores"] + 1)
-    with pytest.raises(SystemExit, match=r"record.json is of 2 cores, not 3"):
-        bench.main(["vgg16_cifar"])
+    monkeypatch.setattr(bench, "this_machine", lambda: "3 x another processor")
+    bench.main(["lenet5"])
+    newest = json.loads((tmp_path / "record.json").read_text())
+    assert newest["networks"] == new["networks"]
+    assert newest["elsewhere"]["3 x another processor"] == {"lenet5": found["lenet5"]}
+    assert "### Elsewhere: 3 x another processor\n\n" in (tmp_path / "README.md").read_text()
 
 
 def test_an_unknown_network_is_refused_in_one_line():

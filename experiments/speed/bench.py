@@ -61,11 +61,9 @@ def main(arguments: list[str]) -> None:
     cores = environment.usable_cores()
     if chosen:
         record = json.loads(RECORD.read_text())
-        if record["cores"] != cores:
-            sys.exit(f"record.json is of {record['cores']} cores, not {cores}: measure all")
         if nets := [net for net in NETWORKS if net.partition("@")[0] in chosen]:
             found = measure_networks(nets, cores, 7)
-            record["networks"] |= found
+            rows_of(record, this_machine()).update(found)
             print(tables.table(tables.networks(found, cores)))
         if "start" in chosen:
             record["start"] = start_times()
@@ -76,6 +74,18 @@ def main(arguments: list[str]) -> None:
     if not quick:
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
         readme.fill(HERE / "README.md", "tables", tables.render(record))
+
+
+def this_machine() -> str:
+    """Number of cores and kind of processor."""
+    return f"{environment.usable_cores()} x {provenance.machine().processor}"
+
+
+def rows_of(record: dict[str, Any], machine: str) -> dict[str, Any]:
+    """The networks of a record that were measured on a machine, on which the others were not."""
+    if machine == f"{record['cores']} x {record['provenance']['processor']}":
+        return record["networks"]
+    return record.setdefault("elsewhere", {}).setdefault(machine, {})
 
 
 def measure_networks(nets: Sequence[str], cores: int, rounds: int) -> dict[str, Any]:
@@ -164,7 +174,7 @@ def side_by_side(net: str, count: int, rounds: int) -> dict[str, Any]:
 
 def start_times() -> dict[str, Any]:
     """Seconds to the first step, without and with compiled code kept; and of --help."""
-    found: dict[str, Any] = {"commit": provenance.commit()}
+    found: dict[str, Any] = {"commit": provenance.commit(), "machine": this_machine()}
     for study, seeds in STUDIES.items():
         with tempfile.TemporaryDirectory() as cache:
             found[study] = {key: first_step_seconds(cache, seeds) for key in ("cold", "warm")}

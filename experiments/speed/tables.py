@@ -27,7 +27,7 @@ def render(record: dict[str, Any]) -> str:
     """All tables."""
     facts = record["provenance"]
     where = (
-        f"{facts['device']}, {record['cores']} cores; jax {facts['jax_version']},"
+        f"{record['cores']} x {facts['processor']}; jax {facts['jax_version']},"
         f" Python {facts['python']}, commit {facts['commit']}."
     )
     sections = [where, f"### Best against best, medians\n\n{table(best_against_best(record))}"]
@@ -35,6 +35,9 @@ def render(record: dict[str, Any]) -> str:
         "### Every network, one core and all\n\n"
         f"{table(networks(record['networks'], record['cores']))}\n\n{NETWORKS_NOTE}"
     )
+    for machine, found in record.get("elsewhere", {}).items():
+        cores = int(machine.partition(" ")[0])
+        sections.append(f"### Elsewhere: {machine}\n\n{table(networks(found, cores))}")
     for net, found in record["compare"].items():
         title = f"Training step of `{net}`, {record['cores']} threads"
         sections.append(steps(title, found, record["memory"], net))
@@ -186,7 +189,8 @@ def measuring(record: dict[str, Any]) -> list[tuple[str, ...]]:
 def starting(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Seconds until the first step has been made."""
     found = record["start"]
-    rows = [(f"seconds; commit {found['commit']}", "first time", "second, compiled code kept")]
+    where = f"{found['machine']}, commit {found['commit']}"
+    rows = [(f"seconds; {where}", "first time", "second, compiled code kept")]
     for study, title in (("one", "a study of one trial"), ("several", "of several")):
         rows.append((title, *(f"{found[study][key]:.1f}" for key in ("cold", "warm"))))
     return [*rows, ("`--help`", f"{found['help']:.1f}", "")]
