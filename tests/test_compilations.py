@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from jax._src import compilation_cache, compiler
 from jax._src.lru_cache import LRUCache
 
 from src import compilations
@@ -106,6 +107,20 @@ def test_a_disk_without_locks_keeps_programs_too(tmp_path, monkeypatch, fault):
     cache.turn.end()
     assert [path.name for path in tmp_path.glob("*-turn")] == []
     assert cache.get("key") == b"program"
+
+
+@pytest.mark.parametrize(("platform", "waits"), [("cpu", True), ("gpu", False)])
+def test_processes_with_an_accelerator_do_not_wait_for_one_another(
+    tmp_path, monkeypatch, platform, waits
+):
+    """They may compile one program together."""
+    monkeypatch.setattr(compilation_cache, "get_file_cache", lambda path: (None, path))
+    monkeypatch.setattr(compiler, "compile_or_get_cached", lambda: None)
+    monkeypatch.setattr(compiler, "_cache_write", compiler._cache_write)
+    monkeypatch.setattr("jax.default_backend", lambda: platform)
+    compilations.seal_cache("this processor")
+    cache, _ = compilation_cache.get_file_cache(str(tmp_path))
+    assert (cache.turn is not None) == waits
 
 
 @pytest.mark.slow

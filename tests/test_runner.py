@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -455,6 +456,26 @@ def test_a_process_that_may_start_an_accelerator_is_not_copied(monkeypatch, cpu)
     monkeypatch.setattr(environment, "jax_has_started", lambda: False)
     monkeypatch.setattr(environment, "computes_on_cpu", lambda: cpu)
     assert local._can_fork() == cpu
+
+
+@pytest.mark.parametrize(
+    ("changes", "how", "started"),
+    [
+        ({}, "none", [2]),
+        ({"workers": 3}, "none", [3]),
+        ({"workers": 1}, "none", []),
+        ({"fresh_seeds": (1,)}, "none", []),
+        ({"engine": "dask"}, "none", []),
+        ({}, "slurm", []),
+    ],
+)
+def test_workers_are_started_ahead_where_several_train_here(monkeypatch, changes, how, started):
+    found: list[int] = []
+    start = lambda workers: nullcontext(found.append(workers))  # noqa: E731
+    monkeypatch.setattr(local, "fork_engine", start)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 2)
+    laboratory._start_workers(make_config(**({"fresh_seeds": (1, 2), "workers": 0} | changes)), how)
+    assert found == started
 
 
 @pytest.mark.parametrize(("devices", "stays"), [(1, True), (8, False)])

@@ -77,13 +77,13 @@ def main(arguments: list[str]) -> None:
 
 
 def this_machine() -> str:
-    """Number of cores and kind of processor."""
-    return f"{environment.usable_cores()} x {provenance.machine().processor}"
+    """What `tables.machine` calls the machine that this runs on."""
+    return tables.machine(environment.usable_cores(), provenance.provenance())
 
 
 def rows_of(record: dict[str, Any], machine: str) -> dict[str, Any]:
     """The networks of a record that were measured on a machine, on which the others were not."""
-    if machine == f"{record['cores']} x {record['provenance']['processor']}":
+    if machine == tables.machine(record["cores"], record["provenance"]):
         return record["networks"]
     return record.setdefault("elsewhere", {}).setdefault(machine, {})
 

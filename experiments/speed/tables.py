@@ -27,7 +27,7 @@ def render(record: dict[str, Any]) -> str:
     """All tables."""
     facts = record["provenance"]
     where = (
-        f"{record['cores']} x {facts['processor']}; jax {facts['jax_version']},"
+        f"{machine(record['cores'], facts)}; jax {facts['jax_version']},"
         f" Python {facts['python']}, commit {facts['commit']}."
     )
     sections = [where, f"### Best against best, medians\n\n{table(best_against_best(record))}"]
@@ -35,9 +35,9 @@ def render(record: dict[str, Any]) -> str:
         "### Every network, one core and all\n\n"
         f"{table(networks(record['networks'], record['cores']))}\n\n{NETWORKS_NOTE}"
     )
-    for machine, found in record.get("elsewhere", {}).items():
-        cores = int(machine.partition(" ")[0])
-        sections.append(f"### Elsewhere: {machine}\n\n{table(networks(found, cores))}")
+    for elsewhere, found in record.get("elsewhere", {}).items():
+        cores = int(elsewhere.partition(" ")[0])
+        sections.append(f"### Elsewhere: {elsewhere}\n\n{table(networks(found, cores))}")
     for net, found in record["compare"].items():
         title = f"Training step of `{net}`, {record['cores']} threads"
         sections.append(steps(title, found, record["memory"], net))
@@ -49,6 +49,11 @@ def render(record: dict[str, Any]) -> str:
     sections.append(f"### {title}\n\n{table(in_parts(record['in_parts']))}")
     sections.append(study(record))
     return "\n\n".join(sections)
+
+
+def machine(cores: int, facts: dict[str, Any]) -> str:
+    """Number of cores and kind of processor."""
+    return f"{cores} x {facts['processor']}"
 
 
 def best_against_best(record: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -75,7 +75,7 @@ def draw_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*s
 
 @functools.cache
 def _normal_values() -> Float[np.ndarray, "65536"]:
-    """The values, in ascending order: to look one up takes a fifth of the time of computing it."""
+    """The values, in ascending order: to look one up takes less time than to compute it."""
     from scipy.special import ndtri  # noqa: PLC0415
 
     return ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)

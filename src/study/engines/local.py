@@ -151,7 +151,7 @@ def open_engine(workers: int, stop: StopFlag) -> Iterator[LocalEngine]:
 def fork_engine(workers: int) -> Iterator[LocalEngine | None]:
     """Starts worker processes as copies of this one, which have imported all that they need.
 
-    They are ready a second sooner, and import nothing while this process reads its data.
+    They are ready sooner, for they import nothing while this process reads its data.
 
     Yields:
         The engine; None where a copy would not be sound: JAX has been started, or may start on an
