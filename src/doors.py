@@ -109,6 +109,8 @@ def _explain_os(error: OSError) -> str:
         return "the folder that this was started in is gone; start it in one that is there"
     if error.errno == errno.ENOMEM:
         where += "; fewer --config.workers or a smaller batch need less"
+    if error.errno == errno.EAGAIN:  # No more processes: `ulimit -u`, or a container's limit.
+        where += "; fewer --config.workers need fewer processes"
     return f"{error.strerror or error}{where}; what was complete stays complete"
 
 
@@ -125,6 +127,8 @@ def _explain_runtime(text: str) -> str | None:
     line = one_line(text)
     if "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"out of memory on the device ({line}); a smaller --config.batch_size needs less"
+    if "can't start new thread" in text:
+        return f"{line}; fewer --config.workers need fewer processes and threads"
     if "Worker process was terminated unexpectedly" in text:
         return (
             f"{line}: a process that decodes images was killed, most often because /dev/shm is too"

@@ -59,6 +59,8 @@ def test_every_refusal_is_one_line(kind, capsys):
     [
         (PermissionError(errno.EACCES, "Permission denied", "/x/.lock"), "Permission denied: /x/"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "fewer --config.workers"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "fewer --config.workers"),
+        (RuntimeError("can't start new thread"), "fewer --config.workers"),
         (MemoryError(), "out of memory"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "is not UTF-8"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating"), "--config.batch_size"),

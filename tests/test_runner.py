@@ -33,6 +33,7 @@ from src.study.engines.local import Channel
 from src.study.question import StudyError
 from src.study.worker import StopFlag
 from tests import tiny
+from tests.torture.subject import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
@@ -456,6 +457,37 @@ def test_a_process_that_may_start_an_accelerator_is_not_copied(monkeypatch, cpu)
     monkeypatch.setattr(environment, "jax_has_started", lambda: False)
     monkeypatch.setattr(environment, "computes_on_cpu", lambda: cpu)
     assert local._can_fork() == cpu
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("what", ["os.fork", "threading.Thread.start"])
+def test_where_a_process_or_thread_cannot_be_started_none_is_left_waiting(what):
+    """As with `ulimit -u`: the second copy, or the thread that would hand out the trials."""
+    code = f"""
+import os, threading
+from src.study.engines import local
+original, calls = {what}, []
+
+def refuse(*arguments):
+    calls.append(arguments)
+    if len(calls) == {2 if what == "os.fork" else 1}:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return original(*arguments)
+
+{what} = refuse
+with local.fork_engine(2):
+    pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.stderr.splitlines()[-1].startswith("BlockingIOError")
 
 
 @pytest.mark.parametrize(

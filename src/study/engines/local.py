@@ -163,12 +163,18 @@ def fork_engine(workers: int) -> Iterator[LocalEngine | None]:
     context = multiprocessing.get_context("fork")
     _start_tracker()
     channel = Channel(new_flag(), context.Queue(), os.getpid(), "cpu")
-    with ProcessPoolExecutor(workers, context, join, (channel,)) as processes:
-        with signals_blocked(), warnings.catch_warnings():
-            # Python warns of all threads; the one of NumPy's OpenBLAS is prepared for copies.
-            warnings.simplefilter("ignore", DeprecationWarning)
+    processes = ProcessPoolExecutor(workers, context, join, (channel,))
+    engine = LocalEngine(workers, processes, channel)
+    with signals_blocked(), warnings.catch_warnings():
+        # Python warns of all threads; the one of NumPy's OpenBLAS is prepared for copies.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
             processes.submit(os.getpid)  # The first task starts all processes.
-        yield LocalEngine(workers, processes, channel)
+        except BaseException:
+            engine.end()  # Those that did start wait for a task.
+            raise
+    with processes:
+        yield engine
 
 
 def _start_tracker() -> None:
