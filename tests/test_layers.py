@@ -172,20 +172,22 @@ def test_few_channels_take_several_columns_at_once_and_many_do_not():
         return str(jax.make_jaxpr(functools.partial(conv, padding=1))(x, kernel))
 
     assert "f32[3,10,4,32]" in jaxpr(4, 4)  # eight columns: two vectors of 16
-    assert "f32[3,6,10,48]" in jaxpr(10, 12)  # four
+    assert "f32[3,4,10,24]" in jaxpr(10, 12)  # two
     assert "f32[3,4,16,32]" in jaxpr(16, 16)
-    assert "f32[3,4,4,8]" in jaxpr(4, 4, pixels=3)  # no more than there are
+    assert "f32[3,4,4,8]" in jaxpr(4, 4, pixels=4)  # not 3 x 6 pixels on a map of 16
     assert "f32[3,3,18,14]" in jaxpr(18, 14)
 
 
-def test_eight_channels_are_paired_in_the_kernels_gradient():
-    def jaxpr(inputs: int) -> str:
-        x, kernel = jnp.zeros((2, 8, 8, inputs)), jnp.zeros((3, 3, inputs, 8))
-        fn = functools.partial(pullback, functools.partial(conv, padding=1))
+def test_up_to_eight_channels_are_paired_in_a_small_kernels_gradient():
+    def jaxpr(inputs: int, size: int = 3) -> str:
+        x, kernel = jnp.zeros((2, 8, 8, inputs)), jnp.zeros((size, size, inputs, 8))
+        fn = functools.partial(pullback, functools.partial(conv, padding=size // 2))
         return str(jax.make_jaxpr(lambda k: fn(x, k)[2])(kernel))
 
-    assert "f32[16,96] = dot_general" in jaxpr(8)  # 2 columns of 8; 3 x 2 pairs of 16
+    assert "f32[96,16] = dot_general" in jaxpr(8)  # 3 x 2 pairs of 16; 2 columns of 8
+    assert "f32[36,16] = dot_general" in jaxpr(3)
     assert "dot_general[" not in jaxpr(10)
+    assert "dot_general[" not in jaxpr(8, size=5)
 
 
 def test_conv_by_hand():

@@ -15,6 +15,8 @@ from src.models.layers.once import computed_once
 
 # From so many channels on, as many in as out, Winograd's way is faster for a kernel of 3 or 5.
 WINOGRAD, WINOGRAD_WEIGHTS = {3: 32, 5: 24}, {3: 96, 5: 48}
+# Adding up one share of a window takes as long as so many multiply-adds.
+SHARE = 48
 Initializer = Callable[..., Array]
 
 
@@ -73,7 +75,7 @@ def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
         return products.values(x, kernel, stride, padding)
     if _fewer_products(kernel, stride, padding, WINOGRAD):
         return winograd.values(x, kernel, padding)
-    return _by_columns(*_even_channels(x, kernel), stride, padding)
+    return _by_columns(x, kernel, stride, padding)
 
 
 def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
@@ -98,8 +100,9 @@ def _fewer_products(kernel: Array, stride: int, padding: int, channels: dict[int
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     """XLA's convolution; with few channels it makes several columns at once."""
-    columns = x.shape[2] + 2 * padding - len(kernel) + 1
-    count = folding.columns_at_once(kernel.shape, columns, stride)
+    count = folding.columns_at_once(kernel.shape, x.shape, padding) if stride == 1 else 1
+    if count == 1 or not folding.in_blocks(x.shape, len(kernel), padding, count):
+        x, kernel = _even_channels(x, kernel)
     if count == 1:
         return _xla_conv(x, kernel, stride, padding)
     return folding.values(x, kernel, padding, count)
@@ -134,7 +137,7 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
         kernel, stride, padding, WINOGRAD_WEIGHTS
     ):
         return winograd.kernel_grads(x, grads, size, padding)
-    count = folding.columns_at_once(kernel.shape, grads.shape[2], stride)
+    count = folding.columns_at_once(kernel.shape, x.shape, padding) if stride == 1 else 1
     if count > 1:
         return folding.kernel_grads(x, kernel, grads, padding, count)
     if _few_windows(kernel, grads.shape):
@@ -154,12 +157,12 @@ def _few_windows(kernel: Array, maps: tuple[int, ...]) -> bool:
 
 def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
     """The input's gradient: a convolution of the gradients with the kernel turned around."""
-    if _exceeds(kernel, grads.shape):
+    around = len(kernel) - 1 - padding
+    if _exceeds(kernel, grads.shape) or _few_shares(kernel, grads.shape, stride, around):
         return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
     if _fewer_products(kernel, stride, padding, WINOGRAD):
         return winograd.input_grads(kernel, grads, padding)
     turned = _turned(kernel)
-    around = len(kernel) - 1 - padding
     if stride == 1 and around >= 0:
         return _by_columns(grads, turned, 1, around)
     pads = [
@@ -174,6 +177,24 @@ def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: in
         lhs_dilation=(stride, stride),
         dimension_numbers=plain.DIMENSIONS,
     )
+
+
+def _few_shares(kernel: Array, grads: tuple[int, ...], stride: int, around: int) -> bool:
+    """Whether shares of windows are added up sooner than several columns are made at once.
+
+    Args:
+        kernel: The kernel of the forward pass.
+        grads: Shape [B, P, Q, O] of the gradients.
+        stride: Stride of the forward pass.
+        around: Padding of the gradients, for the convolution with the kernel turned around.
+    """
+    size, _, inputs, outputs = kernel.shape
+    if size == 1 or stride > 1 or around < 0 or max(inputs, outputs) > folding.LANES:
+        return False
+    turned = (size, size, outputs, inputs)
+    count = folding.columns_at_once(turned, grads, around)
+    shares = math.prod(grads[1:3]) * size**2 * inputs
+    return folding.multiply_adds(turned, grads, around, count) > SHARE * shares
 
 
 def _turned(kernel: Array) -> Array:
