@@ -38,6 +38,8 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (8, 7, 20, 18, 3, 2, 1, 1),
     (4, 4, 66, 20, 3, 1, 1, 1),  # many channels: the same
     (6, 6, 34, 32, 3, 1, 1, 1),  # Winograd's way, up to the values and the images' gradient
+    (6, 5, 100, 96, 3, 1, 1, 1),  # the weights' too, on a small map
+    (9, 9, 50, 48, 3, 1, 0, 1),  # and on a larger one
     (5, 7, 32, 33, 3, 1, 0, 1),
     (3, 4, 32, 36, 3, 1, 2, 1),
     (7, 5, 98, 96, 3, 1, 1, 1),  # the weights' gradient as well
@@ -119,7 +121,8 @@ def test_conv_is_xlas_in_values_and_gradients(case):
 @pytest.mark.parametrize("size", [3, 5])
 @pytest.mark.parametrize("images", [6, 4, 7])
 def test_winograds_way_in_groups_is_xlas(images, size, monkeypatch):
-    monkeypatch.setattr(winograd, "IN_CACHE", 4 * 6 * 5 * 200 * 3)  # three images, or a divisor
+    numbers = (size + 3) ** 2 / 4**2  # for each pixel
+    monkeypatch.setattr(winograd, "IN_CACHE", numbers * 6 * 5 * 200 * 3)  # three images or fewer
     x, kernel = normal(0, images, 6, 5, 96), normal(1, size, size, 96, 104)
     plain = functools.partial(plain_conv, stride=1, padding=size // 2, groups=1)
     ours = functools.partial(conv, padding=size // 2)
@@ -129,13 +132,12 @@ def test_winograds_way_in_groups_is_xlas(images, size, monkeypatch):
     assert_same(value_and_pullback(ours, x, kernel), value_and_pullback(plain, x, kernel), 1e-5)
 
 
-@pytest.mark.parametrize("size", [3, 5])
-def test_winograds_maps_are_exact(size):
+@pytest.mark.parametrize("way", [*winograd.WAYS.values(), winograd.ON_SMALL_MAPS])
+def test_winograds_maps_are_exact(way):
     """In rational numbers; a correlation of whole numbers has no other value."""
-    way, rng = winograd.WAYS[size], np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     pixels, weights = (
-        [Fraction(int(n)) for n in rng.integers(-9, 10, count)]
-        for count in (way.side + size - 1, size)
+        [Fraction(int(n)) for n in rng.integers(-9, 10, count)] for count in (way.numbers, way.size)
     )
 
     def mapped(matrices: tuple, numbers: list) -> list:

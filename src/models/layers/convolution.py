@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 from src.models.layers import folding, plain, products, winograd
 from src.models.layers.once import computed_once
 
-# From so many channels on, as many in as out, Winograd's way is faster for a kernel of 3 or 5.
-WINOGRAD, WINOGRAD_WEIGHTS = {3: 32, 5: 24}, {3: 96, 5: 48}
+# From so many channels on, as many in as out, Winograd's way is faster: by the kernel's size; for
+# the weights' gradient by the side of the squares of pixels.
+WINOGRAD, WINOGRAD_WEIGHTS = {3: 20, 5: 24}, {2: 96, 4: 48}
 # Adding up one share of a window takes as long as so many multiply-adds.
 SHARE = 48
 Initializer = Callable[..., Array]
@@ -73,7 +74,7 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 
 def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     if _exceeds(kernel, x.shape):
         return products.values(x, kernel, stride, padding)
-    if _fewer_products(kernel, stride, padding, WINOGRAD):
+    if _fewer_products(kernel, stride, padding):
         return winograd.values(x, kernel, padding)
     return _by_columns(x, kernel, stride, padding)
 
@@ -86,16 +87,16 @@ def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
     return math.prod(kernel.shape[:2]) > math.prod(maps[1:3])
 
 
-def _fewer_products(kernel: Array, stride: int, padding: int, channels: dict[int, int]) -> bool:
+def _fewer_products(kernel: Array, stride: int, padding: int, channels: int | None = None) -> bool:
     """Whether Winograd's method saves more than its transformations cost.
 
     The saving grows with I x O, the cost with I + O; it pays from the ratio of I = O = `channels`
-    of the kernel's size on.
+    on, which is by default that of the kernel's size in `WINOGRAD`.
     """
     size, _, inputs, outputs = kernel.shape
-    if size not in channels or stride > 1 or padding >= size or kernel.dtype != jnp.float32:
+    if size not in WINOGRAD or stride > 1 or padding >= size or kernel.dtype != jnp.float32:
         return False
-    return 2 * inputs * outputs >= channels[size] * (inputs + outputs)
+    return 2 * inputs * outputs >= (channels or WINOGRAD[size]) * (inputs + outputs)
 
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
@@ -133,10 +134,10 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
     convolution.
     """
     size = len(kernel)
-    if not _exceeds(kernel, grads.shape) and _fewer_products(
-        kernel, stride, padding, WINOGRAD_WEIGHTS
-    ):
-        return winograd.kernel_grads(x, grads, size, padding)
+    if size in winograd.WAYS and not _exceeds(kernel, grads.shape):
+        way = winograd.way_of_weights(size, grads.shape)
+        if _fewer_products(kernel, stride, padding, WINOGRAD_WEIGHTS[way.side]):
+            return winograd.kernel_grads(x, grads, way, padding)
     count = folding.columns_at_once(kernel.shape, x.shape, padding) if stride == 1 else 1
     if count > 1:
         return folding.kernel_grads(x, kernel, grads, padding, count)
@@ -160,7 +161,7 @@ def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: in
     around = len(kernel) - 1 - padding
     if _exceeds(kernel, grads.shape) or _few_shares(kernel, grads.shape, stride, around):
         return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
-    if _fewer_products(kernel, stride, padding, WINOGRAD):
+    if _fewer_products(kernel, stride, padding):
         return winograd.input_grads(kernel, grads, padding)
     turned = _turned(kernel)
     if stride == 1 and around >= 0:

@@ -1,19 +1,22 @@
 """Convolution of stride 1 with fewer multiplications: Winograd's way.
 
-F(2 x 2, 3 x 3) has 2.25 times fewer, F(4 x 4, 5 x 5) 6.25 times. Squares of pixels, which overlap,
+F(4 x 4, 3 x 3) has 4 times fewer, F(4 x 4, 5 x 5) 6.25 times. Squares of pixels, which overlap,
 and the kernel are mapped, by additions and a few factors, to as many numbers each. Their products,
 summed over the channels, are as many products of matrices; these map to the pixels of the result.
 
 The numbers are values of polynomials whose coefficients are the pixels: at 0, 1, -1 and infinity
-for kernels of 3 by 3, for those of 5 by 5 also at 2, -2, 1/2 and -1/2.
+for F(2 x 2, 3 x 3), which is for the weights' gradient on small maps; for F(4 x 4, 3 x 3) also at 2
+and -2, for F(4 x 4, 5 x 5) also at 1/2 and -1/2. Rounding errors grow with the points.
 
-Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8;
-its maps are Toom and Cook's, and so are those of 5 by 5, which a test holds to rational numbers.
+Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8
+and section 4.3; its maps are Toom and Cook's, and so are those of 5 by 5. A test holds all of them
+to rational numbers.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,36 +29,79 @@ Map = tuple[np.ndarray, ...]  # a product of matrices, the last of which is appl
 
 
 class Way(NamedTuple):
-    """The maps for one size of kernels, along one axis.
+    """Maps for one size of kernels, along one axis.
 
     Attributes:
+        size: Of the kernel.
         side: Pixels of the result that are made at once.
         of_pixels: Maps side + size - 1 pixels to as many numbers.
         of_kernel: Maps the weights to as many.
         of_result: Maps the products of the two to pixels of the result.
     """
 
+    size: int
     side: int
     of_pixels: Map
     of_kernel: Map
     of_result: Map
 
+    @property
+    def numbers(self) -> int:
+        """How many there are, and pixels that they are made of."""
+        return self.side + self.size - 1
 
-# Value at p and -p: the sum of a polynomial's even and odd powers, and their difference.
-SIGNS = np.eye(8)
-for _even in (1, 3, 5):
-    SIGNS[_even : _even + 2, _even : _even + 2] = [[1, 1], [1, -1]]
+
+def _signs(count: int) -> np.ndarray:
+    """Values at p and -p from the sums of a polynomial's even and of its odd powers.
+
+    The first and the last number, at 0 and at infinity, stay as they are.
+    """
+    matrix = np.eye(count)
+    for even in range(1, count - 1, 2):
+        matrix[even : even + 2, even : even + 2] = [[1, 1], [1, -1]]
+    return matrix
+
+
+# By the kernel's size.
 WAYS = {
     3: Way(
-        2,
-        (np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),),
-        (np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),),
-        (np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),),
-    ),
-    5: Way(
+        3,
         4,
         (
-            SIGNS,
+            _signs(6),
+            np.array(
+                [
+                    [4, 0, -5, 0, 1, 0],
+                    [0, 0, -4, 0, 1, 0],
+                    [0, -4, 0, 1, 0, 0],
+                    [0, 0, -1, 0, 1, 0],
+                    [0, -2, 0, 2, 0, 0],
+                    [0, 4, 0, -5, 0, 1],
+                ]
+            ),
+        ),
+        (
+            _signs(6),
+            np.diag([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24, 1])
+            @ [[1, 0, 0], [1, 0, 1], [0, 1, 0], [1, 0, 4], [0, 2, 0], [0, 0, 1]],
+        ),
+        (
+            np.array(
+                [
+                    [1, 1, 0, 1, 0, 0],
+                    [0, 0, 1, 0, 2, 0],
+                    [0, 1, 0, 4, 0, 0],
+                    [0, 0, 1, 0, 8, 1],
+                ]
+            ),
+            _signs(6),
+        ),
+    ),
+    5: Way(
+        5,
+        4,
+        (
+            _signs(8),
             np.array(
                 [
                     [1, 0, -21 / 4, 0, 21 / 4, 0, -1, 0],
@@ -70,7 +116,7 @@ WAYS = {
             ),
         ),
         (
-            SIGNS,
+            _signs(8),
             np.diag([1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 32 / 45, 32 / 45, 1])
             @ [
                 [1, 0, 0, 0, 0],
@@ -92,12 +138,22 @@ WAYS = {
                     [0, 0, 1, 0, 8, 0, 1 / 8, 1],
                 ]
             ),
-            SIGNS,
+            _signs(8),
         ),
     ),
 }
+# On maps with fewer pixels the mapped kernels of 3 by 3 are too many for the few squares.
+SMALL, ON_SMALL_MAPS = (
+    64,
+    Way(
+        3,
+        2,
+        (np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),),
+        (np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),),
+        (np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),),
+    ),
+)
 BATCHED = (((2,), (1,)), ((0,), (0,)))
-BATCHED_TRANSPOSED = (((2,), (2,)), ((0,), (0,)))
 IN_CACHE = 2**21  # Numbers of pixels and results that are at work at once: 8 MB.
 
 
@@ -105,45 +161,47 @@ def values(
     x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"], padding: int
 ) -> Float[Array, "B P Q O"]:
     """The convolution."""
-    numbers = _kernel_numbers(kernel)
-    return _over_groups(lambda x: _convolved(x, numbers, BATCHED, len(kernel), padding), x, kernel)
+    way = WAYS[len(kernel)]
+    numbers = _kernel_numbers(kernel, way)
+    return _over_groups(lambda x: _convolved(x, numbers, way, padding), x, kernel, way)
 
 
 def input_grads(
     kernel: Float[Array, "k k I O"], grads: Float[Array, "B P Q O"], padding: int
 ) -> Float[Array, "B H W I"]:
     """The input's gradient: the convolution of `grads` with the kernel turned around."""
-    size = len(kernel)
-    numbers = _kernel_numbers(kernel[::-1, ::-1])
-    return _over_groups(
-        lambda g: _convolved(g, numbers, BATCHED_TRANSPOSED, size, size - 1 - padding),
-        grads,
-        kernel,
-    )
+    way, around = WAYS[len(kernel)], len(kernel) - 1 - padding
+    numbers = _kernel_numbers(kernel[::-1, ::-1].swapaxes(2, 3), way)
+    return _over_groups(lambda g: _convolved(g, numbers, way, around), grads, kernel, way)
+
+
+def way_of_weights(size: int, maps: tuple[int, ...]) -> Way:
+    """The way for the gradient of a kernel of `size`, by the shape [B, P, Q, O] of the result's."""
+    return ON_SMALL_MAPS if size == 3 and math.prod(maps[1:3]) < SMALL else WAYS[size]
 
 
 def kernel_grads(
-    x: Float[Array, "B H W I"], grads: Float[Array, "B P Q O"], size: int, padding: int
+    x: Float[Array, "B H W I"], grads: Float[Array, "B P Q O"], way: Way, padding: int
 ) -> Float[Array, "k k I O"]:
-    """The gradient of a kernel of `size`: the maps in reverse order, their matrices transposed."""
-    shape = (size, size, x.shape[-1], grads.shape[-1])
-    groups = _groups(grads.shape, shape)
+    """The gradient of a kernel: the maps in reverse order, their matrices transposed."""
+    shape = (way.size, way.size, x.shape[-1], grads.shape[-1])
+    groups = _groups(grads.shape, shape, way)
     if groups == 1:
-        return _kernel_grads(x, grads, size, padding)
+        return _kernel_grads(x, grads, way, padding)
     parts = tuple(a.reshape(groups, -1, *a.shape[1:]) for a in (x, grads))
     add = lambda total, part: (  # noqa: E731
-        total + _kernel_grads(part[0], part[1], size, padding),
+        total + _kernel_grads(part[0], part[1], way, padding),
         None,
     )
     return lax.scan(add, jnp.zeros(shape, x.dtype), parts)[0]
 
 
-def _kernel_grads(x: Array, grads: Array, size: int, padding: int) -> Array:
+def _kernel_grads(x: Array, grads: Array, way: Way, padding: int) -> Array:
     """As `kernel_grads`; images are the innermost axis, so that pixels are copied in long runs."""
-    way, outputs = WAYS[size], grads.shape[-1]
+    outputs = grads.shape[-1]
     shape = (grads.shape[1], grads.shape[2])
     pixels = computed_once(lambda x: x.transpose(3, 1, 2, 0), x)  # [I, H, W, B]
-    summed = _pixel_numbers(pixels, shape, size, padding)  # [N, I P Q / side^2, B]
+    summed = _pixel_numbers(pixels, shape, way, padding)  # [N, I P Q / side^2, B]
     even = tuple((0, -n % way.side) for n in shape)
     placed = jnp.pad(grads.transpose(1, 2, 0, 3), (*even, (0, 0), (0, 0)))  # [P, Q, B, O]
     spread = _both_axes(
@@ -156,52 +214,52 @@ def _kernel_grads(x: Array, grads: Array, size: int, padding: int) -> Array:
         spread.reshape(len(summed), -1, outputs),
         BATCHED,
     )
-    found = _both_axes(_transposed(way.of_kernel), *_split(products, way.side + size - 1))
+    found = _both_axes(_transposed(way.of_kernel), *_split(products, way.numbers))
     return found.swapaxes(0, 1)
 
 
-def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array) -> Array:
+def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array, way: Way) -> Array:
     """`fn` applied to as many images at a time as fit into the caches."""
-    groups = _groups(x.shape, kernel.shape)
+    groups = _groups(x.shape, kernel.shape, way)
     if groups == 1:
         return fn(x)
     parts = lax.map(fn, x.reshape(groups, -1, *x.shape[1:]))
     return parts.reshape(len(x), *parts.shape[2:])
 
 
-def _groups(images: tuple[int, ...], kernel: tuple[int, ...]) -> int:
+def _groups(images: tuple[int, ...], kernel: tuple[int, ...], way: Way) -> int:
     """Number of equal groups in which images [B, H, W, C] are taken, one after another."""
     batch, rows, columns, _ = images
-    numbers = 4 * batch * rows * columns * (kernel[2] + kernel[3])  # 4 for a pixel: 16/4, 64/16
-    least = min(batch, -(-numbers // IN_CACHE))
+    squares = batch * rows * columns / way.side**2
+    numbers = squares * way.numbers**2 * (kernel[2] + kernel[3])
+    least = min(batch, math.ceil(numbers / IN_CACHE))
     return next(count for count in range(least, batch + 1) if batch % count == 0)
 
 
-def _convolved(x: Array, numbers: Array, dimensions: Any, size: int, padding: int) -> Array:
-    rows, columns = (n + 2 * padding - size + 1 for n in x.shape[1:3])
-    pixels = _pixel_numbers(x, (rows, columns), size, padding)
-    return _result(lax.dot_general(pixels, numbers, dimensions), len(x), (rows, columns), size)
+def _convolved(x: Array, numbers: Array, way: Way, padding: int) -> Array:
+    rows, columns = (n + 2 * padding - way.size + 1 for n in x.shape[1:3])
+    pixels = _pixel_numbers(x, (rows, columns), way, padding)
+    return _result(lax.dot_general(pixels, numbers, BATCHED), len(x), (rows, columns), way)
 
 
-def _kernel_numbers(kernel: Array) -> Array:
+def _kernel_numbers(kernel: Array, way: Way) -> Array:
     """[k, k, I, O] -> [N, I, O]."""
-    found = _both_axes(WAYS[len(kernel)].of_kernel, list(kernel), _second_axis)
+    found = _both_axes(way.of_kernel, list(kernel), _second_axis)
     return found.reshape(-1, *kernel.shape[2:])
 
 
-def _pixel_numbers(x: Array, shape: tuple[int, int], size: int, padding: int) -> Array:
+def _pixel_numbers(x: Array, shape: tuple[int, int], way: Way, padding: int) -> Array:
     """[B, H, W, I] -> [N, B P Q / side^2, I], from squares that overlap by the kernel's size - 1.
 
     Args:
         x: Images.
         shape: P and Q, of the result.
-        size: The kernel's.
+        way: The maps.
         padding: Of the convolution.
     """
-    way = WAYS[size]
-    count, side = way.side + size - 1, way.side
+    count, side = way.numbers, way.side
     wholes = [n + -n % side for n in shape]
-    ends = [n + size - 1 - m - padding for n, m in zip(wholes, x.shape[1:3], strict=True)]
+    ends = [n + way.size - 1 - m - padding for n, m in zip(wholes, x.shape[1:3], strict=True)]
     padded = jnp.pad(x, ((0, 0), *((padding, end) for end in ends), (0, 0)))
     rows, columns = wholes
     found = _both_axes(
@@ -212,12 +270,11 @@ def _pixel_numbers(x: Array, shape: tuple[int, int], size: int, padding: int) ->
     return found.reshape(count**2, -1, x.shape[-1])
 
 
-def _result(products: Array, batch: int, shape: tuple[int, int], size: int) -> Array:
+def _result(products: Array, batch: int, shape: tuple[int, int], way: Way) -> Array:
     """[N, B P Q / side^2, O] -> [B, P, Q, O]."""
-    way = WAYS[size]
     tiles = [-(-n // way.side) for n in shape]
     each = products.reshape(len(products), batch, *tiles, -1)
-    found = _both_axes(way.of_result, *_split(each, way.side + size - 1))
+    found = _both_axes(way.of_result, *_split(each, way.numbers))
     whole = found.transpose(2, 3, 1, 4, 0, 5)  # [B, P / side, side, Q / side, side, O]
     whole = whole.reshape(batch, *(way.side * n for n in tiles), -1)
     return whole[:, : shape[0], : shape[1]]
