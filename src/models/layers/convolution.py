@@ -161,9 +161,9 @@ def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: in
     around = len(kernel) - 1 - padding
     if _exceeds(kernel, grads.shape) or _few_shares(kernel, grads.shape, stride, around):
         return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
-    if _fewer_products(kernel, stride, padding):
-        return winograd.input_grads(kernel, grads, padding)
     turned = _turned(kernel)
+    if _fewer_products(kernel, stride, padding):
+        return winograd.values(grads, turned, around)
     if stride == 1 and around >= 0:
         return _by_columns(grads, turned, 1, around)
     pads = [

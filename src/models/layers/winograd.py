@@ -5,8 +5,8 @@ and the kernel are mapped, by additions and a few factors, to as many numbers ea
 summed over the channels, are as many products of matrices; these map to the pixels of the result.
 
 The numbers are values of polynomials whose coefficients are the pixels: at 0, 1, -1 and infinity
-for F(2 x 2, 3 x 3), which is for the weights' gradient on small maps; for F(4 x 4, 3 x 3) also at 2
-and -2, for F(4 x 4, 5 x 5) also at 1/2 and -1/2. Rounding errors grow with the points.
+for F(2 x 2, 3 x 3), which is for small maps; for F(4 x 4, 3 x 3) also at 2 and -2, for
+F(4 x 4, 5 x 5) also at 1/2 and -1/2. Rounding errors grow with the points.
 
 Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8
 and section 4.3; its maps are Toom and Cook's, and so are those of 5 by 5. A test holds all of them
@@ -142,17 +142,16 @@ WAYS = {
         ),
     ),
 }
-# On maps with fewer pixels the mapped kernels of 3 by 3 are too many for the few squares.
-SMALL, ON_SMALL_MAPS = (
-    64,
-    Way(
-        3,
-        2,
-        (np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),),
-        (np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),),
-        (np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),),
-    ),
+# F(2 x 2, 3 x 3): fewer numbers for the kernel, for small maps, which have few squares.
+ON_SMALL_MAPS = Way(
+    3,
+    2,
+    (np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),),
+    (np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),),
+    (np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),),
 )
+SMALL = 64  # Maps of fewer pixels are small.
+KERNEL_IN_CACHE = 2**18  # Numbers of a kernel that stay in a core's own cache: 1 MB.
 BATCHED = (((2,), (1,)), ((0,), (0,)))
 IN_CACHE = 2**21  # Numbers of pixels and results that are at work at once: 8 MB.
 
@@ -161,23 +160,21 @@ def values(
     x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"], padding: int
 ) -> Float[Array, "B P Q O"]:
     """The convolution."""
-    way = WAYS[len(kernel)]
+    way = _way(kernel.shape, [n + 2 * padding - len(kernel) + 1 for n in x.shape[1:3]])
     numbers = _kernel_numbers(kernel, way)
     return _over_groups(lambda x: _convolved(x, numbers, way, padding), x, kernel, way)
-
-
-def input_grads(
-    kernel: Float[Array, "k k I O"], grads: Float[Array, "B P Q O"], padding: int
-) -> Float[Array, "B H W I"]:
-    """The input's gradient: the convolution of `grads` with the kernel turned around."""
-    way, around = WAYS[len(kernel)], len(kernel) - 1 - padding
-    numbers = _kernel_numbers(kernel[::-1, ::-1].swapaxes(2, 3), way)
-    return _over_groups(lambda g: _convolved(g, numbers, way, around), grads, kernel, way)
 
 
 def way_of_weights(size: int, maps: tuple[int, ...]) -> Way:
     """The way for the gradient of a kernel of `size`, by the shape [B, P, Q, O] of the result's."""
     return ON_SMALL_MAPS if size == 3 and math.prod(maps[1:3]) < SMALL else WAYS[size]
+
+
+def _way(kernel: tuple[int, ...], pixels: Sequence[int]) -> Way:
+    """The way for P by Q values of a kernel of this shape."""
+    size, _, inputs, outputs = kernel
+    kept = WAYS[size].numbers ** 2 * inputs * outputs <= KERNEL_IN_CACHE
+    return WAYS[size] if size != 3 or kept or math.prod(pixels) >= SMALL else ON_SMALL_MAPS
 
 
 def kernel_grads(
