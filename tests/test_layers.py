@@ -33,6 +33,10 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (6, 7, 16, 12, 3, 1, 1, 1),
     (5, 13, 3, 6, 5, 1, 2, 1),
     (6, 6, 2, 2, 2, 1, 1, 1),
+    (9, 12, 3, 6, 5, 1, 0, 1),  # blocks of columns
+    (6, 8, 5, 16, 3, 1, 0, 1),
+    (10, 10, 16, 2, 5, 1, 3, 1),
+    (9, 8, 2, 14, 5, 1, 1, 1),  # shares of windows for the images' gradient
     (6, 5, 20, 24, 1, 1, 0, 1),
     (9, 9, 20, 18, 3, 1, 1, 1),  # many pixels: the weights' gradient by windows
     (8, 7, 20, 18, 3, 2, 1, 1),
@@ -190,6 +194,26 @@ def test_up_to_eight_channels_are_paired_in_a_small_kernels_gradient():
     assert "f32[36,16] = dot_general" in jaxpr(3)
     assert "dot_general[" not in jaxpr(10)
     assert "dot_general[" not in jaxpr(8, size=5)
+
+
+def test_blocks_of_columns_need_no_padding_and_whole_windows():
+    def jaxpr(columns: int, padding: int = 0) -> str:
+        x, kernel = jnp.zeros((2, 12, columns, 3)), jnp.zeros((5, 5, 3, 6))
+        return str(jax.make_jaxpr(functools.partial(conv, padding=padding))(x, kernel))
+
+    assert "f32[5,2,12,24]" in jaxpr(12)  # 4 columns of 3 channels in, of 6 out
+    for other in (jaxpr(13), jaxpr(12, padding=1)):
+        assert "f32[5,8,4,24]" in other  # four columns too, and a channel of zeros
+
+
+def test_shares_of_windows_where_columns_would_be_products_with_zeros():
+    def convolutions(inputs: int, outputs: int, padding: int) -> int:
+        x, kernel = jnp.zeros((2, 14, 14, inputs)), jnp.zeros((5, 5, inputs, outputs))
+        fn = functools.partial(pullback, functools.partial(conv, padding=padding))
+        return str(jax.make_jaxpr(lambda x: fn(x, kernel)[1])(x)).count("conv_general_dilated[")
+
+    assert convolutions(6, 16, padding=0) == 2  # the values and the weights' gradient, not used
+    assert convolutions(8, 8, padding=2) == 3
 
 
 def test_conv_by_hand():
