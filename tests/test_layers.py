@@ -160,6 +160,22 @@ def test_winograds_maps_are_exact(way):
     assert mapped(way.of_result, products) == expected
 
 
+def test_winograds_squares_are_smaller_on_small_maps_of_many_channels():
+    """Where the mapped kernel would leave the cache; and there for the weights' gradient always."""
+
+    def jaxpr(pixels: int, channels: int, *, weights: bool = False) -> str:
+        x, kernel = jnp.zeros((2, pixels, pixels, channels)), jnp.zeros((3, 3, channels, channels))
+        fn = functools.partial(conv, padding=1)
+        grad = lambda k: pullback(fn, x, k)[2]  # noqa: E731
+        return str(jax.make_jaxpr(grad if weights else functools.partial(fn, x))(kernel))
+
+    assert "f32[36,2,64]" in jaxpr(4, 64)  # 6 x 6 numbers, a square an image
+    assert "f32[16,8,100]" in jaxpr(4, 100)  # 4 x 4 numbers, four squares an image
+    assert "f32[36,8,100]" in jaxpr(8, 100)
+    assert "f32[16,100,8]" in jaxpr(4, 100, weights=True)
+    assert "f32[36,100,8]" in jaxpr(8, 100, weights=True)
+
+
 @pytest.mark.parametrize(("size", "pixels"), [(3, 2), (5, 4), (5, 3)])
 def test_a_kernel_larger_than_the_map_is_a_matrix_product(size, pixels):
     """XLA would loop over it naively, a hundred times as slow, in both directions."""
