@@ -1,6 +1,7 @@
 """The fast layers against XLA's plain operations, PyTorch and NumPy loops."""
 
 import functools
+import re
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,6 +13,7 @@ import pytest
 from jax import lax
 
 from src.models.layers import Conv, LocallyConnected, avg_pool, conv, max_pool, winograd
+from src.models.layers.once import computed_once
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
 CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding, groups
@@ -188,6 +190,17 @@ def test_a_kernel_larger_than_the_map_is_a_matrix_product(size, pixels):
     assert input_grads.count("conv_general_dilated") == 1  # the weights' gradient, not used
 
 
+@pytest.mark.parametrize(("size", "channels"), [(3, 18), (5, 18), (5, 16)])
+def test_a_result_larger_than_the_map_is_no_kernel_of_the_weights_gradient(size, channels):
+    """XLA would loop over it naively too: it is a kernel there, and the images are the map."""
+    x, kernel = normal(0, 2, 8, 8, channels), normal(1, size, size, channels, channels)
+    fn = functools.partial(conv, padding=size - 1)
+    grads = str(jax.make_jaxpr(lambda k: pullback(fn, x, k)[2])(kernel))
+    assert grads.count("conv_general_dilated[") == 2  # the values and the images' gradient
+    plain = functools.partial(plain_conv, stride=1, padding=size - 1, groups=1)
+    assert_same(value_and_pullback(fn, x, kernel), value_and_pullback(plain, x, kernel))
+
+
 def test_few_channels_take_several_columns_at_once_and_many_do_not():
     def jaxpr(inputs: int, outputs: int, pixels: int = 8) -> str:
         x, kernel = jnp.zeros((2, pixels, pixels, inputs)), jnp.zeros((3, 3, inputs, outputs))
@@ -257,6 +270,14 @@ def test_conv_keeps_bfloat16():
     )
     assert y.shape == (1, 4, 4, 2)
     assert {g.dtype for g in grads} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_a_transposition_computed_once_is_done_there():
+    """Not as a change of layout, after which the reader would move the numbers."""
+    fn = lambda x: jnp.sum(computed_once(lambda x: x.transpose(3, 1, 2, 0), x) ** 2, axis=-1)  # noqa: E731
+    text = jax.jit(fn).lower(jnp.ones((4, 5, 6, 7))).compile().as_text()
+    (layout,) = re.findall(r"= \(f32\[7,5,6,4\]\{([\d,]+)\}\) conditional\(", text)
+    assert layout == "3,2,1,0"
 
 
 def test_conv_module_adds_its_bias():

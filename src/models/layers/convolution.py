@@ -16,7 +16,7 @@ from src.models.layers.once import computed_once
 # From so many channels on, as many in as out, Winograd's way is faster: by the kernel's size; for
 # the weights' gradient by the side of the squares of pixels.
 WINOGRAD, WINOGRAD_WEIGHTS = {3: 20, 5: 24}, {2: 96, 4: 48}
-# Adding up one share of a window takes as long as so many multiply-adds.
+# Shares of windows are added up where they are so many times fewer than the multiply-adds.
 SHARE = 48
 Initializer = Callable[..., Array]
 
@@ -101,7 +101,7 @@ def _fewer_products(kernel: Array, stride: int, padding: int, channels: int | No
 
 def _by_columns(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     """XLA's convolution; with few channels it makes several columns at once."""
-    count = folding.columns_at_once(kernel.shape, x.shape, padding) if stride == 1 else 1
+    count = folding.columns_at_once(kernel.shape, x.shape, stride, padding)
     if count == 1 or not folding.in_blocks(x.shape, len(kernel), padding, count):
         x, kernel = _even_channels(x, kernel)
     if count == 1:
@@ -138,10 +138,12 @@ def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: i
         way = winograd.way_of_weights(size, grads.shape)
         if _fewer_products(kernel, stride, padding, WINOGRAD_WEIGHTS[way.side]):
             return winograd.kernel_grads(x, grads, way, padding)
-    count = folding.columns_at_once(kernel.shape, x.shape, padding) if stride == 1 else 1
-    if count > 1:
+    count = folding.columns_at_once(kernel.shape, x.shape, stride, padding)
+    rows, columns = grads.shape[1:3]
+    exceeds = rows * -(-columns // count) > math.prod(x.shape[1:3])  # As a kernel over the images.
+    if count > 1 and not exceeds:
         return folding.kernel_grads(x, kernel, grads, padding, count)
-    if _few_windows(kernel, grads.shape):
+    if exceeds or _few_windows(kernel, grads.shape):
         return products.kernel_grads(x, grads, size, stride, padding)
     return plain.kernel_grads(x, grads, (size, size), (stride, stride), ((padding, padding),) * 2)
 
@@ -190,12 +192,10 @@ def _few_shares(kernel: Array, grads: tuple[int, ...], stride: int, around: int)
         around: Padding of the gradients, for the convolution with the kernel turned around.
     """
     size, _, inputs, outputs = kernel.shape
-    if size == 1 or stride > 1 or around < 0 or max(inputs, outputs) > folding.LANES:
-        return False
     turned = (size, size, outputs, inputs)
-    count = folding.columns_at_once(turned, grads, around)
+    count = folding.columns_at_once(turned, grads, stride, around) if around >= 0 else 1
     shares = math.prod(grads[1:3]) * size**2 * inputs
-    return folding.multiply_adds(turned, grads, around, count) > SHARE * shares
+    return count > 1 and folding.multiply_adds(turned, grads, around, count) > SHARE * shares
 
 
 def _turned(kernel: Array) -> Array:

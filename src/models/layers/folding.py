@@ -16,19 +16,23 @@ LANES = 16  # float32 numbers in a vector of AVX-512
 NO_PADS = ((0, 0), (0, 0))
 
 
-def columns_at_once(kernel: tuple[int, ...], maps: tuple[int, ...], padding: int) -> int:
+def columns_at_once(
+    kernel: tuple[int, ...], maps: tuple[int, ...], stride: int, padding: int
+) -> int:
     """Number of columns of a result that are made at once, a power of two.
 
-    It is 1 if there are channels enough. More than one vector of results proved fastest; and XLA
-    loops naively over a kernel with more pixels than a map, so a widened one has fewer.
+    It is 1 if there are channels enough, or with a stride. More than one vector of results proved
+    fastest; and XLA loops naively over a kernel with more pixels than a map, so a widened one has
+    no more.
 
     Args:
-        kernel: Shape [k, k, I, O] of the kernel, whose stride is 1.
+        kernel: Shape [k, k, I, O] of the kernel.
         maps: Shape [B, H, W, I] of the images.
+        stride: Stride of the convolution.
         padding: Padding of the convolution.
     """
     size, _, inputs, outputs = kernel
-    if size == 1 or max(inputs, outputs) > LANES:
+    if size == 1 or stride > 1 or max(inputs, outputs) > LANES:
         return 1
     columns = maps[2] + 2 * padding - size + 1
     fits = lambda count: (  # noqa: E731
@@ -43,7 +47,7 @@ def columns_at_once(kernel: tuple[int, ...], maps: tuple[int, ...], padding: int
 def multiply_adds(kernel: tuple[int, ...], maps: tuple[int, ...], padding: int, count: int) -> int:
     """Number of them for one image, those with the zeros of the widened kernel included.
 
-    Arguments are those of `columns_at_once`, and the number of columns.
+    Arguments are those of `columns_at_once`, whose stride is 1, and its result.
     """
     size, _, inputs, outputs = kernel
     rows, columns = (n + 2 * padding - size + 1 for n in maps[1:3])

@@ -6,7 +6,7 @@ summed over the channels, are as many products of matrices; these map to the pix
 
 The numbers are values of polynomials whose coefficients are the pixels: at 0, 1, -1 and infinity
 for F(2 x 2, 3 x 3), which is for small maps; for F(4 x 4, 3 x 3) also at 2 and -2, for
-F(4 x 4, 5 x 5) also at 1/2 and -1/2. Rounding errors grow with the points.
+F(4 x 4, 5 x 5) also at 1/2 and -1/2.
 
 Source: Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural Networks", equations 7 to 8
 and section 4.3; its maps are Toom and Cook's, and so are those of 5 by 5. A test holds all of them
@@ -47,7 +47,7 @@ class Way(NamedTuple):
 
     @property
     def numbers(self) -> int:
-        """How many there are, and pixels that they are made of."""
+        """How many numbers there are, and how many pixels they are made of."""
         return self.side + self.size - 1
 
 
