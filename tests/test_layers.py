@@ -27,6 +27,8 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (2, 2, 5, 7, 3, 1, 1, 1),  # more pixels in the kernel than in the image: VGG's last stage
     (4, 3, 4, 6, 5, 1, 2, 1),
     (4, 4, 3, 2, 5, 2, 2, 1),  # with a stride
+    (4, 4, 40, 34, 5, 1, 2, 1),  # more numbers at all places than stay in the cache
+    (4, 4, 40, 34, 5, 2, 2, 1),
     (1, 1, 3, 4, 3, 1, 1, 1),
     (9, 11, 6, 16, 5, 1, 0, 1),  # few channels, columns that two and four do not divide
     (7, 9, 8, 8, 3, 1, 1, 1),  # pairs of columns in products
@@ -178,16 +180,32 @@ def test_winograds_squares_are_smaller_on_small_maps_of_many_channels():
     assert "f32[36,100,8]" in jaxpr(8, 100, weights=True)
 
 
-@pytest.mark.parametrize(("size", "pixels"), [(3, 2), (5, 4), (5, 3)])
-def test_a_kernel_larger_than_the_map_is_a_matrix_product(size, pixels):
+@pytest.mark.parametrize(
+    ("size", "pixels", "channels", "weights"),
+    [(3, 2, 18, 0), (5, 4, 18, 0), (5, 3, 18, 0), (3, 2, 130, 0), (5, 4, 40, 1)],
+)
+def test_a_kernel_larger_than_the_map_is_a_matrix_product(size, pixels, channels, weights):
     """XLA would loop over it naively, a hundred times as slow, in both directions."""
-    x, kernel = normal(0, 2, pixels, pixels, 18), normal(1, size, size, 18, 20)
-    fn = functools.partial(pullback, functools.partial(conv, padding=size // 2))
-    values = str(jax.make_jaxpr(functools.partial(conv, padding=size // 2))(x, kernel))
-    input_grads = str(jax.make_jaxpr(lambda x: fn(x, kernel)[1])(x))
+    x = jnp.zeros((2, pixels, pixels, channels))
+    kernel = jnp.zeros((size, size, channels, channels + 2))
+    fn = functools.partial(conv, padding=size // 2)
+    values = str(jax.make_jaxpr(fn)(x, kernel))
+    grads = str(jax.make_jaxpr(functools.partial(pullback, fn))(x, kernel))
     assert "dot_general" in values
     assert "conv_general_dilated" not in values
-    assert input_grads.count("conv_general_dilated") == 1  # the weights' gradient, not used
+    assert grads.count("conv_general_dilated[") == weights  # whose gradient has no such kernel
+
+
+def test_a_kernel_at_every_place_is_one_matrix_while_it_stays_in_the_cache():
+    def jaxpr(pixels: int, inputs: int, *, size: int = 3, padding: int = 1) -> str:
+        x, kernel = jnp.zeros((2, pixels, pixels, inputs)), jnp.zeros((size, size, inputs, 64))
+        return str(jax.make_jaxpr(functools.partial(conv, padding=padding))(x, kernel))
+
+    assert "f32[1024,256]" in jaxpr(2, 256)  # 2^18 numbers: 4 pixels of 256 in, 4 of 64 out
+    assert "f32[2056,256]" not in jaxpr(2, 257)
+    assert "f32[2313,64]" in jaxpr(2, 257)  # 9 weights of 257, at one place
+    assert "f32[450,64]" in jaxpr(5, 18, size=5, padding=0)  # The kernel is the image.
+    assert "f32[162,576]" not in jaxpr(3, 18)  # as many pixels as weights, at 9 places
 
 
 @pytest.mark.parametrize(("size", "channels"), [(3, 18), (5, 18), (5, 16)])

@@ -72,6 +72,8 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    if products.fits_whole(x, kernel, stride, padding):
+        return products.whole(x, kernel, stride, padding)
     if _exceeds(kernel, x.shape):
         return products.values(x, kernel, stride, padding)
     if _fewer_products(kernel, stride, padding):
@@ -130,10 +132,12 @@ def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) ->
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
     """The gradient of the kernel [k, k, I, O], by the fastest way for its shapes.
 
-    That is Winograd's method, several columns at once for few channels, a matrix product, or XLA's
-    convolution.
+    That is one of two matrix products, Winograd's method, several columns at once for few channels,
+    or XLA's convolution.
     """
     size = len(kernel)
+    if products.fits_whole(x, kernel, stride, padding):
+        return products.whole_kernel_grads(x, kernel, grads, stride, padding)
     if size in winograd.WAYS and not _exceeds(kernel, grads.shape):
         way = winograd.way_of_weights(size, grads.shape)
         if _fewer_products(kernel, stride, padding, WINOGRAD_WEIGHTS[way.side]):
@@ -161,9 +165,11 @@ def _few_windows(kernel: Array, maps: tuple[int, ...]) -> bool:
 def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
     """The input's gradient: a convolution of the gradients with the kernel turned around."""
     around = len(kernel) - 1 - padding
+    turned = _turned(kernel)
+    if stride == 1 and products.fits_whole(grads, turned, 1, around):
+        return products.whole(grads, turned, 1, around)
     if _exceeds(kernel, grads.shape) or _few_shares(kernel, grads.shape, stride, around):
         return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
-    turned = _turned(kernel)
     if _fewer_products(kernel, stride, padding):
         return winograd.values(grads, turned, around)
     if stride == 1 and around >= 0:
