@@ -186,6 +186,25 @@ def test_one_network_measured_again_leaves_the_rows_of_the_others(tmp_path, monk
     assert "### Elsewhere: 3 x another processor\n\n" in (tmp_path / "README.md").read_text()
 
 
+def test_what_is_measured_is_kept_if_the_benchmark_is_stopped(tmp_path, monkeypatch):
+    (tmp_path / "record.json").write_text(bench.RECORD.read_text())
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(bench, "RECORD", tmp_path / "record.json")
+    monkeypatch.setattr(bench, "this_machine", lambda: "3 x another processor")
+    row = json.loads(bench.RECORD.read_text())["networks"]["lenet5"]
+
+    def measure_networks(nets, *_):
+        if "vgg16_cifar" in nets:
+            raise KeyboardInterrupt
+        return dict.fromkeys(nets, row)
+
+    monkeypatch.setattr(bench, "measure_networks", measure_networks)
+    with pytest.raises(KeyboardInterrupt):
+        bench.main(["vgg16_cifar", "lenet5"])
+    kept = json.loads(bench.RECORD.read_text())["elsewhere"]["3 x another processor"]
+    assert kept == {"lenet5": row}
+
+
 def test_an_unknown_network_is_refused_in_one_line():
     with pytest.raises(SystemExit, match="NET = vgg12 is not timed; known: conv3"):
         bench.main(["vgg12"])

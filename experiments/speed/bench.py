@@ -4,8 +4,8 @@
 
 Writes record.json beside this file and the tables of README.md.
 `--quick` measures everything once and prints only. With names of networks it measures those alone,
-in all their widths, with `start` the time to the first step; the other rows of the record stay,
-each of its own commit.
+in all their widths, with `start` the time to the first step. Each is written as soon as it is
+measured; the other rows of the record stay, each of its own commit.
 """
 
 import csv
@@ -21,7 +21,7 @@ from typing import Any
 
 from experiments.speed import tables
 from src import environment
-from src.records import provenance
+from src.records import files, provenance
 from src.reports import readme
 
 HERE = Path(__file__).parent
@@ -61,18 +61,25 @@ def main(arguments: list[str]) -> None:
     cores = environment.usable_cores()
     if chosen:
         record = json.loads(RECORD.read_text())
-        if nets := [net for net in NETWORKS if net.partition("@")[0] in chosen]:
-            found = measure_networks(nets, cores, 7)
+        for net in (net for net in NETWORKS if net.partition("@")[0] in chosen):
+            found = measure_networks([net], cores, 7)
             rows_of(record, this_machine()).update(found)
-            print(tables.table(tables.networks(found, cores)))
+            print(tables.table(tables.networks(found, cores)), flush=True)
+            keep(record, quick)
         if "start" in chosen:
             record["start"] = start_times()
             print(tables.table(tables.starting(record)))
+            keep(record, quick)
     else:
         record = {"quick": quick, "cores": cores, **measure_all(quick)}
         print(tables.render(record))
+        keep(record, quick)
+
+
+def keep(record: dict[str, Any], quick: bool) -> None:
+    """Writes the record and the tables, unless all was measured but once."""
     if not quick:
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        files.write_atomic(RECORD, json.dumps(record, indent=1) + "\n")
         readme.fill(HERE / "README.md", "tables", tables.render(record))
 
 
