@@ -116,6 +116,19 @@ def test_an_interaction_is_shown_where_its_interval_leaves_out_one(tmp_path):
     assert " times the ratio (95% interval " in row.ours
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_an_interaction_is_confounded_where_the_arms_of_one_group_differ_in_code(tmp_path, both):
+    """What differs between the groups alone makes no difference to the ratio in either."""
+    synthetic.write_study(tmp_path, target_train_error=0.35, thresholds=[0.35])
+    for path in (tmp_path / "trials").glob("*-modern-*/result.json"):
+        if both or "tanh" in path.parent.name:
+            record = files.read_sealed(path, "")
+            record["result"]["commit"] = "another"
+            files.write_sealed(path, record)
+    (row,) = found(tmp_path, DEPENDS)
+    assert row.verdict == ("shown" if both else "confounded")
+
+
 def test_interactions_claimed_of_one_study_are_one_family(tmp_path, monkeypatch):
     """Holm: of two claims with the same p, both have twice that."""
     synthetic.write_study(tmp_path, target_train_error=0.35, thresholds=[0.35])

@@ -14,6 +14,8 @@ from src.analysis.verdicts import Verdict
 from src.reports import sentences
 from src.reports.paper_claims import CLAIMS, Claim
 
+CONFOUNDED: tuple[Verdict, str] = ("confounded", "the arms were trained by different code")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -123,6 +125,10 @@ def _of_interaction(
     ours = f"{value} times the ratio ({sentences.interval(interval)}{p}); {_data(analysis)}"
     verdict = verdicts.judge(interval, claim.direction, p=adjusted)
     remark = _margin(claim, interval, verdict)
+    pair = (found.first, found.second)
+    groups = [each for each in analysis.groups if str(each.fields.get(found.field)) in pair]
+    if any(_differ_in_code((group.baseline, group.arm(found.value))) for group in groups):
+        verdict, remark = CONFOUNDED
     return Finding(claim, label, ours, verdict=verdict, remark=remark, found=interval)
 
 
@@ -165,15 +171,20 @@ def _judge_arms(
 ) -> tuple[Verdict, str]:
     """The verdict and the remark beside it."""
     found = effects[0].interval
-    first, second = ({trial.row["commit"] for trial in arm.fresh} for arm in arms)
-    if first != second:
-        return "confounded", "the arms were trained by different code"
+    if _differ_in_code(arms):
+        return CONFOUNDED
     if claim.rule == "overfitting":
         verdict = judge_overfitting(*(_judge(claim, effect) for effect in effects))
         return verdict, _margin(claim, found, verdict)
     verdict = _judge(claim, effects[0])
     remarks = (_margin(claim, found, verdict), _factor(claim, found))
     return verdict, "; ".join(part for part in remarks if part)
+
+
+def _differ_in_code(arms: Sequence[ArmRecord | None]) -> bool:
+    """Whether the two arms of a group were trained by different commits."""
+    first, second = ({trial.row["commit"] for trial in arm.fresh} if arm else () for arm in arms)
+    return first != second
 
 
 def _judge(claim: Claim, effect: Effect) -> Verdict:
