@@ -274,7 +274,7 @@ def test_predictions_have_the_effects_of_the_reports():
     share = re.search(r"^\| without_slow_conv1 \| tanh \| (\S+) \| (.+) \|$", report, re.M)
     times = re.search(r"\(([\d.]+): ", lenet)[1]
     assert f"tanh needs {times} times as many iterations as ReLU to 45%" in README
-    assert "makes {} of it ({}, n = 5, one H100)".format(*share.groups()) in README
+    assert "makes {} of it ({}, n = 5, one H100 and CPU cores)".format(*share.groups()) in README
     assert f"tanh needs {ratio} times as many iterations" in text_of(WHY / "README.md")
 
 
