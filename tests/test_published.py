@@ -251,10 +251,10 @@ def test_tanh_is_slow_where_the_first_layer_is_saturated():
                 at = min(trial, key=lambda point: abs(point["epoch"] - 1))
                 assert not 0.15 <= at["conv1_saturated"] <= 0.95
                 (slow if at["conv1_saturated"] > 0.5 else fast).append(int(row["iterations"]))
-    assert min(slow) >= 5400 and max(slow) <= 6500
+    assert min(slow) >= 5300 and max(slow) <= 6500
     assert min(fast) >= 1100 and max(fast) <= 2100
     told_there = text_of(WHY / "README.md")
-    assert "tanh takes 5,400 to 6,500 iterations to 35%" in told_there
+    assert "tanh takes 5,300 to 6,500 iterations to 35%" in told_there
     assert "where fewer than 15% are, 1,100 to 2,100" in told_there
 
 
