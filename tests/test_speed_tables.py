@@ -205,6 +205,25 @@ def test_what_is_measured_is_kept_if_the_benchmark_is_stopped(tmp_path, monkeypa
     assert kept == {"lenet5": row}
 
 
+def test_a_whole_benchmark_keeps_the_rows_of_other_machines(tmp_path, monkeypatch):
+    (tmp_path / "record.json").write_text(bench.RECORD.read_text())
+    old = json.loads(bench.RECORD.read_text())
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(bench, "RECORD", tmp_path / "record.json")
+    first = bench.tables.machine(old["cores"], old["provenance"])
+    for here, others in (
+        ("3 x another processor", {first, *old["elsewhere"]}),
+        (first, {*old["elsewhere"]}),
+    ):
+        bench.RECORD.write_text(json.dumps(old))
+        monkeypatch.setattr(bench, "this_machine", lambda here=here: here)
+        monkeypatch.setattr(bench, "measure_all", lambda quick: {**old, "networks": {}})
+        bench.main([])
+        kept = json.loads(bench.RECORD.read_text())["elsewhere"]
+        rows = {**old["elsewhere"], first: old["networks"]}
+        assert kept == {name: rows[name] for name in others}
+
+
 def test_an_unknown_network_is_refused_in_one_line():
     with pytest.raises(SystemExit, match="NET = vgg12 is not timed; known: conv3"):
         bench.main(["vgg12"])

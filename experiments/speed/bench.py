@@ -71,7 +71,8 @@ def main(arguments: list[str]) -> None:
             print(tables.table(tables.starting(record)))
             keep(record, quick)
     else:
-        record = {"quick": quick, "cores": cores, **measure_all(quick)}
+        others = of_other_machines(json.loads(RECORD.read_text()))
+        record = {"quick": quick, "cores": cores, **measure_all(quick), "elsewhere": others}
         print(tables.render(record))
         keep(record, quick)
 
@@ -86,6 +87,13 @@ def keep(record: dict[str, Any], quick: bool) -> None:
 def this_machine() -> str:
     """What `tables.machine` calls the machine that this runs on."""
     return tables.machine(environment.usable_cores(), provenance.provenance())
+
+
+def of_other_machines(record: dict[str, Any]) -> dict[str, Any]:
+    """The networks of a record by machine, without those of this one."""
+    machine = tables.machine(record["cores"], record["provenance"])
+    rows = {**record.get("elsewhere", {}), machine: record["networks"]}
+    return {name: found for name, found in rows.items() if name != this_machine()}
 
 
 def rows_of(record: dict[str, Any], machine: str) -> dict[str, Any]:
