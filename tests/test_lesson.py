@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_published import EARLY, fresh, near_one_epoch, points, time_to
+from tests.test_published import EARLY, fresh, points, saturated, time_to
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA = {"procedural": "built-in images", "cifar10": "CIFAR-10"}
@@ -94,8 +94,8 @@ def test_the_answer_of_five_seeds_is_that_of_their_report():
         )
         ratio, ends = re.fullmatch(r"(\S+) \((.+)\)", row.split(" | ")[at].strip(" |")).groups()
         assert f"{ratio} ({ends})" in text
-    assert f"{min(near_one_epoch('cuda_convnet')):.1f}% at least" in text
-    assert f"{max(near_one_epoch('modern')):.1f}% at most" in text
+    assert f"{min(saturated(EARLY, 'conv3, cuda_convnet')):.1f}% at least" in text
+    assert f"{max(saturated(EARLY, 'conv3, modern')):.1f}% at most" in text
     assert len(fresh(EARLY)["conv3, modern", "tanh"]) == 5
 
 
