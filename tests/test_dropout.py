@@ -25,6 +25,23 @@ def test_the_rate_is_the_share_of_zeros(rate):
     assert abs(zeros - rate) < 5 * deviation
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_activities_of_an_image_are_dropped_independently(rate):
+    kept = dropped(rate) != 0
+    alike = rate**2 + (1 - rate) ** 2
+    for apart in range(1, 65):  # A word of random bits has 32.
+        pairs = kept[:, apart:] == kept[:, :-apart]
+        assert abs(np.mean(pairs) - alike) < 5 * np.sqrt(alike * (1 - alike) / pairs.size), apart
+
+
+def test_maps_are_dropped_place_by_place():
+    maps = jnp.ones((16, 5, 7, 3))
+    kept = np.asarray(Dropout(0.5, name="drop6").apply({}, maps, KEYS)) != 0
+    assert kept.shape == maps.shape
+    assert len({image.tobytes() for image in kept}) == len(maps)
+    assert np.all(kept.any(axis=0)) and not np.any(kept.all(axis=0))
+
+
 def test_the_papers_scale_is_at_testing_the_inverted_at_training():
     assert set(np.unique(dropped(0.75, inverted=False))) == {0, 1}
     assert set(np.unique(dropped(0.75, None, inverted=False))) == {0.25}

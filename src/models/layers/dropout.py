@@ -1,11 +1,12 @@
 """Dropout whose masks belong to the images, not to the devices."""
 
+import math
 import zlib
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 
 class Dropout(nn.Module):
@@ -33,11 +34,20 @@ class Dropout(nn.Module):
         keep = 1 - self.rate
         if keys is None:
             return x if self.inverted else keep * x
-        kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(
-            jax.vmap(jax.random.fold_in, (0, None))(keys, self._number())
-        )
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, self._number())
+        kept = jax.vmap(lambda key: _draw(key, keep, x.shape[1:]))(keys)
         return jnp.where(kept, x / keep if self.inverted else x, 0)
 
     def _number(self) -> int:
         """A number that belongs to this layer, the same in every process."""
         return zlib.crc32("/".join(self.path).encode())
+
+
+def _draw(key: Key[Array, ""], probability: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    """Independent draws, true with `probability`; one of a half is one random bit."""
+    if probability != 0.5:
+        return jax.random.bernoulli(key, probability, shape)
+    count = math.prod(shape)
+    words = jax.random.bits(key, (math.ceil(count / 32), 1))
+    places = jnp.arange(32, dtype=words.dtype)[None]
+    return (words >> places & 1).ravel()[:count].reshape(shape) == 1
