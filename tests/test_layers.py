@@ -42,15 +42,16 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (10, 10, 16, 2, 5, 1, 3, 1),
     (9, 8, 2, 14, 5, 1, 1, 1),  # shares of windows for the images' gradient
     (6, 5, 20, 24, 1, 1, 0, 1),
-    (9, 9, 20, 18, 3, 1, 1, 1),  # many pixels: the weights' gradient by windows
+    (9, 9, 20, 12, 3, 1, 1, 1),  # many pixels: the weights' gradient by windows
     (8, 7, 20, 18, 3, 2, 1, 1),
-    (4, 4, 66, 20, 3, 1, 1, 1),  # many channels: the same
-    (6, 6, 34, 32, 3, 1, 1, 1),  # Winograd's way, up to the values and the images' gradient
-    (6, 5, 100, 96, 3, 1, 1, 1),  # the weights' too, on a small map
-    (9, 9, 50, 48, 3, 1, 0, 1),  # and on a larger one
+    (4, 4, 66, 8, 3, 1, 1, 1),  # many channels: the same
+    (6, 6, 34, 32, 3, 1, 1, 1),  # Winograd's way
+    (6, 5, 100, 96, 3, 1, 1, 1),  # of smaller squares, on a small map
+    (9, 9, 50, 48, 3, 1, 0, 1),
+    (7, 10, 16, 17, 3, 1, 0, 1),
     (5, 7, 32, 33, 3, 1, 0, 1),
     (3, 4, 32, 36, 3, 1, 2, 1),
-    (7, 5, 98, 96, 3, 1, 1, 1),  # the weights' gradient as well
+    (7, 5, 98, 96, 3, 1, 1, 1),
     (6, 5, 192, 192, 3, 1, 2, 2),
     (4, 4, 20, 18, 3, 1, 4, 1),  # more padding than the kernel reaches
     (9, 7, 26, 24, 5, 1, 2, 1),  # the same of 5 by 5, up to the values and the images' gradient
@@ -165,7 +166,7 @@ def test_winograds_maps_are_exact(way):
 
 
 def test_winograds_squares_are_smaller_on_small_maps_of_many_channels():
-    """Where the mapped kernel would leave the cache; and there for the weights' gradient always."""
+    """Where the mapped kernel would leave the cache; and there for the weights' gradient too."""
 
     def jaxpr(pixels: int, channels: int, *, weights: bool = False) -> str:
         x, kernel = jnp.zeros((2, pixels, pixels, channels)), jnp.zeros((3, 3, channels, channels))
@@ -176,8 +177,24 @@ def test_winograds_squares_are_smaller_on_small_maps_of_many_channels():
     assert "f32[36,2,64]" in jaxpr(4, 64)  # 6 x 6 numbers, a square an image
     assert "f32[16,8,100]" in jaxpr(4, 100)  # 4 x 4 numbers, four squares an image
     assert "f32[36,8,100]" in jaxpr(8, 100)
-    assert "f32[16,100,8]" in jaxpr(4, 100, weights=True)
-    assert "f32[36,100,8]" in jaxpr(8, 100, weights=True)
+    assert "f32[36,2,100]" not in jaxpr(4, 100, weights=True)
+    assert "f32[36,8,100]" in jaxpr(8, 100, weights=True)
+
+
+def test_winograds_numbers_of_the_images_are_computed_once(monkeypatch):
+    """For the values and for the weights' gradient, if all images are taken at once."""
+    x, kernel = jnp.zeros((4, 8, 8, 96)), jnp.zeros((3, 3, 96, 96))
+
+    def jaxpr() -> str:
+        fn = functools.partial(conv, padding=1)
+        return str(jax.make_jaxpr(lambda k: pullback(lambda k: fn(x, k), k))(kernel))
+
+    once = jaxpr()
+    assert "scan[" not in once
+    assert once.count("dot_general[") == 4  # values, the gradients of images and kernel, its map
+    assert once.count("f32[36,16,96] = reshape") == 3  # the two and the gradients'
+    monkeypatch.setattr(winograd, "IN_CACHE", 1)
+    assert "scan[" in jaxpr()
 
 
 @pytest.mark.parametrize(
@@ -208,10 +225,10 @@ def test_a_kernel_at_every_place_is_one_matrix_while_it_stays_in_the_cache():
     assert "f32[162,576]" not in jaxpr(3, 18)  # as many pixels as weights, at 9 places
 
 
-@pytest.mark.parametrize(("size", "channels"), [(3, 18), (5, 18), (5, 16)])
-def test_a_result_larger_than_the_map_is_no_kernel_of_the_weights_gradient(size, channels):
+@pytest.mark.parametrize(("size", "inputs", "outputs"), [(3, 18, 12), (5, 18, 18), (5, 16, 16)])
+def test_a_result_larger_than_the_map_is_no_kernel_of_the_weights_gradient(size, inputs, outputs):
     """XLA would loop over it naively too: it is a kernel there, and the images are the map."""
-    x, kernel = normal(0, 2, 8, 8, channels), normal(1, size, size, channels, channels)
+    x, kernel = normal(0, 2, 8, 8, inputs), normal(1, size, size, inputs, outputs)
     fn = functools.partial(conv, padding=size - 1)
     grads = str(jax.make_jaxpr(lambda k: pullback(fn, x, k)[2])(kernel))
     assert grads.count("conv_general_dilated[") == 2  # the values and the images' gradient
@@ -226,7 +243,7 @@ def test_few_channels_take_several_columns_at_once_and_many_do_not():
 
     assert "f32[3,10,4,32]" in jaxpr(4, 4)  # eight columns: two vectors of 16
     assert "f32[3,4,10,24]" in jaxpr(10, 12)  # two
-    assert "f32[3,4,16,32]" in jaxpr(16, 16)
+    assert "f32[3,4,16,28]" in jaxpr(16, 14)
     assert "f32[3,4,4,8]" in jaxpr(4, 4, pixels=4)  # not 3 x 6 pixels on a map of 16
     assert "f32[3,3,18,14]" in jaxpr(18, 14)
 

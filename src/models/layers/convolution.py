@@ -15,7 +15,7 @@ from src.models.layers.once import computed_once
 
 # From so many channels on, as many in as out, Winograd's way is faster: by the kernel's size; for
 # the weights' gradient by the side of the squares of pixels.
-WINOGRAD, WINOGRAD_WEIGHTS = {3: 20, 5: 24}, {2: 96, 4: 48}
+WINOGRAD, WINOGRAD_WEIGHTS = {3: 16, 5: 24}, {2: 96, 4: 48}
 # Shares of windows are added up where they are so many times fewer than the multiply-adds.
 SHARE = 48
 Initializer = Callable[..., Array]
@@ -72,13 +72,22 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: int, groups: int = 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    if _by_winograd(x, kernel, stride, padding):
+        return winograd.values(x, kernel, padding)
     if products.fits_whole(x, kernel, stride, padding):
         return products.whole(x, kernel, stride, padding)
     if _exceeds(kernel, x.shape):
         return products.values(x, kernel, stride, padding)
-    if _fewer_products(kernel, stride, padding):
-        return winograd.values(x, kernel, padding)
     return _by_columns(x, kernel, stride, padding)
+
+
+def _by_winograd(x: Array, kernel: Array, stride: int, padding: int) -> bool:
+    """Whether the values are computed by Winograd's method."""
+    return (
+        _fewer_products(kernel, stride, padding)
+        and not products.fits_whole(x, kernel, stride, padding)
+        and not _exceeds(kernel, x.shape)
+    )
 
 
 def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
@@ -119,14 +128,24 @@ def _even_channels(x: Array, kernel: Array) -> tuple[Array, Array]:
 
 
 def _cpu_conv_forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple]:
-    return _cpu_conv(x, kernel, stride, padding), (x, kernel)
+    """The values, and what the gradients need: the images or, in their place, their numbers."""
+    if _by_winograd(x, kernel, stride, padding) and winograd.keeps_numbers(
+        x.shape, kernel.shape, padding
+    ):
+        values, numbers = winograd.values_and_numbers(x, kernel, padding)
+        return values, (None, numbers, kernel)
+    return _cpu_conv(x, kernel, stride, padding), (x, None, kernel)
 
 
 def _cpu_conv_backward(stride: int, padding: int, saved: tuple, grads: Array) -> tuple:
-    x, kernel = saved
-    return _input_grads(x, kernel, grads, stride, padding), _kernel_grads(
-        x, kernel, grads, stride, padding
-    )
+    x, numbers, kernel = saved
+    if x is None:
+        shape = tuple(n + len(kernel) - 1 - 2 * padding for n in grads.shape[1:3])
+        of_kernel = winograd.kernel_grads_of_numbers(numbers, grads)
+    else:
+        shape = x.shape[1:3]
+        of_kernel = _kernel_grads(x, kernel, grads, stride, padding)
+    return _input_grads(shape, kernel, grads, stride, padding), of_kernel
 
 
 def _kernel_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
@@ -162,21 +181,26 @@ def _few_windows(kernel: Array, maps: tuple[int, ...]) -> bool:
     return size == 1 or (size <= 3 and (inputs > 64 or math.prod(maps[1:3]) > 64))
 
 
-def _input_grads(x: Array, kernel: Array, grads: Array, stride: int, padding: int) -> Array:
-    """The input's gradient: a convolution of the gradients with the kernel turned around."""
+def _input_grads(
+    shape: tuple[int, ...], kernel: Array, grads: Array, stride: int, padding: int
+) -> Array:
+    """The gradient of images of H by W pixels, which are `shape`.
+
+    It is a convolution of the gradients with the kernel turned around.
+    """
     around = len(kernel) - 1 - padding
     turned = _turned(kernel)
     if stride == 1 and products.fits_whole(grads, turned, 1, around):
         return products.whole(grads, turned, 1, around)
     if _exceeds(kernel, grads.shape) or _few_shares(kernel, grads.shape, stride, around):
-        return products.input_grads(kernel, grads, stride, padding, x.shape[1:3])
+        return products.input_grads(kernel, grads, stride, padding, shape)
     if _fewer_products(kernel, stride, padding):
         return winograd.values(grads, turned, around)
     if stride == 1 and around >= 0:
         return _by_columns(grads, turned, 1, around)
     pads = [
         (around, n - (g - 1) * stride - 1 + padding)
-        for n, g in zip(x.shape[1:3], grads.shape[1:3], strict=True)
+        for n, g in zip(shape, grads.shape[1:3], strict=True)
     ]
     return lax.conv_general_dilated(
         grads,

@@ -23,8 +23,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from src.models.layers.once import computed_once
-
 Map = tuple[np.ndarray, ...]  # a product of matrices, the last of which is applied first
 
 
@@ -153,6 +151,7 @@ ON_SMALL_MAPS = Way(
 SMALL = 64  # Maps of fewer pixels are small.
 KERNEL_IN_CACHE = 2**18  # Numbers of a kernel that stay in a core's own cache: 1 MB.
 BATCHED = (((2,), (1,)), ((0,), (0,)))
+SUMMED = (((1,), (1,)), ((0,), (0,)))
 IN_CACHE = 2**21  # Numbers of pixels and results that are at work at once: 8 MB.
 
 
@@ -162,7 +161,24 @@ def values(
     """The convolution."""
     way = _way(kernel.shape, [n + 2 * padding - len(kernel) + 1 for n in x.shape[1:3]])
     numbers = _kernel_numbers(kernel, way)
-    return _over_groups(lambda x: _convolved(x, numbers, way, padding), x, kernel, way)
+    return _over_groups(lambda x: _convolved(x, numbers, way, padding)[0], x, kernel, way)
+
+
+def keeps_numbers(images: tuple[int, ...], kernel: tuple[int, ...], padding: int) -> bool:
+    """Whether the numbers of the pixels are kept for the weights' gradient, which needs them too.
+
+    These of F(4 x 4, 3 x 3) are 2.25 times the pixels; they are if all images are taken at once.
+    """
+    pixels = [n + 2 * padding - kernel[0] + 1 for n in images[1:3]]
+    return _way(kernel, pixels) is WAYS[3] and _groups(images, kernel, WAYS[3]) == 1
+
+
+def values_and_numbers(
+    x: Float[Array, "B H W I"], kernel: Float[Array, "3 3 I O"], padding: int
+) -> tuple[Float[Array, "B P Q O"], Float[Array, "36 squares I"]]:
+    """The convolution, and the numbers of its pixels."""
+    way = WAYS[3]
+    return _convolved(x, _kernel_numbers(kernel, way), way, padding)
 
 
 def way_of_weights(size: int, maps: tuple[int, ...]) -> Way:
@@ -183,36 +199,38 @@ def kernel_grads(
     """The gradient of a kernel: the maps in reverse order, their matrices transposed."""
     shape = (way.size, way.size, x.shape[-1], grads.shape[-1])
     groups = _groups(grads.shape, shape, way)
+
+    def of_some(x: Array, grads: Array) -> Array:
+        return _kernel_grads(_pixel_numbers(x, grads.shape[1:3], way, padding), grads, way)
+
     if groups == 1:
-        return _kernel_grads(x, grads, way, padding)
+        return of_some(x, grads)
     parts = tuple(a.reshape(groups, -1, *a.shape[1:]) for a in (x, grads))
-    add = lambda total, part: (  # noqa: E731
-        total + _kernel_grads(part[0], part[1], way, padding),
-        None,
-    )
+    add = lambda total, part: (total + of_some(*part), None)  # noqa: E731
     return lax.scan(add, jnp.zeros(shape, x.dtype), parts)[0]
 
 
-def _kernel_grads(x: Array, grads: Array, way: Way, padding: int) -> Array:
-    """As `kernel_grads`; images are the innermost axis, so that pixels are copied in long runs."""
-    outputs = grads.shape[-1]
-    shape = (grads.shape[1], grads.shape[2])
-    pixels = computed_once(lambda x: x.transpose(3, 1, 2, 0), x)  # [I, H, W, B]
-    summed = _pixel_numbers(pixels, shape, way, padding)  # [N, I P Q / side^2, B]
-    even = tuple((0, -n % way.side) for n in shape)
-    placed = jnp.pad(grads.transpose(1, 2, 0, 3), (*even, (0, 0), (0, 0)))  # [P, Q, B, O]
+def kernel_grads_of_numbers(
+    pixels: Float[Array, "36 squares I"], grads: Float[Array, "B P Q O"]
+) -> Float[Array, "3 3 I O"]:
+    """The same from the numbers that `values_and_numbers` kept."""
+    return _kernel_grads(pixels, grads, WAYS[3])
+
+
+def _kernel_grads(pixels: Array, grads: Array, way: Way) -> Array:
+    even = tuple((0, -n % way.side) for n in grads.shape[1:3])
+    placed = jnp.pad(grads, ((0, 0), *even, (0, 0)))  # [B, P, Q, O]
     spread = _both_axes(
         _transposed(way.of_result),
-        [placed[i :: way.side] for i in range(way.side)],
-        lambda first: [first[:, :, j :: way.side] for j in range(way.side)],
-    )
-    products = lax.dot_general(
-        summed.reshape(len(summed), len(pixels), -1),
-        spread.reshape(len(summed), -1, outputs),
-        BATCHED,
-    )
-    found = _both_axes(_transposed(way.of_kernel), *_split(products, way.numbers))
-    return found.swapaxes(0, 1)
+        [placed[:, i :: way.side] for i in range(way.side)],
+        lambda first: [first[:, :, :, j :: way.side] for j in range(way.side)],
+    ).reshape(len(pixels), -1, grads.shape[-1])
+    products = lax.dot_general(pixels, spread, SUMMED)  # [N, I, O]
+    matrix = functools.reduce(np.matmul, _transposed(way.of_kernel))
+    both = np.einsum("ib,ja->ijab", matrix, matrix).reshape(-1, len(pixels)).astype(np.float32)
+    # A product of matrices; as sums they would be computed anew, slowly, by who reads them.
+    found = jnp.asarray(both) @ products.reshape(len(pixels), -1)
+    return found.reshape(way.size, way.size, *products.shape[1:])
 
 
 def _over_groups(fn: Callable[[Array], Array], x: Array, kernel: Array, way: Way) -> Array:
@@ -233,10 +251,11 @@ def _groups(images: tuple[int, ...], kernel: tuple[int, ...], way: Way) -> int:
     return next(count for count in range(least, batch + 1) if batch % count == 0)
 
 
-def _convolved(x: Array, numbers: Array, way: Way, padding: int) -> Array:
+def _convolved(x: Array, numbers: Array, way: Way, padding: int) -> tuple[Array, Array]:
     rows, columns = (n + 2 * padding - way.size + 1 for n in x.shape[1:3])
     pixels = _pixel_numbers(x, (rows, columns), way, padding)
-    return _result(lax.dot_general(pixels, numbers, BATCHED), len(x), (rows, columns), way)
+    products = lax.dot_general(pixels, numbers, BATCHED)
+    return _result(products, len(x), (rows, columns), way), pixels
 
 
 def _kernel_numbers(kernel: Array, way: Way) -> Array:
@@ -245,7 +264,7 @@ def _kernel_numbers(kernel: Array, way: Way) -> Array:
     return found.reshape(-1, *kernel.shape[2:])
 
 
-def _pixel_numbers(x: Array, shape: tuple[int, int], way: Way, padding: int) -> Array:
+def _pixel_numbers(x: Array, shape: tuple[int, ...], way: Way, padding: int) -> Array:
     """[B, H, W, I] -> [N, B P Q / side^2, I], from squares that overlap by the kernel's size - 1.
 
     Args:
