@@ -8,7 +8,7 @@ STUDIES := $(wildcard experiments/*/study.json experiments/*/*/study.json)
 EVALUATIONS := $(wildcard experiments/*/*/evaluation.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help run study test check format figures bench torture records clean
+.PHONY: help run study test check types fast format figures bench torture records clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +25,12 @@ test: $(VENV)/ready  ## all tests
 check: $(VENV)/ready  ## lint, types and the fast tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(MAKE) --no-print-directory --jobs=2 types fast
+
+types: $(VENV)/ready
 	$(VENV)/bin/mypy
+
+fast: $(VENV)/ready
 	$(PYTEST) -m "not slow"
 
 format: $(VENV)/ready  ## format the code

@@ -183,6 +183,9 @@ def test_one_network_measured_again_leaves_the_rows_of_the_others(tmp_path, monk
     newest = json.loads((tmp_path / "record.json").read_text())
     assert newest["networks"] == new["networks"]
     assert newest["elsewhere"]["3 x another processor"] == {"lenet5": found["lenet5"]}
+    bench.main(["conv3"])
+    newest = json.loads((tmp_path / "record.json").read_text())
+    assert list(newest["elsewhere"]["3 x another processor"]) == ["conv3", "lenet5"]
     assert "### Elsewhere: 3 x another processor\n\n" in (tmp_path / "README.md").read_text()
 
 

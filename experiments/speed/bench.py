@@ -63,7 +63,9 @@ def main(arguments: list[str]) -> None:
         record = json.loads(RECORD.read_text())
         for net in (net for net in NETWORKS if net.partition("@")[0] in chosen):
             found = measure_networks([net], cores, 7)
-            rows_of(record, this_machine()).update(found)
+            rows = rows_of(record, this_machine())
+            rows.update(found)
+            rows.update({name: rows.pop(name) for name in NETWORKS if name in rows})
             print(tables.table(tables.networks(found, cores)), flush=True)
             keep(record, quick)
         if "start" in chosen:
