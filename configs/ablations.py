@@ -8,10 +8,10 @@ Result:  experiments/ablations/README.md
 Size:    for one core of a CPU, not the paper's: the small AlexNet at an eighth of its width, one
          tower and, where it is not the question, no dropout; the first 5000 images of CIFAR-10,
          seen 12 times, or, where the question is overfitting, the first 2000, 24 times.
-Rates:   each arm has the best of three to six by the study's own measure, mostly the mean test error
-         of the last quarter; it is measured with seeds that were fixed before the first trial. The
-         grids of activations, pooling, towers, depth and weight_decay were extended after answers
-         whose rates lay on their edges; experiments/ablations/predictions.md says what came of it.
+Rates:   each arm has the best of three to six by the study's own measure, mostly the mean test
+         error of the last quarter; it is measured with seeds that were fixed before the first
+         trial. The grids of activations, pooling, towers, depth and weight_decay were extended
+         after answers whose rates lay on their edges: experiments/ablations/predictions.md.
 Seeds:   pooling, depth and towers have five to eleven by the deviations that an earlier run of
          these studies showed (on a JPEG copy of the data): enough, at 80%, for the paper's effect.
 GPU:     --config.train_images=0 --config.max_epochs=60.0 and --config.model.width=1.0; the command
