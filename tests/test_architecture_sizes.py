@@ -14,6 +14,13 @@ from src import models
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
 
+
+@pytest.fixture(autouse=True)
+def whole_operations(monkeypatch):
+    """Shapes alone are asked for: each layer is one operation, as on an accelerator."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
 NAMES = [name for name in models.MODEL_NAMES if not name.startswith("conv")]
 
 

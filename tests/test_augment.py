@@ -129,6 +129,7 @@ def test_an_operation_leaves_the_draws_of_the_others_alone():
     assert not np.array_equal(both, flips)
 
 
+@pytest.mark.slow
 def test_each_image_is_varied_by_its_own_key_alone():
     images, augment_fn = make_batch(20, 6, 6), augment.make_augment_fn(ALL, GREY)
     together = augment_fn(images, KEYS[:20], KEYS[:20], NOW)
