@@ -27,7 +27,7 @@ ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "sigmoid", "leaky_relu", "elu", "g
 OVERFITTING = {"train_images": 2000, "max_epochs": 24.0}
 CONVENTIONS = ("none", "constant", "paper", "paper_net", "caffe", "within")
 # On grey levels, for which the constants of the normalization were chosen, by the nets of then.
-# Of studies some of whose arms once chose the lowest of three rates.
+# In these studies an arm or more had chosen the lowest of three rates.
 WIDER = {"learning_rates": (0.00125, 0.0025, 0.005, 0.01, 0.02)}
 GREY = {"recipe": "cuda_convnet", "learning_rates": (0.0005, 0.001, 0.002, 0.004)}
 

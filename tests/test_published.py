@@ -520,3 +520,33 @@ def test_what_came_of_pretraining_is_what_its_reports_say():
         said = told(folder / "speed")["conv3, modern", method]
         ratio, interval = re.search(r"\((\S+): (\S+ to [^,)]+)", said).groups()
         assert f"{name} {ratio} ({interval})" in text
+
+
+@pytest.mark.parametrize(
+    ("study", "arm", "rate"),
+    [
+        ("activations", "silu", "now has 0.02"),
+        ("pooling", "overlapping", "best at 0.005"),
+        ("towers", "one", "best at 0.005"),
+        ("depth", "whole", "the whole net at 0.005"),
+        ("weight_decay", "0.0", "without decay and with 0.02 the best is 0.0025"),
+        ("weight_decay", "0.02", "without decay and with 0.02 the best is 0.0025"),
+    ],
+)
+def test_rates_of_wider_grids_are_those_of_the_trials_and_inside(study, arm, rate):
+    folder = EXPERIMENTS / "ablations" / study
+    chosen = {
+        row["learning_rate"] for at, rows in fresh(folder).items() if at[1] == arm for row in rows
+    }
+    assert chosen == {rate.split()[-1]}
+    assert "extend the grid" not in (folder / "report.md").read_text()
+    told = text_of(EXPERIMENTS / "ablations" / "predictions.md").split("## Grids extended")[1]
+    assert rate in told.split(f"| {study} |")[1].split(" | ")[1]
+
+
+def test_errors_by_weight_decay_are_those_of_the_report():
+    told = text_of(EXPERIMENTS / "ablations" / "predictions.md")
+    report = (EXPERIMENTS / "ablations" / "weight_decay" / "report.md").read_text()
+    table = report.split("## Measures")[1].split("| group | arm |")[1]
+    *others, last = re.findall(r"\| [\d.]+ \| 5 \| ([\d.]+%)", table)
+    assert f"test errors are now {', '.join(others)} and {last}" in told

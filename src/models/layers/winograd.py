@@ -159,7 +159,7 @@ def values(
     x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"], padding: int
 ) -> Float[Array, "B P Q O"]:
     """The convolution."""
-    way = _way(kernel.shape, [n + 2 * padding - len(kernel) + 1 for n in x.shape[1:3]])
+    way = _way(kernel.shape, _shape(x.shape, len(kernel), padding))
     numbers = _kernel_numbers(kernel, way)
     return _over_groups(lambda x: _convolved(x, numbers, way, padding)[0], x, kernel, way)
 
@@ -167,10 +167,11 @@ def values(
 def keeps_numbers(images: tuple[int, ...], kernel: tuple[int, ...], padding: int) -> bool:
     """Whether the numbers of the pixels are kept for the weights' gradient, which needs them too.
 
-    These of F(4 x 4, 3 x 3) are 2.25 times the pixels; they are if all images are taken at once.
+    Kept are those of F(4 x 4, 3 x 3), which are 2.25 times as many as the pixels, where all images
+    are taken at once.
     """
-    pixels = [n + 2 * padding - kernel[0] + 1 for n in images[1:3]]
-    return _way(kernel, pixels) is WAYS[3] and _groups(images, kernel, WAYS[3]) == 1
+    way = _way(kernel, _shape(images, kernel[0], padding))
+    return way is WAYS[3] and _groups(images, kernel, way) == 1
 
 
 def values_and_numbers(
@@ -184,6 +185,11 @@ def values_and_numbers(
 def way_of_weights(size: int, maps: tuple[int, ...]) -> Way:
     """The way for the gradient of a kernel of `size`, by the shape [B, P, Q, O] of the result's."""
     return ON_SMALL_MAPS if size == 3 and math.prod(maps[1:3]) < SMALL else WAYS[size]
+
+
+def _shape(images: tuple[int, ...], size: int, padding: int) -> tuple[int, ...]:
+    """P and Q, of the result for images [B, H, W, C] and a kernel of `size`."""
+    return tuple(n + 2 * padding - size + 1 for n in images[1:3])
 
 
 def _way(kernel: tuple[int, ...], pixels: Sequence[int]) -> Way:
@@ -252,10 +258,9 @@ def _groups(images: tuple[int, ...], kernel: tuple[int, ...], way: Way) -> int:
 
 
 def _convolved(x: Array, numbers: Array, way: Way, padding: int) -> tuple[Array, Array]:
-    rows, columns = (n + 2 * padding - way.size + 1 for n in x.shape[1:3])
-    pixels = _pixel_numbers(x, (rows, columns), way, padding)
-    products = lax.dot_general(pixels, numbers, BATCHED)
-    return _result(products, len(x), (rows, columns), way), pixels
+    shape = _shape(x.shape, way.size, padding)
+    pixels = _pixel_numbers(x, shape, way, padding)
+    return _result(lax.dot_general(pixels, numbers, BATCHED), len(x), shape, way), pixels
 
 
 def _kernel_numbers(kernel: Array, way: Way) -> Array:
@@ -286,7 +291,7 @@ def _pixel_numbers(x: Array, shape: tuple[int, ...], way: Way, padding: int) -> 
     return found.reshape(count**2, -1, x.shape[-1])
 
 
-def _result(products: Array, batch: int, shape: tuple[int, int], way: Way) -> Array:
+def _result(products: Array, batch: int, shape: tuple[int, ...], way: Way) -> Array:
     """[N, B P Q / side^2, O] -> [B, P, Q, O]."""
     tiles = [-(-n // way.side) for n in shape]
     each = products.reshape(len(products), batch, *tiles, -1)
