@@ -49,6 +49,7 @@ CONVOLUTIONS = [  # height, width, channels in and out, kernel, stride, padding,
     (6, 5, 100, 96, 3, 1, 1, 1),  # of smaller squares, on a small map
     (9, 9, 50, 48, 3, 1, 0, 1),
     (7, 10, 16, 17, 3, 1, 0, 1),
+    (4, 4, 64, 72, 3, 1, 0, 1),  # the result has fewer pixels than the kernel
     (5, 7, 32, 33, 3, 1, 0, 1),
     (3, 4, 32, 36, 3, 1, 2, 1),
     (7, 5, 98, 96, 3, 1, 1, 1),
