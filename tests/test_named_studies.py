@@ -78,7 +78,7 @@ def dry_run(*flags: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path):
     found = dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
     assert f"\n{tmp_path / 'pooling'}:\n" in found.stdout
-    assert "16 trials: at most 32 epochs to train" in found.stdout  # 2 arms: 3 rates, 5 seeds
+    assert "20 trials: at most 40 epochs to train" in found.stdout  # 2 arms: 5 rates, 5 seeds
     assert not list(tmp_path.iterdir())
 
 
