@@ -1,5 +1,6 @@
 """Trials of one arm in one program: each has the numbers it has alone, and its own end."""
 
+import dataclasses
 import functools
 import os
 import shutil
@@ -87,22 +88,48 @@ def network(name: str) -> tuple[Config, Program]:
     return make_network(name)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("compiled_alike")
-@pytest.mark.parametrize("name", ["conv3", "alexnet_cifar"])
-def test_each_of_three_trials_has_the_points_and_parameters_it_has_alone(tmp_path, name):
-    """Over 50 steps; the third is raced off after 20."""
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Three trials that were trained together, and the order in which they ended."""
+
+    runs: list[Run]
+    ended: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Group:
+    """Of `conv3`, without a break."""
+    return train_whole("conv3", tmp_path_factory.mktemp("whole"))
+
+
+def train_whole(name: str, folder: Path) -> Group:
     config, program = network(name)
-    ended: list[str] = []
-    group = make_runs(config, tmp_path / "group")
-    train_group(group, program, on_end=lambda run: ended.append(run.trial.name))
-    for grouped, alone in zip(group, make_runs(config, tmp_path / "alone"), strict=True):
+    group = Group(make_runs(config, folder), [])
+    train_group(group.runs, program, on_end=lambda run: group.ended.append(run.trial.name))
+    return group
+
+
+@pytest.mark.slow
+def test_each_of_three_trials_has_the_points_and_parameters_it_has_alone(whole, tmp_path):
+    compare_with_alone("conv3", whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fast")
+def test_so_has_each_of_a_network_with_normalization_and_dropout(tmp_path):
+    compare_with_alone("alexnet_cifar", train_whole("alexnet_cifar", tmp_path / "group"), tmp_path)
+
+
+def compare_with_alone(name: str, trained: Group, folder: Path) -> None:
+    """Over 50 steps; the third is raced off after 20."""
+    (config, program), group = network(name), trained.runs
+    for grouped, alone in zip(group, make_runs(config, folder / "alone"), strict=True):
         train.train_trial(alone, program)
         assert grouped.status == alone.status == "censored"
         assert_same_points(grouped, alone)
         compare_states(grouped, alone, program)
     assert [run.points.iteration for run in group] == [50, 50, 20]
-    assert ended == [group[2].trial.name, group[0].trial.name, group[1].trial.name]
+    assert trained.ended == [group[2].trial.name, group[0].trial.name, group[1].trial.name]
 
 
 def compare_states(ours: Run, theirs: Run, program: Program) -> None:
@@ -117,10 +144,8 @@ def compare_states(ours: Run, theirs: Run, program: Program) -> None:
 
 
 @pytest.mark.slow
-def test_a_group_that_is_stopped_goes_on_to_the_same_bits(tmp_path):
+def test_a_group_that_is_stopped_goes_on_to_the_same_bits(whole, tmp_path):
     config, program = network("conv3")
-    whole = make_runs(config, tmp_path / "whole")
-    train_group(whole, program)
     asked = iter([False] * 11 + [True] * 99)
     with pytest.raises(train.Interrupted):
         train_group(
@@ -128,16 +153,14 @@ def test_a_group_that_is_stopped_goes_on_to_the_same_bits(tmp_path):
         )
     again = make_runs(config, tmp_path / "stopped")
     train_group(again, program)
-    for mine, wanted in zip(again, whole, strict=True):
+    for mine, wanted in zip(again, whole.runs, strict=True):
         assert_same_points(mine, wanted, bits=True)
     assert again[0].points.rows[11]["train_seconds"] > 0
 
 
 @pytest.mark.slow
-def test_a_trial_that_lost_its_checkpoints_catches_up_with_the_others(tmp_path):
+def test_a_trial_that_lost_its_checkpoints_catches_up_with_the_others(whole, tmp_path):
     config, program = network("conv3")
-    whole = make_runs(config, tmp_path / "whole")
-    train_group(whole, program)
     asked = iter([False] * 11 + [True] * 99)
     behind = make_runs(config, tmp_path / "behind")
     with pytest.raises(train.Interrupted):
@@ -151,7 +174,7 @@ def test_a_trial_that_lost_its_checkpoints_catches_up_with_the_others(tmp_path):
     first = [(again[0].trial.name, iteration) for iteration in range(1, 13)]
     assert seen[:12] == first  # alone, while the others wait at 12
     assert [iteration for _, iteration in seen[12:15]] == [13, 13, 13]
-    for mine, wanted in zip(again, whole, strict=True):
+    for mine, wanted in zip(again, whole.runs, strict=True):
         assert_same_points(mine, wanted)
 
 
