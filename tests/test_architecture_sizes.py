@@ -164,6 +164,7 @@ def test_vgg_layer_by_layer(layers, total):
     assert sorted(small.values()) == sorted(expected + hidden)
 
 
+@pytest.mark.slow
 def test_googlenet_block_by_block():
     inputs = 192
     blocks = {}
@@ -235,6 +236,7 @@ HIDDEN = {  # layers with an activation behind them
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_activation_reaches_every_layer_and_there_is_no_other(name):
     options = {"auxiliary": True} if "googlenet" in name else {}

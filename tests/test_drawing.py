@@ -56,6 +56,7 @@ def test_lines_cross_where_a_layer_reads_both(towers, crossing):
     assert shown.count("11 x 11") == towers
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_figure_and_refuses_other_networks(tmp_path, capsys):
     assert command.main(["alexnet_cifar", "--draw", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -36,6 +36,7 @@ def lines(figure: Figure, panel: int, color: str) -> list[np.ndarray]:
     return [np.array(line.get_xydata()) for line in drawn if line.get_linewidth() >= 1.4]
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(study_dir, tmp_path):
     analysis = analyse(load_study(study_dir))
     for name in ("first", "second"):
@@ -195,6 +196,7 @@ def test_every_figure_that_is_drawn_is_linked_under_a_heading_of_the_report(stud
         assert (f"]({row.name}.png)" in text) == row.when(analysis)
 
 
+@pytest.mark.slow
 def test_a_figure_of_ones_own_is_a_function_and_a_row(study_dir, tmp_path, monkeypatch):
     def own(analysis):
         figure, (axes,) = canvas.make_panels(["mine"], title="Mine", ylabel="", caption="")

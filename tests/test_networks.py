@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
@@ -94,6 +95,7 @@ def test_a_diverged_trial_never_gets_there(tmp_path):
     assert "shown" not in accuracy
 
 
+@pytest.mark.slow
 def test_the_report_of_a_study_of_networks_says_how_large_they_are(tmp_path):
     write_study(tmp_path, dict.fromkeys(NETS, (1, 2)), seconds=0.5)
     report.write_report(tmp_path)
