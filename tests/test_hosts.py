@@ -173,21 +173,20 @@ def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("victim", "number"),
-    [(i, number) for number in (signal.SIGKILL, signal.SIGTERM) for i in (0, 1)],
-)
-def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, victim, number):
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, first):
+    """Of one without warning, later of the other, which is told to stop."""
     workdir = tmp_path / "killed"
-    pair = Pair(subject, workdir)
-    pair.await_checkpoint()
-    os.kill(pair.processes[victim].pid, number)
-    codes = pair.end()
-    if number == signal.SIGTERM:
-        assert codes == [doors.STOPPED, doors.STOPPED], pair.said()
-    else:
-        assert codes[victim] == -signal.SIGKILL
-        assert codes[1 - victim] != 0
+    for victim, number in ((first, signal.SIGKILL), (1 - first, signal.SIGTERM)):
+        pair = Pair(subject, workdir)
+        pair.await_checkpoint()
+        os.kill(pair.processes[victim].pid, number)
+        codes = pair.end()
+        if number == signal.SIGTERM:
+            assert codes == [doors.STOPPED, doors.STOPPED], pair.said()
+        else:
+            assert codes[victim] == -signal.SIGKILL
+            assert codes[1 - victim] != 0
     again = Pair(subject, workdir)
     assert again.end() == [0, 0], again.said()
     assert metrics(workdir) == metrics(sound)

@@ -17,7 +17,7 @@ from tests.torture.subject import CONFIG, PATIENCE_SECONDS, ROOT, Subject
 DEVICES = 2  # of each process
 # Of one trial. The engine of other processes trains one trial at a time.
 SMALL = (
-    "--config.learning_rates=(0.02,)", "--config.fresh_seeds=(1,)", "--config.max_epochs=6",
+    "--config.learning_rates=(0.02,)", "--config.fresh_seeds=(1,)", "--config.max_epochs=8",
     "--config.sweep.model.activation=('relu',)", "--config.target_train_error=0.01",
     "--config.checkpoint_every_epochs=2",
 )  # fmt: skip
@@ -46,6 +46,7 @@ class Pair:
         """
         port = free_port()
         self.workdir = workdir
+        self.before = self.checkpoints()
         self.outputs = [workdir.with_name(f"{workdir.name}-{i}.txt") for i in (0, 1)]
         self.processes = []
         for i, output in enumerate(self.outputs):
@@ -64,10 +65,14 @@ class Pair:
     def said(self) -> str:
         return "".join(path.read_text(errors="replace") for path in self.outputs)
 
+    def checkpoints(self) -> set[Path]:
+        """Those of the trial."""
+        return set(self.workdir.glob("trials/*/checkpoints/[0-9]*"))
+
     def await_checkpoint(self) -> None:
-        """Returns once the trial can be gone on with."""
+        """Returns once the trial can be gone on with from further than before these processes."""
         end = time.monotonic() + PATIENCE_SECONDS
-        while not any(self.workdir.glob("trials/*/checkpoints/[0-9]*")):
+        while not self.checkpoints() - self.before:
             running = all(process.poll() is None for process in self.processes)
             assert running and time.monotonic() < end, self.said()
             time.sleep(0.1)
