@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
     config.studies.dropout_speed = {
         **OVERFITTING,
         "max_epochs": 72.0,
-        "learning_rates": (0.005, 0.01, 0.02, 0.04, 0.08),
+        "learning_rates": (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08),
         "stop_at_target": True,
         "target_train_error": 0.5,
         "thresholds": (0.7, 0.6, 0.5),
