@@ -531,6 +531,7 @@ def test_what_came_of_pretraining_is_what_its_reports_say():
         ("depth", "whole", "the whole net at 0.005"),
         ("biases", "yes", "best at 0.0025"),
         ("dropout", "0.3", "0.3 is best at 0.01"),
+        ("dropout_speed", "0.0", "the best of six is 0.005"),
         ("weight_decay", "0.0", "without decay and with 0.02 the best is 0.0025"),
         ("weight_decay", "0.02", "without decay and with 0.02 the best is 0.0025"),
     ],
