@@ -532,6 +532,8 @@ def test_what_came_of_pretraining_is_what_its_reports_say():
         ("biases", "yes", "best at 0.0025"),
         ("dropout", "0.3", "0.3 is best at 0.01"),
         ("dropout_speed", "0.0", "the best of six is 0.005"),
+        *(("augmentation", arm, "best at 0.0025") for arm in ("none", "pca", "noise")),
+        *(("augmentation", arm, "else at 0.005") for arm in ("flip", "translation", "both")),
         ("weight_decay", "0.0", "without decay and with 0.02 the best is 0.0025"),
         ("weight_decay", "0.02", "without decay and with 0.02 the best is 0.0025"),
     ],
