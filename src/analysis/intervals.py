@@ -10,6 +10,7 @@ Source: Welch (1947), "The generalization of Student's problem when several diff
 variances are involved"; Satterthwaite (1946) for the degrees of freedom.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -212,10 +213,7 @@ def _student(
 def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Interval:
     below = _quotient(other.at_least, baseline.middle)
     above = _quotient(other.middle, baseline.at_least)
-    first, second = (
-        censored.LogTimes(_log(each.low)[None], _log(each.high)[None]) for each in (baseline, other)
-    )
-    found = censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
+    found = _likelihood(*(tuple(ends.tolist()) for each in (baseline, other) for ends in each))
     if found is None:  # One of the two bounds is open.
         value = math.nan if below == 0 and above == math.inf else (below and above)
         return replace(without_interval(value, n, "ratio", "too few"), bounds=(below, above))
@@ -223,6 +221,14 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
     inner = (_exp(found.inner[0]), _exp(found.inner[1]))
     value = _exp(found.value)
     return Interval(value, low, high, n, "ratio", "likelihood", found.p, inner, (below, above))
+
+
+@functools.lru_cache(maxsize=1000)
+def _likelihood(*bounds: tuple[float, ...]) -> censored.LogRatio | None:
+    """Of the baseline's low and high bounds and the other arm's: a report asks for some often."""
+    low, high, others_low, others_high = (_log(np.array([each])) for each in bounds)
+    first, second = censored.LogTimes(low, high), censored.LogTimes(others_low, others_high)
+    return censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
 
 
 def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval:
