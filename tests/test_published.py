@@ -380,6 +380,7 @@ def write_study(folder: Path, measure: str) -> None:
     compose.write_report(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["mean_test_error", "test_error", "iterations"])
 def test_a_number_that_is_not_the_records_is_noticed(tmp_path, measure):
     write_study(tmp_path, measure)

@@ -10,6 +10,7 @@ from tests import synthetic
 from tests.reported import write_pair
 
 
+@pytest.mark.slow
 def test_the_command_redraws_the_same_bytes_from_records(tmp_path, capsys):
     (tmp_path / "reference").mkdir()
     study_dir = tmp_path / "study"
