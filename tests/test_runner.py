@@ -35,7 +35,7 @@ from src.study.worker import StopFlag
 from tests import tiny
 from tests.torture.subject import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
+pytestmark = pytest.mark.slow
 
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
