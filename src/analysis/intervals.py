@@ -225,7 +225,11 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
 
 @functools.lru_cache(maxsize=1000)
 def _likelihood(*bounds: tuple[float, ...]) -> censored.LogRatio | None:
-    """Of the baseline's low and high bounds and the other arm's: a report asks for some often."""
+    """The ratio by likelihood, kept because a report asks for the same one several times.
+
+    Args:
+        bounds: Low and high ones of the baseline's trials, then of the other arm's.
+    """
     low, high, others_low, others_high = (_log(np.array([each])) for each in bounds)
     first, second = censored.LogTimes(low, high), censored.LogTimes(others_low, others_high)
     return censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
