@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.arms import axes
 from src.config.studies import named_trees
+from src.errors import LabError
 from src.records import files
 from src.records.files import RecordError
 from src.reports import claims, evaluated, findings, paper_figures
@@ -211,6 +213,14 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
     rows = 2 + 1 + len(CLAIMS) - 2 + 4 + len(UNTESTED)
     assert f"Of {rows} rows 3 are measured so far: " in top
     assert (folder / "claims.svg").stat().st_size > 1000
+
+
+def test_a_folder_without_a_study_of_a_claim_is_refused_and_stays_as_it_is(tmp_path):
+    synthetic.write_study(tmp_path / "of_no_claim")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(LabError, match=re.escape(f"{tmp_path} holds no study of a claim")):
+        claims.main([str(tmp_path)])
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The command that reports: which files it writes, and what it refuses."""
 
+import re
+
 import pytest
 
 from src.analysis.effects import analyse
@@ -8,6 +10,14 @@ from src.errors import LabError
 from src.reports import compose as report
 from tests import synthetic
 from tests.reported import write_pair
+
+
+def test_a_folder_of_an_index_that_is_none_is_refused_before_any_report(study_dir, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(LabError, match=re.escape(f"--index {nowhere} is not a folder")):
+        report.main(["--index", str(nowhere), str(study_dir)])
+    assert not nowhere.exists()
+    assert not (study_dir / "report.md").exists()
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ others at work on the machine count for little; steps of all kinds take turns. W
 beside this file and the table of README.md.
 """
 
+import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -172,5 +172,14 @@ def interleave(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, li
     return times
 
 
+def count(text: str) -> int:
+    """A number of rounds; a ValueError where it is none."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rounds", nargs="?", type=count, default=9, help="1 or more; default 9")
+    main(parser.parse_args().rounds)

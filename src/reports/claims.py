@@ -197,13 +197,15 @@ def main(arguments: Sequence[str]) -> int:
     """Makes table and figure of the claims.
 
     Raises:
-        LabError: If there is no such folder, or a record is damaged.
+        LabError: If there is no such folder, it has no study of a claim, or a record is damaged.
     """
     if len(arguments) != 1:
         raise LabError("usage: python -m src.claims DIR, the folder that holds the studies")
     folder = local_path(arguments[0], "DIR")
     if not folder.is_dir():
         raise LabError(f"{folder} is not a folder; give the one that holds the studies")
+    if not any((folder / claim.study).is_dir() for claim in CLAIMS):
+        raise LabError(f"{folder} holds no study of a claim; give the one that holds the studies")
     write_claims(folder)
     print(f"{folder / 'claims.png'}, and the tables of the README.md that have a place for them")
     return 0

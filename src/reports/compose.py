@@ -272,7 +272,7 @@ def main(arguments: Sequence[str]) -> int:
     """Redraws the report of each folder that holds a study; returns 2 if one cannot be redrawn.
 
     Raises:
-        LabError: If none of the folders holds a study.
+        LabError: If none of the folders holds a study, or that of the index is none.
     """
     parser = argparse.ArgumentParser(prog="python -m src.report", description=__doc__)
     parser.add_argument("studies", nargs="+", metavar="DIR", type=local_path)
@@ -286,6 +286,10 @@ def main(arguments: Sequence[str]) -> int:
             print(f"note: {path} holds no study", file=sys.stderr)
     if not studies:
         raise LabError("there is no study to report on; give folders that hold a study.json")
+    if given.index and not given.index.is_dir():
+        raise LabError(
+            f"--index {given.index} is not a folder; give the one that holds the studies"
+        )
     failed = [not _redraw(path) for path in studies]
     if given.index:
         webpage.write_index(given.index)

@@ -59,7 +59,7 @@ def _options() -> argparse.Namespace:
         ("--hosts", 8, "deaths of one of the two processes of a trial"),
         ("--seed", 2012, "of everything drawn"),
     ):
-        parser.add_argument(flag, type=int, default=default, help=f"{what}; default {default}")
+        parser.add_argument(flag, type=_count, default=default, help=f"{what}; default {default}")
     parser.add_argument(
         "--rows",
         default="all",
@@ -67,6 +67,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--folder", help="where to make the temporary folder")
     return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError
+    return int(text)
 
 
 def _parts(study: Subject, options: argparse.Namespace) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """Every fault that was found in earlier versions, tried again in the situation it was found in."""
 
 import re
+import sys
 from collections.abc import Sequence
 
 from tests.torture.rows.room import ROWS, Row, try_row
@@ -9,7 +10,7 @@ __all__ = ["chosen", "try_row"]
 
 
 def chosen(names: Sequence[str] = ()) -> list[Row]:
-    """The rows of these names, or all, by letter and number.
+    """The rows of these names, or all, by letter and number; ends the program if there are none.
 
     All that commands import is imported here, so that forks have it.
     """
@@ -31,6 +32,8 @@ def chosen(names: Sequence[str] = ()) -> list[Row]:
         strangers,
     )
 
+    if missing := set(names) - set(ROWS):
+        sys.exit(f"no rows {', '.join(sorted(missing))}; there are {', '.join(ROWS)}")
     found = [ROWS[name] for name in names] if names else list(ROWS.values())
     return sorted(found, key=lambda each: (each.name[0], *_number(each.name)))
 
