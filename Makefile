@@ -16,7 +16,7 @@ help:  ## list the targets
 run: $(VENV)/ready  ## ReLU against tanh, small: CIFAR-10 where it can be had, else the built-in data
 	$(RUN) -m src.main --config=configs/quick.py
 
-study: $(VENV)/ready  ## ReLU against tanh, whole: both recipes, five rates, fresh seeds (hours on a CPU)
+study: $(VENV)/ready  ## ReLU against tanh, whole: both recipes, tuned rates, fresh seeds (hours on a CPU)
 	$(RUN) -m src.main --config=configs/relu_vs_tanh.py
 
 test: $(VENV)/ready  ## all tests

@@ -7,13 +7,15 @@ Studies: activations, lrn, dropout, dropout_speed, pooling, augmentation, weight
 Result:  experiments/ablations/README.md
 Size:    for one core of a CPU, not the paper's: the small AlexNet at an eighth of its width, one
          tower and, where it is not the question, no dropout; the first 5000 images of CIFAR-10,
-         seen 12 times, or, where the question is overfitting, the first 2000, 24 times.
+         seen 12 times, or, where the question is overfitting, the first 2000, 24 times. Below, the
+         studies of activations, normalization, biases and dropout_speed say what they change.
 Rates:   each arm has the best of four to six by the study's own measure, mostly the mean test
          error of the last quarter; it is measured with seeds that were fixed before the first
          trial. All grids but that of lrn were extended after answers with rates on their edges:
          experiments/ablations/predictions.md.
-Seeds:   pooling, depth and towers have five to eleven by the deviations that an earlier run of
-         these studies showed (on a JPEG copy of the data): enough, at 80%, for the paper's effect.
+Seeds:   pooling, depth, towers and augmentation have five to eleven by the deviations that an
+         earlier run of these studies showed (on a JPEG copy of the data): enough, at 80%, for the
+         paper's effect.
 GPU:     --config.train_images=0 --config.max_epochs=60.0 and --config.model.width=1.0; the command
          line wins over a study's values.
 Own:     --config.studies.lrn.sweep.model.lrn="('none','paper')" changes what a study sweeps.
@@ -26,7 +28,7 @@ from configs import base
 ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu")
 OVERFITTING = {"train_images": 2000, "max_epochs": 24.0}
 CONVENTIONS = ("none", "constant", "paper", "paper_net", "caffe", "within")
-# On grey levels, for which the constants of the normalization were chosen, by the nets of then.
+# On grey levels, for which the nets of that time chose the constants of the normalization.
 GREY = {"recipe": "cuda_convnet", "learning_rates": (0.0005, 0.001, 0.002, 0.004)}
 
 

@@ -4,7 +4,7 @@ Run:     python -m src.main --config=configs/alexnet_cifar10.py
          python -m src.paper_figures runs/alexnet_cifar10/trials/*
 Result:  experiments/alexnet_cifar10/
 
-A quarter of the features and 30 epochs are what one core trains in 20 minutes. Whole, on a GPU:
+A quarter of the features and 30 epochs are for one core. Whole, on a GPU:
 --config.model.width=1 --config.max_epochs=90 --config.schedule.patience=5
 
 Predicted, before the first trial:
@@ -23,7 +23,7 @@ from configs import alexnet_as_written
 def get_config() -> ConfigDict:
     config = alexnet_as_written.get_config()
     config.model.name = "alexnet_cifar"
-    config.model.width = 0.25  # DEVIATION: 24 kernels in conv1; half a minute an epoch on one core
+    config.model.width = 0.25  # DEVIATION: 24 kernels in conv1, for one core
     config.data.name = "cifar10"
     config.data.stream_size = 0
     # DEVIATION: from N(0, 0.01) this network, whose units have few inputs, is slow to begin.

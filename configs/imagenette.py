@@ -5,9 +5,9 @@ Run:     python -m src.main --config=configs/imagenette.py
          python -m src.paper_figures runs/imagenette/trials/*
 Result:  experiments/imagenette/
 
-A quarter of the features, 1,500 photographs and 50 epochs are what one core trains in 20 minutes:
-1,500 updates, so the kernels are far from those of Fig. 3. Whole, on a GPU: --config.model.width=1
---config.max_epochs=90 --config.schedule.boundaries="(60.0, 80.0)" --config.augment.pca_epochs=70
+A quarter of the features, 1,500 photographs and 50 epochs are for one core: 1,500 updates, so the
+kernels are far from those of Fig. 3. Whole, on a GPU: --config.model.width=1 --config.max_epochs=90
+--config.schedule.boundaries="(60.0, 80.0)" --config.augment.pca_epochs=70
 
 Predicted, before the first trial:
 - The test error in one view lies between 45% and 70%; chance is 90%.

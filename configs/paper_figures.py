@@ -4,8 +4,8 @@ Run:     python -m src.main --config=configs/paper_figures.py
          python -m src.paper_figures runs/paper_figures/trials/*
 Result:  experiments/paper_figures/
 
-A third of the features and six epochs are what one core trains in seven minutes a seed. More of
-both: --config.model.width=1 --config.max_epochs=60 --config.schedule.boundaries="(45.0,)"
+A third of the features and six epochs are for one core. More of both: --config.model.width=1
+--config.max_epochs=60 --config.schedule.boundaries="(45.0,)"
 
 Predicted, before the first trial on the original data:
 - The towers are further apart in colour than the same kernels dealt to towers at random (p at most
@@ -23,7 +23,7 @@ from configs import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.model.name = "alexnet_cifar"
-    config.model.width = 0.34  # 32 kernels in conv1: a minute an epoch on one core
+    config.model.width = 0.34  # 32 kernels in conv1, for one core
     config.model.dropout = 0.0  # Six epochs overfit little, and dropout needs more of them.
     config.learning_rates = (0.02,)
     config.fresh_seeds = (100, 101, 102)  # the paper: "during every run"

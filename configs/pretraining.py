@@ -12,8 +12,6 @@ Size:    for two cores of a CPU: conv3, 200 updates of each of its three convolu
          of fine-tuning are chosen by the test error at the end, arm by arm, on a seed of its own;
          five fresh seeds, three for `speed`. --config.pretraining.steps=2000 is as long as Paine et
          al. (2014) train a first layer.
-Cost:    of one core, in minutes: the stacks of ReLU nets 13, which all studies share; labels_500 7,
-         labels_2000 8, labels_10000 34, labels_50000 65, activations 50, controls 22, speed 50.
 
 Predicted before the first trial (2026-11-25), of differences in test error from no pre-training:
 1. labels_500: both methods are better, by 1 to 5 points.

@@ -3,8 +3,8 @@
 Run:     python -m src.main --config=configs/relu_vs_tanh_early.py
 Result:  experiments/relu_vs_tanh_early/
 
-A quarter of the cost of relu_vs_tanh.py. Rates are those that an earlier run of that study chose on
-a JPEG copy of the data, with other seeds: 0.002 and 0.008 under the recipe of 2012, 0.01 and 0.02
+Fewer iterations than relu_vs_tanh.py. Rates are those that an earlier run of that study chose on a
+JPEG copy of the data, with another seed: 0.002 and 0.008 under the recipe of 2012, 0.01 and 0.02
 under the modern one.
 
 Predicted before the first trial (2026-11-25):

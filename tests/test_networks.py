@@ -64,7 +64,7 @@ def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path
     points = 100 * (np.mean(ends[1]) - np.mean(ends[0]))
     assert f"test error at the end {points:+.1f} points (95% interval -" in accuracy
     down = f"shown; down to lenet5_modern's {max(ends[0]):.1%}: "
-    assert f"n = 4): {down}" in accuracy
+    assert f"n = 4, p < 0.001): {down}" in accuracy
     assert re.search(r" iterations, 0\.\d\d times \(0\.\d\d to 0\.\d\d\): shown;", accuracy)
     assert re.search(r" seconds of training, [\d.]+ times \(\S+ to \S+\): contradicted", accuracy)
     assert "training loss falls faster than lenet5_modern's**: down to" in loss

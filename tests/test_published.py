@@ -210,13 +210,19 @@ def test_what_came_of_the_predictions_is_what_the_records_say():
     most = max(saturated(EARLY, "conv3, modern"))
     assert f"| {least:.1f}% at least | yes |" in text
     assert f"| {most:.1f}% at most | yes |" in text
-    assert f"On raw pixels at least {least:.1f}% of that layer's tanh units" in README
-    assert f"under the modern recipe at most {most:.1f}%." in README
     ratios = re.findall(r"needs ([\d.]+) times as many iterations as relu", report)
     assert f"| {ratios[0]} times | yes |" in text
     assert f"| {ratios[1]} times | yes |" in text
     larger, low = re.search(r"is ([\d.]+) times as large .*interval ([\d.]+) to", report).groups()
     assert f"| {larger}, interval from {low} | yes |" in text
+
+
+def test_the_readme_says_how_much_of_the_first_layer_is_saturated_in_its_study():
+    study = EXPERIMENTS / "relu_vs_tanh"
+    least = min(saturated(study, "conv3, cuda_convnet"))
+    most = max(saturated(study, "conv3, modern"))
+    assert f"In the study above at least {least:.1f}% of the first layer's tanh units" in README
+    assert f"under the modern one at most {most:.1f}%." in README
 
 
 def text_of(path: Path) -> str:
@@ -230,7 +236,7 @@ def test_the_readme_has_the_iterations_and_shares_of_the_report():
         for recipe in ("cuda_convnet", "without_slow_conv1")
     )
     assert f"tanh then needs {fast['tanh']} iterations in place of {slow['tanh']}" in README
-    assert f"and ReLU {fast['relu']} in place of {slow['relu']}." in README
+    assert f"and ReLU {fast['relu']} in place of {slow['relu']};" in README
     shares = {
         part: re.search(rf"^\| without_{part} \| tanh \| (\S+) \| (.+) \|$", report, re.M).groups()
         for part in ("slow_conv1", "init", "shuffled", "bias")
@@ -238,7 +244,8 @@ def test_the_readme_has_the_iterations_and_shares_of_the_report():
     share, ends = shares["slow_conv1"]
     assert f"{share} of the difference is gone ({ends}; to 35% training error, n = 3" in README
     assert {shares["shuffled"][0], shares["bias"][0]} == {"-1%"}
-    assert "the rate of the biases make -1% each" in README
+    ends = f"({shares['shuffled'][1]} and {shares['bias'][1]})"
+    assert f"the rate of the biases make -1% each {ends}" in README
     predictions = text_of(WHY / "predictions.md")
     for part in ("slow_conv1", "init", "shuffled", "bias"):
         assert "{} ({})".format(*shares[part]) in predictions
@@ -277,7 +284,10 @@ def test_predictions_have_the_effects_of_the_reports():
     share = re.search(r"^\| without_slow_conv1 \| tanh \| (\S+) \| (.+) \|$", report, re.M)
     times = re.search(r"\(([\d.]+): ", lenet)[1]
     assert f"tanh needs {times} times as many iterations as ReLU to 45%" in README
-    assert "makes {} of it ({}, n = 5, one H100 and CPU cores)".format(*share.groups()) in README
+    assert (
+        "makes {} of the difference ({}, n = 5, one H100 and CPU cores)".format(*share.groups())
+        in README
+    )
     assert f"tanh needs {ratio} times as many iterations" in text_of(WHY / "README.md")
 
 
@@ -556,3 +566,24 @@ def test_errors_by_weight_decay_are_those_of_the_report():
     table = report.split("## Measures")[1].split("| group | arm |")[1]
     *others, last = re.findall(r"\| [\d.]+ \| 5 \| ([\d.]+%)", table)
     assert f"test errors are now {', '.join(others)} and {last}" in told
+
+
+def step_ratios(networks: dict, cores: str) -> dict[str, float]:
+    """Ours by PyTorch's time of a step, median over rounds, of each network."""
+    times = {net: found[cores]["milliseconds"] for net, found in networks.items()}
+    return {net: np.median(np.divide(each["scan"], each["torch"])) for net, each in times.items()}
+
+
+def test_the_answer_on_speed_is_what_the_benchmark_recorded():
+    record = json.loads((EXPERIMENTS / "speed" / "record.json").read_text())
+    answer = text_of(EXPERIMENTS / "speed" / "README.md").split("```")[0]
+    (newer,) = record["elsewhere"].values()
+    one = [*step_ratios(record["networks"], "one").values(), *step_ratios(newer, "one").values()]
+    assert max(one) < 1
+    assert f"{min(one):.2f} to {max(one):.2f} of PyTorch's time" in answer
+    slower = {net: found for net, found in step_ratios(newer, "all").items() if found > 1}
+    assert list(slower) == ["vgg16_cifar@0.125"]
+    assert f"the narrow `vgg16_cifar`, {slower['vgg16_cifar@0.125']:.2f} (" in answer
+    slower = {net: v for net, v in step_ratios(record["networks"], "all").items() if v > 1}
+    assert set(slower) == {"lenet5", "lenet5_modern", "vgg16_cifar@0.125"}
+    assert f"do, {min(slower.values()):.2f} to {max(slower.values()):.2f}." in answer

@@ -97,7 +97,7 @@ def _down_backward(
     """The gradients of the transpose: the pass up, and its kernel's gradient with images exchanged.
 
     JAX would derive the kernel's from `_down` as a convolution to the three channels of a first
-    layer, which takes five times as long on a CPU.
+    layer, which is far slower on a CPU.
     """
     hidden, kernel = saved
     up, pull = jax.vjp(lambda kernel: moves.up(grads, kernel), kernel)

@@ -88,7 +88,7 @@ class RBM(NamedTuple):
 
         The error is the mean of (vk - v0)^2, the distance that the chain leads away from the
         images. The loss itself says less; since only its gradient is used, XLA leaves out its two
-        logarithms per hidden unit, which on a CPU take half as long as the convolutions.
+        logarithms per hidden unit, which are slow on a CPU.
         """
         total = self.total_input(params, inputs)
         chain = self._chain(lax.stop_gradient(params), inputs, lax.stop_gradient(total), keys)

@@ -28,10 +28,10 @@ HEADER = ("claim", "source", "claimed", "ours", "training error", "verdict", "re
 OPEN = ("claim", "source", "claimed", "command")
 TEXT = (
     "Our numbers come from small networks and few images; each study says which. The column"
-    " *training error* has two numbers, at the end of training: the baseline's, and that of the arm"
-    " beside it. A network that has not learned its training images says little about overfitting."
-    " Each 95% interval is that of its own comparison; a verdict uses p, which is adjusted for all"
-    " comparisons of its study. Rows of one study share its baseline.\n\n"
+    " *training error* is that at the end of training; of two arms the baseline's, and that of the"
+    " arm beside it. A network that has not learned its training images says little about"
+    " overfitting. Each 95% interval is that of its own comparison; a verdict uses p, which is"
+    " adjusted for all comparisons of its study. Rows of one study share its baseline.\n\n"
     "| verdict | what it says |\n| --- | --- |\n"
     "| shown | the effect is there |\n"
     "| contradicted | the opposite effect is there |\n"
@@ -141,14 +141,14 @@ def study_command(study: str) -> str:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    """A sentence that counts rows by verdict."""
+    """A sentence that counts claims by verdict."""
     counts = collections.Counter(_short(each) for each in found if each.group)
     rows, measured = len(found) + len(UNTESTED), counts.total()
     if not measured:
-        return f"Of {rows} rows none is measured yet."
+        return f"Of {rows} claims none is measured yet."
     verb = "is" if measured == 1 else "are"
     told = ", ".join(f"{number} {words}" for words, number in counts.most_common())
-    return f"Of {rows} rows {measured} {verb} measured so far: {told}."
+    return f"Of {rows} claims {measured} {verb} measured so far: {told}."
 
 
 def _short(found: Finding) -> str:

@@ -62,9 +62,9 @@ def _more_accurate(net: ArmRecord, other: ArmRecord, found: Interval, p: float) 
     if found.how == "incomplete":
         return f"{claim}: a trial diverged, not decided."
     goal = max(last(trial, "test_error") for trial in other.fresh)
+    known = f"{sentences.value_words(found)} ({sentences.interval(found)}{sentences.p_words(p)})"
     return (
-        f"{claim}: test error at the end {sentences.value_words(found)}"
-        f" ({sentences.interval(found)}): {verdicts.judge(found, -1, p=p)}; down to"
+        f"{claim}: test error at the end {known}: {verdicts.judge(found, -1, p=p)}; down to"
         f" {other.value}'s {wording.percent(goal)}: {_sooner(net, other, 'test_error', goal)}."
     )
 

@@ -1,4 +1,4 @@
-"""The training step, and the only file that knows of devices.
+"""The training step, and the only file that places work on devices.
 
 `train_steps` and `count_misses` are pure per-device functions: they see this device's share of
 each batch and meet the other devices in `lax.pmean`/`lax.psum` over `AXIS`. `across_devices`

@@ -93,7 +93,7 @@ def _by_winograd(x: Array, kernel: Array, stride: int, padding: int) -> bool:
 def _exceeds(kernel: Array, maps: tuple[int, ...]) -> bool:
     """Whether a kernel has more pixels than a map [B, H, W, C].
 
-    There XLA exchanges the two, and then has naive loops alone: a hundred times as slow.
+    There XLA exchanges the two, and then has naive loops alone, which are far slower.
     """
     return math.prod(kernel.shape[:2]) > math.prod(maps[1:3])
 

@@ -1,4 +1,4 @@
-"""Max pooling. XLA's own gradient, select-and-scatter, takes nine times as long on a CPU."""
+"""Max pooling. XLA's own gradient, select-and-scatter, is far slower on a CPU."""
 
 import functools
 
