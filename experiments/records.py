@@ -17,15 +17,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# Name of a config, and what its command says besides: the claim first, then why, then the rest.
-STUDIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("relu_vs_tanh", ()),
-    ("why_tanh_is_slow", ()),
-    ("ablations", ()),
-    ("alexnet_cifar10", ()),
-    ("architectures", ()),
-    ("pretraining", ()),
-    ("paper_figures", ()),
+# Names of configs: the claim first, then why, then the rest.
+STUDIES = (
+    "relu_vs_tanh",
+    "why_tanh_is_slow",
+    "ablations",
+    "alexnet_cifar10",
+    "architectures",
+    "pretraining",
+    "paper_figures",
 )
 SAVE_SECONDS = 120.0  # A study that is asked to stop has saved itself by then.
 LEAST_SECONDS = 30.0  # With less time left it is not worth starting.
@@ -35,7 +35,7 @@ def run_all(
     hours: float,
     workdir: Path,
     packs: Path,
-    studies: Sequence[tuple[str, tuple[str, ...]]] = STUDIES,
+    studies: Sequence[str] = STUDIES,
     command: Sequence[str] = (sys.executable, "-m", "src.main"),
 ) -> dict[str, int]:
     """Runs the studies that there is time for.
@@ -44,21 +44,21 @@ def run_all(
         hours: Time for all of them.
         workdir: Folder in which each study has a folder of its name.
         packs: Folder where packs are looked for and written.
-        studies: Names of configs with further arguments.
+        studies: Names of configs.
         command: The command that runs a study.
 
     Returns:
         Name -> exit code, which is 130 for a study that was stopped and saved.
     """
     end, codes = time.monotonic() + 3600 * hours, dict[str, int]()
-    for name, arguments in studies:
+    for name in studies:
         left = end - time.monotonic()
         if left < min(LEAST_SECONDS, 1800 * hours):
             print(f"{name}: no time left", flush=True)
             continue
         folder, pack = workdir / name, packs / f"{name}.tar.gz"
         unpack(pack, folder)
-        asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}", *arguments]
+        asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
         codes[name] = run(asked, left)
         if folder.is_dir():
             write_pack(folder, pack)

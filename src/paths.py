@@ -61,9 +61,9 @@ def cache_folder() -> Path | None:
     It is `$XDG_CACHE_HOME/alexnet-claims`, else `~/.cache/alexnet-claims`.
     """
     chosen = os.environ.get("XDG_CACHE_HOME", "")
-    home = home_folder()
     if os.path.isabs(chosen):  # The standard says to ignore relative ones.
         return Path(chosen) / "alexnet-claims"
+    home = home_folder()
     return home / ".cache" / "alexnet-claims" if home else None
 
 

@@ -132,6 +132,14 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    """Serves a file of tests that look at what is kept, and may share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
 def study_dir(tmp_path_factory):
     """The folder of a finished study of ReLU against tanh, made of arithmetic."""
     from tests import synthetic  # noqa: PLC0415  (under the hook above)

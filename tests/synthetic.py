@@ -39,6 +39,7 @@ def make_metrics(
             "interval_error": intervals[-1],
             "test_error": math.nan,
             "train_seconds": iteration / 16,
+            "figure_error": _figure_error(error_at, iteration),
         }
         rows.append(row)
         if trailing <= stop_at:
@@ -46,6 +47,15 @@ def make_metrics(
     if rows:
         rows[-1]["test_error"] = rows[-1]["train_error"] + 0.03
     return rows
+
+
+def _figure_error(error_at: Callable[[float], float], iteration: int) -> float:
+    """The mean error from k to k + 0.2 epochs, at the first point behind them; nan elsewhere."""
+    before, now = (n / PER_EPOCH for n in (iteration - PER_POINT, iteration))
+    k = math.floor(now - 0.2)
+    if k < 0 or before >= k + 0.2:
+        return math.nan
+    return float(np.mean([error_at(k + (i + 0.5) / 50) for i in range(10)]))
 
 
 def write_trial(study_dir: Path, metrics: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:

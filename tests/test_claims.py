@@ -32,7 +32,6 @@ from src.reports.findings import Finding, find
 from src.reports.paper_claims import CLAIMS, UNTESTED, Claim
 from tests import synthetic
 
-SLOWER = Claim("t", "3.1", "6 times", "s", "relu", "tanh", ("iterations",), 1, factor=6.0)
 LOWER = Claim("t", "3.3", "-2 points", "s", "relu", "tanh", ("test_error",), -1)
 FITS_LESS = Claim(
     "t", "4", "-", "s", "relu", "tanh", ("equal_test_error", "test_error"), -1, rule="overfitting"

@@ -7,7 +7,6 @@ import pytest
 
 from src.analysis import curves
 from src.analysis.curves import Series
-from tests import synthetic
 
 INF, NAN = math.inf, math.nan
 
@@ -48,48 +47,7 @@ class TestTimeTo:
         assert curves.time_to(Series(np.zeros(0), np.zeros(0)), 0.25) == (0, INF)
 
 
-class TestOnlineError:
-    epochs, error = np.array([0.5, 1.0, 1.5, 2.0]), np.array([0.8, 0.6, 0.4, 0.2])
-
-    @pytest.mark.parametrize(
-        ("start", "end", "expected"),
-        [
-            (0.0, 1.0, 0.7),
-            (1.0, 2.0, 0.3),
-            (0.5, 1.5, 0.5),
-            (0.25, 0.75, 0.7),  # half of the first interval, half of the second
-            (0.4, 1.0, (0.1 * 0.8 + 0.5 * 0.6) / 0.6),
-            (1.5, 2.0, 0.2),
-        ],
-    )
-    def test_weights_intervals_by_their_images_in_the_window(self, start, end, expected):
-        found = curves.online_error(self.epochs, self.error, start, end)
-        assert found == pytest.approx(expected)
-
-    def test_is_unknown_where_the_run_had_ended(self):
-        assert math.isnan(curves.online_error(self.epochs, self.error, 1.5, 2.1))
-
-
 class TestAsInFigure:
-    def test_a_point_is_the_first_fifth_of_the_epoch_after_it(self):
-        """Five intervals an epoch, each of 10,000 images: every fifth one is a point."""
-        intervals = np.linspace(0.9, 0.2, 12)
-        metrics = {
-            "iteration": 79 * np.arange(1, 13),
-            "epoch": np.arange(1, 13) / 5,
-            "interval_error": intervals,
-        }
-        series = curves.as_in_figure(metrics)
-        np.testing.assert_array_equal(series.at, [0, 1, 2])
-        np.testing.assert_allclose(series.values, intervals[[0, 5, 10]])
-
-    def test_ends_with_the_last_whole_point(self):
-        rows = synthetic.make_metrics(lambda e: 0.8 - 0.1 * e, epochs=2.15)
-        series = curves.as_in_figure(columns(rows))
-        np.testing.assert_array_equal(series.at, [0, 1])
-        # the mean of 0.8 - 0.1 e from k to k + 0.2 is 0.79 - 0.1 k
-        np.testing.assert_allclose(series.values, [0.79, 0.69], atol=1e-3)
-
     def test_is_taken_as_it_was_recorded(self):
         """At the first point that had seen the 10,000 images of the epoch."""
         metrics = {

@@ -15,7 +15,7 @@ SRC = Path(__file__).parent.parent / "src"
 # Each room knows only those before it; rooms of one line know nothing of each other.
 FLOORS = (
     ("errors",),
-    ("trees", "paths", "wording", "own", "processor", "compilations", "hosts"),
+    ("trees", "paths", "wording", "own", "processor", "compilations", "hosts", "pickles"),
     ("fields",),
     ("environment",),
     ("doors",),

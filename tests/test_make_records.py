@@ -33,7 +33,7 @@ def run_all(monkeypatch: pytest.MonkeyPatch, place: Path, **hours: float) -> dic
     monkeypatch.setattr(records, "run", studies.run)
     monkeypatch.setattr(records.time, "monotonic", lambda: studies.now)
     packs = place.parent / "packs"
-    return records.run_all(1.0, place, packs, [(name, ()) for name in hours])
+    return records.run_all(1.0, place, packs, list(hours))
 
 
 def test_what_there_is_no_time_for_is_stopped_and_packed(tmp_path, monkeypatch):
@@ -57,5 +57,5 @@ def test_another_machine_goes_on_from_the_packs(tmp_path, monkeypatch):
 
 def test_every_study_has_a_config():
     root = Path(records.__file__).parents[1]
-    for name, _ in records.STUDIES:
+    for name in records.STUDIES:
         assert (root / "configs" / f"{name}.py").is_file()

@@ -25,7 +25,9 @@ def trial(status: str = "censored", **columns) -> TrialRecord:
         "epoch": EPOCHS,
         "train_error": np.array([NAN, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
         "frozen_error": np.linspace(0.8, 0.1, 8),
-        "interval_error": np.linspace(0.8, 0.1, 8),
+        "figure_error": np.array(
+            [0.8, NAN, 0.6, NAN, 0.4, NAN, 0.2, NAN]
+        ),  # after epochs 0, 1, 2, 3
         "test_error": np.array([NAN, 0.7, NAN, 0.5, 0.35, 0.4, 0.3, 0.42]),
         "test_top5_error": np.array([NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.05]),
     } | columns
@@ -86,7 +88,7 @@ def test_a_trial_without_points_has_no_number_and_no_error(name):
 
 def test_only_times_allow_racing_and_are_compared_by_a_ratio():
     for measure in MEASURES.values():
-        assert measure.kind == "ratio" or not measure.allows_racing
+        assert (measure.kind == "ratio") == measure.allows_racing
         assert measure.words.format(target="25%")
 
 

@@ -9,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import configs
@@ -255,56 +254,14 @@ def recipe_images(recipe: str) -> np.ndarray:
     ],
 )
 def test_pytorch_gives_the_same_logits_and_gradients(recipe, name, activation, lrn):
-    torch = pytest.importorskip("torch")
-    F = torch.nn.functional
-    images = recipe_images(recipe)
-    labels = np.arange(8) % 10
+    torch_nets = pytest.importorskip("tests.torch_nets")
     params = params_of(name, activation, recipe)
     if recipe == "paper":  # as after some training: at the start all logits are nearly equal
         first = {**params["conv1"], "kernel": 30 * params["conv1"]["kernel"]}
         params = {**params, "conv1": first}
-
     model = make(name, activation, recipe, lrn=lrn)
-
-    def loss_fn(params: Mapping) -> tuple[jax.Array, jax.Array]:
-        logits = model.apply({"params": params}, jnp.asarray(images))
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
-
-    (_, logits), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
-
-    def to_torch(value: jax.Array) -> "torch.Tensor":
-        array = np.asarray(value)
-        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
-        return torch.tensor(np.ascontiguousarray(array), requires_grad=True)
-
-    weights = jax.tree.map(to_torch, params)
-    act = {"relu": torch.relu, "tanh": torch.tanh}[activation]
-    average = functools.partial(
-        F.avg_pool2d, kernel_size=3, stride=2, ceil_mode=True, count_include_pad=False
-    )
-    conv = lambda x, layer: F.conv2d(x, layer["kernel"], layer["bias"], padding=2)  # noqa: E731
-
-    def norm(x: "torch.Tensor") -> "torch.Tensor":
-        squares = F.avg_pool2d(x * x, 3, 1, padding=1)  # zeros at the border are counted
-        return x / (1 + 5e-5 * squares) ** 0.75 if lrn == "within" else x
-
-    x = torch.tensor(images.transpose(0, 3, 1, 2))
-    x = norm(act(F.max_pool2d(conv(x, weights["conv1"]), 3, 2, ceil_mode=True)))
-    x = norm(average(act(conv(x, weights["conv2"]))))
-    x = average(act(conv(x, weights["conv3"])))
-    x = x.permute(0, 2, 3, 1).reshape(8, -1)
-    if name != "conv3":
-        x = F.linear(x, weights["fc64"]["kernel"], weights["fc64"]["bias"])
-        x = x if name == "quick" else act(x)
-    x = F.linear(x, weights["fc10"]["kernel"], weights["fc10"]["bias"])
-    F.cross_entropy(x, torch.tensor(labels)).backward()
-
-    np.testing.assert_allclose(logits, x.detach().numpy(), atol=1e-4)
-    for ours, theirs in zip(jax.tree.leaves(grads), jax.tree.leaves(weights), strict=True):
-        expected = theirs.grad.numpy()
-        expected = expected.transpose(2, 3, 1, 0) if expected.ndim == 4 else expected.T
-        assert np.abs(expected).max() > 0
-        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    forward = functools.partial(torch_nets.conv3, name=name, activation=activation, lrn=lrn)
+    torch_nets.check_same(model, params, recipe_images(recipe), forward)
 
 
 @pytest.mark.parametrize(

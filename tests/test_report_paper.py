@@ -16,7 +16,7 @@ def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     assert "Its two curves, one run each, give more than 6.1 times at 25%." in text
     assert "`cuda_convnet` is the recipe of 2012, `modern` one of today." in text
     assert "Measured on cifar10-jpeg with 1 x cpu (AMD EPYC)." in text
-    assert "not exactly the paper's images" in compose(study_dir)
+    assert "not exactly the paper's images" in text
     write_pair(tmp_path, [10], [20], data={"name": "procedural"})
     text = compose(tmp_path)
     assert "**Procedural images are drawn by code: they are not CIFAR-10" in text

@@ -26,17 +26,15 @@ def test_a_plateau_is_so_many_epochs_without_a_new_best(errors, patience, expect
 
 
 def test_the_rate_falls_three_times_at_most():
-    found = [Schedule("plateau", **OPTIONS).factor_at(9.0, [0.5] * n) for n in range(12)]
+    found = [Schedule("plateau", **OPTIONS).factor_after(0, [0.5] * n) for n in range(12)]
     expected = [1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001]
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "expected"), [(0.0, 1), (1.99, 1), (2.0, 0.1), (3.4, 0.1), (3.5, 0.01), (99.0, 0.01)]
-)
-def test_steps_fall_at_their_epochs_whatever_the_errors(epochs, expected):
-    assert Schedule("steps", **OPTIONS).factor_at(epochs, [0.5] * 9) == pytest.approx(expected)
+@pytest.mark.parametrize(("passed", "expected"), [(0, 1), (1, 0.1), (2, 0.01)])
+def test_steps_fall_with_their_boundaries_whatever_the_errors(passed, expected):
+    assert Schedule("steps", **OPTIONS).factor_after(passed, [0.5] * 9) == pytest.approx(expected)
 
 
 def test_constant_stays():
-    assert Schedule("constant", **OPTIONS).factor_at(99.0, [0.5] * 99) == 1
+    assert Schedule("constant", **OPTIONS).factor_after(2, [0.5] * 99) == 1

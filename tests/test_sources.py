@@ -17,7 +17,7 @@ from src.training.program import Program
 from src.training.trial import Run
 from tests import tiny
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike", "shared_cache")]
 
 SIZE, CROP, TRAIN, TEST, CLASSES = 20, 16, 48, 19, 7
 CHANGES: dict[str, Any] = {
@@ -30,13 +30,6 @@ CHANGES: dict[str, Any] = {
     "schedule__name": "plateau",
     "schedule__patience": 1,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

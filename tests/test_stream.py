@@ -19,6 +19,8 @@ from src.data.loader import host_share, read_batches
 from src.data.stream import Stream
 from src.data.write_tfds import DatasetInfo, Example, write_folder
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 SIZE, TRAIN, TEST, CLASSES = 24, 20, 7, 3
 BATCH_BYTES = 4 * SIZE * SIZE * 3  # Four images.
 
@@ -39,13 +41,6 @@ def encoded(pixels: np.ndarray, form: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, form, **options)
     return buffer.getvalue()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 # --- One image. ---

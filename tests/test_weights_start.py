@@ -11,7 +11,7 @@ from src.records import study as studies
 from src.records.files import RecordError
 from src.study import runner
 from src.trained.network import load_trained
-from src.training.finished import read_finished
+from src.training.finished import read_kept
 from src.training.program import Program
 from src.training.settings import Trial
 from src.weights import start
@@ -45,7 +45,7 @@ def same(a: dict, b: dict) -> bool:
 def test_all_layers_but_the_last_are_taken():
     ours, theirs = tree(0), tree(1, fc10=(24, 7))
     found = start.take(ours, theirs, (), "fc10", "a.npy")
-    assert (found.taken, found.new) == (("conv1", "conv2"), ("fc10",))
+    assert found.taken == ("conv1", "conv2")
     assert same(found.params["fc10"], ours["fc10"])
     np.testing.assert_allclose(found.params["conv2"]["kernel"], theirs["conv2"]["kernel"])
     assert list(found.params) == list(ours)
@@ -54,7 +54,7 @@ def test_all_layers_but_the_last_are_taken():
 def test_any_layers_may_be_named_the_last_one_too():
     ours, theirs = tree(0), tree(1)
     found = start.take(ours, theirs, ("conv1", "fc10"), "fc10", "a.npy")
-    assert (found.taken, found.new) == (("conv1", "fc10"), ("conv2",))
+    assert found.taken == ("conv1", "fc10")
     assert same(found.params["conv2"], ours["conv2"])
     np.testing.assert_allclose(found.params["fc10"]["bias"], theirs["fc10"]["bias"])
 
@@ -184,7 +184,7 @@ def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_pat
     small = {"data__name": "tiny", "max_epochs": 1.0, "workers": 1, "learning_rates": (0.02,)}
     runner.run_study(tiny.make_config(**small), tmp_path / "first", facts, 1)
     first = next((tmp_path / "first" / "trials").iterdir())
-    finished = read_finished(first)
+    finished = read_kept(first, finished=True).state
     trial = trial_of(start_from__path=str(first))
     program = Program(trial.settings, cifar)
     state, columns, _ = start.begin(program, trial)

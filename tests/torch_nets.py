@@ -70,6 +70,26 @@ def flat(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1)
 
 
+def conv3(x: Tensor, w: Weights, *, name: str, activation: str, lrn: str) -> Tensor:
+    """cuda-convnet's "19pct" and, with fc64, "80sec"; "18pct" normalizes within maps."""
+    act = {"relu": torch.relu, "tanh": torch.tanh}[activation]
+
+    def norm(x: Tensor) -> Tensor:
+        squares = F.avg_pool2d(x * x, 3, 1, padding=1)  # zeros at the border are counted
+        return x / (1 + 5e-5 * squares) ** 0.75 if lrn == "within" else x
+
+    def average(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 3, 2, ceil_mode=True, count_include_pad=False)
+
+    x = norm(act(F.max_pool2d(conv(x, w["conv1"], padding=2), 3, 2, ceil_mode=True)))
+    x = norm(average(act(conv(x, w["conv2"], padding=2))))
+    x = flat(average(act(conv(x, w["conv3"], padding=2))))
+    if "fc64" in w:
+        x = full(x, w["fc64"])
+        x = x if name == "quick" else act(x)
+    return full(x, w["fc10"])
+
+
 def alexnet(x: Tensor, w: Weights, *, towers: int, lrn: str, small: bool, scale: float) -> Tensor:
     """Two towers as two convolutions side by side; `scale` stands for dropout at testing."""
 

@@ -29,14 +29,13 @@ from src.records import provenance
 from src.records import study as studies
 from src.records import trial as trials
 from src.records.trial import TrialRecord
-from src.reports import compose
+from src.reports import compose, readme
 from src.study import order, question
 from src.study.runner import Runner
 from src.study.worker import StopFlag
 from src.training.settings import Trial
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- growth: written by growth.py -->", "<!-- end of growth -->"
 RATES, POINTS, WORKERS = 5, 100, 4
 POSITION = {
     "iteration": 390, "last": 3900.0, "epoch": 1.0, "train_error": 0.5, "interval_error": 0.5,
@@ -81,6 +80,7 @@ def make_record(trial: Trial) -> TrialRecord:
     error = 0.9 * np.exp(-iterations / (1500 * speed + trial.seed % 97))
     metrics = {name: error for name in trials.METRIC_COLUMNS} | {"iteration": iterations}
     metrics |= {"epoch": iterations / 390, "train_seconds": 0.05 * iterations}
+    metrics["figure_error"] = error
     reached = float(
         next((i for i, e in zip(iterations, error, strict=True) if e <= 0.25), math.inf)
     )
@@ -206,9 +206,7 @@ def main() -> None:
     print(render(record))
     if asked.write:
         (HERE / "growth.json").write_text(json.dumps(record, indent=1) + "\n")
-        readme = HERE / "README.md"
-        before, rest = readme.read_text().split(BEGIN)
-        readme.write_text(f"{before}{BEGIN}\n{render(record)}\n{END}{rest.split(END)[1]}")
+        readme.fill(HERE / "README.md", "growth", render(record))
 
 
 if __name__ == "__main__":

@@ -47,42 +47,12 @@ def frozen(metrics: Columns) -> Series:
 def as_in_figure(metrics: Columns) -> Series:
     """Error of the first 10,000 images after k = 0, 1, 2, ... epochs; `at` is in epochs.
 
-    The error is the recorded one if the trial recorded it, else it is made from the errors of the
-    intervals between points.
+    A trial that diverged at once has recorded none.
     """
-    epochs = metrics["epoch"]
-    if "figure_error" in metrics:
-        there = ~np.isnan(metrics["figure_error"])
-        starts = np.floor(epochs[there] - FIGURE_EPOCHS + ROUNDING)
-        return Series(starts, metrics["figure_error"][there])
-    last = float(epochs[-1]) if epochs.size else 0.0
-    starts = np.arange(math.floor(last - FIGURE_EPOCHS + ROUNDING) + 1, dtype=float)
-    values = [online_error(epochs, metrics["interval_error"], k, k + FIGURE_EPOCHS) for k in starts]
-    return Series(starts, np.array(values, float))
-
-
-def online_error(
-    epochs: Float[np.ndarray, " points"],
-    interval_error: Float[np.ndarray, " points"],
-    start: float,
-    end: float,
-) -> float:
-    """Share misclassified of the images seen from epoch `start` to epoch `end`, as they were seen.
-
-    Args:
-        epochs: [P] passes over the training set done at each point, increasing.
-        interval_error: [P] share misclassified since the point before, the first since epoch 0.
-        start: In epochs.
-        end: In epochs; with `start` one epoch before, this is the error of the trailing epoch.
-
-    Returns:
-        The mean of the intervals, each weighted by its images inside the window; nan if the run
-        ended before `end`.
-    """
-    before = np.concatenate([[0.0], epochs[:-1]])
-    inside = np.clip(np.minimum(epochs, end) - np.maximum(before, start), 0.0, None)
-    covered = inside.sum() >= (end - start) * (1 - ROUNDING)
-    return float((inside * interval_error).sum() / inside.sum()) if covered else math.nan
+    errors = metrics.get("figure_error", np.zeros(0))
+    there = ~np.isnan(errors)
+    starts = np.floor(metrics["epoch"][there] - FIGURE_EPOCHS + ROUNDING)
+    return Series(starts, errors[there])
 
 
 def time_to_value(series: Series, goal: float) -> Ends:

@@ -66,6 +66,11 @@ class Analysis:
     _made: dict[tuple[str, float], tuple[Effect, ...]] = field(default_factory=dict, compare=False)
 
     @property
+    def devices(self) -> str:
+        """The devices that trials ran on, by name; "" if there are no trials."""
+        return ", ".join(sorted({trial.row["device"] for trial in self.study.trials}))
+
+    @property
     def target(self) -> float:
         """The training error to reach, a fraction."""
         return self.study.config.trial.target_train_error

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from src.analysis.distributions import binomial_tail, normal_quantile
-
-LEVEL = 0.95
+from src.analysis.intervals import LEVEL
 
 
 class Share(NamedTuple):

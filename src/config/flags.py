@@ -23,7 +23,7 @@ from src import hosts
 from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fields
 from src.config.studies import named_trees
 from src.errors import LabError, one_line
-from src.fields import ConfigError, Field, Named, Value, describe, nearest
+from src.fields import ConfigError, Field, Named, describe, nearest
 from src.models.registry import MODEL_NAMES, options_of
 from src.paths import local_path
 from src.trees import Path as FieldPath
@@ -46,7 +46,6 @@ _HOSTS = flags.DEFINE_string(
     "Train each trial on several processes together: slurm, mpi, k8s, tpu, or ADDRESS:PORT,N,I by"
     " hand (address of process 0, number of processes, number of this one).",
 )
-PREFIX = "--config."
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -275,8 +274,6 @@ def _parse_value(field: Field, override: Override) -> Any:
         return text
     if kind in (int, float):
         return _number(kind, text)
-    if kind == Value:
-        return _literal(override)
     if get_origin(kind) is tuple:
         return _items(text, get_args(kind)[0])
     return _literal(override)

@@ -1,6 +1,6 @@
 """The networks, by name. They know shapes and activations, never configs."""
 
-from src.models.activations import ACTIVATION_NAMES, get_activation, saturates
+from src.models.activations import ACTIVATION_NAMES, get_activation
 from src.models.registry import (
     MODEL_NAMES,
     ModelSettings,
@@ -17,5 +17,4 @@ __all__ = [
     "image_size",
     "make_model",
     "model_options",
-    "saturates",
 ]

@@ -39,7 +39,7 @@ from src.records.trial import Identity
 
 # Fields that say what is done with a finished stack; they do not change how it is made.
 AFTERWARDS = ("control", "layers")
-IN_RECORD = ("layer", "below", "sha256")
+IN_RECORD = ("of", "layer", "below", "sha256")
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,9 @@ class Stacks:
         if not path.exists():
             files.write_sealed(path, content)
         remedy = f"restore it from a copy, or move {path.parent} away, to pre-train again"
-        if files.json_safe(files.read_sealed(path, remedy)) != _as_json(content):
+        if files.json_safe(files.read_sealed(path, remedy)) != content:
             raise RecordError(f"{path} is of another stack; {remedy}")
         return path.parent
-
-
-def _as_json(content: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(files.json_safe(content)))
 
 
 def _write_metrics(path: Path, rows: list[Row]) -> None:
@@ -269,7 +265,7 @@ def _read(
     content = files.read_bytes(place.with_suffix(".npz"))
     if _sha256(content) != record["sha256"]:
         raise RecordError(f"{place.with_suffix('.npz')} is not as it was written; {remedy}")
-    differing = of.differences(record["of"]) if "of" in record else ""  # Older ones have none.
+    differing = of.differences(record["of"])
     if differing and record["below"] == below:
         raise RecordError(f"{place}.json is another stack's: {differing}; {remedy}")
     if record["below"] != below:

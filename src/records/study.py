@@ -39,11 +39,6 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...]
     unfinished: tuple[str, ...]
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The study's config, as in its config file."""
-        return self.header["config"]
-
 
 def new_header(
     config: Mapping[str, Any],

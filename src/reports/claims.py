@@ -18,7 +18,7 @@ from src.paths import local_path
 from src.records import files
 from src.reports import evaluated, findings, paper_figures, rate_drops, readme, sentences, webpage
 from src.reports.figures import canvas
-from src.reports.figures.claims import LOOKS, UNDECIDED, draw_claims
+from src.reports.figures.claims import LOOKS, UNDECIDED, draw_claims, verdict_words
 from src.reports.figures.forest import Bar
 from src.reports.findings import Finding
 from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED, Claim, Untested
@@ -142,7 +142,7 @@ def study_command(study: str) -> str:
 
 def summary(found: Sequence[Finding]) -> str:
     """A sentence that counts claims by verdict."""
-    counts = collections.Counter(_short(each) for each in found if each.group)
+    counts = collections.Counter(verdict_words(each.verdict) for each in found if each.group)
     rows, measured = len(found) + len(UNTESTED), counts.total()
     if not measured:
         return f"Of {rows} claims none is measured yet."
@@ -151,19 +151,13 @@ def summary(found: Sequence[Finding]) -> str:
     return f"Of {rows} claims {measured} {verb} measured so far: {told}."
 
 
-def _short(found: Finding) -> str:
-    """The verdict without its margin and remarks."""
-    words = {"no effect larger than": "no large effect", None: "no verdict"}
-    return words.get(found.verdict, found.verdict or "")
-
-
 def _bars(found: Sequence[Finding]) -> list[Bar]:
     """The bars of the figure, one for each row that has a value."""
     return [
         Bar(
             f"{f.claim.text} ({f.group})",
             f.found,
-            f"{sentences.bar_words(f.found)}, {_short(f)}",
+            f"{sentences.bar_words(f.found)}, {verdict_words(f.verdict)}",
             *LOOKS.get(f.verdict or "", UNDECIDED),
             f.claim.factor or f.claim.direction * f.claim.effect or math.nan,
         )

@@ -224,9 +224,8 @@ def _wider_grids(analysis: Analysis) -> str:
 
 def _measured_on(analysis: Analysis) -> str:
     """Data and devices, and an explanation of the two usual recipes if the answers name both."""
-    study = analysis.study
-    devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))
-    text = f"Measured on {study.header['dataset']}" + (f" with {devices}." if devices else ".")
+    devices = f" with {analysis.devices}" if analysis.devices else ""
+    text = f"Measured on {analysis.study.header['dataset']}{devices}."
     recipes = {group.fields.get("recipe") for group in analysis.groups}
     return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
 

@@ -23,10 +23,7 @@ AVERAGING = Claim(
     "6, Table 2",
     "five: 40.7% to 38.1% top-1, ImageNet",
     FOLDER,
-    "one",
-    "average",
-    (),
-    -1,
+    direction=-1,
     effect=0.026,
 )
 TEN_VIEWS = Claim(
@@ -34,10 +31,7 @@ TEN_VIEWS = Claim(
     "4.1",
     "39.0% to 37.5% top-1, 18.3% to 17.0% top-5, ILSVRC-2010",
     CROPPED,
-    "one",
-    "ten",
-    (),
-    -1,
+    direction=-1,
     effect=0.015,
 )
 Record = Mapping[str, Any]

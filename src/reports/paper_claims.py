@@ -32,10 +32,10 @@ class Claim:
     source: str
     number: str
     study: str
-    baseline: str
-    other: str
-    measures: tuple[str, ...]
-    direction: Literal[1, -1]
+    baseline: str = ""
+    other: str = ""
+    measures: tuple[str, ...] = ()
+    direction: Literal[1, -1] = 1
     factor: float = 0.0
     effect: float = 0.0
     margin: float = 0.0

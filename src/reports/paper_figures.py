@@ -19,10 +19,6 @@ NEIGHBOURS = Claim(
     "6.1, Fig. 4",
     "by eye",
     NAME,
-    "pixels",
-    "features",
-    (),
-    1,
 )
 
 TOWERS = Claim(
@@ -30,10 +26,6 @@ TOWERS = Claim(
     "6.1, Fig. 3",
     "one in colour, one in shape",
     NAME,
-    "one",
-    "other",
-    (),
-    1,
 )
 
 

@@ -17,10 +17,6 @@ DROP = Claim(
     "5",
     "three times in 90 epochs",
     "alexnet_cifar10",
-    "before",
-    "after",
-    (),
-    -1,
 )
 
 

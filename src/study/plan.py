@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from src.config.config import Config
 from src.records.trial import TrialRecord
-from src.study import order as study
+from src.study import order
 from src.wording import counted, duration
 
 
@@ -20,10 +20,10 @@ def describe_plan(config: Config, finished: Sequence[TrialRecord], workers: int)
     done = {trial.row["trial"]: trial for trial in finished}
     lines, left = [], 0
     for arm in config.arms:
-        selection = [t.name for trials in study.selection_trials(config, arm) for t in trials]
+        selection = [t.name for trials in order.selection_trials(config, arm) for t in trials]
         fresh = [f"{arm.name}-lr...-s{seed}" for seed in config.study.fresh_seeds]
         if all(name in done for name in selection):
-            fresh = [trial.name for trial in study.fresh_trials(config, arm, done)]
+            fresh = [trial.name for trial in order.fresh_trials(config, arm, done)]
         if selection:
             lines += [f"{arm.name}: {counted(len(selection), 'trial')} to choose a learning rate"]
             lines += [f"  {name}{_state(name, done)}" for name in selection]
@@ -41,7 +41,7 @@ def _cost(config: Config, left: int) -> str:
     total, most = config.num_trials, left * config.trial.max_epochs
     done = f", {total - left} of them done" if left < total else ""
     chooses = any(len(arm.learning_rates) > 1 for arm in config.arms)
-    fewer = ", fewer by racing" if chooses and study.is_racing(config) else ""
+    fewer = ", fewer by racing" if chooses and order.is_racing(config) else ""
     return f"{counted(total, 'trial')}{done}: at most {most:g} epochs to train{fewer}"
 
 

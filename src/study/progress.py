@@ -16,8 +16,7 @@ from src.analysis.choice import replaced_trials
 from src.config.arms import Arm
 from src.config.config import Config
 from src.records.trial import TrialRecord, parse_trial_name
-from src.study import machine_speed, time_left
-from src.study import order as study
+from src.study import machine_speed, order, time_left
 from src.study.order import Task
 from src.study.progress_words import (
     SPENT,
@@ -270,8 +269,8 @@ class Display:
 
 def _races(config: Config, arm: Arm) -> list[list[str]]:
     """Names of the selection trials, in lists of those that may run side by side."""
-    names = [[trial.name for trial in trials] for trials in study.selection_trials(config, arm)]
-    return names if study.is_racing(config) else [[name for each in names for name in each]]
+    names = [[trial.name for trial in trials] for trials in order.selection_trials(config, arm)]
+    return names if order.is_racing(config) else [[name for each in names for name in each]]
 
 
 def _in_seconds(arms: Sequence[Stages], kind: Literal["about", "most"]) -> list[list[Stage]]:

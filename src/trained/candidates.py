@@ -14,10 +14,10 @@ from jaxtyping import Float, Int, PyTree
 from src import data, environment
 from src.data import batches
 from src.data.loader import read_batches
-from src.data.scaling import in_chunks, input_scaling, sum_images
+from src.data.scaling import SCALE, Input, in_chunks, input_scaling, sum_images
 from src.errors import one_line
 from src.records.trial import Identity, read_result
-from src.trained.network import load_trained
+from src.trained.network import Trained, load_trained
 from src.weights.caffe import read_binaryproto
 from src.weights.classes import outputs_of_classes
 from src.weights.layouts import Imported, find_layout, import_weights
@@ -117,7 +117,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
             "of": f"{_place(trial_dir)}, {trained.iteration:,} iterations on"
             f" {trained.dataset.name}",
             **_training(trial_dir, trained.of),
-            "given": _trial_input(trained.program.input_shape, np.asarray(given.scale)),
+            "given": _trial_input(trained),
             "parameters": _count(trained.params),
         },
     )
@@ -212,10 +212,18 @@ def _training(trial_dir: Path, of: Identity) -> dict[str, float]:
     return {"train_error": row["final_train_error"]} if row else {}
 
 
-def _trial_input(shape: tuple[int, ...], scale: np.ndarray) -> str:
+INPUTS: dict[Input, str] = {
+    "centered": "minus the mean image",
+    "scaled": f"minus the mean image, divided by {SCALE:g}",
+    "standardized": "standardized by channel",
+}
+
+
+def _trial_input(trained: Trained) -> str:
     """A trial's input in words; its shift comes from its own training set."""
-    scaled = "minus the mean image" if scale.size == 1 else "standardized by channel"
-    return f"views of {shape[0]} x {shape[1]} pixels, {scaled}, as in its training"
+    height, width, _ = trained.program.input_shape
+    scaled = INPUTS[trained.settings.recipe.input]
+    return f"views of {height} x {width} pixels, {scaled}, as in its training"
 
 
 def _input(

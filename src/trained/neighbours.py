@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 AT_ONCE = 500  # The distances of so many queries to all keys are held in memory.
 
 
-class Share(NamedTuple):
+class SameClass(NamedTuple):
     """The share of an image's neighbours that have its class, as a mean over many images.
 
     Attributes:
@@ -48,7 +48,7 @@ def share_of_same_class(
     labels: Int[np.ndarray, " Q"],
     rows: Int[np.ndarray, "Q k"],
     key_labels: Int[np.ndarray, " N"],
-) -> Share:
+) -> SameClass:
     """How many of each query's neighbours have its label; of one query the interval is [0, 1].
 
     Args:
@@ -62,6 +62,6 @@ def share_of_same_class(
     value = float(shares.mean())
     chance = float(frequencies[labels].mean())
     if len(shares) == 1:
-        return Share(value, 0.0, 1.0, chance)
+        return SameClass(value, 0.0, 1.0, chance)
     half = float(1.96 * shares.std(ddof=1) / np.sqrt(len(shares)))
-    return Share(value, value - half, value + half, chance)
+    return SameClass(value, value - half, value + half, chance)

@@ -13,13 +13,13 @@ from jaxtyping import Array, Float, PyTree, UInt8
 from src import data
 from src.models.params import get_layer
 from src.pretraining.begin import with_stack
-from src.records import locks, study, trial
+from src.records import trial
 from src.records.files import RecordError
 from src.trained.kernels import Kernels
-from src.training import checkpoints, evaluation
-from src.training.points import Points
+from src.training import evaluation
+from src.training.finished import read_kept
 from src.training.program import EVAL_IMAGES, Program
-from src.training.settings import Trial, TrialSettings, read_settings
+from src.training.settings import Trial, TrialSettings
 from src.weights.start import begin
 
 
@@ -169,11 +169,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         DataError: If the data set cannot be had, or is not the study's.
         InUseError: If the trial is being trained.
     """
-    if not trial_dir.is_dir():
-        raise RecordError(f"there is no folder {trial_dir}; give one as STUDY/trials/TRIAL")
-    header = study.read_study_header(trial_dir.parent.parent)
-    of = study.identity_of(header, trial_dir.name, trial_dir)
-    settings = read_settings(trial.read_config(trial_dir, of))
+    settings, state, iteration, header, of = read_kept(trial_dir, finished=False)
     about = settings.data
     dataset = data.load(about.name, data_dir, stream_size=about.stream_size)
     if dataset.digest != header["digest"]:
@@ -181,15 +177,9 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
             f"{dataset.name} in {data_dir or 'the usual place'} is not the data"
             f" set that {trial_dir} was trained on"
         )
-    program = Program(settings, dataset)
-    like = {"state": program.start(0), **Points().window}
-    with locks.unchanging(trial_dir):
-        arrays, rest, complaints = checkpoints.read_newest(trial_dir / "checkpoints", like, of)
-    if arrays is None:
-        raise RecordError("; ".join(complaints) or f"{trial_dir} holds no checkpoint")
     seed = trial.parse_trial_name(trial_dir.name).seed
-    variables = arrays["state"].variables
-    return Trained(trial_dir, settings, dataset, program, variables, rest["iteration"], seed, of)
+    program = Program(settings, dataset)
+    return Trained(trial_dir, settings, dataset, program, state.variables, iteration, seed, of)
 
 
 def call_layers(

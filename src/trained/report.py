@@ -23,9 +23,9 @@ from src.paths import local_path
 from src.records import files
 from src.records import trial as records
 from src.reports import readme, webpage
-from src.reports import sentences as wording
 from src.reports.figures import canvas
 from src.reports.figures import trained as trained_figures
+from src.reports.sentences import DATA_NOTES
 from src.trained import kernels, neighbours
 from src.trained.network import Trained, load_trained
 from src.wording import p_value
@@ -123,7 +123,7 @@ def compose(record: Mapping[str, Any]) -> str:
     sections = [
         f"# Figs. 3 and 4 of the paper, on {record['dataset']}",
         "\n".join(f"- {line}" for line in describe(record)),
-        wording.DATA_NOTES.get(record["dataset"], ""),
+        DATA_NOTES.get(record["dataset"], ""),
         "## Fig. 3: kernels of the first layer",
         "![Kernels of the first layer](kernels.png)",
         "## Fig. 4, left: the most likely classes",

@@ -1,4 +1,4 @@
-"""The parameters of a finished trial, read back without its data."""
+"""The state of a trial, read back from its folder without its data."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,42 +13,50 @@ from src.training.points import Grid, Points
 from src.training.program import first_state
 from src.training.settings import TrialSettings, read_settings
 from src.training.stages import make_stages
+from src.training.step import TrainState
 
 
-class Finished(NamedTuple):
-    """A trial that has ended.
+class Kept(NamedTuple):
+    """The newest checkpoint of a trial.
 
     Attributes:
-        settings: Its settings.
-        params: Its parameters after the last step.
+        settings: The trial's settings.
+        state: Its state at the last step that was saved.
         iteration: Optimizer updates done.
+        header: The content of its study's study.json.
+        of: Its identity.
     """
 
     settings: TrialSettings
-    params: PyTree
+    state: TrainState
     iteration: int
+    header: dict[str, Any]
+    of: trial.Identity
 
 
-def read_finished(trial_dir: Path) -> Finished:
-    """Reads a finished trial's newest checkpoint.
+def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
+    """Reads a trial's newest checkpoint.
 
     Args:
         trial_dir: `STUDY/trials/TRIAL`.
+        finished: Whether the trial must be finished.
 
     Raises:
         RecordError: If there is no such trial, it is not finished, or no checkpoint is sound.
         InUseError: If it is being trained.
     """
+    if not trial_dir.is_dir():
+        raise RecordError(f"there is no folder {trial_dir}; give one as STUDY/trials/TRIAL")
     header = study.read_study_header(trial_dir.parent.parent)
     of = study.identity_of(header, trial_dir.name, trial_dir)
     settings = read_settings(trial.read_config(trial_dir, of))
     with locks.unchanging(trial_dir):
-        if trial.read_result(trial_dir, of) is None:
+        if finished and trial.read_result(trial_dir, of) is None:
             raise RecordError(f"{trial_dir} is not finished; run its study again to finish it")
         found = checkpoints.read_newest(trial_dir / "checkpoints", _like(settings, header), of)
     if found.arrays is None:
         raise RecordError("; ".join(found.complaints) or f"{trial_dir} holds no checkpoint")
-    return Finished(settings, found.arrays["state"].params, found.progress["iteration"])
+    return Kept(settings, found.arrays["state"], found.progress["iteration"], header, of)
 
 
 def _like(settings: TrialSettings, header: dict[str, Any]) -> PyTree:

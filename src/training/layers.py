@@ -6,8 +6,8 @@ For each layer that has a kernel and is followed by an activation, on some train
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
                        |tanh| above 0.9; for ReLU the units that are zero
     LAYER_derivative   mean derivative of the activation there; gradients are multiplied by it
-    LAYER_step         norm of the newest update over the norm of the weights; only with optimizers
-                       that keep their last update (momentum)
+    LAYER_step         norm of the velocity over the norm of the weights; only with optimizers that
+                       have one: of momentum it is the newest update
 """
 
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def _outputs(model: nn.Module, variables: PyTree, pixels: Array) -> dict[str, Ar
 
 
 def _last_updates(opt_state: PyTree) -> PyTree | None:
-    """The velocity of momentum, which is the last update; None with other optimizers."""
+    """The velocity of momentum; None with other optimizers."""
     is_trace = lambda x: isinstance(x, optax.TraceState)  # noqa: E731
     found = [x for x in jax.tree.leaves(opt_state, is_leaf=is_trace) if is_trace(x)]
     return found[0].trace if found else None

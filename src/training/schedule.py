@@ -41,19 +41,19 @@ class Schedule:
     ] = 5
     drops: Annotated[int, AtLeast(0), "plateau: drops at most, 3 in the paper"] = 3
 
-    def factor_at(self, epochs: float, validation_errors: Sequence[float]) -> float:
+    def factor_after(self, boundaries: int, validation_errors: Sequence[float]) -> float:
         """What the learning rate is multiplied by from here on.
 
         Args:
-            epochs: Passes over the training set done so far.
+            boundaries: Number of `boundaries` that have been passed.
             validation_errors: Fractions, one per epoch that is over, oldest first.
         """
-        if self.name == "steps":
-            return float(self.factor ** sum(epochs >= boundary for boundary in self.boundaries))
-        if self.name == "plateau":
-            done = plateaus(validation_errors, self.patience)
-            return float(self.factor ** min(self.drops, done))
-        return 1.0
+        drops = {
+            "constant": 0,
+            "steps": boundaries,
+            "plateau": min(self.drops, plateaus(validation_errors, self.patience)),
+        }
+        return float(self.factor ** drops[self.name])
 
 
 def plateaus(validation_errors: Sequence[float], patience: int) -> int:

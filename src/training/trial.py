@@ -94,11 +94,9 @@ class Run:
         """
         schedule, iteration = self.settings.schedule, self.points.iteration
         errors = [row.get("validation_error", math.nan) for row in self.points.rows]
-        drops = sum(iteration >= drop for drop in self.grid.drops)
-        if schedule.name == "steps":  # By iterations, which are exact; epochs are rounded.
-            return float(schedule.factor**drops)
+        passed = sum(iteration >= drop for drop in self.grid.drops)
         known = [error for error in errors if not math.isnan(error)]
-        return schedule.factor_at(iteration / self.grid.per_epoch, known)
+        return schedule.factor_after(passed, known)
 
     def due(self, every_epochs: float) -> bool:
         """Whether the newest point is the first one at or past a multiple of `every_epochs`."""

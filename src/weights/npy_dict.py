@@ -1,15 +1,16 @@
 """`.npy` files that hold a dictionary of layers, as caffe-tensorflow writes them."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from src.weights import pickles
+from src import pickles
+from src.pickles import Array
 from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
 
+KNOWN: dict[str, Any] = {**pickles.ARRAYS, "collections.OrderedDict": pickles.State}
 KINDS = ("f2", "f4", "f8")
 PARTS = {"weight": "weight", "weights": "weight", "bias": "bias", "biases": "bias"}
 
@@ -35,7 +36,10 @@ def read_npy(path: Path) -> WeightsFile:
         raise damaged(path, "its header", error) from error
     if not kind.hasobject or shape != ():
         raise WeightsError(f"{path} holds an array {kind} {shape}, not a dictionary of layers")
-    loaded, _ = pickles.load(path, file.read(), _KNOWN)
+    try:
+        loaded, _ = pickles.load(file.read(), KNOWN)
+    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
+        raise damaged(path, "its pickle is refused", error) from error
     if isinstance(loaded, Array):
         loaded = loaded.content
     if isinstance(loaded, list) and len(loaded) == 1:
@@ -62,7 +66,7 @@ def _parts(parts: Any) -> list[tuple[str, Any]]:
     return [("weight", parts)]
 
 
-def _values(path: Path, name: str, array: "Array") -> np.ndarray:
+def _values(path: Path, name: str, array: Array) -> np.ndarray:
     kind, content = array.kind, array.content
     if not isinstance(content, bytes | str) or kind not in KINDS:
         raise WeightsError(f"{path}: tensor {name} is not of floating point")
@@ -75,49 +79,3 @@ def _values(path: Path, name: str, array: "Array") -> np.ndarray:
     if array.fortran:
         return tensor.reshape(array.shape[::-1]).T.copy()
     return tensor
-
-
-class Kind:
-    """Stands in for `numpy.dtype`."""
-
-    def __init__(self, name: Any = "", *rest: Any):
-        del rest
-        self.name, self.order = str(name), "<"
-
-    def __setstate__(self, state: Any) -> None:
-        """Keeps the order of the bytes, the second entry: `<`, `>`, or `|` if there is none."""
-        self.order = ">" if state[1] == ">" else "<"
-
-
-class Array:
-    """Stands in for `numpy.ndarray`: holds the state that an array can be made of."""
-
-    def __init__(self) -> None:
-        self.shape: tuple[int, ...] = ()
-        self.kind, self.order, self.fortran = "", "<", False
-        self.content: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        """Keeps version, shape, dtype, whether columns come first, and the bytes."""
-        _, shape, kind, fortran, content = state
-        self.shape = tuple(int(size) for size in shape)
-        self.kind, self.order = kind.name, kind.order
-        self.fortran, self.content = bool(fortran), content
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Stands in for `_codecs.encode`, by which Python 3 writes bytes for Python 2."""
-    if encoding != "latin1":
-        raise ValueError(f"bytes in the encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-_KNOWN: dict[str, Callable[..., Any]] = {
-    "numpy.dtype": Kind,
-    "numpy.ndarray": Array,
-    "_codecs.encode": _encode,
-    "collections.OrderedDict": pickles.State,
-    # NumPy has it in one place before version 2, and in another since.
-    "numpy.core.multiarray._reconstruct": lambda *rest: Array(),
-    "numpy._core.multiarray._reconstruct": lambda *rest: Array(),
-}

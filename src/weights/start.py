@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from src.models import model_options
 from src.paths import local_path
-from src.training.finished import read_finished
+from src.training.finished import read_kept
 from src.training.program import Program
 from src.training.settings import Trial, TrialSettings
 from src.training.step import TrainState
@@ -36,7 +36,7 @@ class Origin(NamedTuple):
         params: Layer -> its parameters, in our order of axes.
         sha256: SHA-256 of the file, or of the checkpoint's parameters.
         options: Options of the network that they were trained in, as far as they are known.
-        input: The input that they were trained on, `centered` or `standardized`.
+        input: The input that they were trained on, as `recipe.input` names it.
     """
 
     params: PyTree
@@ -51,12 +51,10 @@ class Started(NamedTuple):
     Attributes:
         params: All parameters.
         taken: Names of the layers that were taken over.
-        new: Names of the layers that begin with the seed's weights.
     """
 
     params: PyTree
     taken: tuple[str, ...]
-    new: tuple[str, ...]
 
 
 def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], list[str]]:
@@ -117,10 +115,9 @@ def read_origin(start: StartFrom) -> Origin:
     """
     path = local_path(start.path, "config.start_from.path")
     if path.is_dir():
-        finished = read_finished(path)
-        settings, sha256 = finished.settings, _digest(finished.params)
+        settings, state, *_ = read_kept(path, finished=True)
         options = dict(settings.model.options)
-        return Origin(finished.params, sha256, options, settings.recipe.input)
+        return Origin(state.params, _digest(state.params), options, settings.recipe.input)
     imported = import_weights(
         read_weights(path), find_layout(start.layout) if start.layout else None
     )
@@ -156,8 +153,7 @@ def take(params: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, pat
                 )
         _check_shapes(name, params[name], origin[name], path)
     taken = {name: jax.tree.map(jnp.asarray, origin[name]) for name in chosen}
-    new = tuple(name for name in params if name not in taken)
-    return Started({**params, **taken}, tuple(chosen), new)
+    return Started({**params, **taken}, tuple(chosen))
 
 
 def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
@@ -181,7 +177,7 @@ def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]
     Args:
         origin: The weights.
         options: Option of the network -> its value.
-        given: Its input, `centered` or `standardized`.
+        given: Its input, as `recipe.input` names it.
     """
     found = [
         f"start_from: the weights were trained with {name} = {origin.options[name]},"

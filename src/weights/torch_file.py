@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.weights import pickles
+from src import pickles
 from src.weights.tensors import (
     Tensors,
     WeightsError,
@@ -109,7 +109,10 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
 
 
 def _unpickle(path: Path, content: bytes) -> tuple[Any, int]:
-    return pickles.load(path, content, _KNOWN, _storage)
+    try:
+        return pickles.load(content, _KNOWN, _storage)
+    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
+        raise damaged(path, "its pickle is refused", error) from error
 
 
 def _storage(pid: Any) -> Storage:

@@ -1,20 +1,18 @@
-"""Reads CIFAR-10 as published: either archive, or the unpacked folder of either, in file order.
-
-The Python version holds pickles, see `pickles`.
-"""
+"""Reads CIFAR-10 as published: either archive, or the unpacked folder of either, in file order."""
 
 import hashlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from src import pickles
 from src.data.cifar10.facts import Original
-from src.data.cifar10.pickles import PickledArray, load_pickle
 from src.data.dataset import DataError, Split
+from src.errors import one_line
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
@@ -127,13 +125,12 @@ def _decode_binary(content: bytes, source: str) -> Split:
 
 def _decode_python(content: bytes, source: str) -> Split:
     try:
-        batch = load_pickle(content)
-    except DataError as error:
-        raise DataError(f"{source} {error}") from error
+        batch, _ = pickles.load(content, pickles.ARRAYS)
+        pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in _KEYS)
+        array = _bytes_of(pixels)
     except Exception as error:  # Damaged pickles raise almost anything.
-        raise DataError(f"{source} is damaged ({type(error).__name__}); unpack it again") from error
-    pixels, labels = (batch.get(key) if isinstance(batch, dict) else None for key in _KEYS)
-    array = pixels.as_bytes() if isinstance(pixels, PickledArray) else None
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise DataError(f"{source} is damaged or refused ({reason}); unpack it again") from error
     if array is None:
         raise DataError(f"{source} has no array 'data' of bytes; unpack it again")
     if array.shape[1] != PIXELS or not isinstance(labels, list) or len(labels) != len(array):
@@ -142,6 +139,21 @@ def _decode_python(content: bytes, source: str) -> Split:
     if not all(type(label) is int and 0 <= label < 10 for label in labels):
         raise DataError(f"{source} has labels outside 0 to 9")
     return Split(_to_images(array), np.array(labels, np.int32))
+
+
+def _bytes_of(array: Any) -> np.ndarray | None:
+    """The array of bytes [N, M] that was pickled; None if it was anything else."""
+    if not isinstance(array, pickles.Array) or array.kind not in ("u1", "uint8", "|u1"):
+        return None
+    content = array.content
+    if isinstance(content, str):  # Latin-1 keeps the bytes of Python 2 as they are.
+        content = content.encode("latin1")
+    shape = array.shape
+    if len(shape) != 2 or min(shape) < 0 or not isinstance(content, bytes):
+        return None
+    if shape[0] * shape[1] != len(content):
+        return None
+    return np.frombuffer(content, np.uint8).reshape(shape, order="F" if array.fortran else "C")
 
 
 def _to_images(planes: np.ndarray) -> np.ndarray:

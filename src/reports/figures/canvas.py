@@ -151,9 +151,3 @@ def line_style(index: int) -> tuple[str, Any]:
 def legend_entry(label: str, **properties: Any) -> Line2D:
     """An entry of a legend, drawn as a line with these properties."""
     return Line2D([], [], label=label, **properties)
-
-
-def count_seeds(*counts: int) -> str:
-    """Numbers of seeds in words: `1 seed`, `3 seeds` or, if they differ, `2 to 3 seeds`."""
-    low, high = min(counts), max(counts)
-    return (f"{high}" if low == high else f"{low} to {high}") + (" seed" if high == 1 else " seeds")

@@ -2,18 +2,18 @@
 
 from src.analysis import paper
 from src.analysis.effects import Analysis
-from src.reports.figures.canvas import count_seeds
 
 
 def caption(analysis: Analysis, note: str) -> str:
     """A caption: data and machine on the first line, what the figure shows on the others."""
     dataset = analysis.study.header["dataset"]
-    devices = ", ".join(sorted({trial.row["device"] for trial in analysis.study.trials}))
     comparable = dataset in paper.DATASETS
     warning = "" if comparable else " (not CIFAR-10: the paper's curves are left out)"
-    return f"data: {dataset}{warning}; device: {devices or 'none yet'}\n{note}"
+    return f"data: {dataset}{warning}; device: {analysis.devices or 'none yet'}\n{note}"
 
 
 def seeds(analysis: Analysis) -> str:
     """The number of fresh seeds of the arms, such as `3 seeds` or `2 to 3 seeds`."""
-    return count_seeds(*(len(arm.fresh) for group in analysis.groups for arm in group.arms))
+    counts = [len(arm.fresh) for group in analysis.groups for arm in group.arms]
+    low, high = min(counts), max(counts)
+    return (f"{high}" if low == high else f"{low} to {high}") + (" seed" if high == 1 else " seeds")

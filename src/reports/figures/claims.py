@@ -14,16 +14,15 @@ LOOKS = {  # Verdict -> colour and shape of its point; in grey print the shape a
     "no effect larger than": ("#0b5394", "s"),
     "not decided": UNDECIDED,
 }
-LABELS = {
-    "shown": "shown",
-    "contradicted": "contradicted",
-    "no effect larger than": "no large effect",
-    "not decided": "not decided",
-}
 CAPTION = (
     "bars: 95% intervals, each by itself; a verdict takes all comparisons of its study into account"
     "\nfilled points are values, hollow ones bounds; grey also where a claim cannot be decided here"
 )
+
+
+def verdict_words(verdict: str | None) -> str:
+    """A verdict without its margin."""
+    return "no large effect" if verdict == "no effect larger than" else verdict or "no verdict"
 
 
 def draw_claims(bars: Sequence[Bar]) -> Figure:
@@ -35,7 +34,7 @@ def draw_claims(bars: Sequence[Bar]) -> Figure:
         ("Difference of errors, percentage points", differences),
     ]
     handles = [
-        legend_entry(LABELS[verdict], color=color, marker=shape, ls="", ms=5.5)
+        legend_entry(verdict_words(verdict), color=color, marker=shape, ls="", ms=5.5)
         for verdict, (color, shape) in LOOKS.items()
     ]
     handles.append(legend_entry("what was claimed", color=DARK, marker="|", ls="", ms=11, mew=1.6))

@@ -27,12 +27,11 @@ def curves(analysis: Analysis) -> Figure:
         legend_entry(_label(group, arm, named), color=line_style(i)[0], ls=line_style(i)[1], lw=1.4)
         for i, (group, arm) in enumerate(arms)
     ]
-    devices = ", ".join(sorted({trial.row["device"] for trial in study.trials}))
     figure, panels = canvas.make_panels(
         [f"{shown} by {words}" for shown in COLUMNS.values() for words in TIMES.values()],
         title="Loss and errors, each network at its own learning rate",
         ylabel="",
-        caption=f"data: {study.header['dataset']}; device: {devices or 'none yet'}\n"
+        caption=f"data: {study.header['dataset']}; device: {analysis.devices or 'none yet'}\n"
         "a line per fresh seed; training loss and error are of the trailing epoch",
         handles=handles,
         sharex="col",

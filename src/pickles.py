@@ -5,15 +5,13 @@ replaced by one of ours or refused, and a program too long for a list of tensors
 """
 
 import io
+import operator
 import pickle
 import pickletools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from src.weights.tensors import WeightsError, damaged
-
-MOST_OPERATIONS = 100_000  # AlexNet's weights take some hundreds.
+MOST_OPERATIONS = 100_000  # AlexNet's weights take some hundreds, a batch of CIFAR-10 30,000.
 
 
 class State(dict):
@@ -66,7 +64,6 @@ class Unpickler(pickle.Unpickler):
 
 
 def load(
-    path: Path,
     content: bytes,
     known: Mapping[str, Callable[..., Any]],
     persistent: Callable[[Any], Any] | None = None,
@@ -74,21 +71,15 @@ def load(
     """The object of the pickle at the beginning of `content`, and how many bytes it takes.
 
     Args:
-        path: The file, for the message.
         content: Bytes that begin with a pickle.
         known: "module.name" -> its stand-in.
         persistent: Persistent id -> what it refers to.
 
     Raises:
-        WeightsError: If the pickle is damaged, too long or names anything else.
+        Exception: Of any kind, if the pickle is damaged, too long or names anything else.
     """
-    try:
-        size = _check_operations(content)
-        return Unpickler(content[:size], known, persistent).load(), size
-    except WeightsError:
-        raise
-    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
-        raise damaged(path, "its pickle is refused", error) from error
+    size = _check_operations(content)
+    return Unpickler(content[:size], known, persistent).load(), size
 
 
 def _check_operations(content: bytes) -> int:
@@ -100,6 +91,52 @@ def _check_operations(content: bytes) -> int:
     for count, (operation, argument, at) in enumerate(pickletools.genops(content)):
         far = "PUT" in operation.name and int(argument or 0) > MOST_OPERATIONS
         if count >= MOST_OPERATIONS or far:
-            raise pickle.UnpicklingError("it is longer than any list of tensors")
+            raise pickle.UnpicklingError("it is longer than any list of tensors or labels")
         position = at or 0
     return position + 1
+
+
+class Kind:
+    """Stands in for `numpy.dtype`."""
+
+    def __init__(self, name: Any = "", *rest: Any):
+        del rest
+        self.name, self.order = str(name), "<"
+
+    def __setstate__(self, state: Any) -> None:
+        """Keeps the order of the bytes, the second entry: `<`, `>`, or `|` if there is none."""
+        self.order = ">" if state[1] == ">" else "<"
+
+
+class Array:
+    """Stands in for `numpy.ndarray`: holds the state that an array can be made of."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.kind, self.order, self.fortran = "", "<", False
+        self.content: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        """Keeps version, shape, dtype, whether columns come first, and the bytes."""
+        _, shape, kind, fortran, content = state
+        self.shape = tuple(map(operator.index, shape))
+        self.kind, self.order = kind.name, kind.order
+        self.fortran, self.content = bool(fortran), content
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands in for `_codecs.encode`, by which Python 3 writes bytes for Python 2."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+# What pickles of NumPy's arrays name.
+ARRAYS: dict[str, Callable[..., Any]] = {
+    "numpy.dtype": Kind,
+    "numpy.ndarray": Array,
+    "_codecs.encode": _encode,
+    # NumPy has it in one place before version 2, and in another since.
+    "numpy.core.multiarray._reconstruct": lambda *rest: Array(),
+    "numpy._core.multiarray._reconstruct": lambda *rest: Array(),
+}
