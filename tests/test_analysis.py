@@ -10,7 +10,7 @@ from configs import base
 from src.analysis import curves, groups, paper
 from src.analysis.choice import Choice, choose_rate
 from src.analysis.effects import analyse
-from src.analysis.measures import MEASURES
+from src.analysis.measures import MEASURES, Measure
 from src.analysis.study import load_study
 from src.config.config import Config
 from src.records import trial as records
@@ -52,6 +52,14 @@ class TestChooseRate:
         assert choice.rate == 0.2
         assert choice.medians == {0.1: 900, 0.2: 500, 0.3: 800}
         assert not choice.at_edge
+
+    def test_takes_no_rate_that_diverged_where_the_larger_ratio_is_the_better_one(
+        self, monkeypatch
+    ):
+        speed = Measure("speed", lambda trial, _: (5.0, 5.0), "ratio", "speed", better="larger")
+        monkeypatch.setitem(MEASURES, "speed", speed)
+        trials = [selected(0.1, 5), selected(0.2, 5, status="diverged")]
+        assert chosen(trials, "speed").rate == 0.1
 
     @pytest.mark.parametrize(("best", "at_edge"), [(0.1, True), (0.2, False), (0.3, True)])
     def test_says_when_the_best_is_on_the_edge(self, best, at_edge):
@@ -175,6 +183,9 @@ class TestGroups:
         assert groups.was_raced(finished(1.0, "selection"), config)
         assert not groups.was_raced(finished(2.0, "selection"), config)
         assert not groups.was_raced(finished(1.0, "fresh"), config)
+        rounded = finished(2.0, "selection")
+        rounded.metrics["epoch"][-1] = np.nextafter(2, 0)
+        assert not groups.was_raced(rounded, config)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from src import models
+from src.models.lenet import Subsampling
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
 
@@ -208,6 +209,15 @@ def test_alexnet_begins_as_the_paper_says():
         np.testing.assert_allclose(kernel.std(), 0.01, rtol=5 / math.sqrt(2 * kernel.size))
         ones = name in ("conv2", "conv4", "conv5", "fc6", "fc7")
         np.testing.assert_array_equal(layer["bias"], 1.0 if ones else 0.0)
+
+
+def test_factors_of_subsampling_begin_as_units_of_four_inputs_and_one_output():
+    """Of Glorot's uniform weights with a variance of 2 / (4 + 1)."""
+    init = jax.nn.initializers.glorot_uniform()
+    images = jnp.zeros((1, 2, 2, 16))
+    keys = jax.random.split(jax.random.key(0), 300)
+    draw = jax.jit(jax.vmap(lambda key: Subsampling(init).init(key, images)["params"]["kernel"]))
+    assert float(jnp.std(draw(keys))) == pytest.approx(math.sqrt(2 / 5), rel=0.02)
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
 """Readings of a training error, the first point at or below a target, crossings."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from src.analysis import curves
 from src.analysis.curves import Series
+from src.training.points import Grid, Points
+from tests import tiny
 
 INF, NAN = math.inf, math.nan
 
@@ -51,12 +54,30 @@ class TestAsInFigure:
     def test_is_taken_as_it_was_recorded(self):
         """At the first point that had seen the 10,000 images of the epoch."""
         metrics = {
+            "iteration": 10 * np.array([1, 3, 9, 12, 29]),
             "epoch": np.array([0.1, 0.3, 0.9, 1.2, 2.9]),
             "figure_error": np.array([NAN, 0.8, NAN, 0.6, 0.4]),
         }
         series = curves.as_in_figure(metrics)
         np.testing.assert_array_equal(series.at, [0, 1, 2])
         np.testing.assert_array_equal(series.values, [0.8, 0.6, 0.4])
+
+    @pytest.mark.parametrize("num_images", [5_000, 10_001, 50_000, 60_000, 73_257, 1_250_000])
+    @pytest.mark.parametrize("points_per_epoch", [1, 10])
+    def test_has_a_point_in_every_epoch_of_a_set_of_any_size(self, num_images, points_per_epoch):
+        """Of a trial that misses a half of the first epoch's images, a third of the second's."""
+        batch = num_images // 50
+        config = tiny.make_config(points_per_epoch=points_per_epoch, batch_size=batch)
+        grid, points = Grid(config.arms[0].settings, num_images), Points()
+        while points.iteration < grid.last:
+            steps = grid.next_length(points.iteration)
+            numbers = points.iteration + np.arange(steps)
+            wrong = (batch / (2 + numbers // grid.per_epoch)).astype(np.int32)
+            seen = np.full(steps, batch, np.int32)
+            points.add(grid, 1.0, SimpleNamespace(wrong=wrong, seen=seen, loss=seen / 1.0), 0.0)
+        series = curves.as_in_figure(columns(points.rows))
+        np.testing.assert_array_equal(series.at, [0, 1, 2, 3])
+        np.testing.assert_allclose(series.values, [1 / 2, 1 / 3, 1 / 4, 1 / 5], rtol=0.1)
 
     def test_of_a_run_without_points_is_empty(self):
         empty = {name: np.zeros(0) for name in ("iteration", "epoch", "interval_error")}

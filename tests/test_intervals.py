@@ -191,6 +191,16 @@ class TestInteraction:
         assert 4 < open_above.low < 2000 / 303  # the second ratio alone is at least 6.6
         assert not intervals.interaction("ratio", (reached, never), (reached, never)).exists
 
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_of_a_baseline_with_a_censored_trial_is_bounded_on_one_side(self, turned):
+        """The ratio beside that baseline is known to lie below a bound, and so above 0."""
+        reached, slow = times(300, 320, 290), times(100, 120, stopped=(500,))
+        cells = [(slow, reached), (reached, times(110, 130, 140))]
+        interval = intervals.interaction("ratio", *(cells[::-1] if turned else cells))
+        assert interval.exists
+        low, high = interval.bounds
+        assert (low > 0, high == INF) == ((False, False) if turned else (True, True))
+
 
 class TestShare:
     """Log ratios 1.6 and 0.1 make a whole of 1.5; a part of 0.4 has removed 1.2 of it: 80%."""
@@ -359,3 +369,9 @@ class TestVerdicts:
         values = np.array([-1.0, 0.0, 1.0])
         interval = intervals.compare("difference", exact(*values), exact(*(values + 0.2)))
         assert verdicts.seeds_needed(interval, 1.0) == 16
+
+    def test_seeds_needed_do_not_depend_on_how_the_spreads_differ(self):
+        """SDs of 1.2 and 1.6 have the sum of squares of two of the square root of 2: 2 x 16."""
+        values = np.array([-1.0, 0.0, 1.0])
+        samples = exact(*(1.2 * values)), exact(*(1.6 * values))
+        assert verdicts.seeds_needed(intervals.compare("difference", *samples), 1.0) == 32

@@ -398,6 +398,13 @@ def test_pools_are_xlas_in_values_and_gradients(case, ours, plain):
     )
 
 
+def test_a_window_may_have_more_pixels_than_a_byte_can_number():
+    x = normal(0, 1, 17, 17, 2)
+    value, grads = value_and_pullback(functools.partial(max_pool, window=17, stride=1), x)
+    np.testing.assert_array_equal(value, x.max(axis=(1, 2), keepdims=True))
+    assert (np.asarray(grads) != 0).sum() == 2
+
+
 @pytest.mark.parametrize("case", POOLS[::3], ids=str)
 def test_pools_are_pytorchs_in_values_and_gradients(case):
     torch = pytest.importorskip("torch")

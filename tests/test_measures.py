@@ -160,6 +160,7 @@ def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch
         ("pass", "TypeError"),
         ("return 2.0, 1.0", "makes bounds 2 to 1"),
         ("return -1.0, -1.0", "makes -1, of which there is no ratio; let its kind be"),
+        ("return 0.0, 0.0", "makes 0, of which there is no ratio; let its kind be"),
         ("raise SystemExit(7)", "SystemExit: 7"),
     ],
 )

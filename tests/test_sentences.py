@@ -34,6 +34,7 @@ def test_ratios_in_words_never_say_more_than_is_known(bounds, words):
         ([(100.0, 100.0), (400.0, 400.0)], "200"),
         ([(100.0, 100.0), (400.0, INF)], "> 200"),
         ([(100.0, 100.0), (NAN, NAN)], "-"),
+        ([(100.0, 100.0), (0.0, INF)], "-"),  # no point was recorded
         ([], "-"),
     ],
 )

@@ -80,6 +80,21 @@ def test_limits_follow_the_best_rate_so_far(slack, limits):
     assert second.limits == limits
 
 
+@pytest.mark.parametrize(("errors", "status"), [([0.5, 0.3], ""), ([0.5, 0.25], "diverged")])
+def test_a_rate_that_cannot_win_sets_no_limits(errors, status):
+    """It stops above the target, or is down to it and diverges."""
+    config = make_config(thresholds=(0.5, 0.25))
+    (first,) = study.ready_tasks(config, {})
+    record = finish(first.trial, errors)
+    record.row["status"] = status or record.row["status"]
+    (second,) = study.ready_tasks(config, {first.trial.name: record})
+    assert second.limits == ()
+    slower = finish(second.trial, [0.5, 0.5, 0.25])
+    finished = {first.trial.name: record, second.trial.name: slower}
+    (third,) = study.ready_tasks(config, finished)
+    assert third.limits == ((0.5, 15.0), (0.25, 30.0))
+
+
 def test_with_two_seeds_the_target_is_allowed_twice_the_median():
     config = make_config(selection_seeds=(0, 1), thresholds=(0.25,))
     first = study.ready_tasks(config, {})

@@ -106,9 +106,9 @@ def run(
 
 @pytest.mark.slow
 def test_absent_images_of_a_ragged_batch_count_for_nothing():
-    """Ten images and six rows of -1 are a batch of ten."""
+    """Ten images and copies of six are a batch of ten."""
     indices = make_indices(3)
-    ragged = np.where(np.arange(BATCH) < 10, indices, -1)
+    ragged = np.concatenate([indices[:, :10], ~indices[:, : BATCH - 10]], axis=1)
     ours = run("pmap", jax.devices()[:2], rows=ragged, ragged=True)
     theirs = run("pmap", jax.devices()[:1], rows=indices[:, :10])
     np.testing.assert_array_equal(ours[1], theirs[1])
@@ -118,6 +118,13 @@ def test_absent_images_of_a_ragged_batch_count_for_nothing():
         ours[0].params,
         theirs[0].params,
     )
+
+
+def test_copies_have_the_pixels_of_their_image_and_no_label():
+    data = make_images()
+    images, labels = train_step._fetch(jnp.array([2, 0, ~2, ~0]), data)
+    np.testing.assert_array_equal(images, np.asarray(data.images)[[2, 0, 2, 0]])
+    assert labels.tolist() == [int(data.labels[2]), int(data.labels[0]), -1, -1]
 
 
 def velocities(params: dict, gradients: list[dict], rates: list[float], recipe: Options) -> dict:

@@ -188,6 +188,7 @@ def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_pat
     trial = trial_of(start_from__path=str(first))
     program = Program(trial.settings, cifar)
     state, columns, _ = start.begin(program, trial)
+    assert start.read_origin(trial.settings.start_from).options["lrn"] == "none"  # by default
     assert columns["start_layers"] == "conv1+conv2+conv3"
     plain = program.start(trial.seed)
     assert same(state.params["fc10"], plain.params["fc10"])

@@ -97,12 +97,14 @@ class LogRatio(NamedTuple):
         interval: The interval of the coverage that was asked for.
         inner: The interval of the inner coverage.
         p: Two-sided p-value of a ratio of 1.
+        freedom: Degrees of freedom of the t distribution behind these.
     """
 
     value: float
     interval: tuple[float, float]
     inner: tuple[float, float]
     p: float
+    freedom: float
 
 
 def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -> LogRatio | None:
@@ -137,7 +139,7 @@ def log_ratio(baseline: LogTimes, other: LogTimes, level: float, inner: float) -
     p = 2 * float(t_tail(surprise_fn(np.zeros(1))[0], peak.freedom[0]))
     value = middle if min(reached) else math.copysign(math.inf, reached[0] - reached[1])
     outer, inside = ((float(low), float(high)) for low, high in zip(below, above, strict=True))
-    return LogRatio(value, outer, inside, p)
+    return LogRatio(value, outer, inside, p, float(peak.freedom[0]))
 
 
 def _ends(

@@ -87,7 +87,8 @@ def _median(measure: Measure, trials: Sequence[TrialRecord], target: float) -> f
 
 def _ends(measure: Measure, trial: TrialRecord, target: float) -> tuple[float, float]:
     diverged = trial.row["status"] == "diverged"
-    worst = math.inf if measure.kind == "ratio" else math.nan
+    smaller_ratio = measure.kind == "ratio" and measure.better == "smaller"
+    worst = math.inf if smaller_ratio else math.nan
     return (worst, worst) if diverged else measure.bounds(trial, target)
 
 

@@ -16,8 +16,6 @@ from jaxtyping import Float, Real
 from src.analysis.intervals import Ends
 from src.training.points import first_at_or_below
 
-FIGURE_EPOCHS = 0.2  # 10,000 of CIFAR-10's 50,000 training images: one of its five files.
-ROUNDING = 1e-9  # Epochs.
 Columns = Mapping[str, np.ndarray]  # Columns of metrics.csv, each [points].
 
 
@@ -47,12 +45,12 @@ def frozen(metrics: Columns) -> Series:
 def as_in_figure(metrics: Columns) -> Series:
     """Error of the first 10,000 images after k = 0, 1, 2, ... epochs; `at` is in epochs.
 
-    A trial that diverged at once has recorded none.
+    A trial records one in every epoch, for its points are an epoch apart at most. One that diverged
+    at once has recorded none, and where a batch is more than an epoch there are none.
     """
     errors = metrics.get("figure_error", np.zeros(0))
-    there = ~np.isnan(errors)
-    starts = np.floor(metrics["epoch"][there] - FIGURE_EPOCHS + ROUNDING)
-    return Series(starts, errors[there])
+    errors = errors[~np.isnan(errors)] if iterations_per_epoch(metrics) >= 1 else np.zeros(0)
+    return Series(np.arange(errors.size, dtype=float), errors)
 
 
 def time_to_value(series: Series, goal: float) -> Ends:

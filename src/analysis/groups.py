@@ -128,4 +128,5 @@ def was_raced(trial: TrialRecord, config: Config) -> bool:
     """Whether a trial was stopped because it could no longer win the choice of rate."""
     row, epochs = trial.row, trial.metrics["epoch"]
     stopped = row["status"] == "censored" and row["purpose"] == "selection"
-    return stopped and bool(np.all(epochs < config.trial.max_epochs))
+    last = config.trial.max_epochs * (1 - 1e-9)  # Epochs are quotients, and rounded.
+    return stopped and bool(np.all(epochs < last))

@@ -81,6 +81,7 @@ class Interval:
         inner: The 90% interval, for tests of equivalence.
         bounds: The values that are possible if spread is left aside: a censored trial got there
             after it stopped, or never.
+        freedom: Degrees of freedom of the t distribution behind the interval; nan if there is none.
     """
 
     value: float
@@ -92,6 +93,7 @@ class Interval:
     p: float = math.nan
     inner: Ends = (math.nan, math.nan)
     bounds: Ends = (math.nan, math.nan)
+    freedom: float = math.nan
 
     @property
     def exists(self) -> bool:
@@ -207,7 +209,8 @@ def _student(
 
     p = 2 * float(t_tail(abs(value) / error, freedom))
     known = (back(value), back(value))
-    return Interval(back(value), *ends(LEVEL), n, kind, "Welch", p, ends(INNER_LEVEL), known)
+    inner = ends(INNER_LEVEL)
+    return Interval(back(value), *ends(LEVEL), n, kind, "Welch", p, inner, known, freedom)
 
 
 def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Interval:
@@ -220,7 +223,10 @@ def _censored_ratio(baseline: Sample, other: Sample, n: tuple[int, int]) -> Inte
     low, high = map(_exp, found.interval)
     inner = (_exp(found.inner[0]), _exp(found.inner[1]))
     value = _exp(found.value)
-    return Interval(value, low, high, n, "ratio", "likelihood", found.p, inner, (below, above))
+    known = (below, above)
+    return Interval(
+        value, low, high, n, "ratio", "likelihood", found.p, inner, known, found.freedom
+    )
 
 
 @functools.lru_cache(maxsize=1000)
@@ -257,7 +263,10 @@ def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval
 
     low, high = ends((first.low, first.high), (second.low, second.high))
     inner = ends(first.inner, second.inner)
-    known = second.bounds[0] / first.bounds[1], second.bounds[1] / first.bounds[0]
+    known = (
+        _exp(_log(second.bounds[0]) - _log(first.bounds[1])),
+        _exp(_log(second.bounds[1]) - _log(first.bounds[0])),
+    )
     return Interval(_exp(value), low, high, n, "ratio", "MOVER", math.nan, inner, known)
 
 

@@ -36,8 +36,8 @@ class Measure:
     Attributes:
         name: Its name in `config.compare.measure`.
         of: (a trial's record, the target training error) -> bounds of its number. They are equal
-            for an exact number and a recording step apart for a time; the upper one is `inf` if the
-            trial was stopped before it got there; both are nan if it has no such number.
+            for an exact number and a recording step apart for a time, whose upper one is `inf` if
+            the trial was stopped before it got there; both are nan if it has no such number.
         kind: Whether arms are compared by a ratio, as times are, or by a difference.
         words: The number in words, within a sentence; `{target}` stands for the target.
         better: Whether the smaller or the larger number is the better one.
@@ -88,10 +88,15 @@ class Measure:
             ) from error
         if low > high:
             raise MeasureError(f"measure {self.name!r} makes bounds {low:g} to {high:g}: turn them")
-        if low < 0 and self.kind == "ratio":
+        if self.kind == "ratio" and (low < 0 or high == 0):
             raise MeasureError(
                 f"measure {self.name!r} makes {low:g}, of which there is no ratio; let its kind be"
                 " 'difference'"
+            )
+        if self.kind == "difference" and math.isinf(high - low):
+            raise MeasureError(
+                f"measure {self.name!r} makes bounds {low:g} to {high:g}, of which there is no"
+                " difference; let its kind be 'ratio', or give nan for a number that is unknown"
             )
         return low, high
 

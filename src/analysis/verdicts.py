@@ -68,15 +68,16 @@ def seeds_needed(found: Interval, effect: float) -> float:
     """Trials of each arm that would show an effect with 80% probability, spreads as seen.
 
     Args:
-        found: An interval of this comparison.
+        found: An interval of this comparison, that of two arms.
         effect: A factor, or a difference, of either direction.
     """
-    freedom = max(1.0, sum(found.n) - 2.0)
     into = math.log if found.kind == "ratio" else float
     if not (math.isfinite(found.high) and found.low > (0 if found.kind == "ratio" else -math.inf)):
         return math.inf
     width = into(found.high) - into(found.low)
-    error = width / 2 / float(t_quantile((1 + LEVEL) / 2, freedom))
+    known = not math.isnan(found.freedom)
+    outer = (1 + LEVEL) / 2
+    error = width / 2 / float(t_quantile(outer, found.freedom) if known else normal_quantile(outer))
     per_trial = error**2 * 2 / sum(1 / n for n in found.n)  # Two trials' variance, one an arm.
-    quantiles = float(normal_quantile((1 + LEVEL) / 2) + normal_quantile(POWER))
+    quantiles = float(normal_quantile(outer) + normal_quantile(POWER))
     return float(math.ceil(quantiles**2 * per_trial / into(effect) ** 2))

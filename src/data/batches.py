@@ -1,6 +1,10 @@
 """The images of each batch, as a pure function of seed and iteration.
 
 A trial can therefore go on from any iteration.
+
+A batch with fewer images than the others is filled up with copies of its own: ~r, which is below 0,
+stands for a copy of row r that counts for nothing. What a layer makes of a whole batch, such as the
+mean of BatchNorm, is then made of that batch's images alone.
 """
 
 import functools
@@ -9,7 +13,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
-ABSENT = -1  # Stands for a row in a batch that has fewer images than the others.
 # These keep the orders of the images apart from every other use of a trial's seed.
 SHUFFLE_STREAM, FILE_STREAM = 1, 2
 Order = Literal["shuffled", "file", "permuted"]
@@ -31,7 +34,7 @@ def batch_indices(
     of images, no image is left out: a batch may end one epoch and begin the next.
 
     With `file_size` batches do not cross from one file to the next, as in cuda-convnet: the last
-    batch of a file holds its remaining images, and `ABSENT` in the other places.
+    batch of a file holds its remaining images, and copies of them in the other places.
 
     Args:
         first_iteration: Number of the first batch; earlier ones are skipped without being drawn.
@@ -61,8 +64,13 @@ def batch_indices(
     for epoch in range(epochs[0, 0], epochs[-1, -1] + 1):
         key = (FILE_STREAM, seed) if order == "permuted" else (SHUFFLE_STREAM, seed, epoch)
         here = epochs == epoch
-        rows[here] = _order(key, num_images)[places[here]]
-    return np.where(places == ABSENT, ABSENT, rows)
+        rows[here] = _order(key, num_images)[originals(places[here])]
+    return np.where(places < 0, ~rows, rows)
+
+
+def originals(rows: Int[np.ndarray, "*rows"]) -> Int[np.ndarray, "*rows"]:
+    """The rows themselves, and for copies the rows that they are of."""
+    return np.where(rows < 0, ~rows, rows)
 
 
 def iterations_per_epoch(num_images: int, batch_size: int, file_size: int = 0) -> float:
@@ -88,12 +96,11 @@ def _file_layout(
 
 
 def evaluation_rows(num_images: int, batch_size: int) -> Int[np.ndarray, "batches batch"]:
-    """Every row once, in order; the last batch is filled up with `ABSENT`."""
+    """Every row once, in order; the last batch is filled up with copies."""
     return _padded(np.arange(num_images), batch_size)
 
 
 def _padded(rows: Int[np.ndarray, " rows"], batch_size: int) -> Int[np.ndarray, "batches batch"]:
-    batches = -(-len(rows) // batch_size)
-    padded = np.full(batches * batch_size, ABSENT)
-    padded[: len(rows)] = rows
-    return padded.reshape(batches, batch_size)
+    missing = -len(rows) % batch_size
+    last = rows[len(rows) // batch_size * batch_size :]
+    return np.concatenate([rows, ~np.resize(last, missing)]).reshape(-1, batch_size)

@@ -39,7 +39,7 @@ def read_batches(
 
     Args:
         rows: The images.
-        rows_of_batch: Number of a batch -> its rows, -1 where there is no image. It is called in
+        rows_of_batch: Number of a batch -> its rows, see `batches`. It is called in
             the workers.
         first: Number of the first batch, 0 or the iteration of a checkpoint.
         last: Number after that of the last batch.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from src.data import cache
+from src.data import batches, cache
 from src.data.classes import number_classes
 from src.data.dataset import DataError, Dataset, Split, make_dataset, say
 from src.data.describe import Description
@@ -55,27 +55,27 @@ class Rows:
         return rows * self.size**2 * self.channels
 
     def load(self, rows: Int[np.ndarray, " rows"]) -> Split:
-        """Decodes images; a row of -1, which fills up a batch, gives a black one with label -1.
+        """Decodes images; those of copies, which fill up a batch, have the label -1.
 
         Raises:
             DataError: If one cannot be decoded, or images keep their own sizes and these differ.
         """
-        present = np.flatnonzero(rows >= 0)
-        labels = np.full(len(rows), -1, np.int32)
-        labels[present] = self.labels[rows[present]]
-        images = None
-        for place, image in zip(present, self._images(rows[present]), strict=True):
+        wanted, images = batches.originals(rows), None
+        labels = np.where(rows < 0, -1, self.labels[wanted]).astype(np.int32)
+        _, firsts, same = np.unique(wanted, return_index=True, return_inverse=True)
+        places = np.sort(firsts)
+        for place, image in zip(places, self._images(wanted[places]), strict=True):
             if images is None:
                 self._check_memory(len(rows) * image.size)
                 images = np.zeros((len(rows), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
                 sizes = f"{_size(image.shape)}, others are {_size(images.shape[1:])}"
-                number = int(self.records[rows[place]])
+                number = int(self.records[wanted[place]])
                 raise DataError(f"{self.files.source}, record {number} is {sizes}; {REMEDY}")
             images[place] = image
         if images is None:
             images = np.zeros((len(rows), self.size, self.size, self.channels), np.uint8)
-        return Split(images, labels)
+        return Split(images[firsts[same]] if len(firsts) < len(rows) else images, labels)
 
     def _images(self, rows: Int[np.ndarray, " present"]) -> Iterator[np.ndarray]:
         records, numbers = Records(self.files), self.records[rows].tolist()

@@ -99,8 +99,9 @@ class Subsampling(nn.Module):
         return 4 * avg_pool(x, 2, 2) * kernel.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
 
     def _init_kernel(self, key: Array, shape: tuple[int]) -> Array:
-        """[C] factors, drawn as for units with four inputs and one output."""
-        return self.kernel_init(key, (4, *shape))[0]
+        """[C] factors, each drawn as for a unit with four inputs and one output."""
+        keys = jax.random.split(key, shape[0])
+        return jax.vmap(lambda key: self.kernel_init(key, (4, 1))[0, 0])(keys)
 
 
 class PartialConv(nn.Module):

@@ -210,6 +210,8 @@ def mean(sample: Sample, kind: str) -> str:
         return "-"
     if kind == "difference":
         return wording.percent(float(sample.middle.mean()))
+    if not all(sample.at_least):
+        return "-"  # A trial without points is known to take longer than nothing.
     known = math.exp(sum(map(math.log, sample.at_least)) / len(sample.low))
     return f"> {known:,.0f}" if sample.censored.any() else f"{known:,.0f}"
 

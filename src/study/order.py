@@ -143,7 +143,8 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
     At the target it must be as fast as the best median, since a slower trial cannot win; with an
     even number of seeds it has twice that time, because the median is then a mean of two. At the
     errors of `thresholds` on the way there it has `racing_slack` times the best rate's median. This
-    rule of thumb drops rates far behind early; infinity switches it off.
+    rule of thumb drops rates far behind early; infinity switches it off. Until a rate has a median
+    to the target there are no limits, for it may not win itself.
 
     Args:
         config: The study's config.
@@ -155,6 +156,8 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
         key=lambda trials: _median_to(trials, config.trial.target_train_error, reading),
         default=[],
     )
+    if _median_to(best, config.trial.target_train_error, reading) == math.inf:
+        return ()
     limits = []
     for error in sorted({*config.study.thresholds, config.trial.target_train_error}, reverse=True):
         is_target = error == config.trial.target_train_error
@@ -166,10 +169,14 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
 
 
 def _median_to(trials: Sequence[TrialRecord], error: float, reading: str) -> float:
-    """Median iterations to a training error, infinite if there are no trials."""
+    """Median iterations to a training error, infinite if there are no trials; as `choose_rate`
+    does, it takes those of a trial that diverged for infinite.
+    """
     column = COLUMNS[reading]
     times = [
         curves.time_to(curves.Series(t.metrics["iteration"], t.metrics[column]), error)[1]
+        if t.row["status"] != "diverged"
+        else math.inf
         for t in trials
     ]
     return statistics.median(times) if times else math.inf

@@ -7,7 +7,7 @@ For each layer that has a kernel and is followed by an activation, on some train
                        |tanh| above 0.9; for ReLU the units that are zero
     LAYER_derivative   mean derivative of the activation there; gradients are multiplied by it
     LAYER_step         norm of the velocity over the norm of the weights; only with optimizers that
-                       have one: of momentum it is the newest update
+                       have one: of momentum it is the newest update, if the layer is not frozen
 """
 
 from collections.abc import Callable

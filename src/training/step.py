@@ -59,7 +59,7 @@ class StepErrors(NamedTuple):
     Attributes:
         wrong: Number of misclassified images.
         loss: Mean loss of the images.
-        seen: Number of images; below the batch size where rows of -1 fill up a batch.
+        seen: Number of images; below the batch size where copies fill up a batch.
     """
 
     wrong: Int[Array, " steps"]
@@ -109,7 +109,7 @@ def make_steps(
         objective: What is minimized; it returns a mean over images or, with `ragged`, a sum.
         make_optimizer_fn: Learning rate -> optimizer.
         augment_fn: Acts on centred grey levels, see `augment`; None: nothing is augmented.
-        ragged: Whether rows of -1 may fill up a batch: losses and gradients are then means over
+        ragged: Whether copies may fill up a batch: losses and gradients are then means over
             the other rows.
         shared: Number of consecutive images of the global batch that `augment_fn` may treat alike.
     """
@@ -222,10 +222,11 @@ def _make_gradients_fn(
 
 
 def _fetch(batch: Batch, data: DeviceSplit) -> tuple[Any, Any]:
-    """Images and labels of a batch; a row of -1 has the label -1."""
+    """Images and labels of a batch; a copy, a row of ~r, has the label -1."""
     if isinstance(batch, ImageBatch):
         return batch.images, batch.labels
-    return data.images[batch], jnp.where(batch >= 0, data.labels[batch], -1)
+    rows = jnp.where(batch < 0, ~batch, batch)
+    return data.images[rows], jnp.where(batch < 0, -1, data.labels[rows])
 
 
 def _example_keys(key: Array, count: int, shared: int = 1) -> Array:

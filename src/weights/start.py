@@ -116,7 +116,7 @@ def read_origin(start: StartFrom) -> Origin:
     path = local_path(start.path, "config.start_from.path")
     if path.is_dir():
         settings, state, *_ = read_kept(path, finished=True)
-        options = dict(settings.model.options)
+        options = model_options(settings.model.name) | dict(settings.model.options)
         return Origin(state.params, _digest(state.params), options, settings.recipe.input)
     imported = import_weights(
         read_weights(path), find_layout(start.layout) if start.layout else None

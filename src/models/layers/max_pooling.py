@@ -45,9 +45,10 @@ def _forward(x: Array, windows: Windows) -> tuple[Array, tuple]:
 def _best(x: Array, windows: Windows) -> tuple[Array, Array]:
     """The maximum of each window, and the number of its pixel in the window."""
     best, *others = windows.views(x, -jnp.inf)
-    winner = jnp.zeros(best.shape, jnp.uint8)
+    number_type = jnp.uint8 if windows.size**2 <= 256 else jnp.uint32
+    winner = jnp.zeros(best.shape, number_type)
     for number, view in enumerate(others, start=1):
-        winner = jnp.where(view > best, jnp.uint8(number), winner)
+        winner = jnp.where(view > best, number_type(number), winner)
         best = jnp.maximum(best, view)
     return best, winner
 
