@@ -8,14 +8,20 @@ on from them. Studies that are finished are not repeated; their reports are writ
 """
 
 import argparse
+import math
 import os
 import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+from src import doors
+from src.errors import LabError, one_line
 
 # Names of configs: the claim first, then why, then the rest.
 STUDIES = (
@@ -60,7 +66,7 @@ def run_all(
         unpack(pack, folder)
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
         codes[name] = run(asked, left)
-        if folder.is_dir():
+        if folder.is_dir() and codes[name] != doors.REFUSED:
             write_pack(folder, pack)
         print(f"{name}: exit code {codes[name]}, {pack}", flush=True)
     return codes
@@ -90,22 +96,47 @@ def write_pack(folder: Path, pack: Path) -> None:
 
 
 def unpack(pack: Path, folder: Path) -> None:
-    """Brings a study back from its pack, unless it is there."""
-    if pack.is_file() and not folder.exists():
-        with tarfile.open(pack) as file:
-            file.extractall(folder.parent, filter="data")
+    """Brings a study back from its pack, unless it is there; half of one is not left.
+
+    Raises:
+        LabError: If the pack is damaged.
+    """
+    if not pack.is_file() or folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as partial:
+        try:
+            with tarfile.open(pack) as file:
+                file.extractall(partial, filter="data")
+            os.replace(Path(partial, folder.name), folder)
+        except (tarfile.TarError, EOFError, zlib.error, FileNotFoundError) as error:
+            raise LabError(
+                f"{pack} cannot be unpacked ({one_line(error)}); restore it from a copy, or move it"
+                " away to begin anew"
+            ) from error
 
 
-def main() -> int:
-    """Does what the command line asks for; 0 if every study that ran is finished or saved."""
+def main(arguments: Sequence[str]) -> int:
+    """Does what the command line asks for; 0 if every study that ran is finished or saved.
+
+    Raises:
+        LabError: If a pack is damaged.
+    """
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.4)
+    parser.add_argument("--hours", type=hours, default=0.4, help="more than 0; default 0.4")
     parser.add_argument("--workdir", type=Path, default=Path("runs"))
     parser.add_argument("--packs", type=Path, default=Path("packs"))
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     codes = run_all(asked.hours, asked.workdir, asked.packs)
     return int(any(code not in (0, 130) for code in codes.values()))
 
 
+def hours(text: str) -> float:
+    """A time limit; a ValueError where it is none."""
+    if not 0 < float(text) < math.inf:
+        raise ValueError
+    return float(text)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(doors.run(main, sys.argv[1:]))

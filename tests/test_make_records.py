@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import records
+from src.errors import LabError
 
 
 class Studies:
@@ -53,6 +54,35 @@ def test_another_machine_goes_on_from_the_packs(tmp_path, monkeypatch):
     assert (tmp_path / "two" / "quick" / "starts").read_text() == "xx"
     run_all(monkeypatch, tmp_path / "one", quick=0.1)  # what is there is not replaced by a pack
     assert (tmp_path / "one" / "quick" / "starts").read_text() == "xx"
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5])
+def test_a_damaged_pack_is_refused_and_leaves_nothing_that_would_replace_it(
+    tmp_path, monkeypatch, kept
+):
+    run_all(monkeypatch, tmp_path / "one", quick=0.1)
+    pack = tmp_path / "packs" / "quick.tar.gz"
+    damaged = pack.read_bytes()[: int(kept * pack.stat().st_size)]
+    pack.write_bytes(damaged)
+    for _ in range(2):
+        with pytest.raises(LabError, match=r"cannot be unpacked .*; restore it from a copy, or"):
+            run_all(monkeypatch, tmp_path / "two", quick=0.1)
+        assert pack.read_bytes() == damaged
+        assert not list((tmp_path / "two").iterdir())
+
+
+def test_a_study_that_is_refused_is_not_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "run", lambda command, seconds: 2)
+    (tmp_path / "runs" / "quick").mkdir(parents=True)
+    assert records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"]) == {"quick": 2}
+    assert not (tmp_path / "packs").exists()
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "many"])
+def test_hours_that_are_no_limit_are_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        records.main([f"--hours={text}"])
+    assert f"invalid hours value: '{text}'" in capsys.readouterr().err
 
 
 def test_every_study_has_a_config():
