@@ -55,17 +55,22 @@ class OneOf:
 
 def Within(low: Number, high: Number, words: str = "") -> Rule:
     """From `low` to `high`, both included."""
-    return Rule(lambda x: low <= x <= high, words or f"from {low:g} to {high:g}")
+    said = _up_to(words, high) if words else f"from {low:g} to {high:g}"
+    return Rule(lambda x: low <= x <= high, said)
 
 
 def AtLeast(low: Number, words: str = "", most: Number = math.inf) -> Rule:
     """`low` or more, up to `most`, beyond which a number is absurd."""
-    return Rule(lambda x: low <= x <= most, words or f"{low:g} or more")
+    return Rule(lambda x: low <= x <= most, _up_to(words or f"{low:g} or more", most))
 
 
 def Above(low: Number, words: str = "", most: Number = math.inf) -> Rule:
     """More than `low`, up to `most`, beyond which a number is absurd."""
-    return Rule(lambda x: low < x <= most, words or f"above {low:g}")
+    return Rule(lambda x: low < x <= most, _up_to(words or f"above {low:g}", most))
+
+
+def _up_to(words: str, most: Number) -> str:
+    return f"{words}, {most:,} at most" if most < math.inf else words
 
 
 def Fraction() -> Rule:
@@ -274,7 +279,7 @@ def require_group(path: Sequence[str], value: Any) -> None:
 
 def require_once(name: str, values: Sequence[Any]) -> None:
     """Refuses a tuple that holds a value twice."""
-    if len(set(values)) < len(values):
+    if any(value in values[:place] for place, value in enumerate(values)):
         raise ConfigError(f"config.{name} = {tuple(values)} holds a value twice")
 
 

@@ -11,7 +11,7 @@ import jax
 
 from src import data, doors, environment, hosts, own
 from src.analysis.measures import check_measures
-from src.config import checks, flags
+from src.config import checks, flags, idle
 from src.config.config import Config
 from src.errors import LabError
 from src.records import provenance
@@ -92,6 +92,7 @@ def _checked(
     studies = [(Config.read(tree), workdir) for tree, workdir in trees]
     for config, _ in studies:
         check_measures(config)
+    idle.refuse_idle(request, [config for config, _ in studies])
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies

@@ -14,6 +14,7 @@ from typing import Any
 from src.errors import one_line
 
 PREFIX = "configs."
+DYNAMIC = {"eval", "exec", "getattr", "globals", "locals", "vars"}  # They may use anything.
 
 
 def is_own(name: str) -> bool:
@@ -47,31 +48,36 @@ def find(name: str) -> Any:
 def digest(name: str) -> str | None:
     """SHA-256 of the code of a user's own thing; None for any other name.
 
-    It covers the file and all that it imports from the same project, in configs/ or beside it,
-    without comments, docstrings and `get_config`, since a study's question is compared by itself.
-    The laboratory's own code is not covered: records name its commit.
+    It covers what of the file the thing uses, and the files that this imports from the same
+    project, in configs/ or beside it, without comments, docstrings and `get_config`, since a
+    study's question is compared by itself. The laboratory's own code is not covered: records name
+    its commit.
     """
     if not is_own(name):
         return None
-    parts = {module: _code(path) for module, path in _files(name.rpartition(".")[0]).items()}
+    module, _, thing = name.rpartition(".")
+    parts = {each: ast.dump(tree) for each, tree in _trees(module, thing).items()}
     return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
 
 
-def _files(module: str) -> dict[str, Path]:
-    """Name of a module -> its file: a config file and all that it imports from the same project."""
-    found: dict[str, Path] = {}
+def _trees(module: str, thing: str) -> dict[str, ast.Module]:
+    """Name of a module -> its code: of a config file what the thing uses, and all it imports."""
+    found: dict[str, ast.Module] = {}
+    paths: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop(0)
-        within = found.get(name.rpartition(".")[0])  # Only packages hold modules.
+        within = paths.get(name.rpartition(".")[0])  # Only packages hold modules.
         if name in found or (within and within.name != "__init__.py"):
             continue
         path = _source(name)
         if path is None:
             continue
-        found[name] = path
+        paths[name], found[name] = path, _code(path)
+        if name == module:
+            found[name].body = _used(found[name].body, thing)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(found[name]):
             waiting += _imported(node, package)
     return found
 
@@ -105,7 +111,36 @@ def _imported(node: ast.AST, package: str) -> list[str]:
     return []
 
 
-def _code(path: Path) -> str:
+def _used(body: list[ast.stmt], thing: str) -> list[ast.stmt]:
+    """The statements that define a thing or what these use, and those that define nothing."""
+    defined = [_defines(node) for node in body]
+    kept: set[int] = set()
+    wanted = {thing}
+    while more := {
+        place
+        for place, names in enumerate(defined)
+        if place not in kept and (not names or names & wanted)
+    }:
+        kept |= more
+        for place in more:
+            wanted |= {node.id for node in ast.walk(body[place]) if isinstance(node, ast.Name)}
+    return body if wanted & DYNAMIC else [body[place] for place in sorted(kept)]
+
+
+def _defines(node: ast.stmt) -> set[str]:
+    """The names that a statement gives to things, if it does nothing else."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        return names if "*" not in names else set()
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    names = {target.id for target in targets if isinstance(target, ast.Name)}
+    plain = isinstance(node, ast.Assign | ast.AnnAssign) and len(names) == len(targets)
+    return names if plain else set()
+
+
+def _code(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if getattr(node, "name", "") != "get_config"]
     for node in ast.walk(tree):
@@ -114,4 +149,4 @@ def _code(path: Path) -> str:
         text = first.value if isinstance(first, ast.Expr) else None
         if isinstance(text, ast.Constant) and isinstance(text.value, str):
             text.value = ""
-    return ast.dump(tree)
+    return tree

@@ -37,6 +37,9 @@ def test_a_value_is_checked_even_where_a_sweep_takes_its_place():
     ("field", "value", "message"),
     [
         ("batch_size", 0, "config.batch_size = 0 should be a whole number of at least 1"),
+        ("batch_size", 10**12, "should be a whole number of at least 1, 1,000,000 at most"),
+        ("layer_images", 10**8, "should be 0 or more, 100,000 at most"),
+        ("data__stream_size", 10**9, "held in memory) or a number of pixels, 2,048 at most"),
         ("batch_size", 1.5, "config.batch_size = 1.5 should be a whole number"),
         ("batch_size", True, "config.batch_size = True should be a whole number"),
         ("max_epochs", math.nan, "config.max_epochs = nan should be a number"),
@@ -74,6 +77,8 @@ def test_a_value_is_checked_even_where_a_sweep_takes_its_place():
         ("racing_slack", 0.5, "should be a number of at least 1, or inf"),
         ("sweep", {"weight_decy": (0.0,)}, "did you mean 'weight_decay'?"),
         ("sweep", {"recipe": ("modern", "modern")}, "holds a value twice"),
+        ("sweep", {"schedule": {"boundaries": ([1.0], [1.0])}}, "holds a value twice"),
+        ("sweep", {"batch_size": ({1: 2}, {3: 4})}, "config.sweep.batch_size = {1: 2} should be"),
         ("sweep", {"recipe": (3,)}, "config.sweep.recipe = 3 should be a string"),
         ("sweep", {"data": {"name": ("a", "b")}}, "config.sweep.data.name: no such field to sweep"),
         ("sweep", {"target_train_error": (0.1,)}, "no such field to sweep"),
@@ -98,6 +103,9 @@ def test_a_value_is_checked_even_where_a_sweep_takes_its_place():
         ("recipes__modern__layer_rates", {"conv1": -1}, "conv1 = -1 should be a factor of at"),
         ("recipes__modern__layer_rates", {"conv1": "x"}, "conv1 = 'x' should be a number"),
         ("train_images", -1, "config.train_images = -1 should be 0 or more"),
+        ("recipes", {1: {}}, "config.recipes has the name 1; a text is needed: '1'"),
+        ("model_options", {1: {}}, "config.model_options has the name 1; a text is needed: '1'"),
+        ("sweep", {"model": {True: 0}}, "config.sweep.model has the name True; a text is needed"),
         ("arm_learning_rates", {"conv3-modern-relo": (0.1,)}, "did you mean 'conv3-modern-relu'?"),
     ],
 )

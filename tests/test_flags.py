@@ -9,6 +9,7 @@ import pytest
 from src.config import flags
 from src.config.config import Config
 from src.fields import ConfigError
+from src.paths import PathError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 ROOT = Path(__file__).parent.parent
@@ -134,6 +135,14 @@ def test_an_error_in_a_config_file_names_its_line(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(flags.FlagError, match=message):
         flags.parse([f"--config={tmp_path / 'mine.py'}"])
+
+
+def test_an_empty_workdir_is_not_the_default():
+    try:
+        with pytest.raises(PathError, match=r"^--workdir = '' is empty"):
+            flags.parse(["--config=configs/quick.py", "--workdir="])
+    finally:
+        flags.flags.FLAGS["workdir"].unparse()
 
 
 @pytest.mark.parametrize(

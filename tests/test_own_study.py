@@ -14,6 +14,7 @@ from PIL import Image
 
 from src import own
 from src.data import write_tfds as prepare
+from src.study import question
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +94,40 @@ def test_all_that_an_own_function_imports_of_its_project_is_told_apart(
             path.write_text(f"SLOPE = {slope}\n")
         digests.append(own.digest("configs.mine.f"))
     assert digests[0] == digests[2] != digests[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("return x * SLOPE", "return x + SLOPE", True),
+        ("SLOPE = half(1.0)", "SLOPE = half(2.0)", True),
+        ("return x / 2", "return x / 3", True),  # what SLOPE is made by
+        ("jax.config.update('a', 1)", "jax.config.update('a', 2)", True),
+        ("return trial.row", "return trial.metrics", False),
+        ("OTHER: int = 1", "OTHER: int = 2", False),
+    ],
+)
+def test_what_an_own_function_does_not_use_is_not_told_apart(
+    tmp_path, monkeypatch, before, after, told
+):
+    text = (
+        "import jax\nOTHER: int = 1\njax.config.update('a', 1)\ndef half(x): return x / 2\n"
+        "SLOPE = half(1.0)\ndef f(x): return x * SLOPE\ndef number(trial): return trial.row\n"
+    )
+    monkeypatch.setattr("configs.__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "configs.mine", raising=False)
+    digests = []
+    for each in (text, text.replace(before, after)):
+        (tmp_path / "mine.py").write_text(each)
+        digests.append(own.digest("configs.mine.f"))
+    assert (digests[0] != digests[1]) == told
+
+
+def test_a_measure_that_was_mended_asks_the_same_question():
+    tree = {"compare": {"measure": "configs.mine.number", "further": ("configs.mine.other",)}}
+    code = {"configs.mine.number": "1", "configs.mine.other": "2", "configs.mine.f": "3"}
+    found = question.identity(tree, {"digest": "d", "own_code": code})
+    assert found["own_code"] == {"configs.mine.f": "3"}
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Tables of networks: what each layer makes, holds, costs and sees, by arithmetic."""
 
+import flax.linen as nn
 import pytest
 
 from src import models
@@ -110,6 +111,12 @@ def test_help_names_the_networks(capsys):
     assert "alexnet_cifar" in capsys.readouterr().out
 
 
+def test_images_need_not_be_square():
+    """A convolution of 3 by 3 pixels to 4 maps, at 8 by 24 places."""
+    expected = {"parameters": 3 * 3 * 3 * 4 + 4, "multiply_adds": 108 * 8 * 24}
+    assert size_of(nn.Sequential([nn.Conv(4, (3, 3))]), (8, 24, 3)) == expected
+
+
 def test_the_size_of_a_network_is_written_down_by_arithmetic():
     """LeNet: 5x5x3x6 at 28x28, 5x5x6x16 at 10x10, then 400x120, 120x84 and 84x10."""
     model = models.make_model(
@@ -117,4 +124,4 @@ def test_the_size_of_a_network_is_written_down_by_arithmetic():
     )
     adds = 450 * 784 + 2400 * 100 + 48_000 + 10_080 + 840
     parameters = 456 + 2416 + 48_120 + 10_164 + 850
-    assert size_of(model, 32) == {"parameters": parameters, "multiply_adds": adds}
+    assert size_of(model, (32, 32, 3)) == {"parameters": parameters, "multiply_adds": adds}

@@ -84,7 +84,7 @@ class Measure:
             raise MeasureError(
                 f"measure {self.name!r} fails on the record of {trial.row['trial']}:"
                 f" {type(error).__name__}: {one_line(error)}; the records stand: mend it, then"
-                " python -m src.report DIR"
+                " give the same command again, or python -m src.report DIR"
             ) from error
         if low > high:
             raise MeasureError(f"measure {self.name!r} makes bounds {low:g} to {high:g}: turn them")

@@ -144,7 +144,7 @@ def parse(argv: Sequence[str]) -> Request:
         raise FlagError("--config is missing; for example --config=configs/relu_vs_tanh.py")
     file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
     default = Path("runs") / Path(file).stem
-    workdir = local_path(_WORKDIR.value, "--workdir") if _WORKDIR.value else default
+    workdir = default if _WORKDIR.value is None else local_path(_WORKDIR.value, "--workdir")
     hosts.check(_HOSTS.value)
     return Request(file, tuple(overrides), workdir, bool(_DRY_RUN.value), _HOSTS.value)
 
@@ -226,7 +226,8 @@ def _check_recipes(overrides: Sequence[Override], there: Any, tree: Tree) -> Non
         known += each if isinstance(each, tuple | list) else [each]
     for override in overrides:
         if override.path[0] == "recipes" and override.path[1:] and override.path[1] not in known:
-            hint = nearest(override.path[1], known) or f"; there are {', '.join(map(str, known))}"
+            names = ", ".join(dict.fromkeys(map(str, known)))
+            hint = nearest(override.path[1], known) or f"; there are {names}"
             raise ConfigError(f"{override}: no trial has a recipe of that name{hint}")
 
 

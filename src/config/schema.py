@@ -27,7 +27,7 @@ from src.models.registry import options_of
 from src.own import is_own
 from src.training.optimizers import RATES, Recipe, check_optimizer
 from src.training.settings import TrialSettings
-from src.trees import Tree, plain
+from src.trees import Path, Tree, dotted, plain
 
 SEEDS = Rule(lambda seed: 0 <= seed < 2**31, "whole numbers from 0 to 2^31 - 1")
 
@@ -229,15 +229,25 @@ def part_of(cls: type, tree: Mapping[str, Any]) -> Tree:
 
 
 def check_names(tree: Mapping[str, Any]) -> None:
-    """Refuses names at the top of a config that no room has declared.
+    """Refuses names at the top of a config that no room has declared, and names that are no text.
 
     Raises:
         ConfigError: With the nearest known name.
     """
+    _check_text((), tree)
     known = [*GROUPS, *(each.name for part in PARTS for each in dataclasses.fields(part))]
     for name in tree:
         if name not in known:
             raise ConfigError(f"config.{name}: no such field{nearest(name, known)}")
+
+
+def _check_text(path: Path, tree: Mapping[Any, Any]) -> None:
+    for name, value in tree.items():
+        if not isinstance(name, str):
+            where = dotted(("config", *path))
+            raise ConfigError(f"{where} has the name {name!r}; a text is needed: '{name}'")
+        if isinstance(value, Mapping):
+            _check_text((*path, name), value)
 
 
 PARTS = (TrialSettings, StudySettings, Runtime)

@@ -27,7 +27,8 @@ def named_trees(
         yield "", plain(tree)
         return
     studies = tree["studies"]
-    require("studies", studies, lambda x: isinstance(x, Mapping) and x, "a group of studies")
+    expected = "a group of studies, each with a text for its name"
+    require("studies", studies, _named_by_text, expected)
     chosen = str(tree.get("study", ""))
     one_of("study", chosen, (*studies, ALL))
     shared = {name: value for name, value in tree.items() if name not in ("study", "studies")}
@@ -39,6 +40,11 @@ def named_trees(
             if path[0] not in ("study", "studies"):
                 study = replaced(study, path, value)
         yield name, study
+
+
+def _named_by_text(studies: Any) -> bool:
+    named = isinstance(studies, Mapping) and bool(studies)
+    return named and all(isinstance(name, str) for name in studies)
 
 
 def _make_study(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:

@@ -63,12 +63,16 @@ class Window(NamedTuple):
     padding: int = 0
 
 
-def size_of(model: nn.Module, image_size: int, channels: int = 3) -> dict[str, int]:
+def size_of(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
     """Number of parameters of a network, and of multiply-adds with its weights for one image.
 
     It works for any flax layer: a kernel is used once for each place of its layer's output.
+
+    Args:
+        model: The network.
+        shape: Height, width and channels of the image.
     """
-    images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
+    images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     params, layers = _call(model, images, lambda module: True)
     parameters = sum(math.prod(p.shape) for p in jax.tree.leaves(params))
     adds = sum(

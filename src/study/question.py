@@ -46,6 +46,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
     if records.holds_study(workdir):
         header = _with_more(records.read_study_header(workdir), asked, config)
         _refuse_other(identity(header["config"], header), identity(asked, provenance), workdir)
+        header["own_code"] = provenance["own_code"]
     else:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         networks = network_sizes(config, provenance)
@@ -134,8 +135,13 @@ def question(config: Config, provenance: dict[str, Any]) -> Tree:
 
 
 def identity(tree: Tree, header: dict[str, Any]) -> Tree:
-    """A question with the digests of its data and of the code that its config file defines."""
-    return {**tree, "data.digest": header["digest"], "own_code": header.get("own_code", {})}
+    """A question with the digests of its data and of the code that its trials run.
+
+    Measures change no trial: one that is mended is applied to the records that are there.
+    """
+    measures = {tree["compare"]["measure"], *tree["compare"]["further"]}
+    code = {name: of for name, of in header.get("own_code", {}).items() if name not in measures}
+    return {**tree, "data.digest": header["digest"], "own_code": code}
 
 
 def own_code(config: Config) -> dict[str, str]:
@@ -151,14 +157,15 @@ def own_code(config: Config) -> dict[str, str]:
 def network_sizes(config: Config, provenance: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Name of an arm -> number of parameters of its network, and multiply-adds for one image."""
     found = {}
-    sizes: dict[tuple[ModelSettings, int], dict[str, int]] = {}
+    sizes: dict[tuple[ModelSettings, tuple[int, ...]], dict[str, int]] = {}
     for arm in config.arms:
-        height, _, channels = provenance["image_shape"]
-        side = arm.settings.augment.crop or height
-        key = (arm.settings.model, side)
+        height, width, channels = provenance["image_shape"]
+        crop = arm.settings.augment.crop
+        shape = (crop or height, crop or width, channels)
+        key = (arm.settings.model, shape)
         if key not in sizes:
             model = arm.settings.model.make(arm.settings.recipe.init, provenance["num_classes"])
-            sizes[key] = size_of(model, side, channels)
+            sizes[key] = size_of(model, shape)
         found[arm.name] = sizes[key]
     return found
 
