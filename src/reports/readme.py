@@ -26,4 +26,4 @@ def fill(readme: Path, name: str, text: str) -> None:
     between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     new = between.sub(lambda _: f"{begin}\n{text}\n{end}", old)
     if new != old:
-        files.write_atomic(readme, new)
+        files.write_atomic(readme.resolve(), new)  # A link stays one.
