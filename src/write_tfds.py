@@ -3,8 +3,10 @@
     python -m src.write_tfds NAME FOLDER_OR_FILE [--data_dir=DIR]
 
 FOLDER holds a folder of images (PNG, JPEG, BMP, GIF) for each class, named after it; or `train` and
-`test`, which hold such folders. FILE is a .npz file with uint8 arrays train_images and test_images
-and whole numbers train_labels and test_labels (or x_train ..., or images and labels). Then:
+`test` (else `validation`, `valid` or `val`), which hold such folders. An image of another kind, or
+in no folder of a class, is refused. FILE is a .npz file with uint8 arrays train_images and
+test_images and whole numbers train_labels and test_labels (or x_train ..., or images and labels).
+Then:
 
     python -m src.main --config=... --config.data.name=NAME [--config.data.dir=DIR]
 

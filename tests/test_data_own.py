@@ -144,8 +144,70 @@ def refused(capsys: pytest.CaptureFixture[str], message: str, tmp_path: Path, *g
 
 
 def one_class(pets: Path) -> None:
+    (pets / "train" / "dog").rename(pets.parent / "dog")
+
+
+def no_images(pets: Path) -> None:
     for path in (pets / "train" / "dog").iterdir():
         path.unlink()
+    (pets / "train" / "dog" / "README.txt").write_text("to follow")
+
+
+def other_images(pets: Path) -> None:
+    for path in (pets / "train" / "dog").iterdir():
+        path.rename(path.with_suffix(".webp"))
+
+
+def some_other_images(pets: Path) -> None:
+    (pets / "test" / "cat" / "more").mkdir()
+    (pets / "test" / "cat" / "1.png").rename(pets / "test" / "cat" / "more" / "1.TIFF")
+
+
+def loose_images(pets: Path) -> None:
+    for number in range(5):
+        (pets / "train" / "dog" / f"{number}.png").rename(pets / "train" / f"{number}.png")
+
+
+def loose_image_beside_splits(pets: Path) -> None:
+    save(pets / "new.JPG")
+
+
+def class_beside_splits(pets: Path) -> None:
+    (pets / "train" / "dog").rename(pets / "dog")
+
+
+def capitals(pets: Path) -> None:
+    (pets / "train").rename(pets / "Train")
+    (pets / "test").rename(pets / "Test")
+
+
+def gerunds(pets: Path) -> None:
+    (pets / "train").rename(pets / "training_set")
+    (pets / "test").rename(pets / "test_set")
+
+
+def no_train(pets: Path) -> None:
+    (pets / "train").rename(pets / "val")
+
+
+def circle(pets: Path) -> None:
+    (pets / "train" / "dog" / "all").symlink_to(pets)
+
+
+def link_to_nowhere(pets: Path) -> None:
+    (pets / "train" / "dog" / "9.png").symlink_to("gone.png")
+
+
+def invisible_letter(pets: Path) -> None:
+    (pets / "train" / "dog").rename(pets / "train" / "dog\u200b")
+
+
+def tab(pets: Path) -> None:
+    (pets / "train" / "dog").rename(pets / "train" / "d\tog")
+
+
+def space(pets: Path) -> None:
+    (pets / "train" / "dog").rename(pets / "train" / "dog ")
 
 
 def strange_class(pets: Path) -> None:
@@ -168,7 +230,27 @@ def page(pets: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (one_class, "1 folders with images; there must be at least two, one for each class"),
+        (one_class, "1 folder with images; there must be at least two, one for each class"),
+        (no_images, r"train/dog has no image \(\.png, .*\); put those of its class into it"),
+        (
+            other_images,
+            r"train/dog/0\.webp is none of \.png, .*; convert .* \(5 such images here\)",
+        ),
+        (some_other_images, r"test/cat/more/1\.TIFF is none of .* \(1 such image here\)"),
+        (loose_images, r"train/0\.png lies in no folder of a class; .* \(5 such images here\)"),
+        (loose_image_beside_splits, r"pets/new\.JPG lies in no folder of a class"),
+        (
+            class_beside_splits,
+            "pets/dog is in the way: .* train and one of test, .*, with no class",
+        ),
+        (capitals, "pets/Test is in the way: where images are split, the folders are train and"),
+        (gerunds, "pets/test_set is in the way"),
+        (no_train, "pets/test is in the way"),
+        (circle, "dog/all is a link to a folder that it lies in; remove it"),
+        (link_to_nowhere, r"dog/9\.png cannot be used as an image"),
+        (invisible_letter, r"'dog\\u200b', whose name has a character .* cannot be seen, U\+200B;"),
+        (tab, r"'d\\tog', whose name has a character in it that cannot be seen, U\+0009; rename"),
+        (space, "'dog ', whose name begins or ends with a space; rename the folder"),
         (strange_class, "class 'wolf' that is not among those of train"),
         (cut_image, r"dog/3\.png cannot be used as an image"),
         (deep_image, r"dog/3\.png cannot be used as an image.*8 bits"),
@@ -178,6 +260,27 @@ def page(pets: Path) -> None:
 def test_folders_that_cannot_be_used_are_refused(pets, tmp_path, spoil, message, capsys):
     spoil(pets)
     refused(capsys, message, tmp_path, "pets", pets)
+
+
+def test_folders_of_a_class_are_looked_through_and_those_of_a_system_are_not(pets, tmp_path):
+    (pets / "train" / "dog").rename(tmp_path / "dogs")
+    (pets / "train" / "dog" / "deep").mkdir(parents=True)
+    (pets / "train" / "dog" / "deep" / "linked").symlink_to(tmp_path / "dogs")
+    (pets / "train" / "labels.txt").write_text("cat\ndog\n")
+    save(pets / "__MACOSX" / "train" / "._0.png")
+    save(pets / "train" / ".thumbnails" / "0.png")
+    save(pets / "train" / "cat" / ".thumbnails" / "0.png")
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 0
+    dataset = data.load("pets", str(tmp_path / "tfds"))
+    assert dataset.label_names == ("cat", "dog")
+    assert np.bincount(dataset.train.labels).tolist() == [5, 5]
+
+
+def test_within_train_a_class_may_be_called_as_splits_are(pets, tmp_path):
+    (pets / "train" / "cat").rename(pets / "train" / "train")
+    (pets / "test" / "cat").rename(pets / "test" / "train")
+    assert prepare("pets", pets, f"--data_dir={tmp_path}") == 0
+    assert data.load("pets", str(tmp_path)).label_names == ("dog", "train")
 
 
 @pytest.mark.parametrize(
@@ -196,8 +299,8 @@ def test_commands_that_cannot_be_meant_are_refused(pets, tmp_path, given, messag
 
 
 def test_what_is_there_is_not_written_over(pets, tmp_path, capsys):
-    arguments = ("pets", pets, f"--data_dir={tmp_path}")
-    (tmp_path / "pets" / "1.0.0").mkdir()
+    arguments = ("pets", pets, f"--data_dir={tmp_path / 'tfds'}")
+    (tmp_path / "tfds" / "pets" / "1.0.0").mkdir(parents=True)
     assert prepare(*arguments) == 2
     assert "is there already; choose another --version" in capsys.readouterr().err
     assert prepare(*arguments, "--version=1.0.1") == 0

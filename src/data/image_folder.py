@@ -1,7 +1,8 @@
 """A folder of images, in subfolders named after their classes."""
 
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,62 +13,147 @@ from src.data.describe import TEST_SPLITS
 from src.data.images import turned, upright
 from src.data.write_tfds import png
 from src.errors import one_line
+from src.wording import counted
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+# Endings of images that are not read: they are refused, since otherwise they would be left out.
+OTHER_ENDINGS = (
+    *(".avif", ".dng", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".pbm", ".pgm"),
+    *(".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff", ".webp"),
+)
 AS_THEY_ARE = (b"\x89PNG", b"\xff\xd8")  # PNG and JPEG files are kept, others become PNG.
+HIDDEN = (".", "__MACOSX")  # Names that a system has given begin with these.
+# What people call splits; within a folder `train`, classes may be called so too.
+LIKE_SPLIT = re.compile(
+    r"(train(ing)?|test(ing)?|val(id(ation)?)?)([-_ ]?(set|data|images?))?", re.IGNORECASE
+)
 
 
 def read_folder(folder: Path) -> Collection:
     """Finds images in subfolders named after their classes, and looks at each.
 
     Raises:
-        DataError: If there are none, a class lacks training images, or one cannot be decoded.
+        DataError: If there are none, a class lacks training images, one cannot be decoded, or an
+            image or a folder would be left out.
     """
-    tests = [name for name in TEST_SPLITS if (folder / name).is_dir()]
-    parts = {"train": folder}
-    if (folder / "train").is_dir():
-        parts = {"train": folder / "train"} | ({"test": folder / tests[0]} if tests else {})
-    names = _class_names(parts["train"])
-    if len(names) < 2:
-        raise DataError(
-            f"{parts['train']} has {len(names)} folders with images; there must be at least"
-            " two, one for each class and named after it"
-        )
-    unfit = [name for name in names if name != name.strip() or not name.isprintable()]
-    if unfit:
-        raise DataError(
-            f"{parts['train']} has a class {unfit[0]!r}, whose name begins or ends with a space or"
-            " has a line break in it; rename the folder"
-        )
+    parts = _parts(folder)
+    found = {split: _classes(part) for split, part in parts.items()}
+    names = tuple(found["train"])
+    _check_names(parts["train"], names)
     splits, shapes = {}, set()
-    for split, part in parts.items():
-        strange = set(_class_names(part)) - set(names)
-        if strange:
-            raise DataError(f"{part} has a class {min(strange)!r} that is not among those of train")
-        files = [(path, label) for label, name in enumerate(names) for path in _images(part / name)]
+    for split, classes in found.items():
+        if strange := classes.keys() - set(names):
+            raise DataError(
+                f"{parts[split]} has a class {min(strange)!r} that is not among those of train"
+            )
+        files = [
+            (path, label) for label, name in enumerate(names) for path in classes.get(name, ())
+        ]
         if not files:
-            raise DataError(f"{part} has no images ({', '.join(ENDINGS)})")
+            raise DataError(f"{parts[split]} has no images ({', '.join(ENDINGS)})")
         shapes |= {_shape(path) for path, _ in files}
         labels = np.array([label for _, label in files], np.int32)
         splits[split] = Found(labels, functools.partial(_encoded, [path for path, _ in files]))
-    return Collection(splits, tuple(names), common_shape(shapes))
+    return Collection(splits, names, common_shape(shapes))
 
 
-def _class_names(folder: Path) -> list[str]:
-    """Names of the subfolders that hold images; in numerical order if all are numbers."""
-    names = [path.name for path in folder.iterdir() if path.is_dir() and _images(path)]
-    numbers = all(name.isascii() and name.isdigit() for name in names)
-    return sorted(names, key=int) if numbers else sorted(names)
+def _parts(folder: Path) -> dict[str, Path]:
+    """The folder of each split: `train` and the first of `TEST_SPLITS`, or one for all images.
+
+    Raises:
+        DataError: If another folder lies beside them, or one looks like a split and is none.
+    """
+    names = {path.name for path in _subfolders(folder)}
+    divided = "train" in names
+    strange = names - {"train", *TEST_SPLITS}
+    if not divided:
+        strange = {name for name in names if LIKE_SPLIT.fullmatch(name)}
+    if strange:
+        raise DataError(
+            f"{folder / min(strange)} is in the way: where images are split, the folders are train"
+            f" and one of {', '.join(TEST_SPLITS)}, with no class beside them; rename or move"
+            " it, or put all classes into a folder named train"
+        )
+    if not divided:
+        return {"train": folder}
+    tests = [folder / name for name in TEST_SPLITS if name in names]
+    return {"train": folder / "train"} | ({"test": tests[0]} if tests else {})
 
 
-def _images(folder: Path) -> list[Path]:
-    """Images in a folder and its subfolders, hidden files left out."""
-    found = folder.rglob("*") if folder.is_dir() else ()
-    return sorted(
-        path
-        for path in found
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+def _classes(part: Path) -> dict[str, list[Path]]:
+    """The images of each class, by its subfolder's name; in numerical order if all are numbers.
+
+    Raises:
+        DataError: If a subfolder has no image, or one of another kind than is read.
+    """
+    found, kinds = {}, ", ".join(ENDINGS)
+    for folder in _subfolders(part):
+        files = sorted(_files(folder))
+        _refuse_images(
+            files, OTHER_ENDINGS, f"is none of {kinds}, which are read; convert it, or move it away"
+        )
+        found[folder.name] = [path for path in files if path.suffix.lower() in ENDINGS]
+        if not found[folder.name]:
+            raise DataError(
+                f"{folder} has no image ({kinds}); put those of its class into it, or move it away"
+            )
+    numbers = all(name.isascii() and name.isdigit() for name in found)
+    return {name: found[name] for name in sorted(found, key=int if numbers else str)}
+
+
+def _check_names(train: Path, names: Sequence[str]) -> None:
+    """Refuses fewer than two classes, and names that a list of one name a line cannot hold."""
+    if len(names) < 2:
+        raise DataError(
+            f"{train} has {counted(len(names), 'folder')} with images; there must be at least two,"
+            " one for each class and named after it"
+        )
+    for name in names:
+        if fault := _name_fault(name):
+            raise DataError(f"{train} has a class {name!r}, whose name {fault}; rename the folder")
+
+
+def _name_fault(name: str) -> str:
+    for letter in name:
+        if not letter.isprintable():
+            return f"has a character in it that cannot be seen, U+{ord(letter):04X}"
+    return "begins or ends with a space" if name != name.strip() else ""
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder that holds nothing but these: no image, which would be left out."""
+    inside = _visible(folder)
+    loose = [path for path in inside if not path.is_dir()]
+    _refuse_images(
+        loose, ENDINGS + OTHER_ENDINGS, "lies in no folder of a class; move it into one, or away"
     )
+    return [path for path in inside if path.is_dir()]
+
+
+def _refuse_images(files: Sequence[Path], endings: Sequence[str], fault: str) -> None:
+    """Refuses files with these endings, naming the first and how many there are."""
+    found = [path for path in files if path.suffix.lower() in endings]
+    if found:
+        raise DataError(f"{found[0]} {fault} ({counted(len(found), 'such image')} here)")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files in a folder and its subfolders, through links too, hidden ones left out.
+
+    Raises:
+        DataError: If a link leads around in a circle.
+    """
+    for path in _visible(folder):
+        if not path.is_dir():
+            yield path
+        elif path.is_symlink() and path.resolve() in map(Path.resolve, path.absolute().parents):
+            raise DataError(f"{path} is a link to a folder that it lies in; remove it")
+        else:
+            yield from _files(path)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(HIDDEN))
 
 
 def _shape(path: Path) -> tuple[int, int, int]:
