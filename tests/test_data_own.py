@@ -1,8 +1,10 @@
 """Data sets of one's own: a folder of images, arrays, a function of a config file."""
 
 import inspect
+import io
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +119,23 @@ BAD_ARRAYS = {
     "other names": ({"X": np.zeros(3)}, "has arrays X; wanted are train_images"),
     "objects": (
         {"images": np.array([None]), "labels": np.zeros(1, int)},
-        "neither a folder nor a .npz file",
+        r"images is object \(1,\); images are uint8",
+    ),
+    "labels of objects": (
+        {"images": np.zeros((1, 2, 2), np.uint8), "labels": np.array([None])},
+        r"labels is object \(1,\); labels are whole numbers",
+    ),
+    "several labels": (
+        {"images": np.zeros((4, 2, 2), np.uint8), "labels": np.zeros((4, 2), int)},
+        r"labels is int64 \(4, 2\); labels are whole numbers",
+    ),
+    "no height": (
+        {"images": np.zeros((4, 0, 8, 3), np.uint8), "labels": np.arange(4)},
+        r"a\.npz: images is empty, its shape is \(4, 0, 8, 3\)",
+    ),
+    "no width": (
+        {"images": np.zeros((4, 8, 0), np.uint8), "labels": np.arange(4)},
+        r"a\.npz: images is empty, its shape is \(4, 8, 0\)",
     ),
     "one class": (
         {"images": np.zeros((4, 2, 2), np.uint8), "labels": np.full(4, 7)},
@@ -131,6 +149,92 @@ BAD_ARRAYS = {
 def test_arrays_of_another_kind_are_refused(tmp_path, kind, capsys):
     arrays, message = BAD_ARRAYS[kind]
     np.savez(tmp_path / "a.npz", **arrays)
+    refused(capsys, message, tmp_path, "a", tmp_path / "a.npz")
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+IMAGES = npy(np.zeros((4, 8, 8), np.uint8))
+
+
+def archive(path: Path, images: bytes = IMAGES) -> bytes:
+    """Writes images and labels as a .npz file; returns its bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("images.npy", images)
+        file.writestr("labels.npy", npy(np.arange(4) % 2))
+    return path.read_bytes()
+
+
+def damaged(path: Path) -> None:
+    content = bytearray(archive(path))
+    begin = content.index(b"images.npy") + len(b"images.npy")
+    content[begin : begin + 8] = b"\xff" * 8  # It is no block that zlib knows.
+    path.write_bytes(content)
+
+
+def encrypted(path: Path) -> None:
+    content = bytearray(archive(path))
+    content[6] |= 1  # The flag of an entry, which stands before it and in the list at the end.
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+
+
+def packed_otherwise(path: Path) -> None:
+    content = bytearray(archive(path))
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = 99
+    path.write_bytes(content)
+
+
+def no_array(path: Path) -> None:
+    archive(path, b"GIF89a, not an array")
+
+
+def damaged_header(path: Path) -> None:
+    archive(path, IMAGES.replace(b"}", b" "))
+
+
+def beyond_memory(path: Path) -> None:
+    images = IMAGES.replace(b"(4, 8, 8), }          ", b"(4, 80000000, 8000), }")
+    assert len(images) == len(IMAGES) and images != IMAGES
+    archive(path, images)
+
+
+def too_few_pixels(path: Path) -> None:
+    archive(path, IMAGES[:-1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (damaged, "error: Error -3 while decompressing"),
+        (encrypted, "RuntimeError: .*encrypted"),
+        (packed_otherwise, "NotImplementedError: That compression method"),
+        (no_array, "ValueError: the magic string is not correct"),
+        (damaged_header, "TokenError: "),
+        (
+            beyond_memory,
+            r"ValueError: images\.npy says that .* 80000000, 8000\), and has 256 bytes",
+        ),
+        (too_few_pixels, r"ValueError: images\.npy says that .* \(4, 8, 8\), and has 255 bytes"),
+    ],
+)
+def test_files_of_arrays_that_cannot_be_read_are_refused(tmp_path, spoil, reason, capsys):
+    spoil(tmp_path / "a.npz")
+    message = rf"a\.npz is neither a folder nor a \.npz file of arrays \({reason}.*; give one that"
+    refused(capsys, message, tmp_path, "a", tmp_path / "a.npz")
+
+
+def test_arrays_that_fill_the_memory_are_refused(tmp_path, monkeypatch, capsys):
+    def full(*_: object, **__: object) -> np.ndarray:
+        raise MemoryError
+
+    archive(tmp_path / "a.npz")
+    monkeypatch.setattr(np.lib.format, "read_array", full)
+    message = r"a\.npz has more numbers than the memory holds; write its images as files"
     refused(capsys, message, tmp_path, "a", tmp_path / "a.npz")
 
 

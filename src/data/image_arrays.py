@@ -1,7 +1,9 @@
 """Images and labels in a .npz file of NumPy's."""
 
 import functools
+import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,23 +27,10 @@ def read_arrays(path: Path) -> Collection:
     Raises:
         DataError: If it is not such a file, or arrays are missing or of the wrong type or shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = next((each for each in ARRAY_NAMES if set(each) <= set(file.files)), None)
-            if names is None:
-                wanted = "; or ".join(", ".join(each) for each in ARRAY_NAMES)
-                raise DataError(f"{path} has arrays {', '.join(file.files)}; wanted are {wanted}")
-            arrays = [file[name] for name in names]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise DataError(
-            f"{path} is neither a folder nor a .npz file of arrays ({one_line(error)})"
-        ) from error
+    arrays = _load(path)
     pairs = [
-        (
-            _image_array(path, names[at], arrays[at]),
-            _label_array(path, names[at + 1], arrays[at + 1]),
-        )
-        for at in range(0, len(names), 2)
+        (images[..., None] if images.ndim == 3 else images, labels.reshape(-1).astype(np.int64))
+        for images, labels in zip(arrays[::2], arrays[1::2], strict=True)
     ]
     ids = np.unique(pairs[0][1])
     splits = {}
@@ -60,22 +49,64 @@ def _from_array(images: np.ndarray, number: int) -> bytes:
     return png(images[number])
 
 
-def _image_array(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    images = array[..., None] if array.ndim == 3 else array
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+def _load(path: Path) -> list[np.ndarray]:
+    """Images, their labels and so on; no memory is taken before all types and shapes are right."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = _names(path, file.files)
+            for place, name in enumerate(names):
+                check = _check_labels if place % 2 else _check_images
+                check(f"{path}: {name}", *_header(file.zip, f"{name}.npy"))
+            return [file[name] for name in names]
+    except DataError:
+        raise
+    except MemoryError as error:
         raise DataError(
-            f"{path}: {name} is {array.dtype} {array.shape}; images are uint8 [N, height, width] or"
+            f"{path} has more numbers than the memory holds; write its images as files into"
+            " folders, one for each class"
+        ) from error
+    except Exception as error:  # NumPy and zipfile raise almost anything on damaged files.
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise DataError(
+            f"{path} is neither a folder nor a .npz file of arrays ({reason}); give one that"
+            " numpy.savez has written"
+        ) from error
+
+
+def _names(path: Path, have: Sequence[str]) -> tuple[str, ...]:
+    for names in ARRAY_NAMES:
+        if set(names) <= set(have):
+            return names
+    wanted = "; or ".join(", ".join(each) for each in ARRAY_NAMES)
+    raise DataError(f"{path} has arrays {', '.join(have)}; wanted are {wanted}")
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of an array, without its numbers.
+
+    Raises:
+        ValueError: If it is no array, or has not as many numbers as it says.
+    """
+    with archive.open(name) as entry:
+        first = np.lib.format.read_magic(entry) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(entry)
+        size = archive.getinfo(name).file_size - entry.tell()
+    if size != math.prod(shape) * dtype.itemsize and not dtype.hasobject:
+        raise ValueError(f"{name} says that it is {dtype} {shape}, and has {size} bytes")
+    return dtype, shape
+
+
+def _check_images(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))):
+        raise DataError(
+            f"{where} is {dtype} {shape}; images are uint8 [N, height, width] or"
             " [N, height, width, 3], from 0 to 255"
         )
-    if not len(images):
-        raise DataError(f"{path}: {name} is empty")
-    return images
+    if 0 in shape:
+        raise DataError(f"{where} is empty, its shape is {shape}; images have a pixel or more")
 
 
-def _label_array(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise DataError(
-            f"{path}: {name} is {array.dtype} {array.shape}; labels are whole numbers [N]"
-        )
-    return labels.astype(np.int64)
+def _check_labels(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if dtype.kind not in "iu" or not shape or shape[1:] not in ((), (1,)):
+        raise DataError(f"{where} is {dtype} {shape}; labels are whole numbers [N]")
