@@ -45,8 +45,11 @@ def main(arguments: Sequence[str]) -> int:
             f"NAME = {given.name!r} should be letters, digits and _, a letter first, and none of"
             f" {', '.join(tfds_folder.BUILT_IN)}"
         )
-    if not re.fullmatch(r"\d+\.\d+\.\d+", given.version, re.ASCII):
-        return doors.refuse(f"--version={given.version} must be three numbers, such as 1.0.0")
+    if not tfds_folder.VERSION.fullmatch(given.version):
+        return doors.refuse(
+            f"--version={given.version} must be three numbers without zeros before them, such as"
+            " 1.0.0"
+        )
     if not 0 < given.test_fraction < 1:
         return doors.refuse(f"--test_fraction={given.test_fraction} must lie between 0 and 1")
     source = local_path(given.source, "FOLDER_OR_FILE")

@@ -393,6 +393,8 @@ def test_within_train_a_class_may_be_called_as_splits_are(pets, tmp_path):
         (("../x", "PETS"), "NAME = '../x'"),
         (("cifar10", "PETS"), "NAME = 'cifar10'"),
         (("pets", "PETS", "--version=1"), "--version=1 must be three numbers"),
+        (("pets", "PETS", "--version=01.0.0"), "--version=01.0.0 must be .* without zeros before"),
+        (("pets", "PETS", "--version=1.0.00"), "--version=1.0.00 must be three numbers without"),
         (("pets", "PETS", "--test_fraction=20"), "must lie between 0 and 1"),
         (("pets", "gs://x"), "URL"),
         (("pets", "nowhere"), "neither a folder nor a .npz file"),

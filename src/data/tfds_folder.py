@@ -14,7 +14,7 @@ from src.data.describe import Description, describe
 from src.paths import PathError, local_path
 
 BUILT_IN = ("cifar10", "procedural")  # The first is downloaded, the second is drawn by code.
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", re.ASCII)  # TFDS reads no other.
 
 
 class Name(NamedTuple):
@@ -27,7 +27,7 @@ class Name(NamedTuple):
 def parse_name(name: str) -> Name:
     """`cifar100:1.0.0` and `cifar100/1.0.0` name a version; `cifar100` leaves it open."""
     base, _, version = name.rpartition(":" if ":" in name else "/")
-    return Name(base, version) if base and _VERSION.fullmatch(version) else Name(name, None)
+    return Name(base, version) if base and VERSION.fullmatch(version) else Name(name, None)
 
 
 def default_data_dir(data_dir: str) -> Path:
@@ -52,7 +52,7 @@ def _folder_above(folder: Path) -> Path | None:
     if (folder / "dataset_info.json").is_file():
         return folder.parent.parent
     versions = (path.parent.name for path in folder.glob("*/dataset_info.json"))
-    return folder.parent if any(map(_VERSION.fullmatch, versions)) else None
+    return folder.parent if any(map(VERSION.fullmatch, versions)) else None
 
 
 def find_prepared(name: Name, data_dir: Path) -> Description | None:
@@ -103,7 +103,7 @@ def not_found(name: Name, data_dir: Path) -> DataError:
 def prepared_names(data_dir: Path) -> list[str]:
     """Names of all data sets in the folder that look prepared."""
     files = [*data_dir.glob("*/*/dataset_info.json"), *data_dir.glob("*/*/*/dataset_info.json")]
-    folders = {file.parent for file in files if _VERSION.fullmatch(file.parent.name)}
+    folders = {file.parent for file in files if VERSION.fullmatch(file.parent.name)}
     return sorted({str(folder.parent.relative_to(data_dir)) for folder in folders})
 
 
@@ -119,5 +119,5 @@ def _versions(name: str, data_dir: Path) -> list[Path]:
     ):
         return []  # Such a path would give one data set two names in records.
     found = (path.parent for path in (data_dir / name).glob("*/dataset_info.json"))
-    versions = [folder for folder in found if _VERSION.fullmatch(folder.name)]
+    versions = [folder for folder in found if VERSION.fullmatch(folder.name)]
     return sorted(versions, key=lambda path: [int(n) for n in path.name.split(".")], reverse=True)
