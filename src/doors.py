@@ -20,6 +20,9 @@ SIGNALS = (
     signal.SIGXCPU,
 )
 REFUSED, STOPPED, PIPE_CLOSED = 2, 130, 141  # Exit codes; the last is a shell's for SIGPIPE.
+# Remedies for every command; only a study has these fields.
+FEWER = "end other programs, or give a study fewer --config.workers"
+SMALLER = f"{FEWER} or a smaller --config.batch_size"
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
@@ -95,7 +98,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return _explain_os(error)
     if isinstance(error, MemoryError):
-        return "out of memory: fewer --config.workers, a smaller batch or fewer images need less"
+        return f"out of memory; {SMALLER}"
     if isinstance(error, UnicodeError):
         return f"a text is not UTF-8 ({error}); save the file as UTF-8"
     if isinstance(error, RuntimeError):
@@ -108,9 +111,9 @@ def _explain_os(error: OSError) -> str:
     if error.errno == errno.ENOENT and not where and _is_started_nowhere():
         return "the folder that this was started in is gone; start it in one that is there"
     if error.errno == errno.ENOMEM:
-        where += "; fewer --config.workers or a smaller batch need less"
+        where += f"; {SMALLER}"
     if error.errno == errno.EAGAIN:  # No more processes: `ulimit -u`, or a container's limit.
-        where += "; fewer --config.workers need fewer processes"
+        where += f"; {FEWER}"
     return f"{error.strerror or error}{where}; what was complete stays complete"
 
 
@@ -126,9 +129,9 @@ def _explain_runtime(text: str) -> str | None:
     """One line for errors of libraries that raise RuntimeError for what a machine lacks."""
     line = one_line(text)
     if "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
-        return f"out of memory on the device ({line}); a smaller --config.batch_size needs less"
+        return f"out of memory on the device ({line}); {SMALLER}"
     if "can't start new thread" in text:
-        return f"{line}; fewer --config.workers need fewer processes and threads"
+        return f"{line}; {FEWER}"
     if "Worker process was terminated unexpectedly" in text:
         return (
             f"{line}: a process that decodes images was killed, most often because /dev/shm is too"

@@ -96,7 +96,10 @@ def test_silent_server_is_given_up_with_ways_out(tmp_path, server, published):
     with pytest.raises(data.DataError, match=r"does not answer within 0\.2 seconds") as error:
         cifar10.load_cifar10(tmp_path / "d", published, connect_seconds=0.2)
     message = str(error.value)
-    for way in ("--config.data.dir", "TFDS_DATA_DIR", "binary.tar.gz", "data.name=procedural"):
+    for way in (
+        "--config.data.dir=DIR of a study", "--data_dir=DIR of another command", "TFDS_DATA_DIR",
+        "binary.tar.gz", "a study with --config.data.name=procedural",
+    ):  # fmt: skip
         assert way in message
     assert "\n" not in message
     assert not (tmp_path / "d").exists()

@@ -404,6 +404,11 @@ def test_commands_that_cannot_be_meant_are_refused(pets, tmp_path, given, messag
     refused(capsys, message, tmp_path, *(pets if each == "PETS" else each for each in given))
 
 
+def test_a_data_directory_is_refused_by_the_name_of_its_flag(pets, capsys):
+    assert prepare("pets", pets, "--data_dir=s3://x") == 2
+    assert capsys.readouterr().err.startswith("error: --data_dir = 's3://x' is a URL")
+
+
 def test_what_is_there_is_not_written_over(pets, tmp_path, capsys):
     arguments = ("pets", pets, f"--data_dir={tmp_path / 'tfds'}")
     (tmp_path / "tfds" / "pets" / "1.0.0").mkdir(parents=True)

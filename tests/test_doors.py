@@ -61,7 +61,10 @@ def test_every_refusal_is_one_line(kind, capsys):
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "fewer --config.workers"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "fewer --config.workers"),
         (RuntimeError("can't start new thread"), "fewer --config.workers"),
-        (MemoryError(), "out of memory"),
+        (
+            MemoryError(),
+            "out of memory; end other programs, or give a study fewer --config.workers",
+        ),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "is not UTF-8"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating"), "--config.batch_size"),
         (RuntimeError("Worker process was terminated unexpectedly with exit code -7"), "/dev/shm"),
@@ -75,6 +78,7 @@ def test_what_a_machine_lacks_is_one_line(error, words, capsys):
     assert doors.run(main, []) == doors.REFUSED
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and words in line
+    assert ("a study" in line) == ("--config" in line)  # Other commands have no such flags.
 
 
 def test_a_fault_of_ours_keeps_its_traceback():

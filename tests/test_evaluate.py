@@ -227,6 +227,20 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
     assert Path("mine/report.md").read_text() == "years of work"
 
 
+@pytest.fixture
+def single(tmp_path) -> Path:
+    """The folder of one data set, which is none of data sets."""
+    (tmp_path / "single" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "single" / "1.0.0" / "dataset_info.json").touch()
+    return tmp_path / "single"
+
+
+def test_a_data_directory_is_refused_by_the_name_of_its_flag(single, tmp_path):
+    path = written(tmp_path, "a", FULL)
+    with pytest.raises(data.DataError, match=r"^--data_dir = .*single' is that of one data set"):
+        of_weights(path, str(single), "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -372,6 +386,13 @@ def test_a_trial_is_not_tested_on_other_classes(study_dir, monkeypatch):
     first = next((study_dir / "trials").iterdir())
     with pytest.raises(data.DataError, match="classes of other are not known to be those of tiny"):
         of_trial(first, "", "other")
+
+
+@pytest.mark.slow
+def test_a_trials_data_directory_is_refused_by_the_name_of_its_flag(study_dir, single):
+    first = next((study_dir / "trials").iterdir())
+    with pytest.raises(data.DataError, match=r"^--data_dir = .*single' is that of one data set"):
+        of_trial(first, str(single), "")
 
 
 @pytest.mark.slow

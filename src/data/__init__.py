@@ -44,6 +44,7 @@ def load(
     *,
     fallback: Literal["none", "procedural"] = "none",
     stream_size: int = 0,
+    dir_flag: str = "config.data.dir",
 ) -> Dataset | Stream:
     """Loads the data set `name` and checks it.
 
@@ -54,6 +55,7 @@ def load(
         data_dir: TFDS data directory; "" means $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         fallback: "procedural": if `name` cannot be had, say so and use the built-in data set.
         stream_size: Side of images that stay on disk until they are needed; 0: read all of them.
+        dir_flag: What the command calls `data_dir`, for messages.
 
     Returns:
         Images and labels; `name` of the result says what was found, for instance "cifar10-jpeg".
@@ -66,7 +68,8 @@ def load(
     if is_own(name):
         return load_own(name)
     try:
-        return _load(tfds_folder.parse_name(name), data_dir, stream_size)
+        folder = tfds_folder.default_data_dir(data_dir, dir_flag)
+        return _load(tfds_folder.parse_name(name), folder, stream_size)
     except DataError as error:
         if fallback != "procedural":
             raise
@@ -74,8 +77,7 @@ def load(
         return _procedural()
 
 
-def _load(name: tfds_folder.Name, data_dir: str, stream_size: int) -> Dataset | Stream:
-    folder = tfds_folder.default_data_dir(data_dir)
+def _load(name: tfds_folder.Name, folder: Path, stream_size: int) -> Dataset | Stream:
     if name.base == "cifar10" and stream_size:
         return stream_cifar10(folder, stream_size, version=name.version)
     if name.base == "cifar10":

@@ -27,13 +27,13 @@ def load_own(name: str) -> Dataset:
         DataError: If there is no such function, it fails, or returns something else.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2,}", name):
-        raise DataError(f"config.data.name = {name!r} does not name a function; {HINT}")
+        raise DataError(f"the data set {name!r} does not name a function; {HINT}")
     try:
         found = own.find(name)
     except ValueError as error:
-        raise DataError(f"config.data.name = {name!r}: {error}") from error
+        raise DataError(f"the data set {name!r} cannot be found: {error}") from error
     if not inspect.isfunction(found) or _needs_arguments(found):
-        raise DataError(f"config.data.name = {name!r} is not a function without arguments; {HINT}")
+        raise DataError(f"the data set {name!r} is not a function without arguments; {HINT}")
     try:
         dataset = found()
     except (Exception, SystemExit) as error:  # The user's code may raise anything.

@@ -100,8 +100,8 @@ class Rows:
 
 
 REMEDY = (
-    "set config.data.stream_size to the side, in pixels, that all are to be brought to, and they"
-    " are read from the disk as they are needed"
+    "set a study's config.data.stream_size to the side, in pixels, that all are to be brought to,"
+    " and they are read from the disk as they are needed"
 )
 
 

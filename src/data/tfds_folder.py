@@ -30,14 +30,18 @@ def parse_name(name: str) -> Name:
     return Name(base, version) if base and VERSION.fullmatch(version) else Name(name, None)
 
 
-def default_data_dir(data_dir: str) -> Path:
+def default_data_dir(data_dir: str, flag: str) -> Path:
     """The folder of data sets: the one given, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Args:
+        data_dir: The folder as it was typed, or "".
+        flag: What the command calls it, for the message.
 
     Raises:
         DataError: If it is no folder of this machine, or that of a single data set.
     """
     variable = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    name, text = ("config.data.dir", data_dir) if data_dir else ("TFDS_DATA_DIR", variable)
+    name, text = (flag, data_dir) if data_dir else ("TFDS_DATA_DIR", variable)
     try:
         folder = local_path(text, name)
     except PathError as error:

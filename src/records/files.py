@@ -84,7 +84,8 @@ def refuse_link(folder: Path) -> None:
     if folder.is_symlink():
         raise RecordError(
             f"{folder} is a symbolic link, and records are not written through links: put the"
-            f" folder it leads to ({os.readlink(folder)}) in its place, or choose another --workdir"
+            f" folder it leads to ({os.readlink(folder)}) in its place, or run the study in another"
+            " --workdir"
         )
 
 

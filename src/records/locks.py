@@ -102,5 +102,5 @@ def _acquire(handle: int, path: Path, how: int, give_up: float) -> None:
         except OSError as error:
             raise RecordError(
                 f"cannot lock {path}: {error.strerror or error}; this disk has no locks, as some"
-                " network disks have not: keep the study on a local one (--workdir), and copy it"
+                " network disks have not: write on a local one, and copy what is written"
             ) from error

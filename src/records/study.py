@@ -79,7 +79,7 @@ def holds_study(study_dir: Path) -> bool:
         if os.path.lexists(study_dir / name):
             raise RecordError(
                 f"{study_dir} holds {name}, but no {HEADER} that says whose it is; restore {HEADER}"
-                " from a copy, or choose another --workdir"
+                " from a copy, or run the study in another --workdir"
             )
     return False
 
@@ -93,7 +93,9 @@ def read_study_header(study_dir: Path) -> dict[str, Any]:
     if not holds_study(study_dir):
         raise RecordError(f"{study_dir} holds no {HEADER}: it is not the folder of a study")
     path = study_dir / HEADER
-    header = files.read_sealed(path, "restore it from a copy, or choose another --workdir")
+    header = files.read_sealed(
+        path, "restore it from a copy, or run the study in another --workdir"
+    )
     missing = [name for name in _NEEDED if name not in header]
     if missing:
         raise RecordError(

@@ -17,7 +17,7 @@ from src.data.loader import read_batches
 from src.data.scaling import SCALE, Input, in_chunks, input_scaling, sum_images
 from src.errors import one_line
 from src.records.trial import Identity, read_result
-from src.trained.network import Trained, load_trained
+from src.trained.network import DIR_FLAG, Trained, load_trained
 from src.weights.caffe import read_binaryproto
 from src.weights.classes import outputs_of_classes
 from src.weights.layouts import Imported, find_layout, import_weights
@@ -99,7 +99,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
     dataset = trained.dataset
     if name not in ("", dataset.name):
         stream_size = dataset.test.size if isinstance(dataset, data.Stream) else 0
-        dataset = data.load(name, data_dir, stream_size=stream_size)
+        dataset = data.load(name, data_dir, stream_size=stream_size, dir_flag=DIR_FLAG)
         _check_same_classes(dataset, trained.dataset)
     given = trained.program.data["train"]
     return Candidate(
@@ -143,7 +143,8 @@ def of_weights(
     imported = import_weights(read_weights(path), find_layout(layout) if layout else None)
     about = imported.layout.input
     name = name or DATA_SETS[imported.layout.classes]
-    dataset = data.load(name, data_dir, stream_size=0 if about.resize == "none" else about.side)
+    stream_size = 0 if about.resize == "none" else about.side
+    dataset = data.load(name, data_dir, stream_size=stream_size, dir_flag=DIR_FLAG)
     outputs = outputs_of_classes(imported, dataset.name, dataset.label_names)
     test: Any = dataset.test
     if isinstance(dataset, data.Stream):

@@ -22,6 +22,8 @@ from src.training.program import EVAL_IMAGES, Program
 from src.training.settings import Trial, TrialSettings
 from src.weights.start import begin
 
+DIR_FLAG = "--data_dir"  # The data directory, as commands that test or draw networks call it.
+
 
 class Outputs(NamedTuple):
     """The network's outputs for images.
@@ -171,7 +173,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
     """
     settings, state, iteration, header, of = read_kept(trial_dir, finished=False)
     about = settings.data
-    dataset = data.load(about.name, data_dir, stream_size=about.stream_size)
+    dataset = data.load(about.name, data_dir, stream_size=about.stream_size, dir_flag=DIR_FLAG)
     if dataset.digest != header["digest"]:
         raise data.DataError(
             f"{dataset.name} in {data_dir or 'the usual place'} is not the data"

@@ -23,9 +23,10 @@ from src.data.workplace import put, workplace
 
 NAME = "cifar10"
 WAYS_OUT = (
-    "Three ways out: a prepared TFDS folder, by --config.data.dir=DIR or TFDS_DATA_DIR; "
+    "Three ways out: a prepared TFDS folder, by TFDS_DATA_DIR, --config.data.dir=DIR of a study or "
+    "--data_dir=DIR of another command; "
     "cifar-10-binary.tar.gz or cifar-10-python.tar.gz put into {data_dir}; "
-    "--config.data.name=procedural, which needs no data"
+    "a study with --config.data.name=procedural, which needs no data"
 )
 
 
