@@ -131,6 +131,22 @@ def test_a_missing_figure_is_named(tmp_path):
         webpage.make_page("![x](gone.png)", tmp_path)
 
 
+def test_a_report_or_figure_that_is_not_utf8_is_named(tmp_path):
+    report = tmp_path / "study" / "report.md"
+    report.parent.mkdir()
+    report.write_bytes("# Größe\n".encode("latin-1"))
+    for write, folder in ((webpage.write_page, report.parent), (webpage.write_index, tmp_path)):
+        with pytest.raises(
+            RecordError, match=r"study/report\.md is not UTF-8 .*; save it as UTF-8"
+        ):
+            write(folder)
+    report.write_text("# Size\n\n![x](a.png)\n")
+    (report.parent / "a.svg").write_bytes(b"<svg>\xff</svg>")
+    for write, folder in ((webpage.write_page, report.parent), (webpage.write_index, tmp_path)):
+        with pytest.raises(RecordError, match=r"study/a\.svg is not UTF-8"):
+            write(folder)
+
+
 def test_the_index_has_question_answer_and_link_of_each_study(study_dir):
     for name in ("b|c", "nested/a"):
         folder = study_dir.parent / name

@@ -37,9 +37,9 @@ def write_page(folder: Path) -> None:
     """Writes report.html beside report.md.
 
     Raises:
-        RecordError: If the report or one of its figures is missing.
+        RecordError: If the report or one of its figures is missing, or is not UTF-8.
     """
-    text = read_bytes(folder / "report.md").decode()
+    text = read_text(folder / "report.md")
     write_atomic(folder / "report.html", make_page(text, folder))
 
 
@@ -121,7 +121,7 @@ def _figure(words: str, path: Path) -> str:
     It is the SVG, which is sharp at any size, or its PNG if that is smaller, or a WebP of many
     photographs.
     """
-    svg = read_bytes(path.with_suffix(".svg")).decode()
+    svg = read_text(path.with_suffix(".svg"))
     image = f'<img alt="{words}" src="{_inlined(svg, path)}"{_size(svg)}>'
     return f'<span class="wide figure">{image}</span>'
 
@@ -153,7 +153,7 @@ def _as_webp(path: Path) -> bytes:
 
 def _size_of(path: Path) -> str:
     svg = path.with_suffix(".svg")
-    return _size(read_bytes(svg).decode()) if svg.exists() else ""
+    return _size(read_text(svg)) if svg.exists() else ""
 
 
 def _title(text: str) -> str:
@@ -164,7 +164,7 @@ def _entry(name: str, folder: Path) -> str:
     """A study of the index: its first figure, its question, and as the answer what its report
     lists, or has bold, before its sections; of a long list that the figure shows, the beginning.
     """
-    text = read_bytes(folder / name / "report.md").decode()
+    text = read_text(folder / name / "report.md")
     opening, inline = text.split("\n## ")[0], MarkdownIt("commonmark", {"html": False})
     link, figure = f"{quote(name)}/report.html", FIGURE.search(text)
     answers = [line[2:] for line in opening.splitlines() if line.startswith("- ")]
