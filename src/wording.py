@@ -70,8 +70,8 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as `1 seed` or `3 seeds`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """A number with its noun, such as `1 seed`, `3 seeds` or `10,000 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def capital(words: str) -> str:

@@ -125,6 +125,8 @@ def test_record_and_report_hold_the_comparison(three):
     assert "Training error at the end: 34.0%." in text
     one = evaluation.make_record(three[:1], testing.measure(three[:1], (1,)))
     assert "The average beside each network" not in evaluation_report.compose(one)
+    assert evaluation_report.describe(one)[0].startswith("**net0**, 10 images: ")
+    assert evaluation_report.describe(one | {"images": 1})[0].startswith("**net0**, 1 image: ")
 
 
 # --- Rows of the claims. ---

@@ -58,6 +58,14 @@ def test_a_duration_is_said_as_people_say_it(seconds, words):
     assert wording.duration(seconds) == words
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 images"), (1, "1 image"), (3, "3 images"), (12_000, "12,000 images")],
+)
+def test_one_of_a_thing_is_not_several(number, words):
+    assert wording.counted(number, "image") == words
+
+
 def test_a_cell_cannot_break_its_table():
     text = wording.table(["a", "b"], [["one|two", "three\nfour"]])
     assert text.splitlines() == ["| a | b |", "| --- | --- |", "| one\\|two | three four |"]

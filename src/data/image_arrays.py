@@ -12,6 +12,7 @@ from src.data.collection import Collection, Found, common_shape
 from src.data.dataset import DataError
 from src.data.write_tfds import png
 from src.errors import one_line
+from src.wording import counted
 
 # Names of the arrays: training images, labels, test images, labels.
 ARRAY_NAMES = (
@@ -36,7 +37,8 @@ def read_arrays(path: Path) -> Collection:
     splits = {}
     for split, (images, labels) in zip(("train", "test"), pairs, strict=False):
         if len(images) != len(labels):
-            raise DataError(f"{path}: {len(images)} images and {len(labels)} labels for {split}")
+            found = f"{counted(len(images), 'image')} and {counted(len(labels), 'label')}"
+            raise DataError(f"{path}: {found} for {split}; give each image one")
         if len(np.setdiff1d(labels, ids)):
             raise DataError(f"{path}: a label of {split} does not occur among those of train")
         places = np.searchsorted(ids, labels).astype(np.int32)

@@ -83,7 +83,8 @@ def _of_views(name: str, record: Record) -> Finding:
     one, ten = (Share(**network["errors"][number]["top1"]) for number in (VIEW, VIEWS))
     ours = (
         f"test error {wording.percent(one.value)}, in ten views {wording.percent(ten.value)}:"
-        f" {_pair_words(pair)}; n = {one.images:,} test images, {record['dataset']}"
+        f" {_pair_words(pair)}; n = {wording.counted(one.images, 'test image')},"
+        f" {record['dataset']}"
     )
     trained = _ends([float(network["train_error"])])
     claim = replace(TEN_VIEWS, study=f"{CROPPED}/{name}")
@@ -116,7 +117,8 @@ def _average_words(networks: Sequence[Record], together: Record, pairs: Sequence
         f"test error of one network {wording.percent(mean)} (mean of {len(alone)},"
         f" {_ends([share.value for share in alone])}), of their average"
         f" {wording.percent(of_all.value)} (95% interval {low} to {high}); beside the best one"
-        f" {_pair_words(pairs[_best(networks)])}; n = {of_all.images:,} test images"
+        f" {_pair_words(pairs[_best(networks)])}; n ="
+        f" {wording.counted(of_all.images, 'test image')}"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from src.analysis.shares import Paired, Share
-from src.wording import p_value, percent, points, points_ends, table
+from src.wording import counted, p_value, percent, points, points_ends, table
 
 VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
 WHOLE_CONFUSION = 12  # classes up to which it is printed in full
@@ -53,7 +53,7 @@ def describe(record: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, found in [*_together(record), *_alone(record)]:
         said = [f"{VIEWS[int(number)]}: {_words(errors)}" for number, errors in found.items()]
-        lines.append(f"**{name}**, {record['images']:,} images: {'; '.join(said)}.")
+        lines.append(f"**{name}**, {counted(record['images'], 'image')}: {'; '.join(said)}.")
     for network in record["networks"]:
         if "published" in network:
             lines.append(f"Published for {network['of']}: {network['published']}.")
