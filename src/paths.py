@@ -1,7 +1,9 @@
 """Local paths as a person types them, and the folders of this machine."""
 
+import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from src.errors import LabError
@@ -45,6 +47,11 @@ def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
             f"{name} = {str(path.absolute())!a} is not UTF-8; give a folder whose whole path is"
         ) from error
     return path
+
+
+def local_path_of(name: str) -> Callable[[str], Path]:
+    """The `type` of a flag of argparse whose value is a path; its messages name the flag."""
+    return functools.partial(local_path, name=name)
 
 
 def home_folder() -> Path | None:

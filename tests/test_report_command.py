@@ -76,6 +76,12 @@ def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):
     assert not (tmp_path / "report.md").exists()
 
 
+@pytest.mark.parametrize(("given", "name"), [(["s", "--index", ""], "--index"), (["s", ""], "DIR")])
+def test_an_empty_path_is_refused_by_the_name_of_its_flag(given, name):
+    with pytest.raises(LabError, match=f"^{name} = '' is empty; give a folder or leave it out"):
+        report.main(given)
+
+
 def test_the_command_refuses_what_is_not_there(tmp_path, capsys):
     assert report.main([str(tmp_path / "nowhere")]) == 2
     assert "holds no study.json" in capsys.readouterr().err

@@ -104,6 +104,12 @@ def test_a_name_that_is_none_is_refused(capsys):
         main(["alexnt"])
 
 
+@pytest.mark.parametrize(("place", "fault"), [("", "is empty"), ("s3://x", "is a URL")])
+def test_a_place_for_drawings_that_cannot_be_meant_is_refused_by_its_flag(place, fault):
+    with pytest.raises(LabError, match=f"^--draw = '{place}' {fault}"):
+        main(["alexnet", "--draw", place])
+
+
 def test_help_names_the_networks(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])

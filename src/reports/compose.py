@@ -18,7 +18,7 @@ from src.analysis.effects import Analysis, analyse
 from src.analysis.measures import MEASURES
 from src.analysis.study import load_study
 from src.errors import LabError
-from src.paths import local_path
+from src.paths import local_path_of
 from src.records.files import write_atomic
 from src.records.study import TRACES, reconcile_results
 from src.records.trial import Row, parse_trial_name
@@ -274,9 +274,11 @@ def main(arguments: Sequence[str]) -> int:
         LabError: If none of the folders holds a study, or that of the index is none.
     """
     parser = argparse.ArgumentParser(prog="python -m src.report", description=__doc__)
-    parser.add_argument("studies", nargs="+", metavar="DIR", type=local_path)
+    parser.add_argument("studies", nargs="+", metavar="DIR", type=local_path_of("DIR"))
     parser.add_argument(
-        "--index", type=local_path, help="folder above, where index.html is to list them"
+        "--index",
+        type=local_path_of("--index"),
+        help="folder above, where index.html is to list them",
     )
     given = parser.parse_args(arguments)
     studies = [path for path in given.studies if not path.exists() or _is_study(path)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from src import models
 from src.errors import LabError
 from src.models.summary import Layer, summarize
-from src.paths import local_path
+from src.paths import local_path_of
 from src.records.files import make_folder
 from src.reports.figures import canvas
 from src.reports.figures import network as drawing
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(models.MODEL_NAMES))
     parser.add_argument(
-        "--draw", type=local_path, metavar="DIR", help="where DIR/NAME.png and .svg go"
+        "--draw", type=local_path_of("--draw"), metavar="DIR", help="where DIR/NAME.png and .svg go"
     )
     given = parser.parse_args(arguments)
     names = given.names
