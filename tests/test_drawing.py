@@ -63,5 +63,14 @@ def test_the_command_writes_the_figure_and_refuses_other_networks(tmp_path, caps
         "alexnet_cifar.png",
         "alexnet_cifar.svg",
     ]
+    assert command.main(["alexnet_cifar", "--draw", str(tmp_path)]) == 0  # Its own it draws again.
     with pytest.raises(LabError, match=r"vgg11 cannot be drawn as in Fig\. 2: only an AlexNet can"):
         command.main(["vgg11", "--draw", str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["alexnet_cifar.png", "alexnet_cifar.svg"])
+def test_a_file_that_was_not_drawn_here_keeps_its_place(tmp_path, name):
+    (tmp_path / name).write_text("<svg>years of work</svg>")
+    with pytest.raises(LabError, match=rf"{name} was not drawn by this command.*another --draw"):
+        command.main(["alexnet_cifar", "--draw", str(tmp_path)])
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["<svg>years of work</svg>"]

@@ -8,6 +8,7 @@ networks are printed. --draw also draws an AlexNet as in Fig. 2 of its paper.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from src import models
 from src.errors import LabError
 from src.models.summary import Layer, summarize
 from src.paths import local_path_of
-from src.records.files import make_folder
+from src.records.files import make_folder, read_bytes
 from src.reports.figures import canvas
 from src.reports.figures import network as drawing
 
@@ -72,10 +73,28 @@ def _draw(name: str, folder: Path) -> None:
     towers = models.model_options(name).get("towers")
     if towers is None:
         raise ValueError(f"{name} cannot be drawn as in Fig. 2: only an AlexNet can")
-    boxes = drawing.make_boxes(layers, size, towers)
+    boxes, title = drawing.make_boxes(layers, size, towers), f"{name}, {classes:,} classes"
+    _refuse_foreign(folder, name, title)
     make_folder(folder)
     with canvas.style():
-        canvas.save(drawing.draw(f"{name}, {classes:,} classes", boxes, towers), folder / name)
+        canvas.save(drawing.draw(title, boxes, towers), folder / name)
+
+
+def _refuse_foreign(folder: Path, name: str, title: str) -> None:
+    """Takes the place of no file that was not drawn here: our SVG has the title as a comment.
+
+    Raises:
+        LabError: Naming the file.
+    """
+    drawn = folder / f"{name}.svg"
+    if drawn.is_file() and f"<!-- {title} -->".encode() in read_bytes(drawn):
+        return
+    for path in (drawn, folder / f"{name}.png"):
+        if os.path.lexists(path):
+            raise LabError(
+                f"{path} was not drawn by this command, and would be written over; choose another"
+                " --draw"
+            )
 
 
 def _totals() -> str:
