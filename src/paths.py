@@ -15,7 +15,7 @@ class PathError(LabError):
     """A path cannot be meant as it was typed. The message is one line."""
 
 
-def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
+def local_path(text: str | os.PathLike[str], name: str = "path", what: str = "folder") -> Path:
     """The local path that `text` means, with `~` and `~user` expanded; it need not exist.
 
     No shell expands the `~` of `--workdir=~/runs`, and `Path` takes a URL for a folder of that
@@ -24,6 +24,7 @@ def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
     Args:
         text: The path as it was typed.
         name: The flag or field whose value it is, for the message.
+        what: What it should lead to, for the message.
 
     Raises:
         PathError: If it is empty, a URL or not UTF-8, or names a home folder that does not exist.
@@ -31,11 +32,11 @@ def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
     typed = os.fspath(text)
     said = f"{name} = {typed!r}"
     if not typed.strip():
-        raise PathError(f"{said} is empty; give a folder or leave it out")
+        raise PathError(f"{said} is empty; give a {what} or leave it out")
     if _URL.match(typed):
         raise PathError(
             f"{said} is a URL; only local folders can be read and written: copy it to this machine,"
-            " or mount it, and give that folder"
+            f" or mount it, and give that {what}"
         )
     if "\0" in typed or "\n" in typed or "\r" in typed:
         raise PathError(f"{said} has a line break or a zero byte in it; give a name without")
@@ -44,7 +45,7 @@ def local_path(text: str | os.PathLike[str], name: str = "path") -> Path:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
         raise PathError(
-            f"{name} = {str(path.absolute())!a} is not UTF-8; give a folder whose whole path is"
+            f"{name} = {str(path.absolute())!a} is not UTF-8; give a {what} whose whole path is"
         ) from error
     return path
 

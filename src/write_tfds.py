@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     if not 0 < given.test_fraction < 1:
         return doors.refuse(f"--test_fraction={given.test_fraction} must lie between 0 and 1")
-    source = local_path(given.source, "FOLDER_OR_FILE")
+    source = local_path(given.source, "FOLDER_OR_FILE", "folder or file")
     data_dir = tfds_folder.default_data_dir(given.data_dir, "--data_dir")
     target = own_images.write_own(
         given.name, given.version, source, data_dir, given.test_fraction, given.seed % 2**32

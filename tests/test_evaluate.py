@@ -200,6 +200,11 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--out=mine"], "mine/report.md lies in a folder without evaluation"),
         (["--redraw", "mine"], "cannot read mine/evaluation.json: No such file"),
         (["--redraw", "older"], "older/evaluation.json has no 'networks': other code wrote it"),
+        (["--weights={path}", "--layout="], "no layout ''; there are cifar10_full"),
+        (["--weights="], "--weights = '' is empty; give a file or leave it out"),
+        (["--weights={path}", "--mean="], "--mean = '' is empty; give a file or leave it out"),
+        (["--weights={path}", "--out="], "--out = '' is empty; give a folder or leave it out"),
+        (["--redraw", ""], "--redraw = '' is empty; give a folder or leave it out"),
         (["--weights={path}", "--mean=words.npy"], "words.npy holds an array of <U1, not of grey"),
         (
             ["--weights={path}", "--mean=broken.npy"],
@@ -241,21 +246,33 @@ def test_a_data_directory_is_refused_by_the_name_of_its_flag(single, tmp_path):
         of_weights(path, str(single), "")
 
 
+VIEWS_WANTED = "should be numbers of views: 1, 2 or 10, or several, as in 1,10"
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        [],
-        ["--views=3", "--weights=a"],
-        ["--images=-1", "--weights=a"],
-        ["--nothing"],
-        ["--redraw", "a", "--weights=a"],
+        ([], "nothing to test: give the folder of a trial, or --weights=FILE"),
+        (["--views=3", "--weights=a"], f"'3' {VIEWS_WANTED}"),
+        (["--views=", "--weights=a"], f"'' {VIEWS_WANTED}"),
+        (["--views=1,,2", "--weights=a"], f"'1,,2' {VIEWS_WANTED}"),
+        (["--images=-1", "--weights=a"], "'-1' should be a number of images"),
+        (["--nothing"], "unrecognized arguments: --nothing"),
+        (["--redraw", "a", "--weights=a"], "--redraw tests nothing: leave --weights out"),
+        (["b", "--redraw", "a"], "--redraw tests nothing: leave trials out"),
+        (["--redraw", "a", "--out=b", "--views=1"], "leave --views, --out out"),
+        (["--redraw", "a", "--features="], "--redraw tests nothing: leave --features out"),
+        (["a", "--mean=x.npy"], "--mean says how to read a file of --weights: leave it out for"),
+        (["a", "--layout=caffenet"], "--layout says how to read a file of --weights: leave it"),
     ],
 )
-def test_a_command_line_that_says_nothing_is_refused(arguments, capsys):
+def test_a_command_line_that_says_nothing_is_refused(arguments, message, capsys):
     with pytest.raises(SystemExit) as ended:
         evaluation.main(arguments)
     assert ended.value.code == 2
-    assert "python -m src.evaluate: error" in capsys.readouterr().err
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("python -m src.evaluate: error: ")
+    assert message in last
 
 
 # --- The order of classes. ---

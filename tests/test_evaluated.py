@@ -129,6 +129,22 @@ def test_record_and_report_hold_the_comparison(three):
     assert evaluation_report.describe(one | {"images": 1})[0].startswith("**net0**, 1 image: ")
 
 
+def test_every_report_that_can_be_is_written_anew(three, tmp_path, capsys):
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
+    folders = [tmp_path / name for name in ("one", "nowhere", "older", "two")]
+    files.write_sealed(folders[0] / "evaluation.json", record)
+    files.write_sealed(folders[2] / "evaluation.json", {"dataset": "tiny"})
+    files.write_sealed(folders[3] / "evaluation.json", record)
+    one, *others = map(str, folders)
+    assert evaluation.main(["--redraw", one, "--redraw", *others]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: cannot read {folders[1]}/evaluation.json: No such file")
+    assert second.startswith(f"error: {folders[2]}/evaluation.json has no 'networks'")
+    written = [(folder / "report.html").exists() for folder in folders]
+    assert written == [True, False, False, True]
+    assert evaluation.main(["--redraw", str(folders[3])]) == 0
+
+
 # --- Rows of the claims. ---
 
 

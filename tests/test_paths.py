@@ -39,6 +39,11 @@ def test_a_path_that_cannot_be_meant_is_refused_in_one_line(text, why):
     str(caught.value).encode()  # it can be printed
 
 
+def test_what_is_wanted_is_said():
+    with pytest.raises(PathError, match="--mean = '' is empty; give a file or leave it out"):
+        paths.local_path("", "--mean", "file")
+
+
 @pytest.mark.parametrize("text", ["[2026] lab/study", "a\\b", "a b", "C:x", "ü/猴子", "50%", "a:b"])
 def test_odd_names_are_names(text):
     assert paths.local_path(text) == Path(text)

@@ -124,7 +124,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
 
 
 def of_weights(
-    path: Path, data_dir: str, name: str, *, layout: str = "", mean: Path | None = None
+    path: Path, data_dir: str, name: str, *, layout: str | None = None, mean: Path | None = None
 ) -> Candidate:
     """The network of a file of published weights.
 
@@ -132,7 +132,7 @@ def of_weights(
         path: The file.
         data_dir: TFDS data directory.
         name: Name of the data set; "" for the one that has its classes.
-        layout: Name of the network if the file does not tell; "" otherwise.
+        layout: Name of the network if the file does not tell.
         mean: A mean image to subtract in place of a mean colour, `.binaryproto` or `.npy`.
 
     Raises:
@@ -140,7 +140,7 @@ def of_weights(
             known to have its classes.
         DataError: If the data cannot be had.
     """
-    imported = import_weights(read_weights(path), find_layout(layout) if layout else None)
+    imported = import_weights(read_weights(path), None if layout is None else find_layout(layout))
     about = imported.layout.input
     name = name or DATA_SETS[imported.layout.classes]
     stream_size = 0 if about.resize == "none" else about.side

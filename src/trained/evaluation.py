@@ -11,52 +11,52 @@ softmax, as the paper's "5 CNNs". With --redraw it writes reports anew from thei
 """
 
 import argparse
-import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from src.paths import local_path
+from src import doors
+from src.errors import LabError
 from src.records import files
 from src.records.provenance import provenance
 from src.reports import webpage
 from src.trained.candidates import Candidate, of_trial, of_weights
-from src.trained.evaluation_report import VIEWS, Record, compose, describe
+from src.trained.evaluation_flags import parse
+from src.trained.evaluation_report import Record, compose, describe
 from src.trained.testing import Errors, Tested, features, measure
-from src.weights.layouts import NAMES
 from src.weights.tensors import WeightsError
 
 RECORD = "evaluation.json"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tests what the command line names."""
-    given = _parse(arguments)
+    """Tests what the command line names; returns 2 if a report cannot be written anew."""
+    given = parse(arguments, __doc__)
     if given.redraw:
-        for folder in given.redraw:
-            _redraw(local_path(folder, "--redraw"))
-        return 0
-    data_dir = given.data_dir and str(local_path(given.data_dir, "--data_dir"))
-    mean = local_path(given.mean, "--mean") if given.mean else None
-    candidates = [of_trial(local_path(t, "TRIAL"), data_dir, given.data) for t in given.trials] + [
-        of_weights(
-            local_path(path, "--weights"), data_dir, given.data, layout=given.layout, mean=mean
-        )
-        for path in given.weights
-    ]
+        return max([_redraw(folder) for folder in given.redraw])
+    candidates = _candidates(given)
     views = given.views or _views_of_all(candidates)
     _check_views(candidates, views)
-    out = local_path(given.out or f"runs/evaluate/{_folder(candidates)}", "--out")
+    out = given.out or Path("runs/evaluate", _folder(candidates))
     files.refuse_foreign(out, RECORD, ("report.md", "report.html", "features.npz"))
     tested = measure(candidates, views, given.images)
     record = make_record(candidates, tested)
-    if given.features:
+    if given.features is not None:
         record["features"] = write_features(candidates[0], given.features, given.images, out)
     files.write_sealed(out / RECORD, record)
     _write_report(out, record)
     return 0
+
+
+def _candidates(given: argparse.Namespace) -> list[Candidate]:
+    """The networks that the command line names."""
+    trials = [of_trial(path, given.data_dir, given.data) for path in given.trials]
+    return trials + [
+        of_weights(path, given.data_dir, given.data, layout=given.layout, mean=given.mean)
+        for path in given.weights
+    ]
 
 
 def _write_report(out: Path, record: Record) -> None:
@@ -65,53 +65,17 @@ def _write_report(out: Path, record: Record) -> None:
     print("\n".join([*describe(record), f"{out}/report.html"]).replace("**", ""))
 
 
-def _redraw(folder: Path) -> None:
+def _redraw(folder: Path) -> int:
+    """Writes a report anew; says what is wrong if it cannot be, for others may follow."""
     remedy = "evaluate the networks again"
-    record = files.read_sealed(folder / RECORD, remedy)
     try:
-        _write_report(folder, record)
+        _write_report(folder, files.read_sealed(folder / RECORD, remedy))
+        return 0
     except KeyError as error:
-        message = f"{folder / RECORD} has no {error}: other code wrote it; {remedy}"
-        raise files.RecordError(message) from error
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m src.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("trials", nargs="*", metavar="TRIAL", help="folder of a trial, STUDY/trials/TRIAL")
-    add("--weights", action="append", default=[], metavar="FILE", help="may be given again")
-    add("--data", default="", metavar="NAME", help="default: what the network was trained on")
-    add("--data_dir", default="", metavar="DIR", help="TFDS data directory")
-    add("--views", type=_numbers, default=(), help="1, 2 (image and mirror) or 10 (crops)")
-    add("--images", type=_count, default=0, help="the first so many test images; 0: all")
-    add("--features", default="", metavar="LAYER", help="of the first network, as features.npz")
-    add("--out", default="", metavar="DIR", help="folder of the report")
-    add("--layout", default="", help=f"where a file does not tell: {', '.join(NAMES)}")
-    add("--mean", default="", metavar="FILE", help="mean image, in place of a mean colour")
-    add("--redraw", nargs="+", default=[], metavar="DIR", help="write these reports anew")
-    given = parser.parse_args(arguments)
-    if given.redraw and (given.trials or given.weights):
-        parser.error("--redraw tests nothing: leave trials and --weights out")
-    if not given.trials and not given.weights and not given.redraw:
-        parser.error("nothing to test: give the folder of a trial, or --weights=FILE")
-    return given
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    numbers = tuple(sorted({int(part) for part in text.split(",")}))
-    if not set(numbers) <= VIEWS.keys():
-        raise argparse.ArgumentTypeError(f"{text!r} should be 1, 2, 10, or 1,10")
-    return numbers
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} should be a number of images, 0 for all")
-    return int(text)
+        fault = f"{folder / RECORD} has no {error}: other code wrote it; {remedy}"
+    except LabError as error:
+        fault = str(error)
+    return doors.refuse(fault)
 
 
 def _views_of_all(candidates: Sequence[Candidate]) -> tuple[int, ...]:

@@ -113,7 +113,7 @@ def read_origin(start: StartFrom) -> Origin:
         WeightsError: If the file cannot be read or holds no known network.
         RecordError: If the trial is not finished, or its checkpoint is not sound.
     """
-    path = local_path(start.path, "config.start_from.path")
+    path = local_path(start.path, "config.start_from.path", "file or folder")
     if path.is_dir():
         settings, state, *_ = read_kept(path, finished=True)
         options = model_options(settings.model.name) | dict(settings.model.options)
