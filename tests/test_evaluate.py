@@ -96,7 +96,17 @@ def test_a_network_is_tested_with_the_means_that_it_keeps():
     variables["batch_stats"]["norm"]["var"] = jnp.full(3, 2500.0)
     shift, scale = np.zeros((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
     candidate = Candidate(
-        "normed", model, variables, shift, scale, (8, 8), dataset.test, dataset, np.arange(10), {}
+        "normed",
+        model,
+        variables,
+        shift,
+        scale,
+        (8, 8),
+        dataset.test,
+        dataset,
+        np.arange(10),
+        {},
+        "",
     )
     found, _ = testing.probabilities(candidate, 1)
     colours = (dataset.test.images.mean(axis=(1, 2)) - means) / np.sqrt(2500 + 1e-5)
@@ -198,6 +208,10 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--mean=empty.npy"], "cannot read empty.npy"),
         (["--weights={path}", "--mean=several.npy"], "cannot read several.npy"),
         (["--weights={path}", "--out=mine"], "mine/report.md lies in a folder without evaluation"),
+        (["--weights={path}", "--out=a.npy"], "cannot write a.npy: "),
+        (["--weights={path}", "--out=a.npy/b"], "a.npy is not a folder; choose another --out"),
+        (["--weights={path}", "--out=several"], "several/evaluation.json is damaged"),
+        (["--weights={path}", "--features=fc7"], "has no layer 'fc7'; it has conv1, pool1"),
         (["--redraw", "mine"], "cannot read mine/evaluation.json: No such file"),
         (["--redraw", "older"], "older/evaluation.json has no 'networks': other code wrote it"),
         (["--weights={path}", "--layout="], "no layout ''; there are cifar10_full"),
@@ -222,6 +236,10 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
     with open("several.npy", "wb") as file:
         np.savez(file, mean=np.zeros((3, 32, 32)))
     np.save("words.npy", np.array(["a"]))
+    np.save("a.npy", np.zeros(1))
+    Path("several").mkdir()
+    Path("several/evaluation.json").write_text("{}")
+    monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("it was measured"))
     np.save("broken.npy", np.full((3, 32, 32), np.nan))
     given = [argument.format(path=path) for argument in arguments]
     assert doors.run(evaluation.main, given) == 2

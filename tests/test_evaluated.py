@@ -1,17 +1,21 @@
 """Averages beside each network, ten views beside one: pairs, records, rows of the claims."""
 
 import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import flax.linen as nn
 import numpy as np
 import pytest
 from scipy import stats
 
+from src import doors
 from src.analysis.shares import Paired, paired, share
 from src.records import files
 from src.records.files import RecordError
 from src.reports import evaluated
-from src.trained import evaluation, evaluation_report, testing
+from src.trained import evaluation, evaluation_folder, evaluation_report, testing
 from src.trained.candidates import Candidate
 from tests import tiny
 
@@ -71,7 +75,13 @@ def candidate(name: str, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> C
     scores[np.arange(10), answer] = 0.6
     made = Candidate(
         *(name, nn.Dense(10), scores, np.zeros((1, 1, 1, 3)), np.ones((1, 1, 1, 1)), (8, 8)),
-        *(dataset.test, dataset, np.arange(10), {"of": name, "given": "images", "parameters": "1"}),
+        *(
+            dataset.test,
+            dataset,
+            np.arange(10),
+            {"of": name, "given": "images", "parameters": "1"},
+            name,
+        ),
     )
     monkeypatch.setattr(
         testing, "probabilities", lambda each, *_: (each.variables, dataset.test.labels)
@@ -127,6 +137,91 @@ def test_record_and_report_hold_the_comparison(three):
     assert "The average beside each network" not in evaluation_report.compose(one)
     assert evaluation_report.describe(one)[0].startswith("**net0**, 10 images: ")
     assert evaluation_report.describe(one | {"images": 1})[0].startswith("**net0**, 1 image: ")
+
+
+@pytest.fixture
+def evaluate(three, monkeypatch, tmp_path) -> Callable[..., int]:
+    """The command, for seeds 0, 1 and 2 of one arm; it works in an empty folder."""
+    names = [f"conv3-lr0.01-s{seed}" for seed in range(3)]
+    known = {
+        n: dataclasses.replace(e, name=n, identity=n) for n, e in zip(names, three, strict=True)
+    }
+    monkeypatch.setattr(evaluation, "of_trial", lambda path, *_: known[path.name])
+    monkeypatch.setattr(evaluation, "check_layer", lambda *_: None)
+    monkeypatch.setattr(evaluation, "features", lambda *_: (np.zeros((10, 2)), np.zeros(10, int)))
+    monkeypatch.chdir(tmp_path)
+
+    def run(seeds: Iterable[int], *flags: str) -> int:
+        return doors.run(evaluation.main, [*(names[seed] for seed in seeds), "--views=1", *flags])
+
+    return run
+
+
+def networks_in(folder: Path) -> list[str]:
+    record = files.read_sealed(folder / "evaluation.json", "")
+    return [network["name"][-2:] for network in record["networks"]]
+
+
+def test_each_set_of_networks_has_its_own_folder(evaluate):
+    """Trials of one arm differ behind the point of their rate, two sets in their last network."""
+    sets = [(0,), (1,), (0, 1), (0, 2), (0, 1)]
+    assert [evaluate(seeds) for seeds in sets] == [0] * 5
+    found = {path.name: networks_in(path) for path in Path("runs/evaluate").iterdir()}
+    assert sorted(found.values()) == [["s0"], ["s0", "s1"], ["s0", "s2"], ["s1"]]
+    for name, networks in found.items():
+        more = f"+{len(networks) - 1}" if len(networks) > 1 else ""
+        assert re.fullmatch(rf"conv3-lr0\.01-{networks[0]}{re.escape(more)}-tiny-\w{{8}}", name)
+
+
+def test_a_folders_name_is_short_and_of_one_part(three):
+    long = dataclasses.replace(three[0], name="名/" * 200)
+    folder = evaluation_folder.default_folder([long])
+    assert folder.parent == Path("runs/evaluate")
+    assert len(folder.name.encode()) < 150
+    other = dataclasses.replace(long, identity="of another study")
+    assert evaluation_folder.default_folder([other]) != folder
+
+
+def test_an_evaluation_of_others_is_not_replaced(evaluate, three, capsys):
+    out = Path("out")
+    assert evaluate((0, 1), "--out=out", "--images=4") == 0
+    assert evaluate((1, 0), "--out=out") == 0
+    capsys.readouterr()
+    for seeds in ((0,), (0, 2), (0, 1, 2)):
+        assert evaluate(seeds, "--out=out") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == (
+            "error: out holds the evaluation of conv3-lr0.01-s1 and 1 more on tiny, and this one is"
+            " of other networks; choose another --out, or remove out"
+        )
+    assert networks_in(out) == ["s1", "s0"]
+
+
+def test_other_data_do_not_replace_an_evaluation(three, tmp_path):
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
+    files.write_sealed(tmp_path / "evaluation.json", record)
+    evaluation_folder.check_folder(tmp_path, three)
+    other = three[0].dataset._replace(digest="other")
+    with pytest.raises(RecordError, match="net0 and 2 more on tiny, and this one is of other data"):
+        others = [dataclasses.replace(each, dataset=other) for each in three]
+        evaluation_folder.check_folder(tmp_path, others)
+
+
+def test_older_records_know_their_networks_by_name(three, tmp_path):
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
+    for network in record["networks"]:
+        del network["identity"]
+    files.write_sealed(tmp_path / "evaluation.json", record)
+    evaluation_folder.check_folder(tmp_path, three)
+    with pytest.raises(RecordError, match="this one is of other networks"):
+        evaluation_folder.check_folder(tmp_path, three[:2])
+
+
+def test_features_of_an_evaluation_that_is_replaced_are_removed(evaluate):
+    assert evaluate((0,), "--features=fc", "--out=out") == 0
+    assert Path("out/features.npz").exists()
+    assert evaluate((0,), "--out=out") == 0
+    assert not Path("out/features.npz").exists()
 
 
 def test_every_report_that_can_be_is_written_anew(three, tmp_path, capsys):

@@ -129,3 +129,28 @@ def test_a_file_that_cannot_be_flushed_is_not_passed_over(tmp_path, monkeypatch)
     with pytest.raises(OSError, match="Invalid argument") as caught:
         files.sync(tmp_path / "file")
     assert caught.value.filename == str(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("file", "/file is not a folder"),
+        ("file/new/deeper", "/file is not a folder"),
+        ("loop", "/loop is not a folder"),
+        ("x" * 300, "File name too long"),
+        ("closed/new", "/closed may not be written"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_work(tmp_path, monkeypatch, name, fault):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "closed")  # root may write all
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(
+        RecordError, match=f"cannot write .*{name}: .*{fault}; choose another --out"
+    ):
+        files.refuse_unwritable(tmp_path / name)
+    files.refuse_unwritable(tmp_path / "new" / "deeper")
+    files.refuse_unwritable(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before

@@ -108,6 +108,30 @@ def refuse_foreign(folder: Path, mark: str, names: Iterable[str]) -> None:
             )
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Refuses a folder that no file can be put into, before work is done for it; makes nothing.
+
+    Raises:
+        RecordError: If it, or the one that it would be made in, is a file or may not be written.
+    """
+    if fault := _why_unwritable(folder.absolute()):
+        raise RecordError(f"cannot write {folder}: {fault}; choose another --out")
+
+
+def _why_unwritable(folder: Path) -> str:
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return f"{there} is not a folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} may not be written"
+    try:
+        with suppress(FileNotFoundError):
+            os.lstat(folder)
+    except OSError as error:  # Its name is too long.
+        return error.strerror or str(error)
+    return ""
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder and those above it, so that they are still there after a power cut."""
     if not folder.is_dir():

@@ -42,6 +42,7 @@ class Candidate:
         dataset: Their data set.
         outputs: [classes] number of the network's output for each class of the data set.
         facts: Entries of its record: its origin, its input, published errors.
+        identity: What no other network has: its study and trial, or the digest of its file.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Candidate:
     dataset: data.Dataset | data.Stream = field(repr=False)
     outputs: Int[np.ndarray, " classes"]
     facts: dict[str, str | float]
+    identity: str
 
     @property
     def views(self) -> tuple[int, int]:
@@ -120,6 +122,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
             "given": _trial_input(trained),
             "parameters": _count(trained.params),
         },
+        f"{trained.of.study}/{trained.of.trial}",
     )
 
 
@@ -151,6 +154,7 @@ def of_weights(
         test = replace(dataset.test, warped=about.resize == "warped")
     shift, scale = _input(imported, dataset, mean)
     side = about.crop or about.side
+    sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
     return Candidate(
         path.name,
         imported.make_model(),
@@ -167,10 +171,11 @@ def of_weights(
             "given": describe_input(imported, mean),
             "parameters": _count(imported.params),
             "published": imported.layout.published,
-            "sha256": hashlib.sha256(read_bytes(path)).hexdigest(),
+            "sha256": sha256,
             **({"unused": ", ".join(imported.unused)} if imported.unused else {}),
             **({"guessed": GUESSED} if imported.guessed else {}),
         },
+        f"{sha256}/{imported.layout.name}",
     )
 
 

@@ -6,7 +6,8 @@
     python -m src.evaluate --redraw DIR [...]
 
 Writes evaluation.json (sealed), report.md, report.html and, with --features, features.npz into DIR,
-runs/evaluate/NAME if it is not given. Several networks are tested alone and by their averaged
+a folder of these networks in runs/evaluate if it is not given. The same networks may be tested
+again there, others are refused. Several networks are tested alone and by their averaged
 softmax, as the paper's "5 CNNs". With --redraw it writes reports anew from their evaluation.json.
 """
 
@@ -24,11 +25,10 @@ from src.records.provenance import provenance
 from src.reports import webpage
 from src.trained.candidates import Candidate, of_trial, of_weights
 from src.trained.evaluation_flags import parse
+from src.trained.evaluation_folder import FEATURES, RECORD, check_folder, default_folder
 from src.trained.evaluation_report import Record, compose, describe
-from src.trained.testing import Errors, Tested, features, measure
+from src.trained.testing import Errors, Tested, check_layer, features, measure
 from src.weights.tensors import WeightsError
-
-RECORD = "evaluation.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,13 +39,17 @@ def main(arguments: Sequence[str]) -> int:
     candidates = _candidates(given)
     views = given.views or _views_of_all(candidates)
     _check_views(candidates, views)
-    out = given.out or Path("runs/evaluate", _folder(candidates))
-    files.refuse_foreign(out, RECORD, ("report.md", "report.html", "features.npz"))
+    out = given.out or default_folder(candidates)
+    check_folder(out, candidates)
+    if given.features is not None:
+        check_layer(candidates[0], given.features, given.images)
     tested = measure(candidates, views, given.images)
     record = make_record(candidates, tested)
     if given.features is not None:
         record["features"] = write_features(candidates[0], given.features, given.images, out)
     files.write_sealed(out / RECORD, record)
+    if given.features is None:
+        (out / FEATURES).unlink(missing_ok=True)  # of the evaluation that this one replaces
     _write_report(out, record)
     return 0
 
@@ -92,12 +96,6 @@ def _check_views(candidates: Sequence[Candidate], views: Sequence[int]) -> None:
                 )
 
 
-def _folder(candidates: Sequence[Candidate]) -> str:
-    first = candidates[0].name.rsplit(".", 1)[0] if candidates[0].name else "network"
-    more = f"+{len(candidates) - 1}" if len(candidates) > 1 else ""
-    return f"{first}{more}-{candidates[0].dataset.name}"
-
-
 # --- The record. ---
 
 
@@ -112,6 +110,7 @@ def make_record(candidates: Sequence[Candidate], tested: Tested) -> Record:
         "networks": [
             {
                 "name": candidate.name,
+                "identity": candidate.identity,
                 **candidate.facts,
                 "errors": {str(n): _errors(each[i]) for n, each in tested.alone.items()},
             }
@@ -140,5 +139,5 @@ def write_features(candidate: Candidate, layer: str, most: int, out: Path) -> Re
     content = BytesIO()
     names = np.array(candidate.dataset.label_names, dtype=str)
     np.savez(content, features=found, labels=labels, class_names=names)
-    files.write_atomic(out / "features.npz", content.getvalue())
+    files.write_atomic(out / FEATURES, content.getvalue())
     return {"layer": layer, "network": candidate.name, "shape": list(found.shape)}

@@ -134,6 +134,21 @@ def features(
     Raises:
         WeightsError: If there is no such layer, or its outputs would be more than 4 GiB.
     """
+    check_layer(candidate, layer, most)
+    height, width = candidate.size
+
+    def of_layer(variables: PyTree, pixels: Array) -> Array:
+        return _layers(candidate, variables, evaluation.central_crop(pixels, height, width))[layer]
+
+    return _over_images(candidate, of_layer, 1, most)
+
+
+def check_layer(candidate: Candidate, layer: str, most: int = 0) -> None:
+    """Refuses a layer whose outputs cannot be had, before any image is read; see `features`.
+
+    Raises:
+        WeightsError: If there is no such layer, or its outputs would be more than 4 GiB.
+    """
     height, width = candidate.size
     channels = candidate.shift.shape[-1]
     image = jnp.zeros((1, height, width, channels))
@@ -153,11 +168,6 @@ def features(
             f"features of {layer} are {numbers:,} numbers; a later layer has fewer, or give a"
             " number of --images"
         )
-
-    def of_layer(variables: PyTree, pixels: Array) -> Array:
-        return _layers(candidate, variables, evaluation.central_crop(pixels, height, width))[layer]
-
-    return _over_images(candidate, of_layer, 1, most)
 
 
 def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str, Array]:

@@ -1,0 +1,57 @@
+"""The folder of an evaluation: one for each set of networks, and never another one's."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.records import files
+from src.trained.candidates import Candidate
+
+RECORD, FEATURES = "evaluation.json", "features.npz"
+NAMES = ("report.md", "report.html", FEATURES)  # what is written beside the record
+LONGEST = 120  # bytes of a name before its digest; file systems allow 255
+
+
+def default_folder(candidates: Sequence[Candidate]) -> Path:
+    """`runs/evaluate/NAME`: readable, of bounded length, and for no other networks or data.
+
+    Trials of one name in two studies differ in its digest alone.
+    """
+    first, dataset = candidates[0], candidates[0].dataset
+    more = f"+{len(candidates) - 1}" if len(candidates) > 1 else ""
+    words = f"{first.name}{more}-{dataset.name}".replace("/", "-").encode()[:LONGEST]
+    told = "\n".join([dataset.digest, *sorted(each.identity for each in candidates)])
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return Path("runs/evaluate", f"{words.decode(errors='ignore')}-{digest}")
+
+
+def check_folder(out: Path, candidates: Sequence[Candidate]) -> None:
+    """Refuses a folder that cannot take the evaluation, before anything is measured.
+
+    An evaluation of the same networks on the same data may be replaced.
+
+    Raises:
+        RecordError: If it cannot be written, or holds another evaluation or files of others.
+    """
+    files.refuse_unwritable(out)
+    files.refuse_foreign(out, RECORD, NAMES)
+    if os.path.lexists(out / RECORD):
+        _refuse_other(out, candidates)
+
+
+def _refuse_other(out: Path, candidates: Sequence[Candidate]) -> None:
+    remedy = f"choose another --out, or remove {out}"
+    record = files.read_sealed(out / RECORD, remedy)
+    networks = record.get("networks", [])
+    there = sorted(network.get("identity", network["name"]) for network in networks)
+    asked = [sorted(each.identity for each in candidates), sorted(each.name for each in candidates)]
+    same_data = record.get("digest") == candidates[0].dataset.digest
+    if there in asked and same_data:  # Older records have names alone.
+        return
+    more = f" and {len(networks) - 1} more" if len(networks) > 1 else ""
+    what = f"{networks[0]['name']}{more}" if networks else "other networks"
+    raise files.RecordError(
+        f"{out} holds the evaluation of {what} on {record.get('dataset')}, and this one is of"
+        f" other {'networks' if same_data else 'data'}; {remedy}"
+    )
