@@ -96,17 +96,8 @@ def test_a_network_is_tested_with_the_means_that_it_keeps():
     variables["batch_stats"]["norm"]["var"] = jnp.full(3, 2500.0)
     shift, scale = np.zeros((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
     candidate = Candidate(
-        "normed",
-        model,
-        variables,
-        shift,
-        scale,
-        (8, 8),
-        dataset.test,
-        dataset,
-        np.arange(10),
-        {},
-        "",
+        *("normed", model, variables, shift, scale, (8, 8)),
+        *(dataset.test, dataset, np.arange(10), {}, "", ""),
     )
     found, _ = testing.probabilities(candidate, 1)
     colours = (dataset.test.images.mean(axis=(1, 2)) - means) / np.sqrt(2500 + 1e-5)

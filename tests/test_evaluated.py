@@ -12,10 +12,12 @@ from scipy import stats
 
 from src import doors
 from src.analysis.shares import Paired, paired, share
+from src.data import DataError
+from src.errors import LabError
 from src.records import files
 from src.records.files import RecordError
 from src.reports import evaluated
-from src.trained import evaluation, evaluation_folder, evaluation_report, testing
+from src.trained import evaluation, evaluation_folder, evaluation_report, several, testing
 from src.trained.candidates import Candidate
 from tests import tiny
 
@@ -73,15 +75,10 @@ def candidate(name: str, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> C
     scores = np.full((10, 10), 0.4 / 9)
     answer = (dataset.test.labels + np.isin(np.arange(10), wrong)) % 10
     scores[np.arange(10), answer] = 0.6
+    facts = {"of": name, "given": "images", "parameters": "1"}
     made = Candidate(
         *(name, nn.Dense(10), scores, np.zeros((1, 1, 1, 3)), np.ones((1, 1, 1, 1)), (8, 8)),
-        *(
-            dataset.test,
-            dataset,
-            np.arange(10),
-            {"of": name, "given": "images", "parameters": "1"},
-            name,
-        ),
+        *(dataset.test, dataset, np.arange(10), facts, "a", name),
     )
     monkeypatch.setattr(
         testing, "probabilities", lambda each, *_: (each.variables, dataset.test.labels)
@@ -222,6 +219,40 @@ def test_features_of_an_evaluation_that_is_replaced_are_removed(evaluate):
     assert Path("out/features.npz").exists()
     assert evaluate((0,), "--out=out") == 0
     assert not Path("out/features.npz").exists()
+
+
+# --- Networks that are tested together. ---
+
+
+def test_a_network_is_not_averaged_with_itself(evaluate, three, capsys):
+    assert evaluate((0, 1, 0)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: conv3-lr0.01-s0 is given twice; give each network once"
+    assert not Path("runs").exists()
+    copy = dataclasses.replace(three[0], name="copy", folder="b")
+    with pytest.raises(LabError, match="copy, which is net0, is given twice; give each network"):
+        several.told_apart([three[0], copy])
+
+
+def test_trials_of_one_name_are_told_apart_by_their_studies(three):
+    names, folders = ("net", "net", "other"), ("a", "b", "b")
+    given = [
+        dataclasses.replace(each, name=name, folder=folder)
+        for each, name, folder in zip(three, names, folders, strict=True)
+    ]
+    assert [each.name for each in several.told_apart(given)] == ["a/net", "b/net", "other"]
+    assert [each.name for each in several.told_apart(given[1:])] == ["net", "other"]
+    given[1] = dataclasses.replace(given[1], folder="a")
+    with pytest.raises(LabError, match="2 networks are called a/net; give their folders different"):
+        several.told_apart(given)
+
+
+def test_networks_are_tested_on_the_same_images(three):
+    """Equal labels do not say so: cifar10-jpeg has those of cifar10."""
+    other = three[1].dataset._replace(name="tiny-jpeg", digest="other")
+    given = [three[0], dataclasses.replace(three[1], dataset=other)]
+    with pytest.raises(DataError, match="net1 is tested on other images than the first: tiny-j"):
+        testing.measure(given, (1,))
 
 
 def test_every_report_that_can_be_is_written_anew(three, tmp_path, capsys):

@@ -42,6 +42,7 @@ class Candidate:
         dataset: Their data set.
         outputs: [classes] number of the network's output for each class of the data set.
         facts: Entries of its record: its origin, its input, published errors.
+        folder: Name of its study, or of the folder that its file lies in.
         identity: What no other network has: its study and trial, or the digest of its file.
     """
 
@@ -55,6 +56,7 @@ class Candidate:
     dataset: data.Dataset | data.Stream = field(repr=False)
     outputs: Int[np.ndarray, " classes"]
     facts: dict[str, str | float]
+    folder: str
     identity: str
 
     @property
@@ -122,6 +124,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
             "given": _trial_input(trained),
             "parameters": _count(trained.params),
         },
+        trial_dir.absolute().parent.parent.name,
         f"{trained.of.study}/{trained.of.trial}",
     )
 
@@ -175,6 +178,7 @@ def of_weights(
             **({"unused": ", ".join(imported.unused)} if imported.unused else {}),
             **({"guessed": GUESSED} if imported.guessed else {}),
         },
+        path.absolute().parent.name,
         f"{sha256}/{imported.layout.name}",
     )
 

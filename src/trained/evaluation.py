@@ -27,6 +27,7 @@ from src.trained.candidates import Candidate, of_trial, of_weights
 from src.trained.evaluation_flags import parse
 from src.trained.evaluation_folder import FEATURES, RECORD, check_folder, default_folder
 from src.trained.evaluation_report import Record, compose, describe
+from src.trained.several import told_apart
 from src.trained.testing import Errors, Tested, check_layer, features, measure
 from src.weights.tensors import WeightsError
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(arguments, __doc__)
     if given.redraw:
         return max([_redraw(folder) for folder in given.redraw])
-    candidates = _candidates(given)
+    candidates = told_apart(_candidates(given))
     views = given.views or _views_of_all(candidates)
     _check_views(candidates, views)
     out = given.out or default_folder(candidates)

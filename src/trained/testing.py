@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from src.analysis.shares import Paired, Share, paired, share
-from src.data import DataError
 from src.trained.candidates import Candidate
+from src.trained.several import check_alike
 from src.training import evaluation
 from src.training.program import EVAL_IMAGES, EVAL_PIXELS
 from src.weights.tensors import WeightsError
@@ -57,13 +57,11 @@ def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0
         most: Test only the first so many images; 0: all.
 
     Raises:
-        DataError: If their labels differ.
+        DataError: If they are tested on different images.
         WeightsError: If they cannot be averaged.
     """
+    check_alike(candidates)
     outputs = candidates[0].outputs
-    for other in candidates[1:]:
-        if not np.array_equal(other.outputs, outputs):
-            raise WeightsError(f"{other.name} and {candidates[0].name} have other outputs")
     alone: dict[int, list[Errors]] = {}
     together: dict[int, Errors] = {}
     pairs: dict[int, list[Paired]] = {}
@@ -71,9 +69,6 @@ def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0
     for number in views:
         found = [probabilities(candidate, number, most) for candidate in candidates]
         labels = found[0][1]
-        for candidate, (_, others) in zip(candidates, found, strict=True):
-            if not np.array_equal(others, labels):
-                raise DataError(f"{candidate.name} is tested on other images than the first")
         wanted = outputs[labels]
         alone[number] = [errors(scores, wanted) for scores, _ in found]
         mean = np.mean([scores for scores, _ in found], axis=0)
