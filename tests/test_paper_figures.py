@@ -4,17 +4,21 @@ command.
 
 import json
 import math
+import re
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from src import data, models
-from src.records import locks
+from src.errors import LabError
+from src.records import locks, trial
 from src.records.files import RecordError
 from src.reports.figures import trained as trained_figures
 from src.study import runner
 from src.trained import report as paper_figures
+from src.trained import seeds
 from src.trained.kernels import (
     Kernels,
     colour_share,
@@ -22,7 +26,8 @@ from src.trained.kernels import (
     specialization,
 )
 from src.trained.neighbours import nearest, share_of_same_class
-from src.trained.network import call_layers
+from src.trained.network import Trained, call_layers
+from src.training.program import Program
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
@@ -156,6 +161,92 @@ def test_of_several_seeds_each_has_its_kernels_and_numbers(study_dir, tmp_path, 
     assert sum("**Fig. 3**" in line for line in lines) == 2
 
 
+# --- Which trials may be drawn together, and where. ---
+
+
+def trained(name: str, *, study: str = "a", digest: str = DATASET.digest, **changes) -> Trained:
+    """A trial of one arm without its network; `changes` are its settings."""
+    settings = tiny.make_config(**changes).arms[0].settings
+    of = trial.Identity(study, name, "settings", digest)
+    seed, program = trial.parse_trial_name(name).seed, Program.__new__(Program)
+    return Trained(Path(study, name), settings, DATASET, program, {}, 4, seed, of)
+
+
+FIRST, SECOND = "net-lr0.02-s100", "net-lr0.02-s101"
+
+
+def test_seeds_of_one_network_are_drawn_together():
+    """Also those of two studies; the name of an arm says nothing of what it does."""
+    others = trained("arm-lr0.02-s102"), trained("net-lr0.02-s103", study="b")
+    seeds.check_seeds([trained(FIRST), trained(SECOND), *others])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (FIRST, {}, "a/net-lr0.02-s100 is of seed 100, as a/net-lr0.02-s100 is; give each seed"),
+        (FIRST, {"study": "b"}, "b/net-lr0.02-s100 is of seed 100, as a/net-lr0.02-s100 is"),
+        (SECOND, {"model__activation": "tanh"}, "model.activation is 'tanh', not 'relu'; give tri"),
+        (SECOND, {"batch_size": 8}, "is no seed of the network of a/net-lr0.02-s100: batch_size"),
+        ("net-lr0.04-s101", {}, "the learning rate is 0.04, not 0.02; give trials of one arm"),
+        (SECOND, {"data__name": "procedural"}, "data.name is 'procedural', not 'cifar10'"),
+        (SECOND, {"digest": "other"}, "the digest of the data is 'other', not "),
+    ],
+)
+def test_trials_that_are_no_seeds_of_one_network_are_refused(
+    name, changes, message, monkeypatch, tmp_path
+):
+    found = {"first": trained(FIRST), "other": trained(name, **changes)}
+    monkeypatch.setattr(paper_figures, "load_trained", lambda path, _: found[path.name])
+    monkeypatch.setattr(paper_figures, "look_at", lambda _: pytest.fail("images were read"))
+    monkeypatch.setattr(Trained, "first_kernels", lambda _: pytest.fail("kernels were read"))
+    with pytest.raises(LabError, match=re.escape(message)):
+        paper_figures.main(["first", "other", f"--out={tmp_path / 'new'}"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("identity", [{}, {"identity": f"a/{FIRST}"}])
+def test_figures_of_other_trials_are_not_replaced(identity, monkeypatch, tmp_path):
+    """Those of one seed may be drawn again with another; older records know trials by name."""
+    found = {path: trained(path) for path in (FIRST, SECOND)}
+    monkeypatch.setattr(paper_figures, "load_trained", lambda path, _: found[path.name])
+    monkeypatch.setattr(Trained, "first_kernels", lambda _: 1 / 0)
+    record = {"runs": [{"trial": FIRST, **identity}]}
+    (tmp_path / "paper_figures.json").write_text(json.dumps(record))
+    out = f"--out={tmp_path}"
+    with pytest.raises(RecordError, match=f"holds the figures of {FIRST}, which is not given now"):
+        paper_figures.main([SECOND, out])
+    with pytest.raises(ZeroDivisionError):
+        paper_figures.main([SECOND, FIRST, out])
+    found[FIRST] = trained(FIRST, study="b")
+    with pytest.raises(RecordError if identity else ZeroDivisionError):
+        paper_figures.main([FIRST, out])
+    (tmp_path / "paper_figures.json").write_text("{}")
+    with pytest.raises(RecordError, match=r"paper_figures.json is damaged \(KeyError\); choose"):
+        paper_figures.main([FIRST, out])
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file", "cannot write {out}: {out} is not a folder; choose another --out"),
+        ("file/new", "cannot write {out}: .*file is not a folder"),
+        ("", "--out = '' is empty; give a folder or leave it out"),
+    ],
+)
+def test_a_place_for_no_figures_is_refused_before_a_trial_is_read(
+    out, message, monkeypatch, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(paper_figures, "load_trained", lambda *_: pytest.fail("it was read"))
+    place = out and str(tmp_path / out)
+    with pytest.raises(LabError, match=message.format(out=place)):
+        paper_figures.main(["trial", f"--out={place}"])
+
+
+# --- What kernels tell. ---
+
+
 @pytest.mark.parametrize("half", [2, 4])
 def test_towers_are_apart_by_more_than_kernels_dealt_at_random(half):
     """One tower all colour, one all grey: of the ways to deal them out two are as far apart."""
@@ -199,15 +290,15 @@ def test_smooth_kernels_correlate_and_random_ones_do_not():
 def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, monkeypatch):
     with pytest.raises(RecordError, match=r"there is no folder .*none"):
         paper_figures.main([str(tmp_path / "trials" / "none")])
-    trial = trial_of(study_dir)
-    with locks.locked(trial), pytest.raises(locks.InUseError, match="is in use by"):
-        paper_figures.main([str(trial)])
+    first = trial_of(study_dir)
+    with locks.locked(first), pytest.raises(locks.InUseError, match="is in use by"):
+        paper_figures.main([str(first)])
     kept = tmp_path / "mine" / "kernels.png"
     kept.parent.mkdir()
     kept.touch()
     with pytest.raises(RecordError, match=r"kernels\.png lies in a folder without paper_figures"):
-        paper_figures.main([str(trial), f"--out={kept.parent}"])
+        paper_figures.main([str(first), f"--out={kept.parent}"])
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET._replace(digest="other"))
     with pytest.raises(data.DataError, match="is not the data set that"):
-        paper_figures.main([str(trial)])
+        paper_figures.main([str(first)])
     assert not (study_dir / "paper_figures").exists()

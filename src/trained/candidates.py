@@ -125,7 +125,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
             "parameters": _count(trained.params),
         },
         trial_dir.absolute().parent.parent.name,
-        f"{trained.of.study}/{trained.of.trial}",
+        trained.identity,
     )
 
 

@@ -62,6 +62,11 @@ class Trained:
     of: trial.Identity
 
     @property
+    def identity(self) -> str:
+        """What no other network has: its study, which drew a random word, and its trial."""
+        return f"{self.of.study}/{self.of.trial}"
+
+    @property
     def params(self) -> PyTree:
         """Its parameters alone."""
         return self.variables["params"]

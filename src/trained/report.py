@@ -5,11 +5,14 @@
 Writes kernels, predictions and neighbours as PNG and SVG, paper_figures.json with the numbers that
 go with them, report.md and report.html; fills in DIR/README.md if it has a place for them. DIR is
 STUDY/paper_figures if it is not given. Several trials must be seeds of one network: the kernels of
-each are drawn and measured, while images are shown to the first one alone.
+each are drawn and measured, while images are shown to the first one alone. Figures may be drawn
+again with more seeds; those of other trials are not replaced.
 """
 
 import argparse
+import functools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +31,7 @@ from src.reports.figures import trained as trained_figures
 from src.reports.sentences import DATA_NOTES
 from src.trained import kernels, neighbours
 from src.trained.network import Trained, load_trained
+from src.trained.seeds import check_seeds
 from src.wording import p_value
 
 PREDICTED, RETRIEVED, NEIGHBOURS = 8, 5, 6  # images of Fig. 4: left, right, and beside each
@@ -58,11 +62,15 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
         data_dir: TFDS data directory, as `config.data.dir`.
 
     Raises:
-        LabError: If it cannot be drawn, or would take the place of a file that is not its own.
+        LabError: If they are not seeds of one network, it cannot be drawn, or would take the place
+            of a file that is not its own.
     """
     drawn = [f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
+    files.refuse_unwritable(out)
     files.refuse_foreign(out, f"{NAME}.json", ["report.md", "report.html", *drawn])
     networks = [load_trained(trial_dir, data_dir) for trial_dir in trial_dirs]
+    check_seeds(networks)
+    _refuse_other(out, networks)
     found = [network.first_kernels() for network in networks]
     findings = look_at(networks[0])
     record: Record = {
@@ -82,11 +90,29 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
     return record
 
 
+def _refuse_other(out: Path, networks: Sequence[Trained]) -> None:
+    """Takes the place of figures of these trials, or of some of them, but of no others."""
+    path, remedy = out / f"{NAME}.json", f"choose another --out, or remove {out}"
+    if not os.path.lexists(path):
+        return
+    try:
+        runs = json.loads(files.read_bytes(path))["runs"]
+        there = {run.get("identity", run["trial"]): run["trial"] for run in runs}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise files.RecordError(f"{path} is damaged ({type(error).__name__}); {remedy}") from error
+    given = {name for each in networks for name in (each.identity, each.of.trial)}
+    if others := [name for identity, name in there.items() if identity not in given]:
+        raise files.RecordError(
+            f"{out} holds the figures of {others[0]}, which is not given now; {remedy}"
+        )
+
+
 def _run(network: Trained, found: kernels.Kernels) -> Record:
     """The record's numbers for one trial."""
     row = records.read_result(network.trial_dir, network.of) or {}
     return {
         "trial": network.of.trial,
+        "identity": network.identity,
         "iteration": network.iteration,
         "test_error": row.get("final_test_error"),
         "kernels": kernels.describe(found, network.towers) | {"layer": network.layer_names()[0]},
@@ -234,8 +260,9 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("trials", type=local_path, nargs="+", metavar="TRIAL", help="STUDY/trials/TRIAL")
-    add("--out", type=local_path, default=None, help="default: STUDY/paper_figures")
+    trial, folder = (functools.partial(local_path, name=name) for name in ("TRIAL", "--out"))
+    add("trials", type=trial, nargs="+", metavar="TRIAL", help="STUDY/trials/TRIAL")
+    add("--out", type=folder, default=None, help="default: STUDY/paper_figures")
     add("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
     trial_dirs = [path.absolute() for path in given.trials]  # a bare name has no folder above it
