@@ -194,7 +194,7 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--views=10"], "sees whole images, of which there are no crops"),
         (["--weights={path}", "--layout=vgg"], "no layout 'vgg'; there are cifar10_full"),
         (["--weights={path}", "--layout=caffenet"], "no tensor conv4/weight for CaffeNet"),
-        (["nowhere/trials/a"], "there is no folder nowhere/trials/a"),
+        (["nowhere/trials/a"], "nowhere/trials/a; give one as STUDY/trials/TRIAL"),
         (["--weights={path}", "--mean=nothing.npy"], "cannot read nothing.npy"),
         (["--weights={path}", "--mean=empty.npy"], "cannot read empty.npy"),
         (["--weights={path}", "--mean=several.npy"], "cannot read several.npy"),
@@ -392,7 +392,8 @@ def test_trials_are_tested_as_their_training_did_and_averaged(study_dir, tmp_pat
     dataset = tiny.make_dataset(64, 24)
     monkeypatch.setattr(data, "load", lambda *_, **options: dataset)
     trials = sorted((study_dir / "trials").iterdir())
-    arguments = [*map(str, trials), f"--out={tmp_path}", "--data_dir="]
+    monkeypatch.chdir(study_dir / "trials")
+    arguments = [*(path.name for path in trials), f"--out={tmp_path}", "--data_dir="]
     assert doors.run(evaluation.main, arguments) == 0
     record = json.loads((tmp_path / "evaluation.json").read_text())
     for folder, network in zip(trials, record["networks"], strict=True):
