@@ -184,8 +184,8 @@ def test_seeds_of_one_network_are_drawn_together():
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        (FIRST, {}, "a/net-lr0.02-s100 is of seed 100, as a/net-lr0.02-s100 is; give each seed"),
-        (FIRST, {"study": "b"}, "b/net-lr0.02-s100 is of seed 100, as a/net-lr0.02-s100 is"),
+        (FIRST, {}, f"seed 100 is given twice, as a/{FIRST} and as a/{FIRST}; give each seed"),
+        (FIRST, {"study": "b"}, f"seed 100 is given twice, as a/{FIRST} and as b/{FIRST}"),
         (SECOND, {"model__activation": "tanh"}, "model.activation is 'tanh', not 'relu'; give tri"),
         (SECOND, {"batch_size": 8}, "is no seed of the network of a/net-lr0.02-s100: batch_size"),
         ("net-lr0.04-s101", {}, "the learning rate is 0.04, not 0.02; give trials of one arm"),

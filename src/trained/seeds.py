@@ -25,8 +25,8 @@ def check_seeds(networks: Sequence[Trained]) -> None:
         for earlier in networks[:number]:
             if earlier.seed == other.seed:
                 raise LabError(
-                    f"{other.trial_dir} is of seed {other.seed}, as {earlier.trial_dir} is;"
-                    " give each seed once"
+                    f"seed {other.seed} is given twice, as {earlier.trial_dir} and as"
+                    f" {other.trial_dir}; give each seed once"
                 )
 
 
