@@ -50,9 +50,9 @@ def local_path(text: str | os.PathLike[str], name: str = "path", what: str = "fo
     return path
 
 
-def local_path_of(name: str) -> Callable[[str], Path]:
+def local_path_of(name: str, what: str = "folder") -> Callable[[str], Path]:
     """The `type` of a flag of argparse whose value is a path; its messages name the flag."""
-    return functools.partial(local_path, name=name)
+    return functools.partial(local_path, name=name, what=what)
 
 
 def home_folder() -> Path | None:

@@ -1,12 +1,10 @@
 """The command line of `python -m src.evaluate`: a flag that would do nothing is refused."""
 
 import argparse
-import functools
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from src.paths import local_path
+from src.paths import local_path, local_path_of
 from src.trained.evaluation_report import VIEWS
 from src.weights.layouts import NAMES
 
@@ -28,7 +26,11 @@ def parse(arguments: Sequence[str], description: str | None) -> argparse.Namespa
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    trial, weights, mean = _path("TRIAL"), _path("--weights", "file"), _path("--mean", "file")
+    trial, weights, mean = (
+        local_path_of("TRIAL"),
+        local_path_of("--weights", "file"),
+        local_path_of("--mean", "file"),
+    )
     add("trials", type=trial, nargs="*", metavar="TRIAL", help="folder, STUDY/trials/TRIAL")
     add("--weights", type=weights, action="append", default=[], metavar="FILE", help="or several")
     add("--data", default="", metavar="NAME", help="default: what the network was trained on")
@@ -36,10 +38,10 @@ def parse(arguments: Sequence[str], description: str | None) -> argparse.Namespa
     add("--views", type=_numbers, default=(), help="1, 2 (image and mirror) or 10 (crops)")
     add("--images", type=_count, default=0, help="the first so many test images; 0: all")
     add("--features", metavar="LAYER", help="of the first network, as features.npz")
-    add("--out", type=_path("--out"), metavar="DIR", help="folder of the report")
+    add("--out", type=local_path_of("--out"), metavar="DIR", help="folder of the report")
     add("--layout", help=f"where a file of weights does not tell: {', '.join(NAMES)}")
     add("--mean", type=mean, metavar="FILE", help="its mean image, in place of a mean colour")
-    redraw, anew = _path("--redraw"), "write these reports anew"
+    redraw, anew = local_path_of("--redraw"), "write these reports anew"
     add("--redraw", type=redraw, action="extend", nargs="+", default=[], metavar="DIR", help=anew)
     given = parser.parse_args(arguments)
     if not given.trials and not given.weights and not given.redraw:
@@ -59,10 +61,6 @@ def _idle(given: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     if of_files and not given.weights:
         return f"{of_files[0]} says how to read a file of --weights: leave it out for trials"
     return ""
-
-
-def _path(name: str, what: str = "folder") -> Callable[[str], Path]:
-    return functools.partial(local_path, name=name, what=what)
 
 
 def _data_dir(text: str) -> str:

@@ -10,7 +10,6 @@ again with more seeds; those of other trials are not replaced.
 """
 
 import argparse
-import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from src.data import Split
-from src.paths import local_path
+from src.paths import local_path_of
 from src.records import files
 from src.records import trial as records
 from src.reports import readme, webpage
@@ -260,9 +259,9 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    trial, folder = (functools.partial(local_path, name=name) for name in ("TRIAL", "--out"))
+    trial = local_path_of("TRIAL")
     add("trials", type=trial, nargs="+", metavar="TRIAL", help="STUDY/trials/TRIAL")
-    add("--out", type=folder, default=None, help="default: STUDY/paper_figures")
+    add("--out", type=local_path_of("--out"), help="default: STUDY/paper_figures")
     add("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
     trial_dirs = [path.absolute() for path in given.trials]  # a bare name has no folder above it
