@@ -543,6 +543,7 @@ def test_what_came_of_pretraining_is_what_its_reports_say():
         ("biases", "yes", "best at 0.0025"),
         ("dropout", "0.3", "0.3 is best at 0.01"),
         ("dropout_speed", "0.0", "the best of six is 0.005"),
+        *(("lrn_local", arm, "best at 0.0005") for arm in ("none", "caffe", "within")),
         *(("augmentation", arm, "best at 0.0025") for arm in ("none", "pca", "noise")),
         *(("augmentation", arm, "else at 0.005") for arm in ("flip", "translation", "both")),
         ("weight_decay", "0.0", "without decay and with 0.02 the best is 0.0025"),
@@ -558,6 +559,16 @@ def test_rates_of_wider_grids_are_those_of_the_trials_and_inside(study, arm, rat
     assert "extend the grid" not in (folder / "report.md").read_text()
     told = text_of(EXPERIMENTS / "ablations" / "predictions.md").split("## Grids extended")[1]
     assert rate in told.split(f"| {study} |")[1].split(" | ")[1]
+
+
+def test_errors_by_normalization_are_those_of_the_report():
+    told = text_of(EXPERIMENTS / "ablations" / "predictions.md")
+    report = (EXPERIMENTS / "ablations" / "lrn_local" / "report.md").read_text()
+    table = report.split("## Measures")[1]
+    errors = (
+        re.search(rf"\| {arm} \| 5 \| ([\d.]+%)", table)[1] for arm in ("none", "caffe", "within")
+    )
+    assert "their test errors are now {}, {} and {}".format(*errors) in told
 
 
 def test_errors_by_weight_decay_are_those_of_the_report():
