@@ -8,6 +8,7 @@ on from them. Studies that are finished are not repeated; their reports are writ
 """
 
 import argparse
+import gzip
 import math
 import os
 import signal
@@ -33,6 +34,7 @@ STUDIES = (
     "pretraining",
     "paper_figures",
 )
+DAMAGES = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, FileNotFoundError)
 SAVE_SECONDS = 120.0  # A study that is asked to stop has saved itself by then.
 LEAST_SECONDS = 30.0  # With less time left it is not worth starting.
 
@@ -106,10 +108,12 @@ def unpack(pack: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as partial:
         try:
-            with tarfile.open(pack) as file:
+            with gzip.open(pack) as whole, tarfile.open(fileobj=whole) as file:
                 file.extractall(partial, filter="data")
+                while whole.read(2**20):  # The checksum stands at the end.
+                    pass
             os.replace(Path(partial, folder.name), folder)
-        except (tarfile.TarError, EOFError, zlib.error, FileNotFoundError) as error:
+        except DAMAGES as error:
             raise LabError(
                 f"{pack} cannot be unpacked ({one_line(error)}); restore it from a copy, or move it"
                 " away to begin anew"

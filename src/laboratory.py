@@ -92,7 +92,8 @@ def _checked(
     studies = [(Config.read(tree), workdir) for tree, workdir in trees]
     for config, _ in studies:
         check_measures(config)
-    idle.refuse_idle(request, [config for config, _ in studies])
+    if not any(records.holds_study(workdir) for _, workdir in studies):  # Those go on as begun.
+        idle.refuse_idle(request, [config for config, _ in studies])
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies

@@ -14,6 +14,7 @@ from typing import Any
 from src.errors import one_line
 
 PREFIX = "configs."
+USED = "used "  # Begins digests of what a thing uses.
 DYNAMIC = {"eval", "exec", "getattr", "globals", "locals", "vars"}  # They may use anything.
 
 
@@ -45,23 +46,34 @@ def find(name: str) -> Any:
     return found
 
 
-def digest(name: str) -> str | None:
+def digest(name: str, like: str = "") -> str | None:
     """SHA-256 of the code of a user's own thing; None for any other name.
 
     It covers what of the file the thing uses, and the files that this imports from the same
     project, in configs/ or beside it, without comments, docstrings and `get_config`, since a
     study's question is compared by itself. The laboratory's own code is not covered: records name
     its commit.
+
+    Args:
+        name: Its name.
+        like: A digest that this one is to be compared with. Those of older studies cover the file
+            whole, and lack the mark of the others.
     """
     if not is_own(name):
         return None
     module, _, thing = name.rpartition(".")
-    parts = {each: ast.dump(tree) for each, tree in _trees(module, thing).items()}
-    return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
+    whole = like != "" and not like.startswith(USED)
+    parts = {each: ast.dump(tree) for each, tree in _trees(module, "" if whole else thing).items()}
+    return ("" if whole else USED) + hashlib.sha256(
+        repr(sorted(parts.items())).encode()
+    ).hexdigest()
 
 
 def _trees(module: str, thing: str) -> dict[str, ast.Module]:
-    """Name of a module -> its code: of a config file what the thing uses, and all it imports."""
+    """Name of a module -> its code: of a config file what the thing uses, and all it imports.
+
+    Without a thing it is the whole file.
+    """
     found: dict[str, ast.Module] = {}
     paths: dict[str, Path] = {}
     waiting = [module]
@@ -74,10 +86,12 @@ def _trees(module: str, thing: str) -> dict[str, ast.Module]:
         if path is None:
             continue
         paths[name], found[name] = path, _code(path)
-        if name == module:
+        walked = ast.parse(path.read_text(encoding="utf-8"))
+        if name == module and thing:
             found[name].body = _used(found[name].body, thing)
+            walked = found[name]
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(found[name]):
+        for node in ast.walk(walked):
             waiting += _imported(node, package)
     return found
 
@@ -130,7 +144,7 @@ def _used(body: list[ast.stmt], thing: str) -> list[ast.stmt]:
 def _defines(node: ast.stmt) -> set[str]:
     """The names that a statement gives to things, if it does nothing else."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {node.name}
+        return set() if node.decorator_list else {node.name}  # `@f.defjvp` changes f.
     if isinstance(node, ast.Import | ast.ImportFrom):
         names = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         return names if "*" not in names else set()

@@ -222,6 +222,11 @@ def test_a_folder_without_a_study_of_a_claim_is_refused_and_stays_as_it_is(tmp_p
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_folder_with_a_claim_that_compares_no_arms_is_one(tmp_path):
+    (tmp_path / "alexnet_cifar10").mkdir()
+    assert claims.main([str(tmp_path)]) == 0
+
+
 @pytest.mark.parametrize(
     ("features", "pixels", "verdict"),
     [

@@ -79,6 +79,11 @@ class TestAsInFigure:
         np.testing.assert_array_equal(series.at, [0, 1, 2, 3])
         np.testing.assert_allclose(series.values, [1 / 2, 1 / 3, 1 / 4, 1 / 5], rtol=0.1)
 
+    def test_is_empty_where_a_batch_is_more_than_an_epoch(self):
+        epochs, errors = np.array([1.5, 3.0, 4.5]), np.array([0.9, 0.8, 0.7])
+        found = {"iteration": np.arange(1, 4), "epoch": epochs, "figure_error": errors}
+        assert curves.as_in_figure(found).values.size == 0
+
     def test_of_a_run_without_points_is_empty(self):
         empty = {name: np.zeros(0) for name in ("iteration", "epoch", "interval_error")}
         assert curves.as_in_figure(empty).values.size == 0

@@ -3,6 +3,7 @@
 import inspect
 import io
 import re
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -294,6 +295,10 @@ def no_train(pets: Path) -> None:
     (pets / "train").rename(pets / "val")
 
 
+def two_tests(pets: Path) -> None:
+    shutil.copytree(pets / "test", pets / "validation")
+
+
 def circle(pets: Path) -> None:
     (pets / "train" / "dog" / "all").symlink_to(pets)
 
@@ -350,6 +355,7 @@ def page(pets: Path) -> None:
         (capitals, "pets/Test is in the way: where images are split, the folders are train and"),
         (gerunds, "pets/test_set is in the way"),
         (no_train, "pets/test is in the way"),
+        (two_tests, "pets has test and validation; keep one of them to test on, and move"),
         (circle, "dog/all is a link to a folder that it lies in; remove it"),
         (link_to_nowhere, r"dog/9\.png cannot be used as an image"),
         (invisible_letter, r"'dog\\u200b', whose name has a character .* cannot be seen, U\+200B;"),
@@ -378,6 +384,15 @@ def test_folders_of_a_class_are_looked_through_and_those_of_a_system_are_not(pet
     dataset = data.load("pets", str(tmp_path / "tfds"))
     assert dataset.label_names == ("cat", "dog")
     assert np.bincount(dataset.train.labels).tolist() == [5, 5]
+
+
+def test_a_class_may_begin_as_a_split_does(tmp_path):
+    for name in ("valley", "tests_of_time", "trains"):
+        for n in range(5):
+            save(tmp_path / "places" / name / f"{n}.png", seed=n)
+    assert prepare("places", tmp_path / "places", f"--data_dir={tmp_path}") == 0
+    names = ("tests_of_time", "trains", "valley")
+    assert data.load("places", str(tmp_path)).label_names == names
 
 
 def test_within_train_a_class_may_be_called_as_splits_are(pets, tmp_path):

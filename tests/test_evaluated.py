@@ -78,7 +78,7 @@ def candidate(name: str, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> C
     facts = {"of": name, "given": "images", "parameters": "1"}
     made = Candidate(
         *(name, nn.Dense(10), scores, np.zeros((1, 1, 1, 3)), np.ones((1, 1, 1, 1)), (8, 8)),
-        *(dataset.test, dataset, np.arange(10), facts, "a", name),
+        *(dataset.test, dataset, np.arange(10), facts, "a", f"a/{name}"),
     )
     monkeypatch.setattr(
         testing, "probabilities", lambda each, *_: (each.variables, dataset.test.labels)

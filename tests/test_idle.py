@@ -5,6 +5,7 @@ import pytest
 from src import laboratory
 from src.config import flags
 from src.fields import ConfigError
+from src.records import study as records
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 QUICK, ABLATIONS = "configs/quick.py", "configs/ablations.py"
@@ -27,12 +28,19 @@ def check(file: str, *fields: str) -> None:
         ("selection_seeds=(7, 8)", "each arm has one learning rate"),
         ("sweep.batch_size={}", "it sweeps nothing"),
         ("recipes.cuda_convnet.momentum=0.5", "no trial uses it"),
+        ("recipes.cuda_convnet.learning_rates=(0.1,)", "no trial uses it"),
+        ("model_options.alexnet_cifar.width=0.5", "no trial uses it"),
     ],
 )
 def test_a_field_that_another_decides_is_refused(field, why):
     name = field.partition("=")[0]
     with pytest.raises(ConfigError, match=f"^config.{name} changes nothing, for {why}$"):
-        check("configs/base.py" if "recipes.cuda" in field else QUICK, field)
+        check(QUICK if "decides" in why or "each" in why else "configs/base.py", field)
+
+
+def test_a_study_that_was_begun_so_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "holds_study", lambda workdir: True)
+    check(QUICK, "model.activation=gelu")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_all_that_an_own_function_imports_of_its_project_is_told_apart(
         ("SLOPE = half(1.0)", "SLOPE = half(2.0)", True),
         ("return x / 2", "return x / 3", True),  # what SLOPE is made by
         ("jax.config.update('a', 1)", "jax.config.update('a', 2)", True),
+        ("return 1.0, dx", "return 1.0, 7 * dx", True),
         ("return trial.row", "return trial.metrics", False),
         ("OTHER: int = 1", "OTHER: int = 2", False),
     ],
@@ -112,7 +113,8 @@ def test_what_an_own_function_does_not_use_is_not_told_apart(
 ):
     text = (
         "import jax\nOTHER: int = 1\njax.config.update('a', 1)\ndef half(x): return x / 2\n"
-        "SLOPE = half(1.0)\ndef f(x): return x * SLOPE\ndef number(trial): return trial.row\n"
+        "SLOPE = half(1.0)\n@jax.custom_jvp\ndef f(x): return x * SLOPE\n"
+        "@f.defjvp\ndef rule(x, dx): return 1.0, dx\ndef number(trial): return trial.row\n"
     )
     monkeypatch.setattr("configs.__path__", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "configs.mine", raising=False)
@@ -121,6 +123,8 @@ def test_what_an_own_function_does_not_use_is_not_told_apart(
         (tmp_path / "mine.py").write_text(each)
         digests.append(own.digest("configs.mine.f"))
     assert (digests[0] != digests[1]) == told
+    (whole,) = {own.digest("configs.mine.f", "a digest of before") for _ in range(2)}
+    assert whole != digests[1] == own.digest("configs.mine.f", digests[0])
 
 
 def test_a_measure_that_was_mended_asks_the_same_question():
@@ -128,6 +132,7 @@ def test_a_measure_that_was_mended_asks_the_same_question():
     code = {"configs.mine.number": "1", "configs.mine.other": "2", "configs.mine.f": "3"}
     found = question.identity(tree, {"digest": "d", "own_code": code})
     assert found["own_code"] == {"configs.mine.f": "3"}
+    assert question.identity({}, {"digest": "d", "own_code": code})["own_code"] == code
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ from src.errors import LabError
 from src.fields import ConfigError
 from src.trees import Path, dotted, leaves
 
-RATES = ("arm_learning_rates", "learning_rates", "selection_seeds")
 # What arms and their rates come from; a field beside these is used always, unless it is swept.
-GROUPS = (*RATES, "model", "recipe", "recipes", "sweep")
+GROUPS = (
+    *("arm_learning_rates", "learning_rates", "model", "model_options", "recipe", "recipes"),
+    *("selection_seeds", "sweep", "variants"),
+)
 
 
 def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
@@ -56,7 +58,8 @@ def _decided(config: Config) -> tuple[object, ...]:
 def _why(path: Path, configs: Sequence[Config]) -> str:
     if all(_is_swept(path, config) for config in configs):
         return f"config.sweep.{dotted(path)} decides"
-    if path[-1] == "learning_rates":
+    used = {arm.settings.recipe.name for config in configs for arm in config.arms}
+    if path[-1] == "learning_rates" and (path[0] != "recipes" or path[1] in used):
         own = all(config.tree["arm_learning_rates"] for config in configs)
         return f"config.{'arm_learning_rates' if own else 'learning_rates'} decides"
     if path[0] == "selection_seeds":

@@ -58,7 +58,7 @@ def read_folder(folder: Path) -> Collection:
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """The folder of each split: `train` and the first of `TEST_SPLITS`, or one for all images.
+    """The folder of each split: `train` and one of `TEST_SPLITS`, or one for all images.
 
     Raises:
         DataError: If another folder lies beside them, or one looks like a split and is none.
@@ -77,6 +77,11 @@ def _parts(folder: Path) -> dict[str, Path]:
     if not divided:
         return {"train": folder}
     tests = [folder / name for name in TEST_SPLITS if name in names]
+    if len(tests) > 1:
+        raise DataError(
+            f"{folder} has {' and '.join(path.name for path in tests)}; keep one of them to test"
+            " on, and move the others away"
+        )
     return {"train": folder / "train"} | ({"test": tests[0]} if tests else {})
 
 

@@ -24,6 +24,10 @@ from src.reports.findings import Finding
 from src.reports.paper_claims import CLAIMS, NOTES, UNTESTED, Claim, Untested
 
 PUBLISHED = "published_weights"  # Folder in experiments/.
+FOLDERS = (  # All that rows are made of.
+    *(claim.study for claim in (*CLAIMS, rate_drops.DROP)),
+    *(paper_figures.NAME, evaluated.FOLDER, evaluated.CROPPED, PUBLISHED),
+)
 HEADER = ("claim", "source", "claimed", "ours", "training error", "verdict", "records")
 OPEN = ("claim", "source", "claimed", "command")
 TEXT = (
@@ -198,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = local_path(arguments[0], "DIR")
     if not folder.is_dir():
         raise LabError(f"{folder} is not a folder; give the one that holds the studies")
-    if not any((folder / claim.study).is_dir() for claim in CLAIMS):
+    if not any((folder / name).is_dir() for name in FOLDERS):
         raise LabError(f"{folder} holds no study of a claim; give the one that holds the studies")
     write_claims(folder)
     print(f"{folder / 'claims.png'}, and the tables of the README.md that have a place for them")

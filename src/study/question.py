@@ -41,10 +41,11 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
         StudyError: Listing the fields that differ.
         RecordError: If study.json was lost or is damaged.
     """
-    provenance = {**provenance, "own_code": own_code(config)}
+    there = records.read_study_header(workdir) if records.holds_study(workdir) else {}
+    provenance = {**provenance, "own_code": own_code(config, there)}
     asked = json.loads(json.dumps(question(config, provenance)))
-    if records.holds_study(workdir):
-        header = _with_more(records.read_study_header(workdir), asked, config)
+    if there:
+        header = _with_more(there, asked, config)
         _refuse_other(identity(header["config"], header), identity(asked, provenance), workdir)
         header["own_code"] = provenance["own_code"]
     else:
@@ -64,7 +65,7 @@ def check_same(config: Config, header: dict[str, Any], workdir: Path) -> None:
         StudyError: Listing the fields that differ.
     """
     dataset = _found_as(config.trial.data, header["dataset"])
-    facts = {**header, "own_code": own_code(config), "dataset": dataset}
+    facts = {**header, "own_code": own_code(config, header), "dataset": dataset}
     asked = json.loads(json.dumps(question(config, facts)))
     there = _with_more(header, asked, config)["config"]
     _refuse_other(identity(there, header), identity(asked, facts), workdir)
@@ -139,18 +140,23 @@ def identity(tree: Tree, header: dict[str, Any]) -> Tree:
 
     Measures change no trial: one that is mended is applied to the records that are there.
     """
-    measures = {tree["compare"]["measure"], *tree["compare"]["further"]}
+    compare = tree.get("compare", {})
+    measures = {compare.get("measure"), *compare.get("further", ())}
     code = {name: of for name, of in header.get("own_code", {}).items() if name not in measures}
     return {**tree, "data.digest": header["digest"], "own_code": code}
 
 
-def own_code(config: Config) -> dict[str, str]:
-    """Digests of the functions, networks and measures that config files define, by their names."""
+def own_code(config: Config, header: Tree) -> dict[str, str]:
+    """Digests of the functions, networks and measures that config files define, by their names.
+
+    Each is made as that in the header was, if there is one.
+    """
+    before = header.get("own_code", {})
     named = {config.study.compare.measure, *config.study.compare.further}
     for arm in config.arms:
         settings = arm.settings
         named |= {settings.model.activation, settings.model.name, settings.recipe.optimizer}
-    found = {name: own.digest(name) for name in sorted(named)}
+    found = {name: own.digest(name, before.get(name, "")) for name in sorted(named)}
     return {name: digest for name, digest in found.items() if digest}
 
 

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from src.paths import local_path, local_path_of
+from src.paths import local_path_of
 from src.trained.evaluation_report import VIEWS
 from src.weights.layouts import NAMES
 
@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str], description: str | None) -> argparse.Namespa
     add("trials", type=trial, nargs="*", metavar="TRIAL", help="folder, STUDY/trials/TRIAL")
     add("--weights", type=weights, action="append", default=[], metavar="FILE", help="or several")
     add("--data", default="", metavar="NAME", help="default: what the network was trained on")
-    add("--data_dir", type=_data_dir, default="", metavar="DIR", help="TFDS data directory")
+    add("--data_dir", default="", metavar="DIR", help="TFDS data directory")
     add("--views", type=_numbers, default=(), help="1, 2 (image and mirror) or 10 (crops)")
     add("--images", type=_count, default=0, help="the first so many test images; 0: all")
     add("--features", metavar="LAYER", help="of the first network, as features.npz")
@@ -61,11 +61,6 @@ def _idle(given: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     if of_files and not given.weights:
         return f"{of_files[0]} says how to read a file of --weights: leave it out for trials"
     return ""
-
-
-def _data_dir(text: str) -> str:
-    """The folder as `data.load` wants it: "" for the usual place."""
-    return text and str(local_path(text, "--data_dir"))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -56,5 +56,6 @@ def check_alike(candidates: Sequence[Candidate]) -> None:
             there, here = (f"{d.name} {d.digest[:12]}" for d in (other.dataset, first.dataset))
             raise DataError(
                 f"{other.name} is tested on other images than the first: {there}, not {here};"
-                " evaluate it alone, or name one data set for all with --data"
+                " evaluate it alone: networks are tested together on one data set, which all read"
+                " at one config.data.stream_size"
             )
