@@ -89,7 +89,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> tuple[np.dtype, tuple[int, .
     Raises:
         ValueError: If it is no array, or has not as many numbers as it says.
     """
-    with archive.open(name) as entry:
+    with zipfile.Path(archive, name).open("rb") as entry:
         first = np.lib.format.read_magic(entry) == (1, 0)
         read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(entry)
