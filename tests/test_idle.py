@@ -8,7 +8,8 @@ from src.fields import ConfigError
 from src.records import study as records
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
-QUICK, ABLATIONS = "configs/quick.py", "configs/ablations.py"
+BASE, QUICK, ABLATIONS = "configs/base.py", "configs/quick.py", "configs/ablations.py"
+COMPARED = ("compare.field=batch_size", "compare.baseline=64")
 
 
 def check(file: str, *fields: str) -> None:
@@ -35,7 +36,7 @@ def check(file: str, *fields: str) -> None:
 def test_a_field_that_another_decides_is_refused(field, why):
     name = field.partition("=")[0]
     with pytest.raises(ConfigError, match=f"^config.{name} changes nothing, for {why}$"):
-        check(QUICK if "decides" in why or "each" in why else "configs/base.py", field)
+        check(QUICK if "decides" in why or "each" in why else BASE, field)
 
 
 def test_a_study_that_was_begun_so_goes_on(tmp_path, monkeypatch):
@@ -49,10 +50,11 @@ def test_a_study_that_was_begun_so_goes_on(tmp_path, monkeypatch):
         (QUICK, ["sweep.model.activation=('tanh','relu')"]),  # what the file says
         (QUICK, ["max_epochs=2", "batch_size=64", "workers=2", "fresh_seeds=(1,)"]),
         (QUICK, ["arm_learning_rates.conv3-modern-relu=(0.1,)", "recipes.modern.momentum=0.5"]),
+        (BASE, ["batch_size=64", "sweep.batch_size=(64,128)", *COMPARED]),  # in full view
         (ABLATIONS, ["model.width=0.25", "study=depth"]),
         (ABLATIONS, ["model.activation=gelu"]),  # one study of many sweeps it
-        ("configs/base.py", ["learning_rates=(0.1,0.2)", "selection_seeds=(7,)"]),
-        ("configs/base.py", ["recipe=mine", "recipes.mine.momentum=0.5"]),
+        (BASE, ["learning_rates=(0.1,0.2)", "selection_seeds=(7,)"]),
+        (BASE, ["recipe=mine", "recipes.mine.momentum=0.5"]),
     ],
 )
 def test_a_field_that_some_study_uses_is_not(file, fields):

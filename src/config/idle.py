@@ -26,7 +26,10 @@ def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
     Raises:
         ConfigError: Naming the field, and the one that decides.
     """
-    for path in dict.fromkeys(override.path for override in request.overrides):
+    given = dict.fromkeys(override.path for override in request.overrides)
+    for path in given:
+        if ("sweep", *path) in given:
+            continue  # The same command sweeps it, in full view.
         asked = path[0] in GROUPS or any(_is_swept(path, config) for config in configs)
         if asked and _is_idle(path, request, configs):
             raise ConfigError(f"config.{dotted(path)} changes nothing, for {_why(path, configs)}")

@@ -75,6 +75,7 @@ def backends_of_notebooks(room: Room) -> None:
     room.passed(room.shell(trial, f"--data_dir={data}", door="paper_figures", MPLBACKEND=backend))
     (room.folder / "nets").mkdir()
     room.passed(room.shell("alexnet", "--draw=nets", door="networks", MPLBACKEND=backend))
+    (room.folder / "relu_vs_tanh").mkdir()  # The study of a claim, without records.
     room.passed(room.shell(room.folder, door="claims", MPLBACKEND=backend))
 
 
