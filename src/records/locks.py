@@ -102,6 +102,5 @@ def _acquire(handle: int, path: Path, how: int, give_up: float) -> None:
         except OSError as error:
             raise RecordError(
                 f"cannot lock {path}: {error.strerror or error}; this disk has no locks, as some"
-                " network disks have not: write on a local one (--workdir of a study), and copy what"
-                " is written"
+                " network disks have not: write on a local one (--workdir of a study), and copy it"
             ) from error
