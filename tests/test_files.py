@@ -100,7 +100,7 @@ def test_a_disk_without_locks_is_said_with_the_file_and_a_way_out(tmp_path, monk
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
-    words = r"cannot lock .*\.lock.*has no locks.*: write on a local one \(--workdir of a study\), and copy"
+    words = r"cannot lock .*\.lock.*has no locks.*: write on a local one \(--workdir of a study\)"
     with pytest.raises(RecordError, match=words), locks.locked(tmp_path):
         pass
 
