@@ -398,6 +398,7 @@ def test_pools_are_xlas_in_values_and_gradients(case, ours, plain):
     )
 
 
+@pytest.mark.slow
 def test_a_window_may_have_more_pixels_than_a_byte_can_number():
     x = normal(0, 1, 17, 17, 2)
     value, grads = value_and_pullback(functools.partial(max_pool, window=17, stride=1), x)
