@@ -9,6 +9,7 @@ import pytest
 
 from src.training.layers import make_layer_statistics
 
+pytestmark = pytest.mark.slow
 INPUTS = np.array([-3.0, -1.48, -1.46, 0.0, 0.5, 1.46, 1.48, 3.0])  # tanh 1.4722 is 0.9.
 
 
