@@ -10,7 +10,7 @@ import pytest
 import configs
 from configs import base
 from src.analysis import intervals, measures
-from src.analysis.measures import MEASURES, get_measure
+from src.analysis.measures import MEASURES, Measure, get_measure
 from src.config.config import Config
 from src.fields import ConfigError
 from src.records.trial import TrialRecord
@@ -159,8 +159,11 @@ def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch
         ("return trial.metrics['test_error']", "ValueError"),
         ("pass", "TypeError"),
         ("return 2.0, 1.0", "makes bounds 2 to 1"),
-        ("return -1.0, -1.0", "makes -1, of which there is no ratio; let its kind be"),
-        ("return 0.0, 0.0", "makes 0, of which there is no ratio; let its kind be"),
+        ("return -1.0, -1.0", "makes bounds -1 to -1, of which there is no ratio; let its kind be"),
+        ("return 0.0, 0.0", "makes bounds 0 to 0, of which there is no ratio; let its kind be"),
+        ("return exactly(float('inf'))", "makes bounds inf to inf: let the lower one be"),
+        ("return float('nan'), 2.0", "makes bounds nan to 2: give nan twice"),
+        ("return 2.0, float('nan')", "makes bounds 2 to nan: give nan twice"),
         ("raise SystemExit(7)", "SystemExit: 7"),
     ],
 )
@@ -209,3 +212,10 @@ def test_a_measure_of_columns_that_only_some_trials_have_is_taken(tmp_path, monk
     (tmp_path / f"{name}.py").write_text(OWN.replace(OWN_BODY, body))
     monkeypatch.setattr(configs, "__path__", [*configs.__path__, str(tmp_path)])
     measures.check_measures(config_of(compare={"measure": f"configs.{name}.seconds"}))
+
+
+@pytest.mark.parametrize("bounds", [(1.0, math.inf), (-math.inf, 1.0), (math.inf, math.inf)])
+def test_a_difference_needs_bounds_on_both_sides(bounds):
+    mine = Measure("configs.mine.m", lambda *_: bounds, "difference", "mine")
+    with pytest.raises(measures.MeasureError, match=r"makes bounds -?(1|inf) to (1|inf)[,:] "):
+        mine.bounds(trial(), 0.4)

@@ -86,19 +86,24 @@ class Measure:
                 f" {type(error).__name__}: {one_line(error)}; the records stand: mend it, then"
                 " give the same command again, or python -m src.report DIR"
             ) from error
-        if low > high:
-            raise MeasureError(f"measure {self.name!r} makes bounds {low:g} to {high:g}: turn them")
-        if self.kind == "ratio" and (low < 0 or high == 0):
-            raise MeasureError(
-                f"measure {self.name!r} makes {low:g}, of which there is no ratio; let its kind be"
-                " 'difference'"
-            )
-        if self.kind == "difference" and math.isinf(high - low):
-            raise MeasureError(
-                f"measure {self.name!r} makes bounds {low:g} to {high:g}, of which there is no"
-                " difference; let its kind be 'ratio', or give nan for a number that is unknown"
-            )
+        if fault := self._fault_of(low, high):
+            raise MeasureError(f"measure {self.name!r} makes bounds {low:g} to {high:g}{fault}")
         return low, high
+
+    def _fault_of(self, low: float, high: float) -> str:
+        """What is wrong with the bounds of a number, "" if nothing."""
+        if math.isnan(low) or math.isnan(high):
+            same = math.isnan(low) and math.isnan(high)
+            return "" if same else ": give nan twice for a number that is unknown"
+        if low > high:
+            return ": turn them"
+        if math.isinf(low):
+            return ": let the lower one be where the trial stopped"
+        if self.kind == "ratio" and (low < 0 or high == 0):
+            return ", of which there is no ratio; let its kind be 'difference'"
+        if self.kind == "difference" and math.isinf(high):
+            return ", of which there is no difference; let its kind be 'ratio', or give nan twice"
+        return ""
 
 
 def get_measure(name: str, field: str = "compare.measure") -> Measure:
