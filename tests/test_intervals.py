@@ -191,6 +191,13 @@ class TestInteraction:
         assert 4 < open_above.low < 2000 / 303  # the second ratio alone is at least 6.6
         assert not intervals.interaction("ratio", (reached, never), (reached, never)).exists
 
+    def test_a_trial_of_which_nothing_is_known_changes_no_interval(self):
+        before, slow = times(300, 320, 290), times(900, 1000, stopped=(1010,))
+        with_it = intervals.compare("ratio", before, times(900, 1000, stopped=(1010, 0.0)))
+        without = intervals.compare("ratio", before, slow)
+        assert (with_it.low, with_it.high) == (without.low, without.high)
+        assert (with_it.n, with_it.bounds[0]) == ((3, 4), 0)
+
     @pytest.mark.parametrize("turned", [False, True])
     def test_of_a_baseline_with_a_censored_trial_is_bounded_on_one_side(self, turned):
         """The ratio beside that baseline is known to lie below a bound, and so above 0."""

@@ -236,9 +236,12 @@ def _likelihood(*bounds: tuple[float, ...]) -> censored.LogRatio | None:
     Args:
         bounds: Low and high ones of the baseline's trials, then of the other arm's.
     """
-    low, high, others_low, others_high = (_log(np.array([each])) for each in bounds)
-    first, second = censored.LogTimes(low, high), censored.LogTimes(others_low, others_high)
-    return censored.log_ratio(first, second, LEVEL, INNER_LEVEL)
+    arms = []
+    for low, high in (bounds[:2], bounds[2:]):
+        # A trial without points, of which nothing is known, has the likelihood 1 everywhere.
+        known = [ends for ends in zip(low, high, strict=True) if ends != (0.0, math.inf)]
+        arms.append(censored.LogTimes(*_log(np.array(known).reshape(1, -1, 2)).transpose(2, 0, 1)))
+    return censored.log_ratio(arms[0], arms[1], LEVEL, INNER_LEVEL)
 
 
 def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval:
