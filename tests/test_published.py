@@ -598,3 +598,11 @@ def test_the_answer_on_speed_is_what_the_benchmark_recorded():
     slower = {net: v for net, v in step_ratios(record["networks"], "all").items() if v > 1}
     assert set(slower) == {"lenet5", "lenet5_modern", "vgg16_cifar@0.125"}
     assert f"do, {min(slower.values()):.2f} to {max(slower.values()):.2f}." in answer
+
+
+def test_how_many_trials_shared_a_program_is_what_the_records_say():
+    with open(EXPERIMENTS / "relu_vs_tanh" / "h200" / "results.csv", newline="") as file:
+        together = [int(row["together"] or 1) for row in csv.DictReader(file)]
+    shared = sum(number > 1 for number in together)
+    told_there = text_of(EXPERIMENTS / "speed" / "README.md")
+    assert f"{shared} of the {len(together)} trials of [relu_vs_tanh/h200]" in told_there
