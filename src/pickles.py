@@ -131,7 +131,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-# What pickles of NumPy's arrays name.
+# All that pickles of NumPy's arrays name has a stand-in here.
 ARRAYS: dict[str, Callable[..., Any]] = {
     "numpy.dtype": Kind,
     "numpy.ndarray": Array,

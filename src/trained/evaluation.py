@@ -50,14 +50,14 @@ def main(arguments: Sequence[str]) -> int:
         record["features"] = write_features(candidates[0], given.features, given.images, out)
     files.write_sealed(out / RECORD, record)
     if given.features is None:
-        (out / FEATURES).unlink(missing_ok=True)  # of the evaluation that this one replaces
+        (out / FEATURES).unlink(missing_ok=True)  # It is of the evaluation that this one replaces.
     _write_report(out, record)
     return 0
 
 
 def _candidates(given: argparse.Namespace) -> list[Candidate]:
     """The networks that the command line names."""
-    trial_dirs = [path.absolute() for path in given.trials]  # a bare name has no folder above it
+    trial_dirs = [path.absolute() for path in given.trials]  # A bare name has no folder above it.
     trials = [of_trial(path, given.data_dir, given.data) for path in trial_dirs]
     return trials + [
         of_weights(path, given.data_dir, given.data, layout=given.layout, mean=given.mean)

@@ -9,8 +9,8 @@ from src.records import files
 from src.trained.candidates import Candidate
 
 RECORD, FEATURES = "evaluation.json", "features.npz"
-NAMES = ("report.md", "report.html", FEATURES)  # what is written beside the record
-LONGEST = 120  # bytes of a name before its digest; file systems allow 255
+NAMES = ("report.md", "report.html", FEATURES)  # These are written beside the record.
+LONGEST = 120  # Bytes of a name before its digest; file systems allow 255.
 
 
 def default_folder(candidates: Sequence[Candidate]) -> Path:

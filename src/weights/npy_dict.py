@@ -8,7 +8,15 @@ import numpy as np
 
 from src import pickles
 from src.pickles import Array
-from src.weights.tensors import Tensors, WeightsError, WeightsFile, damaged, make_tensor, read_bytes
+from src.weights.tensors import (
+    Tensors,
+    WeightsError,
+    WeightsFile,
+    damaged,
+    make_tensor,
+    read_bytes,
+    unpickled,
+)
 
 KNOWN: dict[str, Any] = {**pickles.ARRAYS, "collections.OrderedDict": pickles.State}
 KINDS = ("f2", "f4", "f8")
@@ -36,10 +44,7 @@ def read_npy(path: Path) -> WeightsFile:
         raise damaged(path, "its header", error) from error
     if not kind.hasobject or shape != ():
         raise WeightsError(f"{path} holds an array {kind} {shape}, not a dictionary of layers")
-    try:
-        loaded, _ = pickles.load(file.read(), KNOWN)
-    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
-        raise damaged(path, "its pickle is refused", error) from error
+    loaded, _ = unpickled(path, file.read(), KNOWN)
     if isinstance(loaded, Array):
         loaded = loaded.content
     if isinstance(loaded, list) and len(loaded) == 1:

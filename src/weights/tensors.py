@@ -1,14 +1,15 @@
 """The content of a file of weights, and the checks that every format needs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt
 
+from src import pickles
 from src.errors import LabError, one_line
 
 Tensors = dict[str, Float[np.ndarray, "..."]]
@@ -93,6 +94,23 @@ def make_tensor(
 def from_bfloat16(bits: UInt[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """float32 numbers, of which bfloat16 keeps the upper half."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def unpickled(
+    path: Path,
+    content: bytes,
+    known: Mapping[str, Callable[..., Any]],
+    persistent: Callable[[Any], Any] | None = None,
+) -> tuple[Any, int]:
+    """The object of the pickle at the beginning of `content`, and its size; see `pickles.load`.
+
+    Raises:
+        WeightsError: If the pickle is damaged, too long or names anything else.
+    """
+    try:
+        return pickles.load(content, known, persistent)
+    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
+        raise damaged(path, "its pickle is refused", error) from error
 
 
 def damaged(path: Path, where: str, error: Exception) -> WeightsError:

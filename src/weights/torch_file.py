@@ -24,6 +24,7 @@ from src.weights.tensors import (
     from_bfloat16,
     make_tensor,
     read_bytes,
+    unpickled,
 )
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
@@ -109,10 +110,7 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
 
 
 def _unpickle(path: Path, content: bytes) -> tuple[Any, int]:
-    try:
-        return pickles.load(content, _KNOWN, _storage)
-    except Exception as error:  # A damaged pickle may fail anywhere, in any way.
-        raise damaged(path, "its pickle is refused", error) from error
+    return unpickled(path, content, _KNOWN, _storage)
 
 
 def _storage(pid: Any) -> Storage:
