@@ -48,6 +48,17 @@ def test_the_same_records_give_the_same_bytes(study_dir, tmp_path):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+def test_trials_that_stopped_before_their_first_point_have_no_place(tmp_path):
+    """On an axis of logarithms there is none for 0."""
+    synthetic.write_header(tmp_path, learning_rates=[0.01, 0.02], stop_at_target=False)
+    for rate in (0.01, 0.02):
+        fields = {"recipe": "modern", "learning_rate": rate, "seed": 0, "purpose": "selection"}
+        synthetic.write_trial(tmp_path, [], **fields)
+    figure = draw(tmp_path, "learning_rates")
+    figure.draw_without_rendering()
+    assert not [xy for line in figure.axes[0].lines for xy in line.get_xydata() if xy[1] <= 0]
+
+
 def test_fig_1_has_every_fresh_seed_and_the_papers_curves_behind(study_dir):
     figure = draw(study_dir, "training_error")
     seeds = [

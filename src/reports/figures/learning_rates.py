@@ -77,6 +77,10 @@ def _draw_arm(
     trials = arm.selection or arm.fresh
     low, high = measure.sample(trials, target)
     rates = np.array([trial.row["learning_rate"] for trial in trials])
+    known = (low != 0) | np.isfinite(
+        high
+    )  # A trial that stopped before its first point is nowhere.
+    rates, low, high = rates[known], low[known], high[known]
     diverged, missed = np.isnan(low), np.isinf(high)
     shown = np.where(missed, low, high)
     if diverged.any():
