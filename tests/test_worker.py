@@ -6,6 +6,7 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import lax
 
 from src.study import worker
@@ -15,6 +16,7 @@ from tests import tiny
 DATASET = tiny.make_dataset(64, 16)
 
 
+@pytest.mark.slow
 def test_no_more_than_the_programs_of_a_few_arms_are_there(monkeypatch):
     """Those that are kept, and one that waits for the next: JAX alone would let go of none."""
     alive: weakref.WeakSet[object] = weakref.WeakSet()
