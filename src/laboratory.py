@@ -92,11 +92,22 @@ def _checked(
     studies = [(Config.read(tree), workdir) for tree, workdir in trees]
     for config, _ in studies:
         check_measures(config)
-    if not any(records.holds_study(workdir) for _, workdir in studies):  # Those go on as begun.
+    if not any(_is_begun(config, workdir) for config, workdir in studies):
         idle.refuse_idle(request, [config for config, _ in studies])
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies
+
+
+def _is_begun(config: Config, workdir: Path) -> bool:
+    """Whether the folder holds this very study, which goes on as it was begun."""
+    if not records.holds_study(workdir):
+        return False
+    try:
+        question.check_same(config, records.read_study_header(workdir), workdir)
+    except question.StudyError:
+        return False
+    return True
 
 
 def _check_hosts(how: str, configs: Sequence[Config]) -> None:

@@ -1,21 +1,28 @@
 """Fields on the command line that would change nothing are refused, and no others."""
 
+from pathlib import Path
+
 import pytest
 
 from src import laboratory
 from src.config import flags
+from src.config.config import Config
 from src.fields import ConfigError
-from src.records import study as records
+from src.study import question
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 BASE, QUICK, ABLATIONS = "configs/base.py", "configs/quick.py", "configs/ablations.py"
+FACTS = {"dataset": "cifar10", "digest": "d", "image_shape": (32, 32, 3), "num_classes": 10}
+FACTS |= {"device": "1 x cpu", "jax_version": "0", "commit": "abc"}
 COMPARED = ("compare.field=batch_size", "compare.baseline=64")
 
 
-def check(file: str, *fields: str) -> None:
-    request = flags.parse(
-        [f"--config={file}", "--dry_run", *(f"--config.{each}" for each in fields)]
-    )
+def asked(folder: Path, file: str, *fields: str) -> flags.Request:
+    given = [f"--config={file}", f"--workdir={folder}", "--dry_run"]
+    return flags.parse([*given, *(f"--config.{each}" for each in fields)])
+
+
+def check(request: flags.Request) -> None:
     laboratory._checked(request, request.studies())
 
 
@@ -33,15 +40,20 @@ def check(file: str, *fields: str) -> None:
         ("model_options.alexnet_cifar.width=0.5", "no trial uses it"),
     ],
 )
-def test_a_field_that_another_decides_is_refused(field, why):
+def test_a_field_that_another_decides_is_refused(tmp_path, field, why):
     name = field.partition("=")[0]
+    request = asked(tmp_path, QUICK if "decides" in why or "each" in why else BASE, field)
     with pytest.raises(ConfigError, match=f"^config.{name} changes nothing, for {why}$"):
-        check(QUICK if "decides" in why or "each" in why else BASE, field)
+        check(request)
 
 
-def test_a_study_that_was_begun_so_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "holds_study", lambda workdir: True)
-    check(QUICK, "model.activation=gelu")
+def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
+    request = asked(tmp_path, QUICK, "model.activation=gelu")
+    ((tree, _),) = request.studies()
+    question.open_study(Config.read(tree), tmp_path, FACTS)
+    check(request)
+    with pytest.raises(ConfigError, match=r"config.sweep.model.activation decides$"):
+        check(asked(tmp_path, QUICK, "model.activation=elu"))
 
 
 @pytest.mark.parametrize(
@@ -57,5 +69,5 @@ def test_a_study_that_was_begun_so_goes_on(tmp_path, monkeypatch):
         (BASE, ["recipe=mine", "recipes.mine.momentum=0.5"]),
     ],
 )
-def test_a_field_that_some_study_uses_is_not(file, fields):
-    check(file, *fields)
+def test_a_field_that_some_study_uses_is_not(tmp_path, file, fields):
+    check(asked(tmp_path, file, *fields))
