@@ -54,6 +54,8 @@ def share(whole: tuple[Arms, Arms], part: Arms) -> Interval:
         return abs(value) - error * float(t_quantile((1 + level) / 2, freedom))
 
     first, second, third = (logs[i + 1].mean() - logs[i].mean() for i in (0, 2, 4))
+    if first == second:
+        return without_interval(math.nan, n, "difference", "too few")
     value = float((first - third) / (first - second))
     ends = [_fieller(excess, value, level) for level in (LEVEL, INNER_LEVEL)]
     if any(math.isinf(end) for pair in ends for end in pair):
