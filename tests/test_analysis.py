@@ -226,7 +226,7 @@ class TestEffects:
         raw = sorted(effect.interval.p for effect in analysis.effects())
         adjusted = sorted(effect.p for effect in analysis.effects())
         assert adjusted == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])])
-        assert analysis.adjustment == "Holm"
+        assert analysis.adjustment(analysis.measure) == "Holm"
 
     def test_an_interaction_is_the_ratio_of_the_groups_ratios(self, tmp_path):
         synthetic.write_study(tmp_path, fresh_seeds=4, target_train_error=0.35, thresholds=[0.35])

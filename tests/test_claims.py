@@ -83,6 +83,26 @@ def test_a_row_has_number_interval_data_training_error_and_verdict(tmp_path):
     assert (row.verdict, row.words) == ("shown", "shown")
 
 
+def test_rates_that_no_arm_could_choose_are_named(tmp_path):
+    rates = {"relu": 0.02, "tanh": 0.08}
+    synthetic.write_header(
+        tmp_path,
+        sweep={"model": {"activation": ["relu", "tanh"]}},
+        arm_learning_rates={f"conv3-modern-{name}": [rate] for name, rate in rates.items()},
+        fresh_seeds=[*RELU],
+        stop_at_target=False,
+        max_epochs=2,
+    )
+    for (name, rate), errors in zip(rates.items(), (RELU, TANH), strict=True):
+        for seed, error in errors.items():
+            rows = synthetic.make_metrics(lambda e: 0.8 - 0.4 * e, epochs=1.99)
+            rows[-1]["test_error"] = error
+            given = {"recipe": "modern", "learning_rate": rate, "seed": seed, "activation": name}
+            synthetic.write_trial(tmp_path, rows, **given)
+    (row,) = found(tmp_path, LOWER)
+    assert row.ours.endswith("; rates set before: relu 0.02, tanh 0.08")
+
+
 def test_the_opposite_of_a_claim_is_contradicted(tmp_path):
     write_study(tmp_path, TANH, RELU)
     assert found(tmp_path, LOWER)[0].verdict == "contradicted"
@@ -141,6 +161,18 @@ def test_interactions_claimed_of_one_study_are_one_family(tmp_path, monkeypatch)
         monkeypatch.setattr(findings, "CLAIMS", claims_there)
         found(tmp_path, DEPENDS)
     assert judged == [asked.interval.p, 2 * asked.interval.p]
+
+
+def test_an_interaction_without_a_p_shows_nothing_as_one_of_several(tmp_path, monkeypatch):
+    synthetic.write_study(tmp_path)
+    analysis = analyse(load_study(tmp_path))
+    (asked,) = analysis.interactions()
+    assert asked.interval.side and math.isnan(asked.interval.p)  # tanh never arrived in one group
+    also = dataclasses.replace(DEPENDS, text="the same again")
+    monkeypatch.setattr(findings, "CLAIMS", (DEPENDS,))
+    assert find(DEPENDS, analysis)[0].verdict == "shown"
+    monkeypatch.setattr(findings, "CLAIMS", (DEPENDS, also))
+    assert find(DEPENDS, analysis)[0].verdict == "not decided"
 
 
 @pytest.mark.parametrize(

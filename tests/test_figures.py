@@ -14,6 +14,7 @@ from src.reports import compose
 from src.reports.figures import canvas, glyphs, registry, training_error
 from src.reports.figures.forest import Bar, forest
 from tests import synthetic
+from tests.reported import write_pair
 
 NAMES = ("effects", "learning_rates", "ratios", "training_error")
 DRAW = {row.name: row.draw for row in registry.FIGURES}
@@ -147,6 +148,22 @@ def test_ratios_are_open_where_censored(study_dir):
     triangles = [[line for line in axes.lines if line.get_marker() == "^"] for axes in figure.axes]
     assert list(map(len, triangles)) == [2, 2]  # Ours; on the right one is the paper's.
     assert np.all(np.diff(exact[:, 1]) > 0)
+
+
+@pytest.mark.parametrize(
+    ("relu", "tanh"), [([11, 12, 11, 12, 0], [0] * 5), ([0] * 5, [11, 12, 11, 12, 0])]
+)
+def test_an_interval_is_drawn_also_where_the_ratio_has_no_bound(tmp_path, relu, tanh):
+    write_pair(tmp_path, relu, tanh, thresholds=[0.25])
+    (effect,) = analyse(load_study(tmp_path)).effects()
+    assert effect.interval.exists and math.isnan(effect.interval.bound)
+    panel = draw(tmp_path, "ratios").axes[0]
+    bars = [line.get_ydata() for line in panel.lines if line.get_linewidth() == 2.5]
+    ends = [effect.interval.low, effect.interval.high]
+    (finite,) = [end for end in ends if 0 < end < math.inf]
+    assert finite in bars[0]
+    low, high = panel.get_ylim()
+    assert low < finite < high
 
 
 def test_saturation_stands_beside_fig_1_where_layers_were_measured(study_dir, tmp_path):

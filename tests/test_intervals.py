@@ -191,6 +191,22 @@ class TestInteraction:
         assert 4 < open_above.low < 2000 / 303  # the second ratio alone is at least 6.6
         assert not intervals.interaction("ratio", (reached, never), (reached, never)).exists
 
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_of_two_intervals_has_a_p_of_five_hundredths_where_it_ends_at_no_effect(self, turned):
+        """Half-widths 0.6 and 0.8 of logarithms combine to 1, and so reach from e to 1."""
+
+        def of(value: float, half: float) -> intervals.Interval:
+            ends = (math.exp(value - half), math.exp(value + half))
+            known = {"how": "likelihood", "inner": ends, "bounds": ends, "freedom": 7.0}
+            return intervals.Interval(math.exp(value), *ends, (5, 5), "ratio", **known)
+
+        pair = (of(0.0, 0.6), of(1.0, 0.8))
+        found = intervals._combined(*(pair[::-1] if turned else pair), (5, 5))
+        assert (found.high if turned else found.low) == pytest.approx(1)
+        assert found.p == pytest.approx(0.05)
+        farther = intervals._combined(of(0.0, 0.6), of(2.0, 0.8), (5, 5))
+        assert farther.p == pytest.approx(2 * stats.t.sf(2 * stats.t.ppf(0.975, 7), 7))
+
     def test_a_trial_of_which_nothing_is_known_changes_no_interval(self):
         before, slow = times(300, 320, 290), times(900, 1000, stopped=(1010,))
         with_it = intervals.compare("ratio", before, times(900, 1000, stopped=(1010, 0.0)))
@@ -219,6 +235,10 @@ class TestShare:
     def test_is_that_of_the_logarithms(self):
         found = parts.share((self.arms(1.6), self.arms(0.1)), self.arms(0.4))
         assert found.value == pytest.approx(0.8)
+
+    def test_of_two_conditions_that_came_out_equal_is_not_known(self):
+        alike = self.arms(1.6)
+        assert not parts.share((alike, alike), self.arms(0.4)).exists
 
     def test_nearly_has_the_interval_of_the_numerator_where_the_whole_is_certain(self):
         whole = self.arms(1.6, spread=1e-4), self.arms(0.1, spread=1e-4)
@@ -299,9 +319,13 @@ class TestRanks:
 
 class TestFamilies:
     def test_holm_steps_down_and_never_decreases(self):
-        adjusted = families.holm([0.01, 0.04, 0.03, math.nan])
-        assert adjusted[:3] == pytest.approx([0.03, 0.06, 0.06])
-        assert math.isnan(adjusted[3])
+        adjusted = families.holm([0.01, 0.04, 0.03])
+        assert adjusted == pytest.approx([0.03, 0.06, 0.06])
+
+    def test_a_comparison_without_a_p_makes_the_others_no_more_significant(self):
+        """It counts as 1, the largest: Holm's factors are 4, 3 and 2 for the three before it."""
+        adjusted = families.holm([0.01, math.nan, 0.04, 0.03])
+        assert adjusted == pytest.approx([0.04, math.nan, 0.09, 0.09], nan_ok=True)
 
     def test_dunnett_takes_arms_of_one_spread_and_one_baseline(self):
         baseline, others = exact(1, 2, 3, 4), [exact(2, 3, 4, 5), exact(4, 5, 6, 7.5)]

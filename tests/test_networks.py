@@ -53,7 +53,7 @@ def analysis_of(study_dir: Path) -> Analysis:
 
 
 def claims(study_dir: Path) -> list[str]:
-    return networks.claims(analysis_of(study_dir).groups)
+    return networks.claims(analysis_of(study_dir))
 
 
 def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path):
@@ -62,11 +62,15 @@ def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path
     accuracy, loss, vgg = claims(tmp_path)
     ends = [[falling(speed, 1.0)[-1]["test_error"] for speed in each] for each in (slow, fast)]
     points = 100 * (np.mean(ends[1]) - np.mean(ends[0]))
-    assert f"test error at the end {points:+.1f} points (95% interval -" in accuracy
+    assert f"test error where training stopped {points:+.1f} points (95% interval -" in accuracy
     down = f"shown; down to lenet5_modern's {max(ends[0]):.1%}: "
     assert f"n = 4, p < 0.001): {down}" in accuracy
-    assert re.search(r" iterations, 0\.\d\d times \(0\.\d\d to 0\.\d\d\): shown;", accuracy)
-    assert re.search(r" seconds of training, [\d.]+ times \(\S+ to \S+\): contradicted", accuracy)
+    assert re.search(
+        r" iterations, 0\.\d\d times \(0\.\d\d to 0\.\d\d, p < 0\.001\): shown;", accuracy
+    )
+    assert re.search(
+        r" seconds of training, [\d.]+ times \(\S+ to \S+, p .*\): contradicted", accuracy
+    )
     assert "training loss falls faster than lenet5_modern's**: down to" in loss
     assert vgg.startswith("Claim: **vgg11_cifar is more accurate than alexnet_cifar")
     assert vgg.endswith(": not measured yet.")
@@ -82,7 +86,19 @@ def test_the_goal_is_what_every_seed_of_the_other_gets_to(tmp_path):
     mean = f"{((slow[-1]['iteration'] - half) * (sooner - half)) ** 0.5:,.0f}"
     down = f"down to lenet5_modern's {goal:.1%}: {mean} against {mean} iterations, 1.00 times ("
     assert down in accuracy
-    assert "): not decided; " in accuracy.split(down)[1]
+    assert ", p = 1): not decided; " in accuracy.split(down)[1]
+
+
+def test_how_much_sooner_is_judged_for_all_pairs_of_networks_together(tmp_path):
+    """Holm: of three comparisons with the same p each has three times that."""
+    write_study(tmp_path, {NETS[0]: (1, 1.1, 1.9), NETS[1]: (2, 2.5, 3.6)}, seconds=1.0)
+    (group,) = analysis_of(tmp_path).groups
+    pair = (group.arm(NETS[1]), group.baseline)
+    goal = networks.highest_last(group.baseline, "test_error")
+    ((alone, _),) = networks.races([pair], "test_error", [goal])
+    of_three = networks.races([pair] * 3, "test_error", [goal] * 3)
+    assert 0.01 < alone.p < 0.3
+    assert [race.p for race, _ in of_three] == pytest.approx([3 * alone.p] * 3)
 
 
 def test_a_diverged_trial_never_gets_there(tmp_path):

@@ -5,12 +5,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from src.analysis import groups
 from src.analysis.study import load_study
 from src.reports import compose as report
 from tests import synthetic
 from tests.reported import compose, steps, summary, write_pair
+
+EQUAL = {"field": "lrn", "baseline": "none", "measure": "equal_test_error"}
 
 
 def last_points(study_dir: Path, arm: str) -> list[int]:
@@ -72,6 +75,45 @@ def test_neither_reached(tmp_path):
     assert told in text
     assert "| relu | 2 | > 3,900 |" in text
     assert "On fresh seeds 4 of 4 did not reach it" in text
+
+
+@pytest.mark.parametrize(
+    ("relu", "tanh", "words"),
+    [
+        ([11, 0, 0], [30, 0, 0], "1 of 3 of tanh and 1 of 3 of relu"),
+        ([11, 12, 11, 12, 0], [0] * 5, "0 of 5 of tanh and 4 of 5 of relu (95% interval at least"),
+        ([0] * 5, [11, 12, 11, 12, 0], "4 of 5 of tanh and 0 of 5 of relu (95% interval at most"),
+    ],
+)
+def test_where_some_of_both_arms_stopped_before_it_no_bound_is_made_up(tmp_path, relu, tanh, words):
+    """relu may never have got there, and tanh one point later: the ratio has no bound."""
+    write_pair(tmp_path, relu, tanh)
+    text = compose(tmp_path)
+    start = "tanh against relu: too few trials got to 25% training error to say which does sooner,"
+    assert f"{start} {words}" in text
+    assert "more than 0" not in text and "less than inf" not in text
+    if "interval" in words:
+        assert (
+            f"unknown ({words.partition('interval ')[2]}" in text.split("## By training error")[1]
+        )
+
+
+def test_a_diverged_trial_and_one_without_a_number_are_told_apart(tmp_path):
+    write_errors(tmp_path, {"none": [0.3, 0.31, 0.32], "paper": [0.29]}, compare=EQUAL)
+    fields = {"recipe": "modern", "learning_rate": 0.02, "model": "alexnet_cifar", "lrn": "paper"}
+    trial = "alexnet_cifar-modern-relu-lrnpaper-lr0.02-s202"
+    synthetic.write_trial(tmp_path, [], trial=trial, seed=202, status="diverged", **fields)
+    text = compose(tmp_path)
+    assert "1 of 2 trials of paper diverged; 1 of 2 trials of paper have none" in text
+
+
+def test_a_diverged_trial_is_compared_with_nothing(tmp_path):
+    write_pair(tmp_path, [11, 12], [30])
+    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 201, "iterations": 7}
+    synthetic.write_trial(tmp_path, [], activation="tanh", status="diverged", **fields)
+    text = compose(tmp_path)
+    assert "1 of 2 trials of tanh diverged" in text
+    assert "did not reach it" not in text
 
 
 def test_a_diverged_arm_is_said(tmp_path):
@@ -139,6 +181,25 @@ def test_titles_tables_and_figures_follow_from_the_measure(tmp_path):
         assert f"]({name}.png)" in text
         assert (tmp_path / f"{name}.svg").stat().st_size > 1000
     assert "Iterations to" not in text.split("## By training error")[0]
+
+
+def test_each_measure_is_said_to_be_adjusted_as_it_is(tmp_path):
+    """Test errors spread alike, which is Dunnett's case; best ones do not, which is Holm's."""
+    arms = {"none": [0.30, 0.32, 0.31], "paper": [0.28, 0.301, 0.289], "caffe": [0.3, 0.31, 0.32]}
+    compare = {"field": "lrn", "baseline": "none", "measure": "test_error"}
+    compare["further"] = ["best_test_error"]
+    write_errors(tmp_path, arms, compare=compare)
+    text = compose(tmp_path)
+    told = "p is adjusted for all 2 comparisons"
+    assert f"{told} (Dunnett's test)." in text
+    for seed in (200, 201, 202):
+        of_local = f"alexnet_cifar-modern-relu-lrncaffe-lr0.02-s{seed}"
+        rows = synthetic.make_metrics(lambda e: 0.8 - 0.3 * e, epochs=2)
+        rows[-1]["test_error"], rows[0]["test_error"] = 0.3 + (seed - 200) / 100, (seed - 199) / 20
+        fields = {"recipe": "modern", "learning_rate": 0.02, "model": "alexnet_cifar"}
+        synthetic.write_trial(tmp_path, rows, trial=of_local, seed=seed, lrn="caffe", **fields)
+    ways = "by Dunnett's test (test error at the end) or Holm's rule (best test error)."
+    assert f"{told}, {ways}" in compose(tmp_path)
 
 
 def test_a_study_may_list_further_measures(tmp_path):

@@ -22,6 +22,23 @@ def test_a_rate_on_the_edge_is_said_at_the_top_and_in_the_table(tmp_path):
     assert "| 0.01: 507; 0.02: 468; 0.04: 429 | **on the edge: extend the grid** |" in text
 
 
+def test_a_rate_of_which_one_seed_diverged_has_no_median_of_errors(tmp_path):
+    synthetic.write_header(
+        tmp_path,
+        sweep={"model": {"activation": ["relu"]}},
+        selection_seeds=[0, 1],
+        compare={"field": "activation", "baseline": "relu", "measure": "test_error"},
+        stop_at_target=False,
+    )
+    for rate, status in [(0.01, "censored"), (0.02, "diverged"), (0.04, "censored")]:
+        for seed in (0, 1):
+            fields = {"recipe": "modern", "learning_rate": rate, "purpose": "selection"}
+            diverged = {"status": status} if seed else {}
+            rows = synthetic.make_metrics(lambda e: 0.8 - 0.3 * e, epochs=2)
+            synthetic.write_trial(tmp_path, rows, seed=seed, **fields, **diverged)
+    assert "; 0.02: 1 of 2 diverged; 0.04: " in compose(tmp_path)
+
+
 def test_rates_on_edges_are_said_once_for_all_arms(tmp_path):
     synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu", "tanh"]}})
     for activation in ("relu", "tanh"):

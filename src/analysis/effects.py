@@ -143,10 +143,9 @@ class Analysis:
             if group.baseline
         ]
 
-    @property
-    def adjustment(self) -> str:
-        """How the study's p-values are adjusted: `Dunnett`, `Holm`, or empty for a single one."""
-        return families.method(self.measure.kind, self._samples(self.measure, self.target))
+    def adjustment(self, measure: Measure) -> str:
+        """How a measure's p-values are adjusted: `Dunnett`, `Holm`, or empty for a single one."""
+        return families.method(measure.kind, self._samples(measure, self.target))
 
     def interactions(self, measure: Measure | None = None) -> tuple[Interaction, ...]:
         """Each arm's effect in a group against that in another which differs in one field."""

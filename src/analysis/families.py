@@ -32,7 +32,8 @@ def adjusted(
         found: The intervals of these comparisons, in the same order, all groups in a row.
 
     Returns:
-        One per comparison; a comparison without a p-value has nan and is not counted.
+        One per comparison; one without a p-value has nan, and counts as if it showed no effect:
+        an arm that failed does not make the others more significant.
     """
     if len(samples) == 1 and len(found) > 1 and _suits_dunnett(kind, *samples[0]):
         from scipy import stats  # noqa: PLC0415  (takes half a second)
@@ -48,11 +49,11 @@ def adjusted(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values; nan stays nan and is not counted."""
+    """Holm's adjusted p-values; nan stays nan and counts as 1."""
     known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
     result, largest = [math.nan] * len(p_values), 0.0
     for done, (p, i) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - done) * p))
+        largest = max(largest, min(1.0, (len(p_values) - done) * p))
         result[i] = largest
     return result
 

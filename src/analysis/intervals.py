@@ -106,6 +106,14 @@ class Interval:
         return 1.0 if self.kind == "ratio" else 0.0
 
     @property
+    def bound(self) -> float:
+        """The value, or what bounds it if it is infinite or 0; nan if nothing does."""
+        if self.kind == "difference":
+            return self.value
+        bound = {math.inf: self.bounds[0], 0.0: self.bounds[1]}.get(self.value, self.value)
+        return bound if 0 < bound < math.inf else math.nan
+
+    @property
     def side(self) -> int:
         """1 or -1 where the interval lies above or below no effect, else 0."""
         return int(self.low > self.no_effect) - int(self.high < self.no_effect)
@@ -248,7 +256,9 @@ def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval
     """Ratio of two ratios from their intervals, by the method MOVER.
 
     Each end's distances from the two values are squared and added, as variances are; open ends stay
-    open. If a value itself is infinite or 0, the ends are divided, which is wider than need be.
+    open. If a value itself is infinite or 0, the ends are divided, which is wider than need be, and
+    there is no p. Else p is that of Student's t, with the fewer degrees of freedom of the two, on
+    which the end towards no effect lies at its quantile.
 
     Source: Zou & Donner (2008), "Construction of confidence limits about effect measures".
     """
@@ -264,13 +274,21 @@ def _combined(first: Interval, second: Interval, n: tuple[int, int]) -> Interval
         up = math.hypot(_log(two[1]) - _log(second.value), _log(first.value) - _log(one[0]))
         return _exp(value - down), _exp(value + up)
 
+    def p_value() -> float:
+        if math.isinf(value):
+            return math.nan
+        freedom = min(first.freedom, second.freedom)
+        quantile = float(t_quantile((1 + LEVEL) / 2, freedom))
+        reach = value - _log(low) if value > 0 else _log(high) - value
+        return 2 * float(t_tail(quantile * abs(value) / reach, freedom))
+
     low, high = ends((first.low, first.high), (second.low, second.high))
     inner = ends(first.inner, second.inner)
     known = (
         _exp(_log(second.bounds[0]) - _log(first.bounds[1])),
         _exp(_log(second.bounds[1]) - _log(first.bounds[0])),
     )
-    return Interval(_exp(value), low, high, n, "ratio", "MOVER", math.nan, inner, known)
+    return Interval(_exp(value), low, high, n, "ratio", "MOVER", p_value(), inner, known)
 
 
 def without_interval(value: float, n: tuple[int, int], kind: Kind, how: How) -> Interval:

@@ -140,7 +140,7 @@ def _answers(analysis: Analysis) -> list[str]:
     ]
     between = analysis.interactions() if len(analysis.interactions()) <= FEW else ()
     told = [sentences.interaction(analysis, found) for found in between if found.interval.exists]
-    return [*networks.claims(analysis.groups), *effects, *told]
+    return [*networks.claims(analysis), *effects, *told]
 
 
 def _paper_says(analysis: Analysis) -> str:

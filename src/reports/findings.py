@@ -101,8 +101,8 @@ def _interaction(claim: Claim, analysis: Analysis) -> Finding:
     if asked is None:
         (_, first), (_, second) = claim.where
         return Finding(claim, f"{first} over {second}", "not measured yet")
-    p_values = holm([each.interval.p for each in (asked, *others) if each])
-    return _of_interaction(claim, analysis, asked, p_values[0])
+    p_values = [each.interval.p if each else math.nan for each in (asked, *others)]
+    return _of_interaction(claim, analysis, asked, holm(p_values)[0], alone=not others)
 
 
 def _interaction_of(claim: Claim, analysis: Analysis) -> Interaction | None:
@@ -115,15 +115,17 @@ def _interaction_of(claim: Claim, analysis: Analysis) -> Interaction | None:
 
 
 def _of_interaction(
-    claim: Claim, analysis: Analysis, found: Interaction, adjusted: float
+    claim: Claim, analysis: Analysis, found: Interaction, adjusted: float, *, alone: bool
 ) -> Finding:
+    """The finding; an interval without a p can be judged alone, but not as one of several."""
     interval, label = found.interval, f"{found.first} over {found.second}"
     if not interval.exists:
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
-    p = sentences.p_words(adjusted)
-    value = sentences.value_words(interval)
-    ours = f"{value} times the ratio ({sentences.interval(interval)}{p}); {_data(analysis)}"
-    verdict = verdicts.judge(interval, claim.direction, p=adjusted)
+    known = f"{sentences.interval(interval)}{sentences.p_words(adjusted)}"
+    ours = f"{sentences.value_words(interval)} times the ratio ({known}); {_data(analysis)}"
+    unadjusted = math.isnan(adjusted) and not alone
+    p = 1.0 if unadjusted else adjusted
+    verdict = verdicts.judge(interval, claim.direction, p=p)
     remark = _margin(claim, interval, verdict)
     pair = (found.first, found.second)
     groups = [each for each in analysis.groups if str(each.fields.get(found.field)) in pair]
@@ -149,7 +151,11 @@ def _data(analysis: Analysis) -> str:
 
 def _shared_rate(arms: Sequence[ArmRecord]) -> str:
     """A note if no arm could choose its learning rate."""
-    return "; one rate for both" if all(len(arm.grid) == 1 for arm in arms) else ""
+    if any(len(arm.grid) > 1 for arm in arms):
+        return ""
+    if len({arm.rate for arm in arms}) == 1:
+        return "; one rate for both"
+    return f"; rates set before: {', '.join(f'{arm.value} {arm.rate:g}' for arm in arms)}"
 
 
 def _trained(arms: Sequence[ArmRecord]) -> str:

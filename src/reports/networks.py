@@ -8,6 +8,7 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,18 +25,35 @@ from src.reports import sentences
 TIMES = {"iteration": "iterations", "train_seconds": "seconds of training"}  # column -> in words
 TEST_ERROR = MEASURES["test_error"]
 
+Pair = tuple[ArmRecord, ArmRecord]  # A network, and the one it is compared with.
+
 
 def compares_networks(analysis: Analysis) -> bool:
     """Whether the arms of a study have different networks."""
     return analysis.compared == "model"
 
 
-def claims(groups: Sequence[Group]) -> list[str]:
+class Race(NamedTuple):
+    """How much sooner a network is at a value than another, in iterations or in seconds.
+
+    Attributes:
+        numbers: What each of the two takes, in words.
+        found: The comparison.
+        p: Its p-value, adjusted for all pairs of networks.
+    """
+
+    numbers: str
+    found: Interval
+    p: float
+
+
+def claims(analysis: Analysis) -> list[str]:
     """A line per claim and pair of networks; none if there is no AlexNet among them."""
-    return [line for group in groups for line in _claims(group)]
+    end = "at the end" if analysis.equally_long else "where training stopped"
+    return [line for group in analysis.groups for line in _claims(group, end)]
 
 
-def _claims(group: Group) -> list[str]:
+def _claims(group: Group, end: str) -> list[str]:
     alexnet = next((arm for arm in group.others if arm.value.startswith("alexnet")), None)
     if alexnet is None or group.baseline is None:
         return []
@@ -43,9 +61,13 @@ def _claims(group: Group) -> list[str]:
     pairs = [(alexnet, group.baseline), *((net, alexnet) for net in later)]
     errors = [_test_errors(net, other) for net, other in pairs]
     adjusted = families.holm([found.p for found in errors])
+    goals = [highest_last(other, "test_error") for _, other in pairs]
+    all_races = races(pairs, "test_error", goals)
     accurate = [
-        _more_accurate(net, other, found, p)
-        for (net, other), found, p in zip(pairs, errors, adjusted, strict=True)
+        _more_accurate(pair, f"test error {end}", found, p, goal, sooner)
+        for pair, found, p, goal, sooner in zip(
+            pairs, errors, adjusted, goals, all_races, strict=True
+        )
     ]
     return [accurate[0], _loss_falls(alexnet, group.baseline), *accurate[1:]]
 
@@ -55,17 +77,19 @@ def _test_errors(net: ArmRecord, other: ArmRecord) -> Interval:
     return intervals.compare("difference", *samples)
 
 
-def _more_accurate(net: ArmRecord, other: ArmRecord, found: Interval, p: float) -> str:
+def _more_accurate(
+    pair: Pair, measure: str, found: Interval, p: float, goal: float, sooner: Sequence[Race]
+) -> str:
+    net, other = pair
     claim = f"Claim: **{net.value} is more accurate than {other.value}, and sooner**"
     if found.how == "not measured":
         return f"{claim}: not measured yet."
     if found.how == "incomplete":
         return f"{claim}: a trial diverged, not decided."
-    goal = max(last(trial, "test_error") for trial in other.fresh)
     known = f"{sentences.value_words(found)} ({sentences.interval(found)}{sentences.p_words(p)})"
     return (
-        f"{claim}: test error at the end {known}: {verdicts.judge(found, -1, p=p)}; down to"
-        f" {other.value}'s {wording.percent(goal)}: {_sooner(net, other, 'test_error', goal)}."
+        f"{claim}: {measure} {known}: {verdicts.judge(found, -1, p=p)}; down to"
+        f" {other.value}'s {wording.percent(goal)}: {_race_words(sooner)}."
     )
 
 
@@ -73,21 +97,38 @@ def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
     claim = f"Claim: **{net.value}'s training loss falls faster than {other.value}'s**"
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
-    goal = max(last(trial, "train_loss") for trial in other.fresh)
-    found = _sooner(net, other, "train_loss", goal)
-    return f"{claim}: down to {other.value}'s last, {goal:.2f}: {found}."
+    goal = highest_last(other, "train_loss")
+    (sooner,) = races([(net, other)], "train_loss", [goal])
+    return f"{claim}: down to {other.value}'s last, {goal:.2f}: {_race_words(sooner)}."
 
 
-def _sooner(net: ArmRecord, other: ArmRecord, column: str, goal: float) -> str:
-    """Whether a network is sooner at `goal`, which each seed of `other` reaches; in seconds too."""
+def highest_last(arm: ArmRecord, column: str) -> float:
+    """The value that each seed of a network gets down to; infinite if it has no trial."""
+    return max((last(trial, column) for trial in arm.fresh), default=math.inf)
+
+
+def races(pairs: Sequence[Pair], column: str, goals: Sequence[float]) -> list[tuple[Race, ...]]:
+    """For each pair, how much sooner its first network is at a goal of a column, by each time."""
+    by_time = []
+    for time in TIMES:
+        made = []
+        for arms, goal in zip(pairs, goals, strict=True):
+            there = functools.partial(first, column=column, goal=goal, time=time)
+            samples = [_sample(arm, there) for arm in arms]
+            numbers = " against ".join(sentences.mean(sample, "ratio") for sample in samples)
+            made.append((numbers, intervals.compare("ratio", samples[1], samples[0])))
+        adjusted = families.holm([found.p for _, found in made])
+        by_time.append([Race(*one, p) for one, p in zip(made, adjusted, strict=True)])
+    return list(zip(*by_time, strict=True))
+
+
+def _race_words(races: Sequence[Race]) -> str:
     parts = []
-    for time, words in TIMES.items():
-        there = functools.partial(first, column=column, goal=goal, time=time)
-        samples = [_sample(arm, there) for arm in (net, other)]
-        found = intervals.compare("ratio", samples[1], samples[0])
-        numbers = " against ".join(sentences.mean(sample, "ratio") for sample in samples)
-        known = f", {sentences.value_words(found)} times ({sentences.ends(found)})"
-        parts.append(f"{numbers} {words}{known}: {verdicts.judge(found, -1)}")
+    for words, (numbers, found, p) in zip(TIMES.values(), races, strict=True):
+        ends = f"{sentences.ends(found)}{sentences.p_words(p)}"
+        verdict = verdicts.judge(found, -1, p=p)
+        times = f"{sentences.value_words(found)} times ({ends})"
+        parts.append(f"{numbers} {words}, {times}: {verdict}")
     return "; ".join(parts)
 
 

@@ -85,8 +85,9 @@ def answer(analysis: Analysis, effect: Effect) -> str:
     words = measure_words(measure, analysis.target)
     if found.how == "incomplete":
         return f"{other} against {baseline}: {words} not known, {_missing(analysis, effect)}."
-    if math.isnan(found.value):
-        return f"{other} against {baseline}: no trial got to {_target(analysis)}."
+    if math.isnan(found.bound):
+        ends = f" ({interval(found)}{p_words(effect.p)})" if found.exists else ""
+        return f"{other} against {baseline}: {_too_few(analysis, effect)}{ends}."
     numbers = [means(measure, each, analysis.target) for each in (arm, group.baseline)]
     return (
         f"{_claim(found, words, other, baseline)} ({interval(found)}{p_words(effect.p)};"
@@ -94,8 +95,22 @@ def answer(analysis: Analysis, effect: Effect) -> str:
     )
 
 
-def _target(analysis: Analysis) -> str:
-    return f"{wording.target(analysis.target)} training error"
+def _too_few(analysis: Analysis, effect: Effect) -> str:
+    """How many trials got there, where these are too few to say which arm is sooner."""
+    arms = [arm for arm in (effect.arm, effect.group.baseline) if arm]
+    samples = [analysis.measure.sample(arm.fresh, analysis.target) for arm in arms]
+    there = [int((~each.censored).sum()) for each in samples]
+    words = measure_words(analysis.measure, analysis.target)
+    if all(number == len(each.low) for number, each in zip(there, samples, strict=True)):
+        return f"{words} of 0 have no ratio"
+    goal = words.partition(" to ")[2] or words
+    if not any(there):
+        return f"no trial got to {goal}"
+    told = [
+        f"{number} of {len(arm.fresh)} of {arm.value}"
+        for number, arm in zip(there, arms, strict=True)
+    ]
+    return f"too few trials got to {goal} to say which does sooner, {' and '.join(told)}"
 
 
 def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
@@ -116,9 +131,12 @@ def _missing(analysis: Analysis, effect: Effect) -> str:
         sample = analysis.measure.sample(arm.fresh if arm else (), analysis.target)
         without = int(sum(math.isnan(x) for x in sample.low))
         diverged = sum(t.row["status"] == "diverged" for t in (arm.fresh if arm else ()))
-        why = "diverged" if diverged else "have none"
-        if arm and without:
-            parts.append(f"{without} of {len(arm.fresh)} trials of {arm.value} {why}")
+        ends = {"diverged": diverged, "have none": without - diverged}
+        parts += [
+            f"{number} of {len(arm.fresh)} trials of {arm.value} {how}"
+            for how, number in ends.items()
+            if arm and number
+        ]
     return "; ".join(parts)
 
 
@@ -167,14 +185,14 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
 
 def value_words(found: Interval) -> str:
     """The value in words, such as `5.6`, `more than 6.4` or `-3.1 points`."""
-    if found.kind == "difference":
-        return "unknown" if math.isnan(found.value) else f"{wording.points(found.value)} points"
-    if math.isnan(found.value):
+    if math.isnan(found.bound):
         return "unknown"
+    if found.kind == "difference":
+        return f"{wording.points(found.value)} points"
     if math.isinf(found.value):
-        return f"more than {wording.ratio(found.bounds[0], math.floor)}"
+        return f"more than {wording.ratio(found.bound, math.floor)}"
     if found.value == 0:
-        return f"less than {wording.ratio(found.bounds[1], math.ceil)}"
+        return f"less than {wording.ratio(found.bound, math.ceil)}"
     return wording.ratio(found.value)
 
 

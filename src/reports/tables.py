@@ -10,11 +10,7 @@ from src.analysis.measures import Measure
 from src.reports import sentences
 from src.wording import table
 
-ADJUSTMENTS = {
-    "": "",
-    "Dunnett": " p is adjusted for all {count} comparisons (Dunnett's test).",
-    "Holm": " p is adjusted for all {count} comparisons (Holm's rule).",
-}
+ADJUSTMENTS = {"Dunnett": "Dunnett's test", "Holm": "Holm's rule"}
 READINGS = {
     "iterations": "online",
     "iterations_as_in_figure": "as in Fig. 1",
@@ -31,8 +27,8 @@ METHOD = (
 def measures(analysis: Analysis) -> str:
     """A table of each arm's mean by each measure, and its difference from the baseline."""
     listed, target = analysis.measures, analysis.target
-    adjusted = ADJUSTMENTS[analysis.adjustment].format(count=len(analysis.effects()))
-    text = f"{METHOD}{adjusted} In brackets: the effect and its interval, relative to the baseline."
+    text = f"{METHOD}{_adjustments(analysis)}"
+    text += " In brackets: the effect and its interval, relative to the baseline."
     if not analysis.effects():
         text = "Means over trials; of iterations the geometric mean, less half a recording step."
     header = ["group", "arm", "n", *(sentences.measure_words(m, target) for m in listed)]
@@ -51,6 +47,22 @@ def measures(analysis: Analysis) -> str:
         for arm in group.arms
     ]
     return f"{text}\n\n{table(header, rows)}\n\n{_checks(analysis)}".strip()
+
+
+def _adjustments(analysis: Analysis) -> str:
+    """A sentence that says how the p-values of each measure are adjusted; "" if they are not."""
+    found: dict[str, list[str]] = {}
+    for measure in analysis.measures:
+        if not all(math.isnan(effect.p) for effect in analysis.effects(measure)):
+            words = sentences.measure_words(measure, analysis.target)
+            found.setdefault(analysis.adjustment(measure), []).append(words)
+    if not found or "" in found:
+        return ""
+    start = f" p is adjusted for all {len(analysis.effects())} comparisons"
+    if len(found) == 1:
+        return f"{start} ({ADJUSTMENTS[next(iter(found))]})."
+    ways = [f"{ADJUSTMENTS[how]} ({'; '.join(words)})" for how, words in found.items()]
+    return f"{start}, by {' or '.join(ways)}."
 
 
 def _key(group: Group, arm: ArmRecord) -> tuple[str, str]:

@@ -66,11 +66,14 @@ def _median(analysis: Analysis, arm: ArmRecord, choice: Choice, rate: float) -> 
         ratio = analysis.measure.kind == "ratio"
         return wording.count(median) if ratio else wording.percent(median)
     trials = [trial for trial in arm.selection if trial.row["learning_rate"] == rate]
-    if all(trial.row["status"] == "diverged" for trial in trials):
+    diverged = sum(trial.row["status"] == "diverged" for trial in trials)
+    if diverged == len(trials):
         return "diverged"
     last = max(trial.row["iterations"] for trial in trials)
     raced = any(was_raced(trial, analysis.study.config) for trial in trials)
     words = f"> {last:,}{', raced' if raced else ''}"
+    if math.isnan(median):
+        words = f"{diverged} of {len(trials)} diverged" if diverged else "not known"
     decided = not math.isfinite(choice.medians[choice.rate])  # Else by errors.
     return f"{words}, {wording.percent(choice.errors[rate])}" if decided else words
 
@@ -81,7 +84,7 @@ def trials(analysis: Analysis) -> str:
     raced = sum(was_raced(trial, study.config) for trial in study.trials)
     statuses = collections.Counter(trial.row["status"] for trial in study.trials)
     arms = [arm for group in analysis.groups for arm in group.arms]
-    missed = [trial.row["status"] != "reached" for arm in arms for trial in arm.fresh]
+    fresh = collections.Counter(trial.row["status"] for arm in arms for trial in arm.fresh)
     ends = {
         f"reached {target} training error": statuses["reached"],
         "were stopped by racing": raced,
@@ -90,8 +93,8 @@ def trials(analysis: Analysis) -> str:
     }
     told = [f"{number} {how}" for how, number in ends.items() if number]
     text = f"Of {len(study.trials)} trials {', '.join(told) or 'none is done'}."
-    if any(missed):
-        text += f" On fresh seeds {sum(missed)} of {len(missed)} did not reach it;"
+    if fresh["censored"]:
+        text += f" On fresh seeds {fresh['censored']} of {fresh.total()} did not reach it;"
         text += " numbers of iterations are compared with these as censored."
     if len(study.trials) > MOST_ROWS:
         return f"{text} [results.csv](results.csv) has a row for each."

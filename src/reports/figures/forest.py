@@ -144,9 +144,8 @@ def _draw(axes: Axes, at: float, bar: Bar) -> None:
     if found.exists:
         ends = [max(found.low, low), min(found.high, high)]
         axes.plot(ends, [at, at], color=bar.color, lw=2.5, alpha=0.4, solid_capstyle="butt")
-    value, marker = found.value, "o"
+    value, marker = found.bound, "o"
     if found.kind == "ratio":
-        value = {math.inf: found.bounds[0], 0.0: found.bounds[1]}.get(value, value)
         marker = {math.inf: ">", 0.0: "<"}.get(found.value, "o")
     if math.isfinite(bar.claimed):
         axes.plot(bar.claimed, at, "|", color=DARK, ms=11, mew=1.6, zorder=2)

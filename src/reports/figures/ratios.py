@@ -98,20 +98,14 @@ def _draw(
     for at, r in found.items():
         marker = {math.inf: "^", 0: "v"}.get(r.value, "o")
         face = color if marker == "o" else "w"
-        axes.plot(at + shift, _known(r) or math.nan, marker, mec=color, mfc=face, ms=5, zorder=3)
-        if _known(r) and r.exists:
+        axes.plot(at + shift, r.bound, marker, mec=color, mfc=face, ms=5, zorder=3)
+        if r.exists:
             ends = [max(r.low, OPEN[0]), min(r.high, OPEN[1])]
             axes.plot([at + shift] * 2, ends, color=color, lw=2.5, alpha=0.35)
 
 
-def _known(r: Interval) -> float:
-    """The ratio, or its known bound; 0 if nothing is known."""
-    bound = {math.inf: r.bounds[0], 0: r.bounds[1]}.get(r.value, r.value)
-    return bound if 0 < bound < math.inf else 0.0
-
-
 def _limits(shown: Sequence[Interval]) -> tuple[float, float]:
-    bounds = [x for r in shown for x in (_known(r), r.low, r.high)]
+    bounds = [x for r in shown for x in (r.bound, r.low, r.high)]
     finite = [1.0, *(x for x in bounds if 0 < x < math.inf)]
     return min(finite) / 1.25, max(finite) * 1.25
 
