@@ -123,8 +123,7 @@ def _of_interaction(
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
     known = f"{sentences.interval(interval)}{sentences.p_words(adjusted)}"
     ours = f"{sentences.value_words(interval)} times the ratio ({known}); {_data(analysis)}"
-    unadjusted = math.isnan(adjusted) and not alone
-    p = 1.0 if unadjusted else adjusted
+    p = adjusted if alone or not math.isnan(adjusted) else 1.0
     verdict = verdicts.judge(interval, claim.direction, p=p)
     remark = _margin(claim, interval, verdict)
     pair = (found.first, found.second)

@@ -169,7 +169,7 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
     one, two = (arm_words(found.field, value) for value in (found.first, found.second))
     value, baseline = found.value, analysis.study.config.study.compare.baseline
     start = f"The {'ratio' if ratio else 'difference'} of {value} to {baseline}"
-    if not found.interval.exists:
+    if not found.interval.exists or math.isnan(found.interval.bound):
         return f"{start} with {one} against {two}: {REASONS.get(found.interval.how, 'unknown')}."
     known = interval(found.interval)
     p = p_words(found.interval.p)
