@@ -13,7 +13,9 @@ from src.data.augment import Augment
 from src.fields import ConfigError, NamedNumbers
 from src.training import optimizers
 from src.training.optimizers import Recipe
+from src.training.points import Grid
 from src.training.schedule import Schedule
+from src.training.settings import TrialSettings
 from src.training.stages import Change, check_layers, make_stages
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
@@ -45,6 +47,21 @@ def test_biases_have_drops_of_their_own():
     assert stages.layers == {"conv1": (Change(5, 0.1),)}
     assert stages.frozen == {"conv1": 8}
     assert make_stages(Schedule("steps", 0.1, (1.0,)), iteration_of).biases == ()
+
+
+@pytest.mark.parametrize("name", ["constant", "plateau"])
+@pytest.mark.parametrize("boundaries", [(), (1.0, 3.0)])
+def test_biases_have_drops_of_their_own_only_with_steps(name, boundaries):
+    """Else the rate of all makes no drops at these epochs, and neither do biases."""
+    schedule = Schedule(name, 0.1, boundaries, bias_boundaries=(2.0,))
+    assert make_stages(schedule, iteration_of).biases == ()
+
+
+@pytest.mark.parametrize(("name", "drops"), [("steps", [3, 8]), ("constant", []), ("plateau", [])])
+def test_only_steps_are_points_of_the_grid(name, drops):
+    """Epochs of 40 / 16 = 2.5 iterations: 1 epoch is over after 3 of them, 3 epochs after 8."""
+    settings = TrialSettings(schedule=Schedule(name, 0.1, (1.0, 3.0)), batch_size=16)
+    assert Grid(settings, 40).drops == drops
 
 
 def test_updates_follow_the_stages_by_hand():

@@ -26,7 +26,7 @@ class Grid:
         self.per_epoch = iterations_per_epoch(num_images, settings.batch_size, files)
         self.per_point = max(1, int(self.per_epoch / settings.points_per_epoch))
         self.last = self.iteration_of(settings.max_epochs)
-        self.drops = sorted(self.iteration_of(each) for each in settings.schedule.boundaries)
+        self.drops = sorted(self.iteration_of(each) for each in settings.schedule.known_drops)
 
     def iteration_of(self, epochs: float) -> int:
         """The first iteration by which so many epochs are done."""

@@ -41,6 +41,11 @@ class Schedule:
     ] = 5
     drops: Annotated[int, AtLeast(0), "plateau: drops at most, 3 in the paper"] = 3
 
+    @property
+    def known_drops(self) -> tuple[float, ...]:
+        """The epochs at which the rate of all drops, where they are known before."""
+        return self.boundaries if self.name == "steps" else ()
+
     def factor_after(self, boundaries: int, validation_errors: Sequence[float]) -> float:
         """What the learning rate is multiplied by from here on.
 

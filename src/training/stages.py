@@ -97,12 +97,15 @@ def scale_by_changes(changes: Sequence[Change]) -> optax.GradientTransformation:
 
 
 def _biases(schedule: Schedule, iteration_of: Callable[[float], int]) -> tuple[Change, ...]:
-    """Changes of the biases' rate: their own drops, less those that the rate of all makes."""
-    if not schedule.bias_boundaries:
+    """Changes of the biases' rate: their own drops, less those that the rate of all makes.
+
+    Only the schedule `steps` has them.
+    """
+    if schedule.name != "steps" or not schedule.bias_boundaries:
         return ()
     own, others = (
         [iteration_of(epoch) for epoch in epochs]
-        for epochs in (schedule.bias_boundaries, schedule.boundaries)
+        for epochs in (schedule.bias_boundaries, schedule.known_drops)
     )
 
     def more(moment: int) -> int:
