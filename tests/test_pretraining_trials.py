@@ -93,6 +93,22 @@ def test_unlabelled_images_are_the_training_set_whatever_has_labels(tmp_path):
     assert program.num_images == 20
 
 
+def test_arms_of_another_scaling_or_other_images_share_no_stack(tmp_path):
+    """All are made of 32 images; a stack of the whole training set keeps the name it had."""
+    cuts = {"pretraining__method": "conv_rbm", "pretraining__images": 32}
+    changes = [{}, {"labels": 20}, {"train_images": 40}, {"train_images": 48}]
+    changes += [{"validation_images": 16}, {"validation_images": 10}]
+    stacks = []
+    for each in changes:
+        settings = make_trial(**cuts, **each).settings
+        stacks.append(make_stacks(Program(settings, DATASET), settings, tmp_path, "digest"))
+    whole, labels, forty, *scaled_alike, fifty_four = (each._folder(0).name for each in stacks)
+    assert labels == whole
+    assert "pixels" not in stacks[0].made_from
+    assert len(set(scaled_alike)) == 1  # The first 48 images, in either way.
+    assert len({whole, forty, scaled_alike[0], fifty_four}) == 4
+
+
 def test_labels_are_as_many_of_each_class_and_change_no_scaling():
     labels = np.arange(64, dtype=np.int32) % 10
     dataset = with_labels(DATASET, labels)

@@ -1,9 +1,12 @@
 """The first state of a trial that begins with a pre-trained stack."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from src.data import Split
 from src.data.dataset import DataError
@@ -97,4 +100,15 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
         "unlabelled": len(images),
         "data": data_digest,
     }
+    if settings.train_images or settings.validation_images:
+        # Images of the same number may be others then, or have another scaling.
+        made_from["pixels"] = _digest(source)
     return Stacks(root, source, replace(how, control=""), made_from)
+
+
+def _digest(source: Source) -> str:
+    """SHA-256 over the images, in order, and the scaling of the network's input."""
+    sums = hashlib.sha256()
+    for array in (source.images, source.held_out, source.shift, source.scale):
+        sums.update(np.ascontiguousarray(array).data)
+    return sums.hexdigest()
