@@ -5,19 +5,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import PyTree
 
 from src import data, models
 from src.records import study as studies
 from src.records.files import RecordError
 from src.study import runner
 from src.trained.network import load_trained
-from src.training.finished import read_kept
+from src.training.finished import Kept, read_kept
 from src.training.program import Program
 from src.training.settings import Trial
 from src.weights import start
 from src.weights.settings import StartFrom
 from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
+from tests.test_rehearsal import defined
 from tests.test_weights_layouts import FULL
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
@@ -33,6 +35,12 @@ def tree(seed: int, **sizes: tuple[int, ...]) -> dict[str, dict[str, np.ndarray]
     }
 
 
+def take(ours: PyTree, theirs: PyTree, layers: tuple[str, ...] = ()) -> tuple[PyTree, tuple]:
+    """Of networks that have parameters alone."""
+    found = start.take({"params": ours}, {"params": theirs}, layers, "fc10", "a.npy")
+    return found.variables["params"], found.taken
+
+
 def trial_of(**changes: object) -> Trial:
     settings = tiny.make_config(data__name="tiny", **changes).trial
     return Trial("a-lr0.01-s5", "a", "fresh", 0.01, 5, settings)
@@ -44,19 +52,19 @@ def same(a: dict, b: dict) -> bool:
 
 def test_all_layers_but_the_last_are_taken():
     ours, theirs = tree(0), tree(1, fc10=(24, 7))
-    found = start.take(ours, theirs, (), "fc10", "a.npy")
-    assert found.taken == ("conv1", "conv2")
-    assert same(found.params["fc10"], ours["fc10"])
-    np.testing.assert_allclose(found.params["conv2"]["kernel"], theirs["conv2"]["kernel"])
-    assert list(found.params) == list(ours)
+    params, taken = take(ours, theirs)
+    assert taken == ("conv1", "conv2")
+    assert same(params["fc10"], ours["fc10"])
+    np.testing.assert_allclose(params["conv2"]["kernel"], theirs["conv2"]["kernel"])
+    assert list(params) == list(ours)
 
 
 def test_any_layers_may_be_named_the_last_one_too():
     ours, theirs = tree(0), tree(1)
-    found = start.take(ours, theirs, ("conv1", "fc10"), "fc10", "a.npy")
-    assert found.taken == ("conv1", "fc10")
-    assert same(found.params["conv2"], ours["conv2"])
-    np.testing.assert_allclose(found.params["fc10"]["bias"], theirs["fc10"]["bias"])
+    params, taken = take(ours, theirs, ("conv1", "fc10"))
+    assert taken == ("conv1", "fc10")
+    assert same(params["conv2"], ours["conv2"])
+    np.testing.assert_allclose(params["fc10"]["bias"], theirs["fc10"]["bias"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,7 @@ def test_any_layers_may_be_named_the_last_one_too():
 )
 def test_layers_that_do_not_fit_are_refused(theirs, layers, message):
     with pytest.raises(WeightsError, match=message) as caught:
-        start.take(tree(0), theirs, layers, "fc10", "a.npy")
+        take(tree(0), theirs, layers)
     assert "\n" not in str(caught.value)
 
 
@@ -106,7 +114,50 @@ def test_layers_within_layers_are_compared_too():
         "inception": {"reduce": tree(1)["conv1"], "wide": tree(1, conv2=(3, 3, 4, 6))["conv2"]}
     }
     with pytest.raises(WeightsError, match=r"inception/wide/kernel in a.npy is \(3, 3, 4, 6\)"):
-        start.take(ours, theirs, (), "fc", "a.npy")
+        take(ours, theirs)
+
+
+def kept(seed: int, **layers: int) -> dict[str, dict[str, np.ndarray]]:
+    """Running means and variances of so many channels."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: {kind: rng.uniform(size=channels) for kind in ("mean", "var")}
+        for name, channels in layers.items()
+    }
+
+
+def test_a_layer_is_taken_with_all_that_it_keeps():
+    """One layer without parameters too; the last one begins anew, with all that it keeps."""
+    ours, theirs = (
+        {"params": tree(seed), "batch_stats": kept(seed, conv2=6, norm3=6, fc10=10)}
+        for seed in (0, 1)
+    )
+    found = start.take(ours, theirs, (), "fc10", "a.npy")
+    assert found.taken == ("conv1", "conv2", "norm3")
+    for name, beginning in (("conv2", theirs), ("norm3", theirs), ("fc10", ours)):
+        expected = beginning["batch_stats"][name]
+        assert found.variables["batch_stats"][name].keys() == expected.keys()
+        for kind, values in expected.items():
+            np.testing.assert_allclose(found.variables["batch_stats"][name][kind], values, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ({"conv2": 6}, {"conv2": 5}, r"conv2/mean in a.npy is \(5,\), the network's is \(6,\)"),
+        ({"conv2": 6}, {}, r"conv2/mean in a.npy is not there, the network's is \(6,\)"),
+        ({}, {"conv2": 6}, r"conv2/mean in a.npy is \(6,\), the network's is not there"),
+    ],
+)
+def test_what_layers_keep_must_fit_too(ours, theirs, message):
+    with pytest.raises(WeightsError, match=message):
+        start.take(
+            {"params": tree(0), "batch_stats": kept(0, **ours)},
+            {"params": tree(1), "batch_stats": kept(1, **theirs)},
+            (),
+            "fc10",
+            "a.npy",
+        )
 
 
 class Plain(nn.Module):
@@ -204,6 +255,38 @@ def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_pat
     trained = load_trained(tmp_path / "second" / "trials" / record.row["trial"])
     before = finished.params["conv1"]["kernel"]
     np.testing.assert_array_equal(trained.first_kernels().started, before)
+
+
+NORMALIZED = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        x = nn.Conv(4, (3, 3), name="conv1")(images)
+        x = nn.BatchNorm(use_running_average=keys is None, name="norm1")(x)
+        return nn.Dense(self.num_classes, name="fc2")(nn.relu(x).mean(axis=(1, 2)))
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_starts_with_the_running_means_of_another(cifar, tmp_path, monkeypatch):
+    name = f"{defined(tmp_path, monkeypatch, NORMALIZED)}.Net"
+    settings = trial_of(model__name=name).settings
+    program = Program(settings, cifar)
+    trained = program.start(1)
+    means = jax.tree.map(lambda leaf: leaf + 3, trained.model_state)
+    finished = Kept(settings, trained._replace(model_state=means), 9, {}, tiny.identity("t"))
+    monkeypatch.setattr(start, "read_kept", lambda *_, **options: finished)
+    layers = ("conv1", "norm1", "fc2")
+    from_it = {"start_from__path": str(tmp_path), "start_from__layers": layers}
+    trial = trial_of(model__name=name, **from_it)
+    start.check([trial.settings], (32, 32, 3), 10)
+    begun, *_ = start.begin(program, trial)
+    assert same(begun.variables, finished.state.variables)
+    assert begun.model_state["batch_stats"]["norm1"]["mean"].tolist() == [3.0] * 4
 
 
 @pytest.mark.slow

@@ -33,27 +33,28 @@ class Origin(NamedTuple):
     """Weights to start from.
 
     Attributes:
-        params: Layer -> its parameters, in our order of axes.
+        variables: Collection -> layer -> its values, in our order of axes: `params`, and what
+            layers keep beside them, such as running means.
         sha256: SHA-256 of the file, or of the checkpoint's parameters.
         options: Options of the network that they were trained in, as far as they are known.
         input: The input that they were trained on, as `recipe.input` names it.
     """
 
-    params: PyTree
+    variables: PyTree
     sha256: str
     options: Mapping[str, Any]
     input: str
 
 
 class Started(NamedTuple):
-    """The parameters of a network that starts from others.
+    """The variables of a network that starts from others.
 
     Attributes:
-        params: All parameters.
+        variables: All of them, as in `Origin`.
         taken: Names of the layers that were taken over.
     """
 
-    params: PyTree
+    variables: PyTree
     taken: tuple[str, ...]
 
 
@@ -73,12 +74,14 @@ def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], l
         return state, {}, []
     origin = read_origin(start)
     last = last_layer(program.model, program.input_shape)
-    found = take(state.params, origin.params, start.layers, last, start.path)
+    found = take(state.variables, origin.variables, start.layers, last, start.path)
+    kept = {name: layers for name, layers in found.variables.items() if name != "params"}
+    state = state._replace(params=found.variables["params"], model_state=kept)
     model = trial.settings.model
     options = {**model_options(model.name), **dict(model.options)}
     columns = {"start_layers": "+".join(found.taken), "start_sha256": origin.sha256}
     said = remarks(origin, options, trial.settings.recipe.input)
-    return state._replace(params=found.params), columns, said
+    return state, columns, said
 
 
 def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_classes: int) -> None:
@@ -101,9 +104,9 @@ def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_cl
     for start, model, init, crop in asked:
         if start.path:
             made, taken = model.make(init, num_classes), (crop or height, crop or width, channels)
-            params = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, *taken)))["params"]
+            variables = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, *taken)))
             last = last_layer(made, taken)
-            take(params, origins[start].params, start.layers, last, start.path)
+            take(variables, origins[start].variables, start.layers, last, start.path)
 
 
 def read_origin(start: StartFrom) -> Origin:
@@ -117,20 +120,21 @@ def read_origin(start: StartFrom) -> Origin:
     if path.is_dir():
         settings, state, *_ = read_kept(path, finished=True)
         options = model_options(settings.model.name) | dict(settings.model.options)
-        return Origin(state.params, _digest(state.params), options, settings.recipe.input)
+        return Origin(state.variables, _digest(state.params), options, settings.recipe.input)
     imported = import_weights(
         read_weights(path), find_layout(start.layout) if start.layout else None
     )
     sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
-    return Origin(imported.params, sha256, imported.layout.options, _input(imported))
+    variables = {"params": imported.params}
+    return Origin(variables, sha256, imported.layout.options, _input(imported))
 
 
-def take(params: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path: str) -> Started:
-    """Replaces layers of a network's parameters by those of other weights.
+def take(ours: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path: str) -> Started:
+    """Replaces layers of a network by those of other weights, with all that they keep.
 
     Args:
-        params: Layer -> its parameters as the seed makes them.
-        origin: Layer -> the parameters to take.
+        ours: The network's variables as the seed makes them, as in `Origin`.
+        origin: The variables to take.
         layers: Names of the layers to take; empty: all that both have, but for the last.
         last: Name of the network's last layer.
         path: Where the weights come from, for messages.
@@ -138,22 +142,37 @@ def take(params: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, pat
     Raises:
         WeightsError: If a layer is missing, or has other shapes.
     """
-    chosen = layers or tuple(name for name in params if name in origin and name != last)
+    theirs, known = _names(origin), _names(ours)
+    chosen = layers or tuple(name for name in known if name in theirs and name != last)
     if not chosen:
         raise WeightsError(
-            f"{path} shares no layer with the network: it has {', '.join(origin)},"
-            f" the network {', '.join(params)}"
+            f"{path} shares no layer with the network: it has {', '.join(theirs)},"
+            f" the network {', '.join(known)}"
         )
     for name in chosen:
-        for where, tree in ((f"in {path}", origin), ("in the network", params)):
-            if name not in tree:
+        for where, names in ((f"in {path}", theirs), ("in the network", known)):
+            if name not in names:
                 raise WeightsError(
                     f"config.start_from.layers: no layer {name!r} {where}; there are"
-                    f" {', '.join(tree)}"
+                    f" {', '.join(names)}"
                 )
-        _check_shapes(name, params[name], origin[name], path)
-    taken = {name: jax.tree.map(jnp.asarray, origin[name]) for name in chosen}
-    return Started({**params, **taken}, tuple(chosen))
+        for collection in {**ours, **origin}:
+            _check_shapes(
+                name, *(tree.get(collection, {}).get(name, {}) for tree in (ours, origin)), path
+            )
+    found = {
+        collection: {
+            name: jax.tree.map(jnp.asarray, origin[collection][name]) if name in chosen else values
+            for name, values in layers.items()
+        }
+        for collection, layers in ours.items()
+    }
+    return Started(found, tuple(chosen))
+
+
+def _names(variables: PyTree) -> list[str]:
+    """The layers of a network, whatever they keep."""
+    return list(dict.fromkeys(name for layers in variables.values() for name in layers))
 
 
 def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
