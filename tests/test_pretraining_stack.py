@@ -365,6 +365,33 @@ def test_a_layer_that_reads_other_maps_than_those_below_gives_no_pictures():
     assert give_back(source, network, stack) is None
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"border": "padded"}, ("conv1",)),
+        ({"border": "overhang"}, ("conv1",)),
+        ({}, ("conv2",)),
+    ],
+)
+def test_a_first_layer_that_reads_more_or_less_than_the_pixels_is_trained_too(
+    options, names, tmp_path
+):
+    """At a stride of 4 kernels of 11 hang 1 pixel over images of 66: (66 - 11) / 4 is 13.75."""
+    size = 66
+    network = {"name": "alexnet", "width": 0.1, **options}
+    images = tiny.make_dataset(48, size=size).train.images
+    model = models.make_model(activation="relu", init_scheme="modern", num_classes=10, **network)
+    params = jax.tree.map(jnp.asarray, tiny.draw_params(model, size))
+    source = dataclasses.replace(
+        make_source(), model=model, activation="relu", init=lambda seed: params,
+        images=images[:32], held_out=images[32:],
+    )  # fmt: skip
+    stack = make_stacks(
+        tmp_path, source, method="conv_autoencoder", layers=names, steps=1, learning_rates=(0.01,)
+    ).get(0)
+    assert stack.layers[names[0]].keys() == {"kernel"}
+
+
 # --- Transfer. ---
 
 

@@ -40,7 +40,8 @@ def give_back(
         stack: The pre-trained layers, from the first to the top one.
 
     Returns:
-        Grey levels; None if a layer reads anything but the maps of the one below.
+        Grey levels; None if a layer reads anything but the maps of the one below, or the first one
+        anything but the pixels, as where the network puts a border around them.
     """
     pairs = itertools.pairwise(each.layer for each in stack)
     if any(layer.channels != below.kernel_shape[-1] for below, layer in pairs):
@@ -48,6 +49,8 @@ def give_back(
     pixels = source.scaled(jnp.asarray(source.held_out[:IMAGES]))
     stack = [each._replace(params=jax.tree.map(jnp.asarray, each.params)) for each in stack]
     read = [layer_input(source.model, network, each.layer.name, pixels) for each in stack]
+    if read[0].shape != pixels.shape:
+        return None
     found = stack[-1].unit.reconstruct(stack[-1].params, read[-1])
     for each, inputs in zip(stack[-2::-1], read[-2::-1], strict=True):
         places = jax.eval_shape(each.unit.total_input, each.params, inputs).shape
