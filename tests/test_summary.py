@@ -123,6 +123,45 @@ def test_images_need_not_be_square():
     assert size_of(nn.Sequential([nn.Conv(4, (3, 3))]), (8, 24, 3)) == expected
 
 
+class Mine(nn.Module):
+    """A fully connected layer that is not flax's."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x @ self.param("kernel", nn.initializers.ones, (x.shape[-1], 5))
+
+
+def flat(x):
+    return x.reshape(len(x), -1)
+
+
+def by_column(x):
+    """[B, 4, 6, 2] -> [B, 6, 8]."""
+    return x.swapaxes(1, 2).reshape(len(x), 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([flat, nn.Dense(5)], 48 * 5),
+        ([flat, Mine()], 48 * 5),
+        ([nn.DenseGeneral(5, axis=(1, 2, 3))], 48 * 5),
+        ([by_column, nn.Dense(5)], 6 * 8 * 5),
+        ([by_column, Mine()], 6 * 8 * 5),
+        ([by_column, nn.DenseGeneral((3, 5))], 6 * 8 * 15),
+        ([by_column, nn.DenseGeneral(5, axis=(1, 2))], 48 * 5),
+        ([nn.Conv(8, (3, 3), feature_group_count=2)], 24 * 9 * 1 * 8),
+        ([nn.Conv(8, (3, 3), strides=2)], 2 * 3 * 9 * 2 * 8),
+        ([by_column, nn.Conv(5, (3,))], 6 * 3 * 8 * 5),
+        ([nn.ConvLocal(5, (3, 3))], 24 * 9 * 2 * 5),
+    ],
+    ids=range(11),
+)
+def test_each_weight_counts_once_per_place_whatever_the_layer(layers, expected):
+    """On images of 4 by 6 pixels and two channels, 48 numbers."""
+    assert size_of(nn.Sequential(layers), (4, 6, 2))["multiply_adds"] == expected
+
+
 def test_the_size_of_a_network_is_written_down_by_arithmetic():
     """LeNet: 5x5x3x6 at 28x28, 5x5x6x16 at 10x10, then 400x120, 120x84 and 84x10."""
     model = models.make_model(

@@ -131,9 +131,10 @@ def _multiply_adds(module: nn.Module, output: tuple, params: Any) -> int:
     if "kernel" not in params or hasattr(params["kernel"], "get"):
         return 0
     weights = math.prod(params["kernel"].shape)
-    if isinstance(module, nn.Dense | LocallyConnected):
+    if isinstance(module, LocallyConnected | nn.ConvLocal):  # Each place has weights of its own.
         return weights
-    return weights * output[1] * output[2]
+    features = module.features if isinstance(module, nn.DenseGeneral) else output[1:][-1:]
+    return weights * (math.prod(output[1:]) // int(np.prod(features)))
 
 
 def _receptive_fields(
