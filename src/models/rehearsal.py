@@ -49,6 +49,8 @@ def _fault(model: nn.Module, images: Array) -> str:
 
 def _fault_in_testing(model: nn.Module, variables: PyTree, images: Array) -> str:
     tested = _test(model, variables, images)
+    if not isinstance(tested, Array):
+        return f"while testing it must return logits alone; it returns a {type(tested).__name__}"
     if tested.dtype != jnp.float32:
         return f"it makes logits of {tested.dtype}; float32 is needed"
     if not np.all(np.isfinite(tested)):
@@ -86,12 +88,8 @@ def _begin(model: nn.Module, images: Array) -> PyTree:
     return _quickly(lambda key: dict(model.init(key, images[:1])))(jax.random.key(0))
 
 
-def _test(model: nn.Module, variables: PyTree, images: Array) -> Array:
-    def logits(variables: PyTree, images: Array) -> Any:
-        made = model.apply(variables, images, keys=None)
-        return made[0] if isinstance(made, tuple) else made
-
-    return _quickly(logits)(variables, images)
+def _test(model: nn.Module, variables: PyTree, images: Array) -> Any:
+    return _quickly(lambda *given: model.apply(*given, keys=None))(variables, images)
 
 
 def _quickly(fn: Any) -> Any:
