@@ -100,6 +100,31 @@ def test_the_convolutions_of_a_network_in_order():
     assert whole[0].kernel_shape == (11, 11, 3, 96)
 
 
+def test_convolutions_that_no_image_passes_while_testing_are_none_of_them():
+    plain, more = (
+        models.make_model(
+            "googlenet_cifar", activation="relu", init_scheme="modern", num_classes=5, **options
+        )
+        for options in ({}, {"auxiliary": True})
+    )
+    found = [layer.name for layer in layers.find_layers(more, (32, 32, 3))]
+    assert len(found) == 3 + 9 * 6  # the stem, and blocks of six
+    assert found == [layer.name for layer in layers.find_layers(plain, (32, 32, 3))]
+
+
+class Foreign(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, keys=None):
+        return nn.Conv(5, (3, 3), name="conv1")(images).mean(axis=(1, 2))
+
+
+@pytest.mark.parametrize("names", [(), ("conv1",)])
+def test_a_network_without_convolutions_of_ours_is_refused(names, tmp_path):
+    source = dataclasses.replace(make_source(), model=Foreign())
+    with pytest.raises(LabError, match=r"'conv_rbm': .* no convolution of src.models.layers,"):
+        make_stacks(tmp_path, source, layers=names)
+
+
 def test_a_layer_inside_a_module_has_its_path_for_a_name():
     model = Outer()
     found = layers.find_layers(model, SHAPE)

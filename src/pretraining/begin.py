@@ -1,7 +1,7 @@
 """The first state of a trial that begins with a pre-trained stack."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from src.data import Split
 from src.data.dataset import DataError
 from src.fields import ConfigError, plain
 from src.pretraining.kept import Stacks
+from src.pretraining.layers import Layer, find_layers
 from src.pretraining.measures import Row
 from src.pretraining.source import Source
 from src.pretraining.transfer import transfer
@@ -68,6 +69,7 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
 
     Raises:
         DataError: If images are streamed, or too few.
+        LabError: If the network's layers cannot be pre-trained as the settings ask.
     """
     how, unlabelled = settings.pretraining, program.source.unlabelled
     if not isinstance(unlabelled, Split):
@@ -103,7 +105,31 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
     if settings.train_images or settings.validation_images:
         # Images of the same number may be others then, or have another scaling.
         made_from["pixels"] = _digest(source)
-    return Stacks(root, source, replace(how, control=""), made_from)
+    stacks = Stacks(root, source, replace(how, control=""), made_from)
+    cropped = find_layers(program.model, program.input_shape)
+    _check_kernels(stacks.layers, cropped, settings.augment.crop)
+    return stacks
+
+
+def _check_kernels(whole: Iterable[Layer], cropped: Iterable[Layer], crop: int) -> None:
+    """Refuses layers whose kernels are as large as their maps, and so other ones on crops.
+
+    Args:
+        whole: Layers to pre-train, as they are on the whole images that they are pre-trained on.
+        cropped: All layers, as they are on the crops that the network is trained on.
+        crop: Side of the crops, in pixels.
+
+    Raises:
+        ConfigError: Naming the first such layer.
+    """
+    of_crops = {layer.name: layer.kernel_shape for layer in cropped}
+    for layer in whole:
+        if layer.kernel_shape != of_crops[layer.name]:
+            raise ConfigError(
+                f"config.augment.crop = {crop}: the kernel of {layer.name} would be"
+                f" {layer.kernel_shape} on whole images, on crops it is {of_crops[layer.name]}; let"
+                " config.pretraining.layers name layers without it"
+            )
 
 
 def _digest(source: Source) -> str:

@@ -76,12 +76,19 @@ class Stacks:
             made_from: All else that decides its numbers, as JSON: network, data, input.
 
         Raises:
-            LabError: If `settings.layers` names a convolution that the network lacks.
+            LabError: If the network has no convolution, or lacks one that `settings.layers` names.
         """
         self.root, self.source, self.settings = root, source, settings
         method = {k: v for k, v in asdict(settings).items() if k not in AFTERWARDS}
         self.made_from = files.json_safe({"pretraining": method, **made_from})
-        self.layers = _chosen(find_layers(source.model, source.images.shape[1:]), settings.layers)
+        found = find_layers(source.model, source.images.shape[1:])
+        if not found:
+            raise LabError(
+                f"config.pretraining.method = {settings.method!r}: the network has no convolution"
+                " of src.models.layers, the only layers that are pre-trained; use its Conv, or let"
+                " the method be 'none'"
+            )
+        self.layers = _chosen(found, settings.layers)
 
     def get(
         self,

@@ -36,9 +36,10 @@ class _Reached(Exception):
 
 
 def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-    """Every convolution of a network, in the order in which an image passes them.
+    """Every convolution of a network, in the order in which an image passes them while testing.
 
-    A `PartialConv` is left out, because its kernel lacks connections.
+    A `PartialConv` is left out, because its kernel lacks connections; so are the convolutions of
+    auxiliary classifiers, which no image passes then.
     """
     found: list[Layer] = []
 
@@ -52,12 +53,14 @@ def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[La
         return call(*args, **kwargs)
 
     def trace(
-        key: Array, images: Array
+        variables: PyTree, images: Array
     ) -> Any:  # A new function, since JAX keeps traces by function.
-        return model.init(key, images)
+        return model.apply(variables, images, keys=None)
 
+    images = jnp.zeros((1, *image_shape))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
     with nn.intercept_methods(note):
-        jax.eval_shape(trace, jax.random.key(0), jnp.zeros((1, *image_shape)))
+        jax.eval_shape(trace, variables, images)
     return tuple(found)
 
 
