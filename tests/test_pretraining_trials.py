@@ -11,6 +11,7 @@ import pytest
 
 from experiments.pretraining import figures
 from src import data
+from src.config.checks import check_data
 from src.data import Dataset, Split
 from src.fields import ConfigError, plain
 from src.pretraining import settings, units
@@ -109,6 +110,22 @@ def test_arms_of_another_scaling_or_other_images_share_no_stack(tmp_path):
     assert len({whole, forty, scaled_alike[0], fifty_four}) == 4
 
 
+def test_of_images_sorted_by_class_each_class_gives_as_many(tmp_path):
+    """Ten classes of six: of the first four of each the last one is held out."""
+    labels = np.repeat(np.arange(10, dtype=np.int32), 6)
+    images = np.arange(60, dtype=np.uint8).reshape(-1, 1, 1, 1) + np.zeros((8, 8, 3), np.uint8)
+    dataset = DATASET._replace(train=Split(images, labels))
+    changes = {"pretraining__images": 40, "pretraining__held_out": 10}
+    settings = make_trial(pretraining__method="conv_autoencoder", **changes).settings
+    stacks = make_stacks(Program(settings, dataset), settings, tmp_path, "digest")
+    held_out, rest = (
+        each[:, 0, 0, 0].tolist() for each in (stacks.source.held_out, stacks.source.images)
+    )
+    assert held_out == [6 * label + 3 for label in range(10)]
+    assert rest == [6 * label + place for label in range(10) for place in range(3)]
+    assert "pixels" in stacks.made_from  # Under the older name other images were held out.
+
+
 def test_labels_are_as_many_of_each_class_and_change_no_scaling():
     labels = np.arange(64, dtype=np.int32) % 10
     dataset = with_labels(DATASET, labels)
@@ -126,14 +143,30 @@ def test_more_labels_than_images_are_refused():
         Program(make_trial(labels=65).settings, DATASET)
 
 
-def test_too_few_images_are_refused(tmp_path):
-    trial = make_trial(pretraining__method="conv_rbm", pretraining__held_out=60)
-    with pytest.raises(data.DataError, match="holds out 60 of 64 images: fewer than one batch"):
-        begin(Program(trial.settings, DATASET), trial, tmp_path, "digest")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"held_out": 60}, "held_out = 60: of 64 images fewer than one batch of 16 are left; hold"),
+        ({"images": 20}, "held_out = 16: of 20 images fewer than one batch of 16 are left"),
+        ({"images": 65}, r"images = 65 should be 0 \(all\) or at most 64, the images there are"),
+    ],
+)
+def test_too_few_images_are_refused_before_a_study_and_before_a_trial(changes, message, tmp_path):
+    """64 are trained on, of 74 of which 10 are held out to test on."""
+    given = {f"pretraining__{name}": value for name, value in changes.items()}
+    config = tiny.make_config(
+        **(SMALL | given), pretraining__method="conv_rbm", validation_images=10
+    )
+    with pytest.raises(ConfigError, match=f"^config.pretraining.{message}"):
+        check_data(config.arms, (8, 8, 3), 74)
+    trial = make_trial(**given, pretraining__method="conv_rbm", validation_images=10)
+    program = Program(trial.settings, tiny.make_dataset(74, 16))
+    with pytest.raises(ConfigError, match=f"^config.pretraining.{message}"):
+        begin(program, trial, tmp_path, "digest")
 
 
 def test_kernels_as_large_as_their_maps_are_not_pretrained_for_crops(tmp_path):
-    """Without crossing fc6 and fc7 are convolutions; 40 pixels are pooled to 5, crops of 32 to 4."""
+    """Without crossing fc6 and fc7 are convolutions; 40 pixels become 5, crops of 32 become 4."""
     dataset = tiny.make_dataset(48, 16, size=40)
     alexnet = {"model__name": "alexnet_cifar", "model__width": 0.02, "model__crossing": False}
     changes = {"pretraining__method": "conv_autoencoder", **alexnet}

@@ -206,6 +206,8 @@ def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
     left = images - held_out
     expected = f"0 (all) or at most {left}, the images there are to train on"
     require("train_images", settings.train_images, lambda n: n <= left, expected)
+    if settings.pretraining.method != "none":
+        settings.pretraining.check_images(settings.train_images or left)
 
 
 def _check_variants(tree: Mapping[str, Any], swept: Collection[Path]) -> None:

@@ -44,17 +44,14 @@ def make_splits(
             f"{dataset.name} has {total} training images: config.validation_images ="
             f" {validation_images} and config.train_images = {train_images} ask for more"
         )
-    rows, kept = np.arange(total), total - validation_images
-    by_class = is_grouped(labels)
+    rows, by_class = np.arange(total), is_grouped(labels)
     splits: dict[str, Any] = {"test": dataset.test}
     if validation_images:
-        chosen = rows[kept:]
-        if by_class:
-            chosen = np.sort(total - 1 - first_of_each(labels[::-1], validation_images))
+        chosen = last_rows(labels, validation_images, by_class)
         splits["validation"] = take(dataset.train, chosen)
         rows = np.delete(rows, chosen)
     if train_images:
-        rows = rows[first_of_each(labels[rows], train_images) if by_class else slice(train_images)]
+        rows = rows[first_rows(labels[rows], train_images, by_class)]
     return {"train": take(dataset.train, rows), **splits}
 
 
@@ -80,6 +77,20 @@ def is_grouped(labels: Int[np.ndarray, " images"]) -> bool:
     shares = np.bincount(labels) / len(labels)
     by_chance = (1 - np.sum(shares**2)) * (len(labels) - 1)
     return bool(np.sum(labels[1:] != labels[:-1]) < by_chance / 2)
+
+
+def first_rows(
+    labels: Int[np.ndarray, " images"], number: int, by_class: bool
+) -> Int[np.ndarray, " chosen"]:
+    """The first `number` rows, or the first of each class, see `first_of_each`."""
+    return first_of_each(labels, number) if by_class else np.arange(min(number, len(labels)))
+
+
+def last_rows(
+    labels: Int[np.ndarray, " images"], number: int, by_class: bool
+) -> Int[np.ndarray, " chosen"]:
+    """The last `number` rows, or the last of each class."""
+    return np.sort(len(labels) - 1 - first_rows(labels[::-1], number, by_class))
 
 
 def first_of_each(labels: Int[np.ndarray, " images"], number: int) -> Int[np.ndarray, " chosen"]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from src.data import Split
 from src.data.dataset import DataError
+from src.data.splits import first_rows, is_grouped, last_rows, take
 from src.fields import ConfigError, plain
 from src.pretraining.kept import Stacks
 from src.pretraining.layers import Layer, find_layers
@@ -67,8 +68,11 @@ def with_stack(
 def make_stacks(program: Program, settings: TrialSettings, root: Path, data_digest: str) -> Stacks:
     """The stacks of a trial's network and method, one per seed.
 
+    Of a training set that is sorted by class, each class gives as many images; see `make_splits`.
+
     Raises:
-        DataError: If images are streamed, or too few.
+        DataError: If images are streamed.
+        ConfigError: If there are too few.
         LabError: If the network's layers cannot be pre-trained as the settings ask.
     """
     how, unlabelled = settings.pretraining, program.source.unlabelled
@@ -77,19 +81,20 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
             "pre-training needs images in memory; let config.data.stream_size be 0, or"
             " config.pretraining.method 'none'"
         )
-    images = unlabelled.images[: how.images or None]
-    if len(images) < how.held_out + how.batch_size:
-        raise DataError(
-            f"config.pretraining holds out {how.held_out} of {len(images)} images: fewer than one"
-            f" batch of {how.batch_size} are left"
-        )
+    labels = unlabelled.labels
+    how.check_images(len(labels))
+    by_class = is_grouped(labels)
+    rows = first_rows(labels, how.images or len(labels), by_class)
+    last = last_rows(labels[rows], how.held_out, by_class)
+    train: Any = take(unlabelled, np.delete(rows, last))
+    held_out: Any = take(unlabelled, rows[last])
     shift, scale = program.scaling
     source = Source(
         program.model,
         settings.model.activation,
         lambda seed: program.start(seed).params,
-        images[: -how.held_out],
-        images[-how.held_out :],
+        train.images,
+        held_out.images,
         shift,
         scale,
         program.devices,
@@ -99,10 +104,10 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
         "model": plain(settings.model),
         "input": settings.recipe.input,
         "init": settings.recipe.init,
-        "unlabelled": len(images),
+        "unlabelled": len(rows),
         "data": data_digest,
     }
-    if settings.train_images or settings.validation_images:
+    if settings.train_images or settings.validation_images or by_class:
         # Images of the same number may be others then, or have another scaling.
         made_from["pixels"] = _digest(source)
     stacks = Stacks(root, source, replace(how, control=""), made_from)

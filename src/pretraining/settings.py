@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from src.fields import AtLeast, ConfigError, OneOf, Rule, Within
+from src.fields import AtLeast, ConfigError, OneOf, Rule, Within, require
 
 Method = Literal["none", "conv_autoencoder", "conv_rbm"]
 Control = Literal["", "shuffled", "scale"]
@@ -77,4 +77,23 @@ class Pretraining:
             raise ConfigError(
                 f"config.pretraining.control = {self.control!r} needs pre-trained weights: say by"
                 " config.pretraining.method how they are made"
+            )
+
+    def check_images(self, number: int) -> None:
+        """Refuses to use more images than are trained on, or to hold out nearly all of them.
+
+        Args:
+            number: Number of images to train on, with or without labels.
+
+        Raises:
+            ConfigError: Naming the field.
+        """
+        expected = f"0 (all) or at most {number}, the images there are to train on"
+        require("pretraining.images", self.images, lambda n: n <= number, expected)
+        used = self.images or number
+        if used < self.held_out + self.batch_size:
+            raise ConfigError(
+                f"config.pretraining.held_out = {self.held_out}: of {used} images fewer than one"
+                f" batch of {self.batch_size} are left; hold out fewer, or let"
+                " config.pretraining.batch_size be smaller"
             )
