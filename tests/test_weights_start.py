@@ -75,7 +75,13 @@ def test_any_layers_may_be_named_the_last_one_too():
         (
             tree(1, conv2=(5, 5, 2, 6)),
             (),
-            r"conv2/kernel in a.npy is \(5, 5, 2, 6\), the network's is \(5, 5, 4, 6\); leave",
+            r"conv2/kernel in a.npy is \(5, 5, 2, 6\), the network's is \(5, 5, 4, 6\); list the"
+            " layers to take, without conv2, in config.start_from.layers, or give",
+        ),
+        (
+            tree(1, conv2=(5, 5, 2, 6)),
+            ("conv1", "conv2"),
+            r"the network's is \(5, 5, 4, 6\); leave conv2 out of config.start_from.layers, or",
         ),
         ({"conv1": {"kernel": np.zeros((5, 5, 3, 4))}}, (), r"conv1/bias in a.npy is not there"),
         ({"block": tree(1)["conv1"]}, (), "shares no layer with the network: it has block, the"),
@@ -97,15 +103,43 @@ def test_the_last_layer_of_a_network(name, size, last):
 
 
 def test_what_weights_were_trained_in_is_compared():
-    origin = start.Origin({}, "", {"lrn": "caffe", "order": "pool_norm", "width": 2.0}, "centered")
+    meaning = {"lrn": "caffe", "order": "pool_norm", "width": 2.0}
+    origin = start.Origin({}, "", start.meaning_of(meaning, "relu", "paper"), "centered")
     options = {"lrn": "paper", "order": "pool_norm", "width": 1.0}
-    found = start.remarks(origin, options, "standardized")
+    found = start.remarks(origin, start.meaning_of(options, "tanh", "paper"), "standardized")
     assert found == [
+        "start_from: the weights were trained with activation = relu, this network has tanh",
         "start_from: the weights were trained with lrn = caffe, this network has paper",
         "start_from: the weights were trained on centered images, this network is given"
         " standardized ones",
     ]
-    assert not start.remarks(origin, {"lrn": "caffe", "order": "pool_norm"}, "centered")
+    assert not start.remarks(origin, start.meaning_of(meaning, "relu", "modern"), "centered")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "said"),
+    [
+        ({}, {}, []),
+        ({}, {"init": "modern"}, ["dropout_scale = testing, this network has training"]),
+        ({"dropout_scale": "training"}, {"init": "modern"}, []),
+        ({"dropout_scale": "testing"}, {}, []),
+        ({}, {"pooling": "2x2"}, ["pooling = overlapping, this network has 2x2"]),
+        ({}, {"lrn_per_tower": True}, ["lrn_per_tower = False, this network has True"]),
+        ({"within_map": True}, {}, ["within_map = True, this network has False"]),
+        ({}, {"lrn": "none", "within_map": True}, ["lrn = paper, this network has none"]),
+        ({"lrn": "none"}, {"lrn": "none", "order": "pool_norm"}, []),
+        ({}, {"deep_std": 0.03, "ones": "no"}, []),  # Of the first weights alone.
+    ],
+)
+def test_what_changes_the_meaning_of_weights_is_said_and_nothing_else(theirs, ours, said):
+    """Options of alexnet, beside the init `paper` where there is no other."""
+
+    def meaning(init: str = "paper", **options: object) -> dict:
+        return start.meaning_of(models.model_options("alexnet") | options, "relu", init)
+
+    origin = start.Origin({}, "", meaning(**theirs), "centered")
+    found = start.remarks(origin, meaning(**ours), "centered")
+    assert found == [f"start_from: the weights were trained with {each}" for each in said]
 
 
 def test_layers_within_layers_are_compared_too():
@@ -239,7 +273,7 @@ def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_pat
     trial = trial_of(start_from__path=str(first))
     program = Program(trial.settings, cifar)
     state, columns, _ = start.begin(program, trial)
-    assert start.read_origin(trial.settings.start_from).options["lrn"] == "none"  # by default
+    assert start.read_origin(trial.settings.start_from).meaning["lrn"] == "none"  # by default
     assert columns["start_layers"] == "conv1+conv2+conv3"
     plain = program.start(trial.seed)
     assert same(state.params["fc10"], plain.params["fc10"])

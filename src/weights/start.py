@@ -26,7 +26,8 @@ from src.weights.settings import StartFrom
 from src.weights.tensors import WeightsError, read_bytes
 
 # Options that change what weights mean without changing their shapes.
-MEANINGS = ("lrn", "order", "border", "dropout_scale")
+MEANINGS = ("lrn", "border", "pooling", "dropout_scale")
+OF_NORMALIZATION = ("order", "lrn_per_tower", "within_map")  # Without `lrn` they change nothing.
 
 
 class Origin(NamedTuple):
@@ -36,13 +37,13 @@ class Origin(NamedTuple):
         variables: Collection -> layer -> its values, in our order of axes: `params`, and what
             layers keep beside them, such as running means.
         sha256: SHA-256 of the file, or of the checkpoint's parameters.
-        options: Options of the network that they were trained in, as far as they are known.
+        meaning: What they mean in the network that they were trained in, see `meaning_of`.
         input: The input that they were trained on, as `recipe.input` names it.
     """
 
     variables: PyTree
     sha256: str
-    options: Mapping[str, Any]
+    meaning: Mapping[str, Any]
     input: str
 
 
@@ -77,10 +78,9 @@ def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], l
     found = take(state.variables, origin.variables, start.layers, last, start.path)
     kept = {name: layers for name, layers in found.variables.items() if name != "params"}
     state = state._replace(params=found.variables["params"], model_state=kept)
-    model = trial.settings.model
-    options = {**model_options(model.name), **dict(model.options)}
+    meaning = _meaning_in(trial.settings)
     columns = {"start_layers": "+".join(found.taken), "start_sha256": origin.sha256}
-    said = remarks(origin, options, trial.settings.recipe.input)
+    said = remarks(origin, meaning, trial.settings.recipe.input)
     return state, columns, said
 
 
@@ -119,14 +119,16 @@ def read_origin(start: StartFrom) -> Origin:
     path = local_path(start.path, "config.start_from.path", "file or folder")
     if path.is_dir():
         settings, state, *_ = read_kept(path, finished=True)
-        options = model_options(settings.model.name) | dict(settings.model.options)
-        return Origin(state.variables, _digest(state.params), options, settings.recipe.input)
+        meaning, given = _meaning_in(settings), settings.recipe.input
+        return Origin(state.variables, _digest(state.params), meaning, given)
     imported = import_weights(
         read_weights(path), find_layout(start.layout) if start.layout else None
     )
     sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
-    variables = {"params": imported.params}
-    return Origin(variables, sha256, imported.layout.options, _input(imported))
+    made = imported.make_model()
+    options = model_options(imported.layout.model) | dict(imported.layout.options)
+    meaning = meaning_of(options, made.activation, made.init_scheme)
+    return Origin({"params": imported.params}, sha256, meaning, _input(imported))
 
 
 def take(ours: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path: str) -> Started:
@@ -157,9 +159,8 @@ def take(ours: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path:
                     f" {', '.join(names)}"
                 )
         for collection in {**ours, **origin}:
-            _check_shapes(
-                name, *(tree.get(collection, {}).get(name, {}) for tree in (ours, origin)), path
-            )
+            mine, other = (tree.get(collection, {}).get(name, {}) for tree in (ours, origin))
+            _check_shapes(name, mine, other, path, layers)
     found = {
         collection: {
             name: jax.tree.map(jnp.asarray, origin[collection][name]) if name in chosen else values
@@ -190,19 +191,34 @@ def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
     return names[-1] if names else ""
 
 
-def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]:
+def meaning_of(options: Mapping[str, Any], activation: str, init: str) -> dict[str, Any]:
+    """What a network's weights mean beside their shapes: its activation, and options by name.
+
+    Args:
+        options: Option of the network -> its value.
+        activation: Name of the function behind its hidden layers.
+        init: Name of the scheme by which its weights begin.
+    """
+    names = MEANINGS if options.get("lrn") == "none" else (*MEANINGS, *OF_NORMALIZATION)
+    found = {"activation": activation, **{n: options[n] for n in names if n in options}}
+    if found.get("dropout_scale") == "by_init":
+        found["dropout_scale"] = {"paper": "testing", "modern": "training"}[init]
+    return found
+
+
+def remarks(origin: Origin, meaning: Mapping[str, Any], given: str) -> list[str]:
     """Remarks about differences from the network that the weights were trained in.
 
     Args:
         origin: The weights.
-        options: Option of the network -> its value.
+        meaning: What weights mean in this network, see `meaning_of`.
         given: Its input, as `recipe.input` names it.
     """
     found = [
-        f"start_from: the weights were trained with {name} = {origin.options[name]},"
-        f" this network has {options[name]}"
-        for name in MEANINGS
-        if name in origin.options and name in options and origin.options[name] != options[name]
+        f"start_from: the weights were trained with {name} = {value},"
+        f" this network has {meaning[name]}"
+        for name, value in origin.meaning.items()
+        if name in meaning and meaning[name] != value
     ]
     if origin.input != given:
         found.append(
@@ -212,17 +228,28 @@ def remarks(origin: Origin, options: Mapping[str, Any], given: str) -> list[str]
     return found
 
 
-def _check_shapes(name: str, ours: PyTree, theirs: PyTree, path: str) -> None:
+def _meaning_in(settings: TrialSettings) -> dict[str, Any]:
+    model = settings.model
+    options = model_options(model.name) | dict(model.options)
+    return meaning_of(options, model.activation, settings.recipe.init)
+
+
+def _check_shapes(
+    name: str, ours: PyTree, theirs: PyTree, path: str, layers: tuple[str, ...]
+) -> None:
     wanted, found = (
         {jax.tree_util.keystr(k, simple=True, separator="/"): np.shape(v) for k, v in leaves}
         for leaves in map(jax.tree_util.tree_leaves_with_path, (ours, theirs))
     )
     if wanted != found:
+        without = f"leave {name} out of config.start_from.layers"
+        if not layers:
+            without = f"list the layers to take, without {name}, in config.start_from.layers"
         differs = next(k for k in {**wanted, **found} if wanted.get(k) != found.get(k))
         raise WeightsError(
             f"{name}/{differs} in {path} is {found.get(differs, 'not there')}, the network's is"
-            f" {wanted.get(differs, 'not there')}; leave {name} out of config.start_from.layers,"
-            " or give the network that layer's shape"
+            f" {wanted.get(differs, 'not there')}; {without}, or give the network that layer's"
+            " shape"
         )
 
 
