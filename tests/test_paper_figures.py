@@ -2,17 +2,21 @@
 command.
 """
 
+import dataclasses
 import json
 import math
 import re
 from pathlib import Path
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from src import data, models
 from src.errors import LabError
+from src.models.layers import LocallyConnected
 from src.records import locks, trial
 from src.records.files import RecordError
 from src.reports.figures import trained as trained_figures
@@ -245,6 +249,44 @@ def test_a_place_for_no_figures_is_refused_before_a_trial_is_read(
 
 
 # --- What kernels tell. ---
+
+
+class OneLayer(nn.Module):
+    layer: nn.Module | None = None
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        x = self.layer(images) if self.layer else images
+        return x.reshape(len(x), -1)
+
+
+def untrained(layer: nn.Module | None) -> Trained:
+    """A network of one layer, which reads the images of the data set."""
+    found = trained(FIRST)
+    found.program.model, found.program.input_shape = OneLayer(layer), (8, 8, 3)
+    variables = found.program.model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    return dataclasses.replace(found, variables={"params": {}, **variables})
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Dense(4), [3, 4]),
+        (nn.Conv(4, (1, 1)), [1, 1, 3, 4]),
+        (LocallyConnected(4, 3), [6, 6, 27, 4]),
+        (None, []),
+    ],
+)
+def test_a_first_layer_without_kernels_to_draw_is_refused(layer, shape):
+    with pytest.raises(LabError, match=re.escape(f"is {shape}; give a network that begins")):
+        untrained(layer).first_kernels()
+
+
+def test_a_first_layer_with_kernels_to_draw(monkeypatch):
+    for layer in (nn.Conv(4, (1, 2)), nn.Conv(6, (3, 3), feature_group_count=3)):
+        found = untrained(layer)
+        monkeypatch.setattr(Trained, "started", lambda self: self.params)
+        assert found.first_kernels().left == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("half", [2, 4])

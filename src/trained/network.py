@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import data
+from src.errors import LabError
 from src.models.params import get_layer
 from src.pretraining.begin import with_stack
 from src.records import trial
@@ -120,9 +121,17 @@ class Trained:
         """The first layer's kernels, now and before the first training step.
 
         Raises:
-            LabError: If it began with weights or a stack that can no longer be read.
+            LabError: If they are no kernels of several pixels, or it began with weights or a stack
+                that can no longer be read.
         """
-        first = self.layer_names()[0]
+        first = next(iter(self.layer_names()), "")
+        shape: tuple[int, ...] = get_layer(self.params, first)["kernel"].shape if first else ()
+        channels = (1, self.program.input_shape[-1])  # One where the channels are in groups.
+        if len(shape) != 4 or shape[2] not in channels or shape[:2] == (1, 1):
+            raise LabError(
+                f"{self.trial_dir}: the kernel of the first layer ({first or 'there is none'}) is"
+                f" {list(shape)}; give a network that begins with a convolution of several pixels"
+            )
         trees = (self.params, self.started())
         return Kernels(*(np.asarray(get_layer(tree, first)["kernel"]) for tree in trees))
 
