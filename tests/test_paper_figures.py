@@ -21,8 +21,8 @@ from src.records import locks, trial
 from src.records.files import RecordError
 from src.reports.figures import trained as trained_figures
 from src.study import runner
+from src.trained import network, seeds
 from src.trained import report as paper_figures
-from src.trained import seeds
 from src.trained.kernels import (
     Kernels,
     colour_share,
@@ -31,6 +31,7 @@ from src.trained.kernels import (
 )
 from src.trained.neighbours import nearest, share_of_same_class
 from src.trained.network import Trained, call_layers
+from src.training import program
 from src.training.program import Program
 from tests import tiny
 
@@ -117,6 +118,25 @@ def test_features_are_what_the_last_layer_reads(name):
     logits, features, last = run(params)
     expected = np.asarray(features) @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("pixels", "batches"), [(2**23, [24]), (7 * 64, [7, 7, 7, 3])])
+def test_images_are_looked_at_by_batches_of_so_many_pixels(pixels, batches, monkeypatch):
+    """24 images of 8 by 8 pixels; features and probabilities do not depend on the batches."""
+    found, sizes = untrained(nn.Conv(4, (3, 3))), []
+    shift, scale = np.zeros((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
+    found.program.data = {"train": (None, None, shift, scale)}
+    monkeypatch.setattr(program, "EVAL_PIXELS", pixels)
+    original = network.call_layers
+    monkeypatch.setattr(
+        network, "call_layers", lambda *given: sizes.append(len(given[2])) or original(*given)
+    )
+    images = DATASET.test.images
+    outputs = found.outputs(images)
+    assert sizes == list(dict.fromkeys(batches))  # Each size is traced once.
+    np.testing.assert_array_equal(outputs.features, images.reshape(24, -1))
+    logits = found.program.model.apply(found.variables, images.astype(np.float32))
+    np.testing.assert_allclose(outputs.probabilities, jax.nn.softmax(logits), atol=1e-6)
 
 
 def test_a_weight_of_zero_is_grey_and_the_largest_full():

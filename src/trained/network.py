@@ -1,5 +1,6 @@
 """A trained network, read back from the folder of its trial."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,7 +20,7 @@ from src.records.files import RecordError
 from src.trained.kernels import Kernels
 from src.training import evaluation
 from src.training.finished import read_kept
-from src.training.program import EVAL_IMAGES, Program
+from src.training.program import Program, images_at_once
 from src.training.settings import Trial, TrialSettings
 from src.weights.start import begin
 
@@ -102,8 +103,9 @@ class Trained:
             features = layers[-1][1].reshape(len(batch), -1)
             return features, jax.nn.softmax(logits)
 
-        batches = range(0, len(images), EVAL_IMAGES)
-        found = [on_batch(self.variables, images[at : at + EVAL_IMAGES]) for at in batches]
+        size = images_at_once(math.prod(self.program.input_shape[:2]))
+        batches = range(0, len(images), size)
+        found = [on_batch(self.variables, images[at : at + size]) for at in batches]
         return Outputs(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
     def layer_names(self) -> list[str]:

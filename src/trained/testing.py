@@ -12,7 +12,7 @@ from src.analysis.shares import Paired, Share, paired, share
 from src.trained.candidates import Candidate
 from src.trained.several import check_alike
 from src.training import evaluation
-from src.training.program import EVAL_IMAGES, EVAL_PIXELS
+from src.training.program import images_at_once
 from src.weights.tensors import WeightsError
 
 MOST_FEATURES = 2**30  # Numbers, which take 4 GiB.
@@ -188,7 +188,7 @@ def _over_images(
     candidate: Candidate, fn: Callable[[PyTree, Array], Array], views: int, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Applies `fn` to the variables and scaled pixels, batch by batch; returns labels as well."""
-    at_once = max(1, min(EVAL_IMAGES, EVAL_PIXELS // (views * candidate.size[0] ** 2)))
+    at_once = images_at_once(views * candidate.size[0] ** 2)
 
     @jax.jit
     def on_batch(variables: PyTree, images: Array) -> Array:

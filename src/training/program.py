@@ -216,7 +216,7 @@ class Program:
         """
         pixels = math.prod(self.input_shape[:2]) * self.settings.test_crops
         largest = max(self.source.sizes.values())  # One program serves every split.
-        most = max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels, largest))
+        most = min(images_at_once(pixels), largest)
         batch = math.ceil(most / len(self.devices)) * len(self.devices)
         counts = [
             self._count_misses(variables, self._split(batches), self.data[split])
@@ -265,6 +265,11 @@ class Program:
 
     def _split(self, batches: PyTree) -> PyTree:
         return train_step.split_batches(batches, self.devices)
+
+
+def images_at_once(pixels: int) -> int:
+    """Number of images in an evaluation batch, for so many pixels over all crops of an image."""
+    return max(1, min(EVAL_IMAGES, EVAL_PIXELS // pixels))
 
 
 def _make_source(settings: TrialSettings, dataset: Dataset | Stream) -> Resident | Streamed:
