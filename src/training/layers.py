@@ -1,6 +1,6 @@
 """Statistics of a network's layers while it trains: are units saturated, do they still learn?
 
-For each layer that has a kernel and is followed by an activation, on some training images:
+For each layer that has a kernel, but for the last, on some training images:
 
     LAYER_deviation    standard deviation of its outputs, before pooling and activation
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
@@ -8,6 +8,9 @@ For each layer that has a kernel and is followed by an activation, on some train
     LAYER_derivative   mean derivative of the activation there; gradients are multiplied by it
     LAYER_step         norm of the velocity over the norm of the weights; only with optimizers that
                        have one: of momentum it is the newest update, if the layer is not frozen
+
+The network's activation is taken to follow each of them. Where none does, as behind fc64 of
+`quick`, LAYER_saturated and LAYER_derivative tell what it would do there.
 """
 
 from collections.abc import Callable
