@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from src.config.config import Config
 from src.records import files
+from src.records import study as records
 from src.reports import compose
+from src.study import question
 from src.trained import evaluation_report
 from tests import synthetic
 
@@ -185,6 +188,13 @@ def test_a_study_is_of_the_original_data_and_of_committed_code(folder):
     for row in rows:  # A trial that went on with later code names both.
         for commit in row["commit"].split(" + "):
             assert re.fullmatch(r"[0-9a-f]{10}", commit), row["trial"]
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=named)
+def test_a_study_goes_on_where_its_config_is_asked_for_again(folder):
+    """Its arms have the names and settings of its trials, or none of their trials is left."""
+    found = records.read_study_header(folder)
+    question.check_same(Config.read(found["config"]), found, folder)
 
 
 def test_published_weights_are_tested_on_the_original_data():

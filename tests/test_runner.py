@@ -220,6 +220,47 @@ def test_another_question_is_refused_field_by_field(tmp_path):
     run(tmp_path, parallel="shard_map")  # changes no number
 
 
+DECAY = {"compare": {"field": "weight_decay", "baseline": 0.0}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            {},
+            {"data__name": "tiny:3.0.2"},
+            r"relu: data\.name was 'tiny', is 'tiny:3\.0\.2'; write",
+        ),
+        (
+            {"recipes__modern__layer_rates": {"conv1": 2}},
+            {"recipes__modern__layer_rates": {"conv1": 2.0}},
+            r"relu: recipe\.layer_rates\.conv1 was 2, is 2\.0; write it as it was",
+        ),
+        (
+            {"sweep": {"weight_decay": (0, 0.5)}, **DECAY},
+            {"sweep": {"weight_decay": (0.0, 0.5)}, **DECAY},
+            r"its arms are .*-weight_decay0, .*, none is conv3-modern-relu-weight_decay0\.0; write",
+        ),
+    ],
+)
+def test_a_question_written_otherwise_is_refused_before_a_step(tmp_path, before, after, message):
+    """Values that are equal may be written in two ways, which records tell apart."""
+    run(tmp_path, fresh_seeds=(1,), **before)
+    there = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(StudyError, match=message):
+        run(tmp_path, fresh_seeds=(1, 2), **after)
+    assert {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")} == there
+    run(tmp_path, fresh_seeds=(1, 2), **before)
+    assert {row["seed"] for row in untimed(tmp_path)} == {1, 2}
+
+
+def test_a_question_written_otherwise_is_answered_where_no_trial_is_left(tmp_path):
+    run(tmp_path)
+    before = untimed(tmp_path)
+    run(tmp_path, data__name="tiny:3.0.2")
+    assert untimed(tmp_path) == before
+
+
 def test_fresh_seeds_may_be_added_and_the_report_says_so(tmp_path):
     run(tmp_path, fresh_seeds=(1,))
     (first,) = untimed(tmp_path)

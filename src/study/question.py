@@ -1,8 +1,9 @@
 """The question that a study asks, compared with the one in the folder that it is to work in."""
 
 import json
+import operator
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from src.fields import plain as plain_settings
 from src.models.registry import ModelSettings
 from src.models.summary import size_of
 from src.records import study as records
+from src.records.files import json_safe
+from src.records.trial import parse_trial_name, read_config, settings_digest
+from src.study.order import ready_tasks
 from src.trees import Tree, dotted, leaves, plain, replaced
+
+MOST_NAMED = 3  # Settings of an arm that differ; code of another time may have many others.
 
 
 class StudyError(LabError):
@@ -38,7 +44,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
         The header.
 
     Raises:
-        StudyError: Listing the fields that differ.
+        StudyError: Listing the fields that differ, in the question or in the settings of an arm.
         RecordError: If study.json was lost or is damaged.
     """
     there = records.read_study_header(workdir) if records.holds_study(workdir) else {}
@@ -47,6 +53,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
     if there:
         header = _with_more(there, asked, config)
         _refuse_other(identity(header["config"], header), identity(asked, provenance), workdir)
+        _refuse_other_settings(config, header, workdir)
         header["own_code"] = provenance["own_code"]
     else:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -65,10 +72,13 @@ def check_same(config: Config, header: dict[str, Any], workdir: Path) -> None:
         StudyError: Listing the fields that differ.
     """
     dataset = _found_as(config.trial.data, header["dataset"])
+    if dataset == "procedural":
+        config = config.with_data(dataset)
     facts = {**header, "own_code": own_code(config, header), "dataset": dataset}
     asked = json.loads(json.dumps(question(config, facts)))
-    there = _with_more(header, asked, config)["config"]
-    _refuse_other(identity(there, header), identity(asked, facts), workdir)
+    there = _with_more(header, asked, config)
+    _refuse_other(identity(there["config"], header), identity(asked, facts), workdir)
+    _refuse_other_settings(config, there, workdir)
 
 
 def _refuse_other(there: Tree, asked: Tree, workdir: Path) -> None:
@@ -76,6 +86,41 @@ def _refuse_other(there: Tree, asked: Tree, workdir: Path) -> None:
         raise StudyError(
             f"{workdir} holds another study: {'; '.join(differing)}; choose another --workdir"
         )
+
+
+def _refuse_other_settings(config: Config, header: Tree, workdir: Path) -> None:
+    """Refuses to train trials of an arm whose name or settings are not as they were recorded.
+
+    One question can be written in several ways: 2 for 2.0, or a data set with its version. Records
+    tell them apart, so a trial would not be the study's. An arm without trials left stays as it is,
+    even if it was begun by code that had fewer settings.
+    """
+    known = {name: arm["settings"] for name, arm in header["arms"].items()}
+    asked = {arm.name: plain_settings(arm.settings) for arm in config.arms}
+    others = [name for name in asked if settings_digest(asked[name]) != known.get(name)]
+    if not others:
+        return
+    finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
+    begins = {task.trial.arm for task in ready_tasks(config, finished)}
+    for name in others:
+        if name in begins:
+            raise StudyError(
+                f"{workdir} holds another study: {_why_other(name, asked[name], header, workdir)};"
+                " write it as it was, or choose another --workdir"
+            )
+
+
+def _why_other(name: str, asked: Tree, header: Tree, workdir: Path) -> str:
+    """How the settings of an arm differ from those of a trial of it that has been begun."""
+    if name not in header["arms"]:
+        return f"its arms are {', '.join(header['arms'])}, none is {name}"
+    for folder in records.trial_dirs(workdir):
+        if parse_trial_name(folder.name).arm == name and (folder / "config.json").exists():
+            there = read_config(folder, records.identity_of(header, folder.name, folder))
+            differing = _differences(there, json_safe(asked), _written_otherwise)
+            more = f" and {len(differing) - MOST_NAMED} more" if differing[MOST_NAMED:] else ""
+            return f"{name}: {'; '.join(differing[:MOST_NAMED])}{more}"
+    return f"{name} has other settings than those that it was begun with"
 
 
 def _found_as(asked: Data, found: str) -> str:
@@ -176,10 +221,17 @@ def network_sizes(config: Config, provenance: dict[str, Any]) -> dict[str, dict[
     return found
 
 
-def _differences(there: Tree, asked: Tree) -> list[str]:
+def _differences(
+    there: Tree, asked: Tree, differ: Callable[[Any, Any], bool] = operator.ne
+) -> list[str]:
     old, new = ({dotted(path): value for path, value in leaves(tree)} for tree in (there, asked))
     return [
         f"{name} was {old.get(name, 'not set')!r}, is {new.get(name, 'not set')!r}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        if differ(old.get(name), new.get(name))
     ]
+
+
+def _written_otherwise(one: Any, other: Any) -> bool:
+    """Whether records tell two values apart, as they do 2 and 2.0."""
+    return repr(one) != repr(other)
