@@ -164,13 +164,7 @@ def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None
     dataset = hosts.together(lambda: _checked_data(config))
     if not hosts.is_leader():
         return runner.follow_study()
-    trial = config.trial
-    for line in data.remarks(
-        dataset,
-        trial.validation_images,
-        trial.train_images,
-        in_file_order=trial.recipe.order == "file",
-    ):
+    for line in _remarks(config, dataset):
         print(f"note: {line}", flush=True)
     if dataset.name == "procedural":
         config = config.with_data(dataset.name)
@@ -193,6 +187,18 @@ def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None
     for line in compose.summary(compose.write_report(workdir)).splitlines():
         screen.say(line)
     screen.say(progress_words.where_to_look(workdir))
+
+
+def _remarks(config: Config, dataset: Any) -> list[str]:
+    """What a person should know about the images that the arms train on, each line once."""
+    trials = [arm.settings for arm in config.arms]
+    asked = [(t.validation_images, t.train_images, t.recipe.order == "file") for t in trials]
+    lines = [
+        line
+        for held_out, trained, in_file_order in dict.fromkeys(asked)
+        for line in data.remarks(dataset, held_out, trained, in_file_order=in_file_order)
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _refuse_foreign(workdir: Path) -> None:

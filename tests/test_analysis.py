@@ -186,6 +186,14 @@ class TestGroups:
         rounded = finished(2.0, "selection")
         rounded.metrics["epoch"][-1] = np.nextafter(2, 0)
         assert not groups.was_raced(rounded, config)
+        variants = {"long": {"max_epochs": 3.0}, "short": {"max_epochs": 1.0}}
+        compare = {"field": "variant", "baseline": "long"}
+        synthetic.write_header(tmp_path / "swept", sweep={}, variants=variants, compare=compare)
+        swept = load_study(tmp_path / "swept").config
+        for name, epochs, raced in (("long", 2.0, True), ("short", 1.0, False)):
+            found = finished(epochs, "selection")
+            found.row["trial"] = f"conv3-modern-relu-{name}-lr0.02-s0"
+            assert groups.was_raced(found, swept) == raced
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +249,19 @@ class TestEffects:
     def test_every_comparison_is_made_once(self, study_dir):
         analysis = analyse(load_study(study_dir))
         assert analysis.effects() is analysis.effects(TIMES, 0.25)
+
+    def test_trials_train_equally_long_where_no_arm_stops_at_the_target(self, tmp_path):
+        compare = {"field": "stop_at_target", "baseline": False}
+        for swept, alike in (([False], True), ([False, True], False)):
+            synthetic.write_header(tmp_path, sweep={"stop_at_target": swept}, compare=compare)
+            assert analyse(load_study(tmp_path)).equally_long == alike
+
+    def test_errors_with_fixed_parameters_are_a_reading_where_all_arms_have_it(self, tmp_path):
+        compare = {"field": "variant", "baseline": "a"}
+        for other, alike in ({"b": {"readings": ["frozen"]}}, True), ({"b": {}}, False):
+            variants = {"a": {"readings": ["frozen"]}, **other}
+            synthetic.write_header(tmp_path, sweep={}, variants=variants, compare=compare)
+            assert analyse(load_study(tmp_path)).frozen == alike
 
     def test_as_in_the_figure_is_a_reading_of_its_own(self, study_dir):
         analysis = analyse(load_study(study_dir))

@@ -120,6 +120,38 @@ def test_what_a_study_cannot_have_is_refused_in_one_line(compare, words):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {
+                "compare": {"measure": "iterations_frozen", "field": "variant", "baseline": "a"},
+                "readings": ("frozen",),
+                "variants": {"a": {}, "b": {"readings": ("online",)}},
+            },
+            r"\('online',\) should begin with 'frozen' in the arm conv3-modern-relu-b$",
+        ),
+        (
+            {
+                "compare": {"measure": "test_error", "field": "stop_at_target", "baseline": False},
+                "stop_at_target": False,
+                "sweep": {"stop_at_target": (False, True)},
+            },
+            r"should be False in the arm conv3-modern-relu-stop_at_targetTrue$",
+        ),
+    ],
+)
+def test_what_one_arm_does_not_record_is_refused(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        measures.check_measures(config_of(**changes))
+
+
+def test_what_every_arm_records_is_taken_whatever_stands_in_their_place():
+    compare = {"measure": "test_error", "field": "stop_at_target", "baseline": False}
+    sweep = {"stop_at_target": (False,)}
+    measures.check_measures(config_of(compare=compare, sweep=sweep, stop_at_target=True))
+
+
 def test_what_it_can_have_is_taken():
     further = ("iterations_as_in_figure", "test_error")
     measures.check_measures(config_of(compare={"further": further}))

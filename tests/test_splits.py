@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from src import laboratory
 from src.data import DataError, Dataset, Split, make_dataset
 from src.data.splits import first_of_each, is_grouped, make_splits, remarks
+from tests import tiny
 
 
 def dataset(labels: np.ndarray) -> Dataset:
@@ -82,3 +84,18 @@ def test_file_order_of_sorted_images_is_said(order):
     (line,) = remarks(dataset(ORDERS[order]), 0, 0, in_file_order=True)
     assert "sorted by class" in line and "'permuted'" in line
     assert remarks(dataset(ORDERS[order]), 0, 0, in_file_order=False) == []
+
+
+def test_what_is_said_of_the_images_holds_for_the_arms_each_line_once():
+    """The base recipe shuffles, as one arm does; the other two take the images as they are."""
+    config = tiny.make_config(
+        variants={
+            "shuffled": {},
+            "filed": {"recipes": {"modern": {"order": "file"}}},
+            "few": {"recipes": {"modern": {"order": "file"}}, "train_images": 7},
+        },
+        compare={"field": "variant", "baseline": "shuffled"},
+    )
+    lines = laboratory._remarks(config, dataset(SORTED))
+    assert ["sorted by class" in line for line in lines] == [True, False]
+    assert "among the 7 that are trained on" in lines[1]

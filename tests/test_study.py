@@ -143,6 +143,18 @@ def test_a_plan_lists_every_trial_and_the_most_epochs():
     assert lines[-1] == "5 trials: at most 20 epochs to train, fewer by racing"  # 5 x 4
 
 
+def test_a_plan_adds_the_epochs_of_each_arm():
+    sweep, compare = {"max_epochs": (1.0, 500.0)}, {"field": "max_epochs", "baseline": 1.0}
+    config = make_config(sweep=sweep, compare=compare, learning_rates=(0.02,), fresh_seeds=(100,))
+    assert plan.describe_plan(config, [], 1)[-1] == "2 trials: at most 501 epochs to train"
+    (short, _) = study.ready_tasks(config, {})
+    lines = plan.describe_plan(config, [finish(short.trial, [0.5, 0.25])], 2)
+    assert lines[-2] == "2 trials, 1 of them done: at most 500 epochs to train"
+    assert (
+        lines[-1] == "At most about 8 min with 2 at a time, at 2 s an epoch so far"
+    )  # 500 x 2 / 2
+
+
 def test_a_plan_of_a_single_trial_has_nothing_to_race():
     lines = plan.describe_plan(make_config(learning_rates=(0.02,), fresh_seeds=(100,)), [], 1)
     assert lines[0] == "conv3-modern-relu: 1 trial with fresh seeds at the chosen rate"

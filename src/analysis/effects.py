@@ -89,7 +89,12 @@ class Analysis:
     @property
     def equally_long(self) -> bool:
         """Whether all trials train for the same time, so that their final errors compare."""
-        return not self.study.config.trial.stop_at_target
+        return not any(arm.settings.stop_at_target for arm in self.study.config.arms)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all trials measure their training error with fixed parameters."""
+        return all("frozen" in arm.settings.readings for arm in self.study.config.arms)
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -102,7 +107,7 @@ class Analysis:
     def readings(self) -> tuple[Measure, ...]:
         """Iterations to a training error, one measure for each reading that the records allow."""
         names = ["iterations", "iterations_as_in_figure"]
-        names += ["iterations_frozen"] if "frozen" in self.study.config.trial.readings else []
+        names += ["iterations_frozen"] if self.frozen else []
         return tuple(MEASURES[name] for name in names)
 
     def effects(self, measure: Measure | None = None, target: float = 0.0) -> tuple[Effect, ...]:

@@ -127,6 +127,8 @@ def rates_were_chosen(groups: Sequence[Group]) -> bool:
 def was_raced(trial: TrialRecord, config: Config) -> bool:
     """Whether a trial was stopped because it could no longer win the choice of rate."""
     row, epochs = trial.row, trial.metrics["epoch"]
-    stopped = row["status"] == "censored" and row["purpose"] == "selection"
-    last = config.trial.max_epochs * (1 - 1e-9)  # Epochs are quotients, and rounded.
-    return stopped and bool(np.all(epochs < last))
+    if row["status"] != "censored" or row["purpose"] != "selection":
+        return False
+    name = parse_trial_name(row["trial"]).arm
+    most = next(arm.settings.max_epochs for arm in config.arms if arm.name == name)
+    return bool(np.all(epochs < most * (1 - 1e-9)))  # Epochs are quotients, and rounded.

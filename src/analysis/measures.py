@@ -20,6 +20,7 @@ from src.config.config import Config
 from src.errors import LabError, one_line
 from src.fields import ConfigError, one_of
 from src.records.trial import FLOAT_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TrialRecord
+from src.training.settings import TrialSettings
 
 LAST_PART = 0.25  # Share of a trial's epochs over which the test error is averaged.
 UNKNOWN = (math.nan, math.nan)
@@ -178,7 +179,7 @@ def _try(measure: Measure, name: str, field: str, target: float) -> None:
 
 
 def check_measures(config: Config) -> None:
-    """Refuses a study whose trials will not record what it compares.
+    """Refuses a study in which the trials of an arm will not record what it compares.
 
     Raises:
         ConfigError: Naming the field.
@@ -190,19 +191,31 @@ def check_measures(config: Config) -> None:
         if own.is_own(name):
             _try(measure, name, field, trial.target_train_error)
         decides = name == compare.measure
-        if decides and measure.equally_long and trial.stop_at_target:
-            raise ConfigError(
-                f"config.compare.measure = {name!r} compares trials that train equally long;"
-                " config.stop_at_target should be False"
-            )
-        stops = not decides or trial.readings[0] == measure.reading
-        recorded = measure.reading != "frozen" or "frozen" in trial.readings
-        if measure.reading and not (stops and recorded):
-            place = "begin with" if decides else "hold"
-            raise ConfigError(
-                f"config.{field} = {name!r} is not what trials are stopped by:"
-                f" config.readings = {trial.readings} should {place} {measure.reading!r}"
-            )
+        for arm in config.arms:
+            if wrong := _not_recorded(measure, arm.settings, decides=decides):
+                alike = _not_recorded(measure, trial, decides=decides) == wrong
+                where = "" if alike else f" in the arm {arm.name}"
+                raise ConfigError(f"config.{field} = {name!r} {wrong}{where}")
+
+
+def _not_recorded(measure: Measure, settings: TrialSettings, *, decides: bool) -> str:
+    """Why trials with these settings do not record a measure, "" if they do.
+
+    Args:
+        measure: The measure.
+        settings: The settings of an arm.
+        decides: Whether rates are chosen by it, and not only shown.
+    """
+    if decides and measure.equally_long and settings.stop_at_target:
+        return "compares trials that train equally long; config.stop_at_target should be False"
+    stops = not decides or settings.readings[0] == measure.reading
+    recorded = measure.reading != "frozen" or "frozen" in settings.readings
+    if not measure.reading or (stops and recorded):
+        return ""
+    return (
+        f"is not what trials are stopped by: config.readings = {settings.readings} should"
+        f" {'begin with' if decides else 'hold'} {measure.reading!r}"
+    )
 
 
 # --- Times. ---

@@ -29,7 +29,7 @@ CIRCLES = "\ncircles: the first 10,000 images after each epoch, most likely the 
 
 def training_error(analysis: Analysis) -> Figure:
     """Draws training error against epochs for every fresh seed at its arm's chosen rate."""
-    groups, frozen = analysis.groups, "frozen" in analysis.study.config.trial.readings
+    groups, frozen = analysis.groups, analysis.frozen
     theirs = paper.curves_beside(analysis.study)
     tuned = ", each at its own learning rate" if rates_were_chosen(groups) else ""
     most = max((len(arm.fresh) for group in groups for arm in group.arms), default=0)
