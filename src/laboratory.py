@@ -93,7 +93,9 @@ def _checked(
     for config, _ in studies:
         check_measures(config)
     if not any(_is_begun(config, workdir) for config, workdir in studies):
-        idle.refuse_idle(request, [config for config, _ in studies])
+        configs = [config for config, _ in studies]
+        idle.refuse_idle(request, configs)
+        idle.refuse_switched_off(configs)
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies

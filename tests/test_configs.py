@@ -16,7 +16,7 @@ import configs
 from experiments.streaming import photos
 from experiments.streaming.photos import open_stream
 from src import models
-from src.config import checks
+from src.config import checks, idle
 from src.config.config import Config
 from src.config.studies import named_trees
 from src.data import Dataset, Stream, image_shape
@@ -58,7 +58,10 @@ def narrow(settings: TrialSettings) -> TrialSettings:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_is_read_and_says_how_it_is_run(name):
-    assert load(name)
+    studies = load(name)
+    assert studies
+    for config in studies:
+        idle.refuse_switched_off([config])
     text = importlib.import_module(f"configs.{name}").__doc__ or ""
     assert f"--config=configs/{name}.py" in text
 

@@ -1,14 +1,15 @@
-"""Fields on the command line that would change nothing are refused, and no others."""
+"""Fields that would change nothing are refused, and no others."""
 
 from pathlib import Path
 
 import pytest
 
 from src import laboratory
-from src.config import flags
+from src.config import flags, idle
 from src.config.config import Config
 from src.fields import ConfigError
 from src.study import question
+from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 BASE, QUICK, ABLATIONS = "configs/base.py", "configs/quick.py", "configs/ablations.py"
@@ -54,6 +55,84 @@ def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
     check(request)
     with pytest.raises(ConfigError, match=r"config.sweep.model.activation decides$"):
         check(asked(tmp_path, QUICK, "model.activation=elu"))
+
+
+SLOWED = {"schedule__slowed": {"conv1": 2.0}}
+AGAINST = {"compare": {"field": "variant", "baseline": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "needs"),
+    [
+        ({"schedule__boundaries": (2.0,)}, "schedule.boundaries = (2.0,)", "schedule.name = 'st"),
+        ({"schedule__bias_boundaries": (2.0,)}, "schedule.bias_boundaries", "schedule.name = 'st"),
+        ({"schedule__factor": 0.5}, "schedule.factor = 0.5", "schedule.name other than 'constant'"),
+        ({"schedule__patience": 2}, "schedule.patience = 2", "schedule.name = 'plateau'"),
+        ({"schedule__drops": 2}, "schedule.drops = 2", "schedule.name = 'plateau'"),
+        ({"augment__pca_epochs": 2.0}, "augment.pca_epochs = 2.0", "augment.pca above 0"),
+        ({"augment__shared": 32, "augment__pca": 0.1}, "augment.shared = 32", "augment.crop, tran"),
+        ({"start_from__layers": ("conv1",)}, "start_from.layers = ('conv1',)", "start_from.path"),
+        ({"start_from__layout": "caffenet"}, "start_from.layout = 'caffenet'", "start_from.path"),
+        ({"data__stream_size": 64, "data__name": "procedural"}, "data.stream_size = 64", "data.na"),
+        ({"data__stream_size": 64, "data__name": "configs.a.b"}, "data.stream_size", "data.name"),
+        ({"pretraining__steps": 9}, "pretraining.steps = 9", "pretraining.method other than 'non"),
+        (
+            {"pretraining__gibbs_steps": 2, "pretraining__method": "conv_autoencoder"},
+            "pretraining.gibbs_steps = 2",
+            "pretraining.method = 'conv_rbm'",
+        ),
+        (
+            {"sweep": {"schedule": {"factor": (0.1, 0.5)}},
+             "compare": {"field": "factor", "baseline": 0.1}},
+            "schedule.factor = 0.5",
+            "schedule.name other than",
+        ),
+    ],
+)  # fmt: skip
+def test_a_field_is_refused_where_no_trial_has_its_switch(changes, field, needs):
+    with pytest.raises(ConfigError) as refusal:
+        idle.refuse_switched_off([tiny.make_config(**changes)])
+    assert str(refusal.value).startswith(f"config.{field}")
+    assert f"is not used, for no trial has config.{needs}" in str(refusal.value)
+
+
+def test_steps_without_a_boundary_are_refused():
+    with pytest.raises(ConfigError, match=r"'steps' drops no rate without config.schedule.boundar"):
+        idle.refuse_switched_off([tiny.make_config(schedule__name="steps")])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule__name": "steps", "schedule__bias_boundaries": (2.0,), "schedule__factor": 0.5},
+        {"schedule__factor": 0.5, **SLOWED},
+        {"augment__shared": 32, "augment__flip": True},
+        {"data__stream_size": 64},
+        {
+            "sweep": {"schedule": {"name": ("constant", "steps")}},
+            "schedule__boundaries": (2.0,),
+            "compare": {"field": "schedule", "baseline": "steps"},
+        },
+        {
+            "variants": {"a": {"schedule": {"boundaries": (2.0,)}}, "b": {}},
+            "schedule__name": "steps",
+            **AGAINST,
+        },
+        {"variants": {"a": {"pretraining": {"method": "conv_rbm"}}}, **AGAINST,
+         "pretraining__steps": 9},
+    ],
+)  # fmt: skip
+def test_a_field_that_one_trial_uses_is_not(changes):
+    idle.refuse_switched_off([tiny.make_config(**changes)])
+
+
+def test_a_field_without_its_switch_is_refused_before_a_study_and_not_in_its_midst(tmp_path):
+    request = asked(tmp_path, BASE, "schedule.boundaries=(2.0,)")
+    with pytest.raises(ConfigError, match=r"^config.schedule.boundaries = \(2.0,\) is not used"):
+        check(request)
+    ((tree, _),) = request.studies()
+    question.open_study(Config.read(tree), tmp_path, FACTS)
+    check(request)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,92 @@
-"""Fields on the command line that change nothing, for the sweep or another field decides."""
+"""Fields that change nothing: the sweep or another field decides, or no trial has their switch."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from src import own
 from src.config.config import Config
 from src.config.flags import Request
 from src.errors import LabError
 from src.fields import ConfigError
+from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves
 
-# What arms and their rates come from; a field beside these is used always, unless it is swept.
+# What arms and their rates come from, which the sweep or another field may decide.
 GROUPS = (
     *("arm_learning_rates", "learning_rates", "model", "model_options", "recipe", "recipes"),
     *("selection_seeds", "sweep", "variants"),
 )
+
+
+class Switch(NamedTuple):
+    """What a trial must have for some fields to be used.
+
+    Attributes:
+        fields: Their names in the config.
+        words: What it must have.
+        is_on: The settings of a trial -> whether it has it.
+    """
+
+    fields: tuple[str, ...]
+    words: str
+    is_on: Callable[[TrialSettings], object]
+
+
+# fmt: off
+SWITCHES = (
+    Switch(("schedule.boundaries", "schedule.bias_boundaries"), "schedule.name = 'steps'",
+           lambda trial: trial.schedule.name == "steps"),
+    Switch(("schedule.patience", "schedule.drops"), "schedule.name = 'plateau'",
+           lambda trial: trial.schedule.name == "plateau"),
+    Switch(("schedule.factor",), "schedule.name other than 'constant', or config.schedule.slowed",
+           lambda trial: trial.schedule.name != "constant" or trial.schedule.slowed),
+    Switch(("augment.pca_epochs",), "augment.pca above 0", lambda trial: trial.augment.pca),
+    Switch(("augment.shared",), "augment.crop, translation or flip",
+           lambda trial: trial.augment.crop or trial.augment.translation or trial.augment.flip),
+    Switch(("start_from.layers", "start_from.layout"), "start_from.path",
+           lambda trial: trial.start_from.path),
+    Switch(("data.stream_size",), "data.name of a data set on the disk",
+           lambda trial: trial.data.name != "procedural" and not own.is_own(trial.data.name)),
+    Switch(("pretraining.gibbs_steps", "pretraining.sparsity", "pretraining.sparsity_rate"),
+           "pretraining.method = 'conv_rbm'", lambda trial: trial.pretraining.method == "conv_rbm"),
+    Switch(("pretraining.noise",), "pretraining.method = 'conv_autoencoder'",
+           lambda trial: trial.pretraining.method == "conv_autoencoder"),
+    Switch(tuple(f"pretraining.{name}" for name in (
+               "layers", "images", "held_out", "steps", "batch_size", "learning_rates",
+               "rate_seed", "momentum", "init_deviation", "competition")),
+           "pretraining.method other than 'none'",
+           lambda trial: trial.pretraining.method != "none"),
+)
+# fmt: on
+
+
+def refuse_switched_off(configs: Sequence[Config]) -> None:
+    """Refuses a field that is set where no trial has what it needs, and steps without a boundary.
+
+    Args:
+        configs: The studies that are asked for; a field that one of them uses is used.
+
+    Raises:
+        ConfigError: Naming the field, and what no trial has.
+    """
+    trials = [arm.settings for config in configs for arm in config.arms]
+    for switch in SWITCHES:
+        for name in switch.fields if not any(map(switch.is_on, trials)) else ():
+            value_of = operator.attrgetter(name)
+            usual = value_of(TrialSettings())
+            if set_to := [value_of(trial) for trial in trials if value_of(trial) != usual]:
+                raise ConfigError(
+                    f"config.{name} = {set_to[0]!r} is not used, for no trial has"
+                    f" config.{switch.words}; set that, or leave {name} at {usual!r}"
+                )
+    steps = [trial.schedule for trial in trials if trial.schedule.name == "steps"]
+    if steps and not any(each.boundaries or each.bias_boundaries for each in steps):
+        raise ConfigError(
+            "config.schedule.name = 'steps' drops no rate without config.schedule.boundaries, the"
+            " epochs at which it drops; give these, or leave schedule.name at 'constant'"
+        )
 
 
 def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
