@@ -1,6 +1,7 @@
 """What is refused before anything is compiled or written, and how."""
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -142,6 +143,46 @@ def test_a_variant_may_not_set_what_is_swept():
 def test_the_fields_of_a_variant_are_checked_together():
     together = {"ten": {"test_crops": 10, "augment": {"crop": 6}}, "one": {}}
     tiny.make_config(variants=together, compare={"field": "variant", "baseline": "one"})
+
+
+NET = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        return nn.Dense(self.num_classes)(images.reshape(images.shape[0], -1))
+"""
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """Two networks of one's own, both called Net."""
+    monkeypatch.setattr("configs.__path__", [str(tmp_path)])
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text(NET)
+    yield ("configs.one.Net", "configs.other.Net")
+    for name in ("one", "other"):
+        sys.modules.pop(f"configs.{name}", None)
+
+
+def test_networks_whose_names_end_alike_make_arms_of_two_names(nets):
+    """The names of all other arms are short, as they were."""
+    sweep = {"model": {"name": (*nets, "conv3")}}
+    tree = tiny.make_tree(sweep=sweep, compare={"field": "model", "baseline": "conv3"})
+    config = Config.read(tree | {"arm_learning_rates": {f"{nets[1]}-modern-relu": (0.5,)}})
+    assert [arm.name for arm in config.arms] == [
+        "configs.one.Net-modern-relu", "configs.other.Net-modern-relu", "conv3-modern-relu",
+    ]  # fmt: skip
+    assert [arm.learning_rates == (0.5,) for arm in config.arms] == [False, True, False]
+
+
+def test_networks_that_another_field_tells_apart_have_short_names(nets):
+    variants = {"a": {"model": {"name": nets[0]}}, "b": {"model": {"name": nets[1]}}}
+    config = tiny.make_config(variants=variants, compare={"field": "variant", "baseline": "a"})
+    assert [arm.name for arm in config.arms] == ["Net-modern-relu-a", "Net-modern-relu-b"]
 
 
 def test_more_images_to_train_on_than_there_are():

@@ -57,14 +57,18 @@ def make_arms(tree: Tree) -> list[Arm]:
     Raises:
         ConfigError: If a combination of the sweep's values cannot be run.
     """
-    arms = []
+    combinations = []
     for settings in itertools.product(*axes(tree)):
         chosen = plain(tree)
         for path, value in (change for setting in settings for change in setting.changes):
             chosen = replaced(chosen, path, value)
         swept = NamedValues({setting.column: setting.value for setting in settings})
-        arms.append(_make_arm(chosen, swept))
-    return arms
+        combinations.append((trial_settings(chosen), swept))
+    short = [_name(settings, swept) for settings, swept in combinations]
+    return [
+        _make_arm(tree, name if short.count(name) == 1 else _name(*each, whole=True), *each)
+        for name, each in zip(short, combinations, strict=True)
+    ]
 
 
 def axes(tree: Mapping[str, Any]) -> list[list[Setting]]:
@@ -79,11 +83,11 @@ def axes(tree: Mapping[str, Any]) -> list[list[Setting]]:
     return [*swept, named] if named else swept
 
 
-def _make_arm(tree: Tree, swept: NamedValues) -> Arm:
-    settings = trial_settings(tree)
+def _name(settings: TrialSettings, swept: NamedValues, *, whole: bool = False) -> str:
+    """The name of an arm, with the whole name of a network of one's own or the last part of it."""
     model = settings.model
     named = {
-        "model": model.name.rpartition(".")[2],
+        "model": model.name if whole else model.name.rpartition(".")[2],
         "recipe": settings.recipe.name,
         "activation": model.activation,
     }
@@ -92,7 +96,10 @@ def _make_arm(tree: Tree, swept: NamedValues) -> Arm:
         for key, value in swept.items()
         if key not in named
     ]
-    name = "-".join([*named.values(), *others])
+    return "-".join([*named.values(), *others])
+
+
+def _make_arm(tree: Tree, name: str, settings: TrialSettings, swept: NamedValues) -> Arm:
     rates = tree["arm_learning_rates"].get(name) or tree.get("learning_rates")
     try:
         grid = tuple(sorted(float(rate) for rate in rates or settings.recipe.learning_rates))
