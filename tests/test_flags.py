@@ -110,6 +110,36 @@ def test_the_rates_of_one_arm(text):
     assert {arm.name: arm.learning_rates for arm in config.arms}["conv3-modern-relu"] == (0.02,)
 
 
+@pytest.mark.parametrize(
+    "name", [".conv3-modern-relu-momentum0.9", '["conv3-modern-relu-momentum0.9"]']
+)
+def test_the_rates_of_an_arm_that_has_a_dot_in_its_name(name):
+    swept = "--config.sweep.recipes.modern.momentum=(0.5,0.9)"
+    compared = ("--config.compare.field=momentum", "--config.compare.baseline=0.5")
+    config = read(f"--config.arm_learning_rates{name}=(0.1,)", swept, *compared)
+    assert [arm.learning_rates == (0.1,) for arm in config.arms] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("typed", "path"),
+    [
+        ("schedule.factor", ("schedule", "factor")),
+        ("recipes.mine.momentum", ("recipes", "mine", "momentum")),
+        ('recipes["my.own"].momentum', ("recipes", "my.own", "momentum")),
+        ("recipes['my.own']['momentum']", ("recipes", "my.own", "momentum")),
+        ('recipes["mine"].layer_rates["conv1"]', ("recipes", "mine", "layer_rates", "conv1")),
+        ("arm_learning_rates", ("arm_learning_rates",)),
+        ("model_options.vgg11.width", ("model_options", "vgg11", "width")),
+        ("model_options.configs.mine.Net.width", ("model_options", "configs.mine.Net", "width")),
+        ('model_options["configs.mine.Net"]', ("model_options", "configs.mine.Net")),
+        ("schedule..factor", ("schedule", "", "factor")),  # which there is not
+    ],
+)
+def test_what_was_typed_leads_to_a_field(typed, path):
+    (override,) = flags.parse(["--config=configs/base.py", f"--config.{typed}=1"]).overrides
+    assert override.path == path
+
+
 @pytest.mark.parametrize("text", ["x", "('x',)", "(None,)", "((0.1,),)", "()"])
 def test_what_is_no_rate_of_an_arm_is_refused(text):
     with pytest.raises(ConfigError, match=r"arm_learning_rates\.conv3-modern-relu"):

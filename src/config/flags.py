@@ -7,6 +7,7 @@ with dashes. If a field is given twice, the last value counts.
 
 import ast
 import difflib
+import re
 import shlex
 import sys
 import sysconfig
@@ -159,13 +160,31 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
             rest.append(_home_found(argument))
             continue
         name, given, text = dashes.partition("=")
-        path = tuple(name.partition(".")[2].replace('["', ".").replace('"]', "").split("."))
+        path = _path(name.partition(".")[2])
         if name.startswith("-no"):
             text, given = "False", "="
         elif not given and waiting and not waiting[0].startswith("--"):
             text, given = waiting.pop(0), "="
         overrides.append(Override(path, text if given else None))
     return rest, overrides
+
+
+def _path(text: str) -> FieldPath:
+    """The names that lead to a field; what stands in ["..."] is one name.
+
+    Names of arms and of networks of one's own have dots in them, so that they need no brackets.
+    """
+    names: list[str] = []
+    for place, part in enumerate(re.split(r"""\[["'](.+?)["']\]""", text)):
+        if place % 2:
+            names.append(part)
+        elif part or not place:
+            names += part.removeprefix("." if place else "").split(".")
+    if names[0] == "arm_learning_rates" and names[1:]:
+        return names[0], ".".join(names[1:])
+    if names[0] == "model_options" and names[3:]:
+        return names[0], ".".join(names[1:-1]), names[-1]
+    return tuple(names)
 
 
 def _home_found(argument: str) -> str:
