@@ -51,6 +51,32 @@ def test_unpacked_folder_is_told_by_content(tmp_path, form):
     assert cifar10.load_cifar10(tmp_path / "b", one_bit_off).name == "cifar10-unverified"
 
 
+@pytest.mark.parametrize("place", ["", "downloads"])
+@pytest.mark.parametrize("form", VERSIONS)
+def test_a_stream_of_an_archive_is_prepared_of_it_once(tmp_path, form, place):
+    """Nothing is downloaded: the address is nobody's."""
+    batches = make_batches()
+    path = write_archive(tmp_path / place, VERSIONS[form], batches)
+    original = original_of(batches, **{f"{form}_md5": md5(path)}, url="http://127.0.0.1:9/")
+    stream = cifar10.stream_cifar10(tmp_path, 32, original)
+    assert stream.name == "cifar10"
+    rows = np.arange(len(stream.test))
+    np.testing.assert_array_equal(stream.test.load(rows).images, batches[5].images)
+    np.testing.assert_array_equal(stream.test.load(rows).labels, batches[5].labels)
+    path.unlink()
+    assert cifar10.stream_cifar10(tmp_path, 32, original).digest == stream.digest
+
+
+def test_a_stream_of_an_archive_needs_a_folder_that_can_be_written(tmp_path):
+    batches = make_batches()
+    path = write_archive(tmp_path, cifar10_archives.BINARY, batches)
+    original = original_of(batches, binary_md5=md5(path))
+    (tmp_path / "cifar10").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot prepare .*stream_size be 0, which .*binary"):
+        cifar10.stream_cifar10(tmp_path, 32, original)
+    assert cifar10.load_cifar10(tmp_path, original).name == "cifar10"
+
+
 def test_wrong_checksum_is_refused(tmp_path):
     batches = make_batches()
     path = write_archive(tmp_path, cifar10_archives.BINARY, batches)

@@ -1,7 +1,8 @@
 """Loads CIFAR-10 from an archive, a prepared TFDS folder, or the network.
 
 An archive is preferred to a prepared folder beside it, since it is the original, whatever the
-folder holds. A downloaded archive is prepared as a TFDS folder once, and removed.
+folder holds. Streams read a prepared folder, which is made of an archive where there is none. A
+downloaded archive is prepared as a TFDS folder once, and removed.
 
 Its name in records says what was found, by the content alone: `cifar10` if images, labels and their
 order are verified to be the original's, `cifar10-jpeg` if images are stored as JPEG, else
@@ -51,7 +52,7 @@ def load_cifar10(
     published = cifar10_archives.find_published(data_dir) if version is None else None
     if published is not None:
         return cache.cached(published.files, functools.partial(_published, published, original))
-    found = _find_or_download(data_dir, original, connect_seconds, version)
+    found = _find_or_prepare(data_dir, original, connect_seconds, version)
     return cache.cached(found.files, functools.partial(_prepared, found, original))
 
 
@@ -75,7 +76,7 @@ def stream_cifar10(
     Raises:
         DataError: If it cannot be had, naming the ways out, or is damaged.
     """
-    found = _find_or_download(data_dir, original, connect_seconds, version)
+    found = _find_or_prepare(data_dir, original, connect_seconds, version)
     name = cache.cached(found.files, functools.partial(_prepared, found, original)).name
     return look_through(name, found, size).stream
 
@@ -100,33 +101,28 @@ def _dataset(
     return check_dataset(dataset, source, original.sizes)
 
 
-def _find_or_download(
+def _find_or_prepare(
     data_dir: Path, original: Original, connect_seconds: float, version: str | None
 ) -> Description:
     name = tfds_folder.Name(NAME, version)
     found = tfds_folder.find_prepared(name, data_dir)
     if found is None and version is not None:
         raise tfds_folder.not_found(name, data_dir)
-    return found or describe(_download(data_dir, original, connect_seconds))
+    return found or describe(_prepare(data_dir, original, connect_seconds))
 
 
-def _download(data_dir: Path, original: Original, connect_seconds: float) -> Path:
-    """Downloads and prepares, and moves the finished folder to its place, or leaves nothing."""
+def _prepare(data_dir: Path, original: Original, connect_seconds: float) -> Path:
+    """Prepares what is published, downloaded if it is not there.
+
+    The finished folder is moved to its place, or nothing is left behind.
+    """
     target = data_dir / prepare.NAME / prepare.VERSION
-    version = cifar10_archives.BINARY
+    there = cifar10_archives.find_published(data_dir)
     try:
         with workplace(target.parent / "incomplete") as place:
-            archive, folder = place / version.archive, place / prepare.VERSION
-            url = original.url + version.archive
-            download(
-                url,
-                archive,
-                original.binary_md5,
-                most_bytes=original.binary_bytes,
-                connect_seconds=connect_seconds,
-            )
-            found = cifar10_archives.Published(archive, version, [archive])
+            found = there or _download(place, original, connect_seconds)
             train, test, *_ = _published(found, original)[1:]
+            folder = place / prepare.VERSION
             folder.mkdir()
             prepare.write_prepared(folder, train, test)
             put(folder, target)
@@ -134,6 +130,26 @@ def _download(data_dir: Path, original: Original, connect_seconds: float) -> Pat
         raise DataError(f"{error}. {WAYS_OUT.format(data_dir=data_dir)}") from error
     except OSError as error:
         reason = f"cannot prepare {target}: {error.strerror or error}"
+        if there:
+            raise DataError(
+                f"{reason}. Images are streamed from a prepared folder: make {data_dir} writable,"
+                f" or let config.data.stream_size be 0, which {there.path} serves as it is"
+            ) from error
         raise DataError(f"{reason}. {WAYS_OUT.format(data_dir=data_dir)}") from error
     say(f"CIFAR-10: prepared {target}")
     return target
+
+
+def _download(
+    place: Path, original: Original, connect_seconds: float
+) -> cifar10_archives.Published:
+    version = cifar10_archives.BINARY
+    archive = place / version.archive
+    download(
+        original.url + version.archive,
+        archive,
+        original.binary_md5,
+        most_bytes=original.binary_bytes,
+        connect_seconds=connect_seconds,
+    )
+    return cifar10_archives.Published(archive, version, [archive])
