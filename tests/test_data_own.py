@@ -343,10 +343,10 @@ def page(pets: Path) -> None:
         (no_images, r"train/dog has no image \(\.png, .*\); put those of its class into it"),
         (
             other_images,
-            r"train/dog/0\.webp is none of \.png, .*; convert .* \(5 such images here\)",
+            r"train/dog/0\.webp is none of \.png, .*; convert .* \(5 such files here\)",
         ),
-        (some_other_images, r"test/cat/more/1\.TIFF is none of .* \(1 such image here\)"),
-        (loose_images, r"train/0\.png lies in no folder of a class; .* \(5 such images here\)"),
+        (some_other_images, r"test/cat/more/1\.TIFF is none of .* \(1 such file here\)"),
+        (loose_images, r"train/0\.png lies in no folder of a class; .* \(5 such files here\)"),
         (loose_image_beside_splits, r"pets/new\.JPG lies in no folder of a class"),
         (
             class_beside_splits,
@@ -370,6 +370,23 @@ def page(pets: Path) -> None:
 def test_folders_that_cannot_be_used_are_refused(pets, tmp_path, spoil, message, capsys):
     spoil(pets)
     refused(capsys, message, tmp_path, "pets", pets)
+
+
+@pytest.mark.parametrize("name", ["9.CR2", "9.jxl", "9.jpg_large", "9", "9.any", "9.png.part"])
+def test_no_file_that_may_be_an_image_is_left_out(pets, tmp_path, name, capsys):
+    save(pets / "9.png")
+    (pets / "9.png").rename(pets / "train" / "dog" / name)
+    message = rf"dog/{re.escape(name)} is none of .* \(1 such file here\)"
+    refused(capsys, message, tmp_path, "pets", pets)
+
+
+def test_what_is_no_image_may_lie_beside_the_images(pets, tmp_path):
+    for name in ("labels.csv", "README.TXT", "0.json", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        (pets / "train" / "dog" / name).write_text("no image")
+    (pets / "LICENSE").write_text("beside the folders of classes")
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 0
+    dataset = data.load("pets", str(tmp_path / "tfds"))
+    assert np.bincount(dataset.train.labels).tolist() == [5, 5]
 
 
 def test_folders_of_a_class_are_looked_through_and_those_of_a_system_are_not(pets, tmp_path):

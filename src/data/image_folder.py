@@ -16,10 +16,17 @@ from src.errors import one_line
 from src.wording import counted
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-# Endings of images that are not read: they are refused, since otherwise they would be left out.
+# Endings of images that are not read: in no folder of a class, they are refused as those are.
 OTHER_ENDINGS = (
-    *(".avif", ".dng", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".pbm", ".pgm"),
-    *(".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff", ".webp"),
+    *(".arw", ".avif", ".cr2", ".dng", ".exr", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe"),
+    *(".jxl", ".nef", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff"),
+    *(".webp",),
+)
+# Endings of what may lie beside the images of a class; any other file there might be an image, and
+# is refused, since otherwise it would be left out. A system makes Thumbs.db and desktop.ini.
+BESIDE = (
+    *(".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".tsv", ".txt", ".xml"),
+    *(".yaml", ".yml"),
 )
 AS_THEY_ARE = (b"\x89PNG", b"\xff\xd8")  # PNG and JPEG files are kept, others become PNG.
 HIDDEN = (".", "__MACOSX")  # Names that a system has given begin with these.
@@ -89,14 +96,13 @@ def _classes(part: Path) -> dict[str, list[Path]]:
     """The images of each class, by its subfolder's name; in numerical order if all are numbers.
 
     Raises:
-        DataError: If a subfolder has no image, or one of another kind than is read.
+        DataError: If a subfolder has no image, or a file that may be one of another kind.
     """
     found, kinds = {}, ", ".join(ENDINGS)
     for folder in _subfolders(part):
         files = sorted(_files(folder))
-        _refuse_images(
-            files, OTHER_ENDINGS, f"is none of {kinds}, which are read; convert it, or move it away"
-        )
+        others = [path for path in files if path.suffix.lower() not in ENDINGS + BESIDE]
+        _refuse_files(others, f"is none of {kinds}, which are read; convert it, or move it away")
         found[folder.name] = [path for path in files if path.suffix.lower() in ENDINGS]
         if not found[folder.name]:
             raise DataError(
@@ -128,18 +134,16 @@ def _name_fault(name: str) -> str:
 def _subfolders(folder: Path) -> list[Path]:
     """The folders in a folder that holds nothing but these: no image, which would be left out."""
     inside = _visible(folder)
-    loose = [path for path in inside if not path.is_dir()]
-    _refuse_images(
-        loose, ENDINGS + OTHER_ENDINGS, "lies in no folder of a class; move it into one, or away"
-    )
+    files = [path for path in inside if not path.is_dir()]
+    loose = [path for path in files if path.suffix.lower() in ENDINGS + OTHER_ENDINGS]
+    _refuse_files(loose, "lies in no folder of a class; move it into one, or away")
     return [path for path in inside if path.is_dir()]
 
 
-def _refuse_images(files: Sequence[Path], endings: Sequence[str], fault: str) -> None:
-    """Refuses files with these endings, naming the first and how many there are."""
-    found = [path for path in files if path.suffix.lower() in endings]
-    if found:
-        raise DataError(f"{found[0]} {fault} ({counted(len(found), 'such image')} here)")
+def _refuse_files(files: Sequence[Path], fault: str) -> None:
+    """Refuses files, naming the first and how many there are."""
+    if files:
+        raise DataError(f"{files[0]} {fault} ({counted(len(files), 'such file')} here)")
 
 
 def _files(folder: Path) -> Iterator[Path]:
