@@ -201,7 +201,24 @@ def test_a_field_of_clusters_is_refused_where_there_is_none(name, value):
     assert (
         f"config.{name.replace('__', '.')} = {value!r} is for a cluster: set config.engine" in said
     )
-    tiny.make_config(**{name: value}, engine="dask")
+    tiny.make_config(**{name: value}, engine="ray")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cpus": 2.0}, "trial_resources.cpus = 2 is not for Dask, where a trial has one thread"),
+        ({"gpus": 1.0}, "gpus = 1 needs a Dask cluster .* dask worker --resources GPU=1: name it"),
+        ({"tpus": 4.0}, "tpus = 4 needs a Dask cluster .* dask worker --resources TPU=1: name it"),
+    ],
+)
+def test_what_dask_gives_to_no_trial_is_refused(changes, message):
+    asked = {f"trial_resources__{name}": number for name, number in changes.items()}
+    with pytest.raises(ConfigError, match=message):
+        tiny.make_config(engine="dask", **asked)
+    tiny.make_config(engine="ray", **asked)
+    if "cpus" not in changes:
+        tiny.make_config(engine="dask", cluster="scheduler.json", **asked)
 
 
 def test_workers_are_of_this_machine_not_of_a_cluster():

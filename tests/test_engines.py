@@ -119,13 +119,29 @@ def seeds(workdir: Path) -> list[int]:
     return [trial.row["seed"] for trial in studies.read_finished(workdir)]
 
 
-def test_machines_come_and_go(tmp_path, monkeypatch):
+def test_machines_come_and_go(tmp_path, monkeypatch, capfd):
     """None at first, then two, then one: as many trials are under way, and all are done."""
     engine = FakeEngine([1, 0, 0, 2, 1])  # the first is asked for the time that is left
     use(monkeypatch, engine)
-    run(tmp_path, fresh_seeds=(1, 2, 3))
+    run(tmp_path, fresh_seeds=(1, 2, 3), engine="ray", trial_resources__cpus=4.0)
     assert engine.most == 2
     assert seeds(tmp_path) == [1, 2, 3]
+    told = [line for line in capfd.readouterr().out.splitlines() if "waiting" in line]
+    assert len(told) == 1  # though it was asked twice
+    assert told[0].endswith("has what a trial needs (config.trial_resources: cpus = 4)")
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "number"),
+    [
+        ({"CPU": 8.0}, {"CPU": 1.0, "GPU": 0.0}, 8),
+        ({"CPU": 8.0}, {"CPU": 3.0}, 2),
+        ({"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}, 0),  # it has no GPU, or does not say so
+        ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 1.0, "GPU": 0.5}, 4),
+    ],
+)
+def test_a_machine_has_room_for_what_each_of_its_resources_allows(there, asked, number):
+    assert engines.places(there, asked) == number
 
 
 def test_a_lost_machine_ends_the_study_in_one_line_and_what_was_done_stays(tmp_path, monkeypatch):

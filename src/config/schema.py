@@ -174,12 +174,34 @@ def runtime_settings(tree: Mapping[str, Any]) -> Runtime:
                 f"config.{name} = {value!r} is for a cluster: set config.engine to 'ray' or 'dask',"
                 f" or leave it at {usual[name]!r}"
             )
+    _check_dask(found)
     if found.cluster and found.workers:
         raise ConfigError(
             f"config.workers = {found.workers} is for this machine: how many trials the cluster"
             f" {found.cluster} trains side by side its machines say; leave it at 0"
         )
     return found
+
+
+def _check_dask(runtime: Runtime) -> None:
+    """Refuses what Dask gives to no trial: its workers have one thread, and say what else is there.
+
+    Raises:
+        ConfigError: Naming the field.
+    """
+    asked = runtime.trial_resources
+    if runtime.engine == "dask" and asked.cpus != 1:
+        raise ConfigError(
+            f"config.trial_resources.cpus = {asked.cpus:g} is not for Dask, where a trial has one"
+            " thread of a worker; leave it at 1, or set config.engine to 'ray'"
+        )
+    for name in ("gpus", "tpus") if runtime.engine == "dask" and not runtime.cluster else ():
+        if number := getattr(asked, name):
+            resource = name[:3].upper()
+            raise ConfigError(
+                f"config.trial_resources.{name} = {number:g} needs a Dask cluster whose workers say"
+                f" what they have, dask worker --resources {resource}=1: name it by config.cluster"
+            )
 
 
 def _of_clusters(runtime: Runtime) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from src import hosts
 from src.config.config import Config
+from src.config.schema import Resources
 from src.doors import SIGNALS
 from src.paths import local_path
 from src.records import files, locks
@@ -137,6 +138,7 @@ class Runner:
         self.display = Display(self.config, self.finished, self.engine.slots(), sizes)
         self.written = time.monotonic()  # When results.csv was last written.
         self.most_together = most_together(self.config)
+        self.told_of_waiting = False
 
     def run(self) -> None:
         """Runs trials until none is left, or somebody says stop.
@@ -178,7 +180,11 @@ class Runner:
 
     def _start_ready(self) -> None:
         """Starts as many of the waiting trials as there are free workers."""
-        free = 0 if self.stop.is_set() else self.engine.slots() - len(self.running)
+        slots = 0 if self.stop.is_set() else self.engine.slots()
+        if not (slots or self.running or self.stop.is_set() or self.told_of_waiting):
+            self.told_of_waiting = True
+            self.display.screen.say(f"note: {_waits_for(self.config.runtime.trial_resources)}")
+        free = slots - len(self.running)
         for tasks in self.queue.take_groups(free, self.most_together):
             jobs = tuple(self._job(task) for task in tasks)
             self.running[self.engine.submit(jobs)] = jobs
@@ -239,6 +245,15 @@ class Runner:
         self.engine.end()
         with suppress(RecordError):
             self._write_results()
+
+
+def _waits_for(asked: Resources) -> str:
+    """What a study waits for while no machine has it, in words."""
+    needs = [f"{name} = {number:g}" for name, number in asdict(asked).items() if number]
+    return (
+        "waiting, for no machine of the cluster has what a trial needs"
+        f" (config.trial_resources: {', '.join(needs)})"
+    )
 
 
 def most_together(config: Config) -> int:

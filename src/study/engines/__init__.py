@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -77,6 +77,16 @@ def open_engine(runtime: Runtime, workers: int, stop: StopFlag) -> AbstractConte
         show_token()  # Ray reads this when it is imported.
     engine = importlib.import_module(f"src.study.engines.{runtime.engine}_engine")
     return engine.open_engine(runtime, workers)
+
+
+def places(there: Mapping[str, float], asked: Mapping[str, float]) -> int:
+    """Number of trials that a machine has room for.
+
+    Args:
+        there: Name of a resource -> how much of it the machine has.
+        asked: Name of a resource -> how much of it a trial needs; 0 if none.
+    """
+    return int(min(there.get(name, 0.0) / number for name, number in asked.items() if number))
 
 
 @functools.cache

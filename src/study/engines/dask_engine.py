@@ -4,7 +4,7 @@ import logging
 import pickle
 import queue
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from src.config.schema import Runtime
 from src.errors import one_line
 from src.records.trial import TrialRecord
 from src.study import worker
-from src.study.engines import EngineError, Message, prepare_process, signals_blocked
+from src.study.engines import EngineError, Message, places, prepare_process, signals_blocked
 from src.study.worker import Job
 
 
@@ -55,12 +55,17 @@ class DaskEngine:
     client: Client
     topic: str  # Unique to this run of the study.
     executor: Executor
+    asked: Mapping[str, float]  # What a trial needs, by the names that workers give it.
     told: Any  # A SimpleQueue of messages.
     lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
 
     def slots(self) -> int:
-        """Number of threads of all workers that there are now."""
-        return sum(self.client.nthreads().values())
+        """Number of trials that the workers there are now have threads and resources for."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(
+            places({"CPU": each["nthreads"], **each["resources"]}, {"CPU": 1, **self.asked})
+            for each in workers
+        )
 
     def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
         """Makes a task that lives as long as the study's client."""
@@ -101,7 +106,7 @@ def open_engine(runtime: Runtime, workers: int) -> Iterator[DaskEngine]:
     resources = {name: number for name, number in asked.items() if number}
     executor = client.get_executor(pure=False, resources=resources or None)
     try:
-        yield DaskEngine(client, topic, executor, told)
+        yield DaskEngine(client, topic, executor, resources, told)
     finally:
         cluster = client.cluster
         client.close()

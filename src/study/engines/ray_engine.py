@@ -15,7 +15,14 @@ from src.config.schema import Resources, Runtime
 from src.errors import one_line
 from src.records.trial import TrialRecord
 from src.study import worker
-from src.study.engines import EngineError, Message, knock, prepare_process, signals_blocked
+from src.study.engines import (
+    EngineError,
+    Message,
+    knock,
+    places,
+    prepare_process,
+    signals_blocked,
+)
 from src.study.worker import Job
 
 
@@ -81,9 +88,8 @@ class RayEngine:
 
     def slots(self) -> int:
         """Number of trials that the present nodes have resources for."""
-        there = ray.cluster_resources()
         asked = {"CPU": self.resources.cpus, "GPU": self.resources.gpus, "TPU": self.resources.tpus}
-        return int(min(there.get(name, 0.0) / number for name, number in asked.items() if number))
+        return places(ray.cluster_resources(), asked)
 
     def submit(self, jobs: Sequence[Job]) -> "Future[list[TrialRecord | None]]":
         """Begins a task; its future raises the task's own error, without Ray's wrapper."""
