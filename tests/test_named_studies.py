@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from src.config.config import Config
 from src.config.studies import named_trees
 from src.fields import ConfigError
 from tests import tiny
@@ -41,6 +42,26 @@ def test_another_model_starts_without_the_options_of_the_files():
     config["model"] |= {"activation": "tanh", "hidden": 64}
     ((_, study),) = named_trees(config, {})
     assert study["model"] == {"activation": "tanh", "name": "alexnet_cifar", "without": "conv3"}
+
+
+def test_a_file_may_leave_its_network_to_its_studies():
+    config = make_config("depth", **STUDIES)
+    del config["model"]
+    ((_, study),) = named_trees(config, {})
+    assert study["model"] == STUDIES["depth"]["model"]
+    config["model"] = {"activation": "tanh", "hidden": 64}  # of conv3, which it does not name
+    ((_, study),) = named_trees(config, {})
+    assert study["model"] == STUDIES["depth"]["model"] | {"activation": "tanh"}
+
+
+@pytest.mark.parametrize("chosen", STUDIES)
+def test_a_network_that_is_no_group_is_refused_in_one_line(chosen):
+    ((_, study),) = named_trees(make_config(chosen, **STUDIES) | {"model": "conv3"}, {})
+    if chosen == "decay":
+        with pytest.raises(ConfigError, match=r"config.model = 'conv3' should be a group of fie"):
+            Config.read(study)
+    else:  # It has a network of its own.
+        assert study["model"] == STUDIES["depth"]["model"]
 
 
 def test_the_command_line_wins_over_a_study():

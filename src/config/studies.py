@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from src.fields import one_of, require
+from src.models import ModelSettings
 from src.trees import Path, Tree, laid_over, plain, replaced
 
 ALL = "all"
@@ -49,7 +50,10 @@ def _named_by_text(studies: Any) -> bool:
 
 def _make_study(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
     """The file's config with a study's changes; another network drops the options of the file's."""
-    old, new = tree["model"], changes.get("model", {})
-    if isinstance(new, Mapping) and new.get("name", old["name"]) != old["name"]:
-        tree = {**tree, "model": {"activation": old["activation"]}}
+    old, new = tree.get("model", {}), changes.get("model", {})
+    if isinstance(old, Mapping) and isinstance(new, Mapping):  # Else it is refused later.
+        name = old.get("name", ModelSettings.name)
+        if new.get("name", name) != name:
+            kept = {key: value for key, value in old.items() if key == "activation"}
+            tree = {**tree, "model": kept}
     return laid_over(tree, changes)
