@@ -65,6 +65,23 @@ def test_a_value_is_checked_even_where_a_sweep_takes_its_place():
         ("schedule__patience", 0, "config.schedule.patience = 0 should be at least 1 epoch"),
         ("schedule__drops", -1, "config.schedule.drops = -1 should be 0 or more"),
         ("schedule__boundaries", (0,), "should be a tuple of epochs above 0"),
+        ("schedule__boundaries", (math.inf,), "a tuple of epochs above 0, 100,000 at most"),
+        ("schedule__bias_boundaries", (math.inf,), "of epochs above 0, 100,000 at most"),
+        (
+            "schedule__slowed",
+            {"conv1": math.inf},
+            "conv1 = inf should be an epoch above 0, 100,000",
+        ),
+        (
+            "schedule__frozen",
+            {"conv1": math.inf},
+            "conv1 = inf should be an epoch above 0, 100,000",
+        ),
+        (
+            "augment__pca_epochs",
+            math.inf,
+            "config.augment.pca_epochs = inf should be 0 or more, 100",
+        ),
         ("schedule__name", "plateau", "config.validation_images says how many training images"),
         ("validation_images", -1, "config.validation_images = -1 should be 0 or more"),
         ("test_crops", 5, "config.test_crops = 5 should be 1 or 10"),

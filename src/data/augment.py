@@ -50,7 +50,9 @@ class Augment:
         "standard deviation of the paper's alpha, which has 0.1",
     ] = 0.0
     pca_epochs: Annotated[
-        float, AtLeast(0), "epochs after which colours are left alone; 0: they never are"
+        float,
+        AtLeast(0, most=10**5),
+        "epochs after which colours are left alone; 0: they never are",
     ] = 0.0
     shared: Annotated[
         int,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from src.fields import AtLeast, NamedNumbers, OneOf, Rule
+from src.fields import Above, AtLeast, NamedNumbers, OneOf, Rule
 
-EPOCHS = Rule(lambda epochs: epochs > 0, "a tuple of epochs above 0")
-MOMENT = Rule(lambda epoch: epoch > 0, "an epoch above 0")
+EPOCHS = Above(0, "a tuple of epochs above 0", most=10**5)
+MOMENT = Above(0, "an epoch above 0", most=10**5)
 
 
 @dataclass(frozen=True)
