@@ -1,3 +1,4 @@
+import json
 import math
 import re
 import shutil
@@ -6,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.records import files
 from src.records import study as studies
 from src.records import trial as records
 from src.records.files import RecordError
@@ -85,6 +87,22 @@ def test_a_header_keeps_infinity(tmp_path):
     assert found == header
     assert found["config"]["rates"] == [0.1, math.inf]
     assert "Infinity" not in (tmp_path / "study.json").read_text()  # JSON has no such number
+
+
+def test_a_text_that_spells_infinity_stays_a_text(tmp_path):
+    config = {
+        "norm": ["l2", "inf", math.inf],
+        "text": "-inf",
+        "marked": "\\\\nan",
+        "other": "infinite",
+    }
+    files.write_sealed(tmp_path / "a.json", config)
+    assert files.read_sealed(tmp_path / "a.json", "") == config
+
+
+def test_infinity_is_written_as_it_was_before_texts_were_told_from_it(tmp_path):
+    files.write_sealed(tmp_path / "a.json", {"slack": math.inf})
+    assert json.loads((tmp_path / "a.json").read_text())["slack"] == "inf"
 
 
 def test_a_trial_without_a_result_is_not_finished(tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 from src.errors import LabError
 
 NOT_FINITE = ("inf", "-inf", "nan")  # JSON has no such numbers; they are written as these words.
+_LIKE_NUMBER = re.compile(r"\\*(inf|-inf|nan)")  # A text that is such a word, or marked as one.
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Errors of disks that cannot flush the names in a folder, such as CIFS and FUSE.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EISDIR)
@@ -189,14 +190,17 @@ def sha256(path: Path) -> str:
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON whose last entry is a checksum of the others; inf and NaN become words."""
-    safe = json_safe(content)
+    """Writes JSON whose last entry is a checksum of the others; inf and NaN become words.
+
+    A text that is such a word has a backslash before it.
+    """
+    safe = json_safe(_marked(content))
     sealed = {**safe, "checksum": _checksum(safe)}
     write_atomic(path, json.dumps(sealed, indent=1, allow_nan=False) + "\n")
 
 
 def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
-    """Reads what `write_sealed` wrote; inf and NaN are numbers again.
+    """Reads what `write_sealed` wrote; inf and NaN are numbers again, and such texts are texts.
 
     Args:
         path: The file.
@@ -227,12 +231,23 @@ def json_safe(tree: Any) -> Any:
     return value
 
 
+def _marked(tree: Any) -> Any:
+    """The tree with a backslash before each text that would be read as a number."""
+    if isinstance(tree, Mapping):
+        return {key: _marked(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_marked(value) for value in tree]
+    return "\\" + tree if isinstance(tree, str) and _LIKE_NUMBER.fullmatch(tree) else tree
+
+
 def _numbers(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _numbers(value) for key, value in tree.items()}
     if isinstance(tree, list):
         return [_numbers(value) for value in tree]
-    return float(tree) if tree in NOT_FINITE else tree
+    if tree in NOT_FINITE:
+        return float(tree)
+    return tree[1:] if isinstance(tree, str) and _LIKE_NUMBER.fullmatch(tree) else tree
 
 
 def _checksum(content: Any) -> str:
