@@ -135,6 +135,16 @@ def test_cifar10_is_called_what_it_is(tmp_path, way, encode, labels, name):
             np.testing.assert_array_equal(ours.labels, theirs.labels)
 
 
+def test_cifar10_is_called_what_it_is_though_it_was_read_by_another_name(tmp_path):
+    """A link to its folder is a data set of its own, which need not be what it is called."""
+    original = write_cifar10(tmp_path, png)
+    (tmp_path / "mine").symlink_to(tmp_path / "cifar10")
+    for _ in range(2):
+        assert load(tmp_path, "in memory", "mine").name == "mine"
+        assert cifar10.load_cifar10(tmp_path, original).name == "cifar10"
+    assert cifar10.stream_cifar10(tmp_path, 32, original).name == "cifar10"
+
+
 @each_way
 def test_any_images_in_a_folder_called_cifar10_are_refused(tmp_path, way):
     write(tmp_path, "cifar10", "3.0.2")

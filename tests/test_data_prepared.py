@@ -150,7 +150,7 @@ def test_cache_is_used_checked_and_replaced(prepared, batches, tmp_path, monkeyp
     assert cifar10.load_cifar10(prepared, original).digest == first.digest
     assert len(reads) == 1
 
-    [kept] = (tmp_path / "cache/alexnet-claims/data").glob("images-*")
+    [kept] = (tmp_path / "cache/alexnet-claims/data").glob("cifar10-*")
     whole = kept.read_bytes()
     for damaged in (whole[:-9], b"", whole[:-9] + bytes(9), b"\xff" + whole[1:], whole[:300]):
         kept.write_bytes(damaged)

@@ -27,12 +27,13 @@ class Kept(NamedTuple):
     arrays: list[np.ndarray]
 
 
-def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
+def cached(sources: Sequence[Path], read: Callable[[], Dataset], kind: str = "images") -> Dataset:
     """What `read` returns, taken from the cache if `sources` have not changed since.
 
     Args:
         sources: Files whose change would change the result.
         read: Reads the data set.
+        kind: A word for how it is read; who reads the same files in another way has another one.
 
     Raises:
         DataError: If a source is missing, or `read` raises it.
@@ -43,7 +44,7 @@ def cached(sources: Sequence[Path], read: Callable[[], Dataset]) -> Dataset:
         head = {"name": name, "num_classes": num_classes, "names": label_names, "digest": digest}
         return Kept(head, [*train, *test])
 
-    head, arrays = kept("images", sources, work)
+    head, arrays = kept(kind, sources, work)
     train, test = Split(*arrays[:2]), Split(*arrays[2:])
     names = tuple(head["names"])
     return Dataset(head["name"], train, test, head["num_classes"], names, head["digest"])

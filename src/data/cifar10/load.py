@@ -51,9 +51,9 @@ def load_cifar10(
     """
     published = cifar10_archives.find_published(data_dir) if version is None else None
     if published is not None:
-        return cache.cached(published.files, functools.partial(_published, published, original))
-    found = _find_or_prepare(data_dir, original, connect_seconds, version)
-    return cache.cached(found.files, functools.partial(_prepared, found, original))
+        read = functools.partial(_published, published, original)
+        return cache.cached(published.files, read, NAME)
+    return _of_prepared(_find_or_prepare(data_dir, original, connect_seconds, version), original)
 
 
 def stream_cifar10(
@@ -77,14 +77,17 @@ def stream_cifar10(
         DataError: If it cannot be had, naming the ways out, or is damaged.
     """
     found = _find_or_prepare(data_dir, original, connect_seconds, version)
-    name = cache.cached(found.files, functools.partial(_prepared, found, original)).name
-    return look_through(name, found, size).stream
+    return look_through(_of_prepared(found, original).name, found, size).stream
 
 
 def _published(found: cifar10_archives.Published, original: Original) -> Dataset:
     say(f"CIFAR-10: reading {found.path}")
     train, test = cifar10_archives.read_published(found, original)
     return _dataset(train, test, str(found.path), original)
+
+
+def _of_prepared(found: Description, original: Original) -> Dataset:
+    return cache.cached(found.files, functools.partial(_prepared, found, original), NAME)
 
 
 def _prepared(found: Description, original: Original) -> Dataset:
