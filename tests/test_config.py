@@ -196,6 +196,11 @@ def test_networks_whose_names_end_alike_make_arms_of_two_names(nets):
     assert [arm.learning_rates == (0.5,) for arm in config.arms] == [False, True, False]
 
 
+def test_options_of_a_network_that_is_not_there_are_refused_in_one_line():
+    tree = tiny.make_tree() | {"model_options": {"configs.nowhere.Net": {"width": 2}}}
+    assert refusal(tree).startswith("config.model_options = 'configs.nowhere.Net': configs.nowhere")
+
+
 def test_networks_that_another_field_tells_apart_have_short_names(nets):
     variants = {"a": {"model": {"name": nets[0]}}, "b": {"model": {"name": nets[1]}}}
     config = tiny.make_config(variants=variants, compare={"field": "variant", "baseline": "a"})

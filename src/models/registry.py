@@ -237,6 +237,10 @@ def check_model_options(networks: Mapping[str, Any]) -> None:
     for name, options in networks.items():
         if not own.is_own(name):
             one_of("model_options", name, MODEL_NAMES)
+        try:
+            get_network(name)
+        except ValueError as error:
+            raise ConfigError(f"config.model_options = {name!r}: {error}") from None
         require_group(("model_options", name), options)
         for key in options:
             one_of(f"model_options.{name}", key, tuple(model_options(name)))
