@@ -95,7 +95,7 @@ def _checked(
     if not any(_is_begun(config, workdir) for config, workdir in studies):
         configs = [config for config, _ in studies]
         idle.refuse_idle(request, configs)
-        idle.refuse_switched_off(configs)
+        idle.refuse_switched_off(configs, request)
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies

@@ -13,6 +13,7 @@ from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 BASE, QUICK, ABLATIONS = "configs/base.py", "configs/quick.py", "configs/ablations.py"
+IMAGENET = "configs/alexnet_imagenet.py"
 FACTS = {"dataset": "cifar10", "digest": "d", "image_shape": (32, 32, 3), "num_classes": 10}
 FACTS |= {"device": "1 x cpu", "jax_version": "0", "commit": "abc"}
 COMPARED = ("compare.field=batch_size", "compare.baseline=64")
@@ -126,6 +127,12 @@ def test_a_field_that_one_trial_uses_is_not(changes):
     idle.refuse_switched_off([tiny.make_config(**changes)])
 
 
+def test_a_field_that_the_command_line_sets_needs_its_switch_whatever_the_file_says(tmp_path):
+    fields = ("augment.pca=0.0", "augment.pca_epochs=3.0")
+    with pytest.raises(ConfigError, match=r"^config.augment.pca_epochs = 3.0 is not used, for no"):
+        check(asked(tmp_path, IMAGENET, *fields))
+
+
 def test_a_field_without_its_switch_is_refused_before_a_study_and_not_in_its_midst(tmp_path):
     request = asked(tmp_path, BASE, "schedule.boundaries=(2.0,)")
     with pytest.raises(ConfigError, match=r"^config.schedule.boundaries = \(2.0,\) is not used"):
@@ -146,6 +153,8 @@ def test_a_field_without_its_switch_is_refused_before_a_study_and_not_in_its_mid
         (ABLATIONS, ["model.activation=gelu"]),  # one study of many sweeps it
         (BASE, ["learning_rates=(0.1,0.2)", "selection_seeds=(7,)"]),
         (BASE, ["recipe=mine", "recipes.mine.momentum=0.5"]),
+        (IMAGENET, ["augment.pca=0.0"]),  # the file's epochs of colours then mean nothing
+        (IMAGENET, ["schedule.name=constant"]),
     ],
 )
 def test_a_field_that_some_study_uses_is_not(tmp_path, file, fields):

@@ -62,11 +62,15 @@ SWITCHES = (
 # fmt: on
 
 
-def refuse_switched_off(configs: Sequence[Config]) -> None:
+def refuse_switched_off(configs: Sequence[Config], request: Request | None = None) -> None:
     """Refuses a field that is set where no trial has what it needs, and steps without a boundary.
+
+    A field of the file that is used by what the file asks is not refused where the command line
+    turns its switch off, or asks for another of the file's studies.
 
     Args:
         configs: The studies that are asked for; a field that one of them uses is used.
+        request: The command line; None if all stands in the configs.
 
     Raises:
         ConfigError: Naming the field, and what no trial has.
@@ -77,6 +81,8 @@ def refuse_switched_off(configs: Sequence[Config]) -> None:
             value_of = operator.attrgetter(name)
             usual = value_of(TrialSettings())
             if set_to := [value_of(trial) for trial in trials if value_of(trial) != usual]:
+                if request and _is_used_in_file(request, name, switch):
+                    continue
                 raise ConfigError(
                     f"config.{name} = {set_to[0]!r} is not used, for no trial has"
                     f" config.{switch.words}; set that, or leave {name} at {usual!r}"
@@ -87,6 +93,17 @@ def refuse_switched_off(configs: Sequence[Config]) -> None:
             "config.schedule.name = 'steps' drops no rate without config.schedule.boundaries, the"
             " epochs at which it drops; give these, or leave schedule.name at 'constant'"
         )
+
+
+def _is_used_in_file(request: Request, name: str, switch: Switch) -> bool:
+    """Whether the file sets a field and has its switch, in any of its studies."""
+    if any(dotted(override.path).removeprefix("sweep.") == name for override in request.overrides):
+        return False
+    try:
+        studies = [Config.read(tree) for tree, _ in replace(request, overrides=()).studies()]
+    except LabError:  # It needs the command line.
+        return False
+    return any(switch.is_on(arm.settings) for config in studies for arm in config.arms)
 
 
 def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
