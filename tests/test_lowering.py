@@ -25,8 +25,8 @@ PLATFORMS = ("cuda", "tpu")
 BATCH = 32  # two parts on a CPU
 
 
-def lowered(name: str, parallel: Any = "shard_map") -> tuple[dict[str, list[str]], set[str]]:
-    """Platform -> StableHLO of a training step and of a batch's test; types of the kernels."""
+def lowered(name: str, parallel: Any = "shard_map") -> tuple[list[str], set[str]]:
+    """StableHLO, for all platforms at once, of a training step and a batch's test; the kernels."""
     size = get_network(name).image_size
     settings = dataclasses.replace(
         TrialSettings(), model=ModelSettings(name), recipe=Recipe("modern"), batch_size=BATCH
@@ -43,10 +43,7 @@ def lowered(name: str, parallel: Any = "shard_map") -> tuple[dict[str, list[str]
         arm._steps.trace(state, rows, rate, key, arm.data["train"]),
         arm._count_misses.trace(state.variables, rows, arm.data["test"]),
     )
-    texts = {
-        platform: [each.lower(lowering_platforms=(platform,)).as_text() for each in traced]
-        for platform in PLATFORMS
-    }
+    texts = [each.lower(lowering_platforms=PLATFORMS).as_text() for each in traced]
     kernels = {
         f"tensor<{'x'.join(map(str, leaf.shape))}xf32>"
         for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
@@ -64,21 +61,20 @@ def without_convolution(kernels: set[str], text: str) -> set[str]:
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_step_and_test_lower_for_gpu_and_tpu(monkeypatch, name):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # what is for a CPU stays there
-    texts_of, kernels = lowered(name)
+    texts, kernels = lowered(name)
     assert kernels
-    for platform, texts in texts_of.items():
-        for text in texts:
-            assert not without_convolution(kernels, text), platform
+    for text in texts:
+        assert not without_convolution(kernels, text)
 
 
 def test_what_is_done_for_a_cpu_would_be_noticed():
     """The test above can fail: there the first kernel of conv3 is given a fourth channel."""
     texts, kernels = lowered("conv3")
-    assert "tensor<5x5x3x32xf32>" in without_convolution(kernels, texts["cuda"][1])
+    assert "tensor<5x5x3x32xf32>" in without_convolution(kernels, texts[1])
 
 
 def test_what_has_no_rule_on_a_platform_would_be_noticed(monkeypatch):
-    """The test above can fail: an operation for CPUs alone does not lower for a GPU."""
+    """The test above can fail: an operation for CPUs alone does not lower for a GPU or a TPU."""
     monkeypatch.setattr(program.evaluation, "central_crop", only_on_cpu)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with pytest.raises(NotImplementedError, match="schur"):

@@ -25,6 +25,7 @@ from src.training.program import Program
 from src.training.settings import Limit
 from src.training.trial import Run
 from tests import tiny
+from tests.test_lowering import PLATFORMS
 from tests.test_runner import MADE_BY, at_point, make_config, run, tiny_data
 
 assert tiny_data  # a fixture, used here as well
@@ -200,9 +201,8 @@ def test_their_step_lowers_for_gpus_and_tpus(monkeypatch):
     rows = np.zeros((1, devices, 16 // devices, 2), np.int32)
     rates, keys = np.ones(2, np.float32), jax.random.split(jax.random.key(0), 2)
     traced = program._steps_together.trace(states, rows, rates, keys, program.data["train"])
-    for platform in ("cuda", "tpu"):
-        text = traced.lower(lowering_platforms=(platform,)).as_text()
-        assert "stablehlo.convolution" in text
+    text = traced.lower(lowering_platforms=PLATFORMS).as_text()
+    assert "stablehlo.convolution" in text
 
 
 @pytest.mark.slow
