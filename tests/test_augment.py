@@ -131,7 +131,7 @@ def test_an_operation_leaves_the_draws_of_the_others_alone():
 
 @pytest.mark.slow
 def test_each_image_is_varied_by_its_own_key_alone():
-    images, augment_fn = make_batch(20, 6, 6), augment.make_augment_fn(ALL, GREY)
+    images, augment_fn = make_batch(20, 6, 6), jax.jit(augment.make_augment_fn(ALL, GREY))
     together = augment_fn(images, KEYS[:20], KEYS[:20], NOW)
     assert together.shape == (20, 5, 5, 3)
     alone = augment_fn(images[4:5], KEYS[4:5], KEYS[4:5], NOW)
@@ -211,11 +211,12 @@ def test_a_crop_decides_the_size_of_the_network():
     whole, cropped = (
         Program(tiny.make_config(augment__crop=crop).arms[0].settings, dataset) for crop in (0, 24)
     )
-    assert whole.start(0).params["fc10"]["kernel"].shape == (4 * 4 * 64, 10)
+    shapes = jax.eval_shape(whole._first_state, np.int32(0)).params
+    assert shapes["fc10"]["kernel"].shape == (4 * 4 * 64, 10)
     params = cropped.start(0).params
     assert params["fc10"]["kernel"].shape == (3 * 3 * 64, 10)
     data = jax.device_get(cropped.data["train"])
     pixels = (split.images - data.shift) / data.scale
-    logits = cropped._logits({"params": params}, jnp.asarray(pixels[:, 4:28, 4:28]))
+    logits = jax.jit(cropped._logits)({"params": params}, jnp.asarray(pixels[:, 4:28, 4:28]))
     expected = np.mean(np.argmax(logits, axis=1) != 0)
     assert cropped.error({"params": params}, "test") == expected

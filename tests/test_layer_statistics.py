@@ -29,8 +29,8 @@ def measured(activation: str, opt_state=()) -> dict[str, float]:
     """Of the inputs doubled, as two images of 2 x 2 pixels."""
     model, pixels = TwoLayers(activation), jnp.asarray(INPUTS / 2, jnp.float32)
     pixels = pixels.reshape(2, 2, 2, 1)
-    variables = model.init(jax.random.key(0), pixels)
-    found = make_layer_statistics(model, activation)(variables, opt_state, pixels)
+    variables = jax.jit(model.init)(jax.random.key(0), pixels)
+    found = jax.jit(make_layer_statistics(model, activation))(variables, opt_state, pixels)
     return {name: float(value) for name, value in found.items()}
 
 

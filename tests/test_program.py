@@ -127,7 +127,7 @@ def test_the_error_of_a_split_counts_every_image_once(tiny_program):
     mean = data.train.images.astype(np.float64).mean((0, 1, 2))
     std = data.train.images.astype(np.float64).std((0, 1, 2))
     pixels = jnp.asarray((images - mean) / std, jnp.float32)
-    logits = tiny_program.model.apply({"params": params}, pixels)
+    logits = jax.jit(tiny_program.model.apply)({"params": params}, pixels)
     wrong = np.sum(np.argmax(np.asarray(logits), axis=1) != data.test.labels)
     assert tiny_program.error({"params": params}, "test") == wrong / 24
 
