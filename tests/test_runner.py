@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -35,7 +36,7 @@ from src.study.worker import StopFlag
 from tests import tiny
 from tests.torture.subject import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_device")]
 
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {
@@ -64,17 +65,30 @@ def untimed(workdir: Path) -> list[dict[str, Any]]:
 
 
 def at_point(monkeypatch, number: int, do: Callable[[], None]) -> None:
-    """Does something when so many points have been heard of."""
+    """Does something when so many points have been heard of; until then the trial waits there."""
     heard: list[Any] = []
-    original = runner.Display.heard
+    told: list[Any] = []
+    done = threading.Event()
+    hear, tell, ask = runner.Display.heard, Channel.tell, Channel.should_stop
 
-    def hear(self: Any, *arguments: Any) -> None:
+    def noted(self: Any, *arguments: Any) -> None:
         heard.append(arguments)
         if len(heard) == number:
             do()
-        original(self, *arguments)
+            done.set()
+        hear(self, *arguments)
 
-    monkeypatch.setattr(runner.Display, "heard", hear)
+    def counted(self: Channel, *message: Any) -> None:
+        told.append(message)
+        tell(self, *message)
+
+    def waiting(self: Channel) -> bool:
+        assert len(told) < number or done.wait(PATIENCE_SECONDS)
+        return ask(self)
+
+    monkeypatch.setattr(runner.Display, "heard", noted)
+    monkeypatch.setattr(Channel, "tell", counted)
+    monkeypatch.setattr(Channel, "should_stop", waiting)
 
 
 def test_a_study_runs_to_its_end_and_is_not_repeated(tmp_path, capfd):
