@@ -125,6 +125,22 @@ def float64():
         yield
 
 
+def devices_of_a_file(count: int):
+    """Serves files whose tests claim nothing of devices: eight wait for one another."""
+
+    @pytest.fixture(scope="module")
+    def few_devices():
+        devices = jax.devices()[:count]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jax, "devices", lambda: devices)
+            yield
+
+    return few_devices
+
+
+one_device, two_devices = devices_of_a_file(1), devices_of_a_file(2)
+
+
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Serves tests that look at what is kept between two starts."""

@@ -26,7 +26,7 @@ from src.study.worker import Job, StopFlag
 from tests import tiny
 from tests.test_runner import FACTS, MADE_BY, make_config, run, tiny_data
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_device")]
 
 assert tiny_data  # a fixture, used here as well
 

@@ -26,7 +26,7 @@ from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
 from tests.test_weights_layouts import CAFFE_NAMES, FULL, QUICK, random_layer
 
-pytestmark = pytest.mark.usefixtures("compiled_alike")
+pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device")
 
 RNG = np.random.default_rng(0)
 

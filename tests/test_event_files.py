@@ -14,7 +14,7 @@ from src.records.event_files import EventFile
 from src.study import runner
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("compiled_alike")
+pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device")
 
 DATASET = tiny.make_dataset(64, 16)
 FACTS = {

@@ -35,7 +35,7 @@ from src.training import program
 from src.training.program import Program
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("compiled_alike")
+pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device")
 
 DATASET = tiny.make_dataset(64, 24)
 FIGURES = ("kernels", "predictions", "neighbours")

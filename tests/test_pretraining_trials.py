@@ -33,7 +33,7 @@ from tests import tiny
 from tests.test_runner import FACTS
 from tests.tiny import same
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_alike", "one_device")]
 
 DATASET = tiny.make_dataset(64, 16)
 SMALL = {

@@ -29,20 +29,12 @@ from tests.test_lowering import PLATFORMS
 from tests.test_runner import MADE_BY, at_point, make_config, run, tiny_data
 
 assert tiny_data  # a fixture, used here as well
+pytestmark = pytest.mark.usefixtures("two_devices")
 
 EPOCHS = 6.5  # 26 steps of 16 of 64 images
 RATES = (0.001, 0.002, 0.004)
 # An error that none of these trials gets to, and the iterations allowed: the last one is raced off.
 RACES: tuple[tuple[Limit, ...], ...] = ((), (), (Limit(0.001, 20.0),))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_devices():
-    """Eight would wait for one another most of the time."""
-    devices = jax.devices()[:2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "devices", lambda: devices)
-        yield
 
 
 def make_runs(config: Config, folder: Path, races: Sequence[Any] = RACES) -> list[Run]:

@@ -22,7 +22,7 @@ from tests import tiny, weight_files
 from tests.test_rehearsal import defined
 from tests.test_weights_layouts import FULL
 
-pytestmark = pytest.mark.usefixtures("compiled_alike")
+pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device")
 
 SIZES = {"conv1": (5, 5, 3, 4), "conv2": (5, 5, 4, 6), "fc10": (24, 10)}
 
