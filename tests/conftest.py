@@ -142,6 +142,13 @@ one_device, two_devices = devices_of_a_file(1), devices_of_a_file(2)
 
 
 @pytest.fixture
+def in_process(monkeypatch):
+    """Serves tests that run a command here: what it would set for its process stays as it is."""
+    for name in ("configure_jax", "silence_orbax", "start_jax"):
+        monkeypatch.setattr(environment, name, lambda: None)
+
+
+@pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Serves tests that look at what is kept between two starts."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

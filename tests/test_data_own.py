@@ -16,7 +16,7 @@ from src import data, doors, write_tfds
 from src.data.dataset import check_dataset
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache", "in_process")
 RNG = np.random.default_rng(0)
 
 

@@ -17,6 +17,7 @@ from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.study.question import StudyError
 
+pytestmark = pytest.mark.usefixtures("in_process")
 ROOT = Path(__file__).parent.parent
 # Each in an environment of its own: door, variables, and what its one line says. Both doors start
 # JAX and then look for their trial, so that whoever is told of it had nothing else to refuse.
@@ -50,12 +51,6 @@ ENVIRONMENTS = {
         "JAX_PLATFORM_NAME=gpu",
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _environment_of_tests(monkeypatch):
-    monkeypatch.setattr(doors.environment, "configure_jax", lambda: None)
-    monkeypatch.setattr(doors.environment, "silence_orbax", lambda: None)
 
 
 @pytest.mark.parametrize("kind", [LabError, DataError, RecordError, InUseError, StudyError])

@@ -26,7 +26,7 @@ from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
 from tests.test_weights_layouts import CAFFE_NAMES, FULL, QUICK, random_layer
 
-pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device")
+pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device", "in_process")
 
 RNG = np.random.default_rng(0)
 
@@ -425,7 +425,8 @@ def test_a_trials_data_directory_is_refused_by_the_name_of_its_flag(study_dir, s
 @pytest.mark.slow
 def test_the_command_ends_a_fault_without_a_traceback():
     command = [sys.executable, "-m", "src.evaluate", "--weights=nothing.onnx"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: cannot read nothing.onnx")
     assert "Traceback" not in done.stderr

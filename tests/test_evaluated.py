@@ -137,7 +137,7 @@ def test_record_and_report_hold_the_comparison(three):
 
 
 @pytest.fixture
-def evaluate(three, monkeypatch, tmp_path) -> Callable[..., int]:
+def evaluate(three, monkeypatch, tmp_path, in_process) -> Callable[..., int]:
     """The command, for seeds 0, 1 and 2 of one arm; it works in an empty folder."""
     names = [f"conv3-lr0.01-s{seed}" for seed in range(3)]
     known = {

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from experiments.streaming import photos
+from src import doors, main
 
+pytestmark = [
+    pytest.mark.usefixtures("in_process"),
+    pytest.mark.filterwarnings("ignore:the load_module"),  # of ml_collections
+]
 ROOT = Path(__file__).parent.parent
 FIELDS = {
     "data.name": photos.NAME,
@@ -26,10 +31,14 @@ FIELDS = {
 }
 
 
-def run(workdir: Path, data_dir: Path, **changes: object) -> subprocess.CompletedProcess[str]:
+def command(workdir: Path, data_dir: Path, **changes: object) -> list[str]:
     fields = FIELDS | {"data.dir": data_dir} | changes
-    flags = ["--config=configs/alexnet_imagenet.py", f"--workdir={workdir}"]
-    flags += [f"--config.{name}={value}" for name, value in fields.items()]
+    flags = [f"--config={ROOT / 'configs' / 'alexnet_imagenet.py'}", f"--workdir={workdir}"]
+    return flags + [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+def run(flags: list[str]) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "src.main", *flags],
         cwd=ROOT,
@@ -48,24 +57,24 @@ def data_dir(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_stream_is_trained_on_tested_and_reported(tmp_path, data_dir):
-    done = run(tmp_path, data_dir)
+def test_a_stream_is_trained_on_tested_and_reported(tmp_path, data_dir, capsys):
+    done = run(command(tmp_path, data_dir))
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "results.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["dataset"], row["iterations"]) == (photos.NAME, "10")  # 40 images, 2 epochs
     assert 0 <= float(row["final_test_error"]) <= 1
     assert (tmp_path / "report.md").exists()
-    other = run(tmp_path, data_dir, **{"data.stream_size": 32})
-    assert other.returncode == 2
-    assert "data.stream_size was 24, is 32" in other.stderr
+    other = command(tmp_path, data_dir, **{"data.stream_size": 32})
+    assert doors.run(main.main, other) == doors.REFUSED
+    assert "data.stream_size was 24, is 32" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_images_too_small_for_the_network_are_refused_in_one_line(tmp_path, data_dir):
-    done = run(tmp_path / "study", data_dir, **{"model.name": "alexnet"})
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+def test_images_too_small_for_the_network_are_refused_in_one_line(tmp_path, data_dir, capsys):
+    flags = command(tmp_path / "study", data_dir, **{"model.name": "alexnet"})
+    assert doors.run(main.main, flags) == doors.REFUSED
+    assert capsys.readouterr().err.splitlines() == [
         "error: config.model.name = 'alexnet' is made for images of 227 x 227 pixels;"
         " those of 16 x 16 are too small for it"
     ]

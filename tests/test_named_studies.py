@@ -1,15 +1,21 @@
 """Several studies in one config file: which are chosen, what each changes, who wins."""
 
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
+from src import doors, main
 from src.config.config import Config
 from src.config.studies import named_trees
 from src.fields import ConfigError
 from tests import tiny
+
+pytestmark = [
+    pytest.mark.usefixtures("in_process"),
+    pytest.mark.filterwarnings("ignore:the load_module"),  # of ml_collections
+]
+ABLATIONS = Path(__file__).parent.parent / "configs" / "ablations.py"
 
 
 def make_config(study: str, **studies: dict) -> dict:
@@ -90,23 +96,19 @@ def test_what_is_refused(study, studies, message):
         list(named_trees(make_config(study, **studies), {}))
 
 
-def dry_run(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "src.main", "--config=configs/ablations.py", "--dry_run"]
-    return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+def dry_run(*flags: str) -> int:
+    return doors.run(main.main, [f"--config={ABLATIONS}", "--dry_run", *flags])
 
 
-@pytest.mark.slow
-def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path):
-    found = dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
-    assert f"\n{tmp_path / 'pooling'}:\n" in found.stdout
-    assert "20 trials: at most 40 epochs to train" in found.stdout  # 2 arms: 5 rates, 5 seeds
+def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path, capsys):
+    assert not dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
+    found = capsys.readouterr().out
+    assert f"\n{tmp_path / 'pooling'}:\n" in found
+    assert "20 trials: at most 40 epochs to train" in found  # 2 arms: 5 rates, 5 seeds
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_a_misspelt_study_is_refused_in_one_line():
-    found = dry_run("--config.study=poling")
-    assert found.returncode == 2
-    assert re.fullmatch(
-        r"error: config.study = 'poling' .*; did you mean 'pooling'\?\n", found.stderr
-    )
+def test_a_misspelt_study_is_refused_in_one_line(capsys):
+    assert dry_run("--config.study=poling") == doors.REFUSED
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"error: config.study = 'poling' .*; did you mean 'pooling'\?\n", said)
