@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,10 @@ def test_a_study_starts_without_what_only_its_report_needs():
         "import sys; import src.laboratory, src.training.train, src.weights.start;"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     imported = set(done.stdout.split())
     assert "flax" in imported
     slow = {"scipy", "matplotlib", "orbax", "tensorstore", "tensorflow_datasets", "grain", "PIL"}

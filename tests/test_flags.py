@@ -170,7 +170,7 @@ def test_an_error_in_a_config_file_names_its_line(tmp_path, text, message):
 def test_an_empty_workdir_is_not_the_default():
     try:
         with pytest.raises(PathError, match=r"^--workdir = '' is empty"):
-            flags.parse(["--config=configs/quick.py", "--workdir="])
+            flags.parse([f"--config={ROOT / 'configs' / 'quick.py'}", "--workdir="])
     finally:
         flags.flags.FLAGS["workdir"].unparse()
 

@@ -12,14 +12,15 @@ from src.study import question
 from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
-BASE, QUICK, ABLATIONS = "configs/base.py", "configs/quick.py", "configs/ablations.py"
-IMAGENET = "configs/alexnet_imagenet.py"
+CONFIGS = Path(__file__).parent.parent / "configs"
+BASE, QUICK, ABLATIONS = (CONFIGS / f"{name}.py" for name in ("base", "quick", "ablations"))
+IMAGENET = CONFIGS / "alexnet_imagenet.py"
 FACTS = {"dataset": "cifar10", "digest": "d", "image_shape": (32, 32, 3), "num_classes": 10}
 FACTS |= {"device": "1 x cpu", "jax_version": "0", "commit": "abc"}
 COMPARED = ("compare.field=batch_size", "compare.baseline=64")
 
 
-def asked(folder: Path, file: str, *fields: str) -> flags.Request:
+def asked(folder: Path, file: Path, *fields: str) -> flags.Request:
     given = [f"--config={file}", f"--workdir={folder}", "--dry_run"]
     return flags.parse([*given, *(f"--config.{each}" for each in fields)])
 
