@@ -134,6 +134,7 @@ def late(subject, tmp_path_factory) -> Iterator[Pair]:
     (folder / "configs" / "mine.py").write_text(LATE)
     name = "configs.mine.late"
     own = (f"--config.sweep.model.activation=('{name}',)", f"--config.compare.baseline={name}")
+    own += ("--config.parallel=shard_map",)
     pair = Pair(subject, folder / "study", *own, project=folder)
     yield pair
     for process in pair.processes:
@@ -159,26 +160,22 @@ def test_two_hosts_of_two_devices_are_one_of_four(subject, sound, tmp_path):
     assert len(together) == len(one) > 20
     for row, other in zip(together, one, strict=True):
         assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)
-        assert not row["test_error"] or 0 <= float(row["test_error"]) <= 1
+        assert bool(row["test_error"]) == bool(other["test_error"])
+        if row["test_error"]:  # an image on the edge may fall to the other side
+            assert abs(float(row["test_error"]) - float(other["test_error"])) <= 1 / 64 + 1e-9
+    assert {row["test_error"] for row in together if row["test_error"]}
     with (sound / "results.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["device"].startswith("2 hosts x 2 x cpu")
 
 
 @pytest.mark.slow
-def test_both_ways_to_spread_a_step_agree_bit_for_bit(subject, sound, tmp_path):
-    pair = Pair(subject, tmp_path / "shard_map", "--config.parallel=shard_map")
-    assert pair.end() == [0, 0], pair.said()
-    assert metrics(tmp_path / "shard_map") == metrics(sound)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", [0, 1])
-def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path, first):
-    """Of one without warning, later of the other, which is told to stop."""
-    workdir = tmp_path / "killed"
-    for victim, number in ((first, signal.SIGKILL), (1 - first, signal.SIGTERM)):
-        pair = Pair(subject, workdir)
+def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_path):
+    """Four times: either one without warning, and either one when it is told to stop."""
+    workdir, often = tmp_path / "killed", "--config.checkpoint_every_epochs=1"
+    deaths = [(0, signal.SIGKILL), (1, signal.SIGTERM), (1, signal.SIGKILL), (0, signal.SIGTERM)]
+    for victim, number in deaths:
+        pair = Pair(subject, workdir, often)
         pair.await_checkpoint()
         os.kill(pair.processes[victim].pid, number)
         codes = pair.end()
@@ -187,7 +184,7 @@ def test_the_death_of_one_ends_both_and_the_trial_goes_on(subject, sound, tmp_pa
         else:
             assert codes[victim] == -signal.SIGKILL
             assert codes[1 - victim] != 0
-    again = Pair(subject, workdir)
+    again = Pair(subject, workdir, often)
     assert again.end() == [0, 0], again.said()
     assert metrics(workdir) == metrics(sound)
 
@@ -226,5 +223,10 @@ def test_a_function_of_ones_own_may_take_longer_to_compile_on_one_host(late, sou
     """Gloo waits for 30 seconds; until the hosts have met, JAX must not have been used."""
     assert late.end() == [0, 0], late.said()
     assert "late" in late.outputs[1].read_text().splitlines()
-    errors = [[row["train_error"] for row in metrics(each)] for each in (sound, late.workdir)]
-    assert errors[0] == errors[1]  # It is ReLU.
+
+
+@pytest.mark.slow
+def test_both_ways_to_spread_a_step_agree_bit_for_bit(late, sound):
+    """The late function is ReLU, in steps that `shard_map` has spread."""
+    assert late.end() == [0, 0], late.said()
+    assert metrics(late.workdir) == metrics(sound)
