@@ -2,7 +2,6 @@
 
 import functools
 import re
-import time
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -325,26 +324,19 @@ def test_conv_module_adds_its_bias():
     np.testing.assert_allclose(module.apply({"params": params}, x), plain, atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_well")
-def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside():
-    """JAX's own is 40 times slower there. By the clock of this process, whatever else runs."""
-    x, kernel = normal(0, 64, 16, 16, 32), normal(1, 5, 5, 32, 32)
-    grad = jax.grad(lambda k, scale: jnp.sum(jnp.sin(scale * conv(x, k, padding=2))))
-    once = jax.jit(lambda k: grad(k, 1.0))
-    scanned = jax.jit(
-        lambda k: lax.scan(lambda k, s: (k + 1e-9 * grad(k, s), 0), k, jnp.ones(4))[0]
+@pytest.mark.parametrize(("layer", "alike"), [(conv, True), (plain_conv, False)])
+def test_the_weight_gradient_is_as_fast_inside_a_scan_as_outside(layer, alike):
+    """JAX's own is 40 times slower there: XLA's quick way is for one order of dimensions alone."""
+    x, kernel = normal(0, 4, 8, 8, 3), normal(1, 5, 5, 3, 8)
+    grad = jax.grad(
+        lambda k, scale: jnp.sum(jnp.sin(scale * layer(x, k, stride=1, padding=2, groups=1)))
     )
-    seconds = []
-    for fn, steps in ((once, 1), (scanned, 4)):
-        jax.block_until_ready(fn(kernel))
-        rounds = []
-        for _ in range(5):
-            start = time.process_time()
-            jax.block_until_ready(fn(kernel))
-            rounds.append((time.process_time() - start) / steps)
-        seconds.append(min(rounds))
-    assert seconds[1] < 3 * seconds[0]
+    scanned = jax.jit(lambda k: lax.scan(lambda k, s: (k + grad(k, s), 0), k, jnp.ones(4))[0])
+    text = scanned.lower(kernel).compile().as_text()
+    orders = re.findall(r" convolution\(.*dim_labels=([\w>-]+)", text)
+    assert orders
+    assert (set(orders) == {"b01f_01io->b01f"}) == alike
 
 
 # --- Pooling. ---

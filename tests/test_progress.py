@@ -146,6 +146,7 @@ def test_a_curve_is_drawn_on_as_it_fell_since_half_of_its_iterations():
 
 @pytest.mark.parametrize("part", [0.6, 0.7, 0.8, 0.9])
 def test_the_forecasts_of_recorded_trials_come_near(part):
+    assert RECORDED
     for path in RECORDED:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
