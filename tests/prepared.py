@@ -13,8 +13,7 @@ from src.data.write_tfds import DatasetInfo, Example, png, write_folder
 
 WAYS = {"in memory": 0, "streamed": 8}
 SIDE, NAMES = 8, ("a", "b", "c")
-RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 256, (12, SIDE, SIDE, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE, 3), np.uint8)
 
 
 def examples(images: Any = IMAGES, labels: Any = None, prefix: str = "x") -> list[Example]:

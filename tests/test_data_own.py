@@ -17,7 +17,6 @@ from src.data.dataset import check_dataset
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("own_cache", "in_process")
-RNG = np.random.default_rng(0)
 
 
 def save(path: Path, shape: tuple[int, ...] = (8, 8, 3), seed: int = 0) -> np.ndarray:
@@ -88,7 +87,7 @@ def test_images_of_many_sizes_and_forms_are_streamed(tmp_path, capsys):
 @pytest.mark.parametrize("form", ["colour", "grey", "column of labels"])
 def test_arrays_become_a_data_set(tmp_path, names, form):
     shape = (30, 6, 5) if form == "grey" else (30, 6, 5, 3)
-    images = RNG.integers(0, 256, shape).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     labels = np.arange(30) % 3
     column = labels[:, None] if form == "column of labels" else labels
     np.savez(

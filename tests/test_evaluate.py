@@ -28,8 +28,6 @@ from tests.test_weights_layouts import CAFFE_NAMES, FULL, QUICK, random_layer
 
 pytestmark = pytest.mark.usefixtures("compiled_alike", "one_device", "in_process")
 
-RNG = np.random.default_rng(0)
-
 
 # --- Shares and errors by arithmetic. ---
 
@@ -71,7 +69,7 @@ def test_errors_and_confusion_by_hand():
 
 
 def test_views_are_the_crop_its_mirror_and_the_ten():
-    images = jnp.asarray(RNG.normal(size=(2, 6, 6, 3)).astype(np.float32))
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32))
     centre = images[:, 1:5, 1:5]
     np.testing.assert_array_equal(testing.view(images, 4, 4, 1), centre[None])
     np.testing.assert_array_equal(

@@ -10,10 +10,8 @@ from PIL import Image
 from src.data import images
 from src.data.images import ImageError, decode, turned, upright
 
-RNG = np.random.default_rng(0)
-SOFT = np.asarray(
-    Image.fromarray(RNG.integers(0, 256, (3, 4, 3)).astype(np.uint8)).resize((24, 16))
-)
+COARSE = np.random.default_rng(0).integers(0, 256, (3, 4, 3)).astype(np.uint8)
+SOFT = np.asarray(Image.fromarray(COARSE).resize((24, 16)))
 
 
 def saved(image: Image.Image, form: str, **options: object) -> bytes:
@@ -45,7 +43,7 @@ def test_modes_of_eight_bits_become_rgb_or_grey(mode):
 
 
 def test_more_than_eight_bits_are_refused():
-    image = Image.fromarray(RNG.integers(0, 60_000, (6, 6)).astype(np.uint16))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 60_000, (6, 6)).astype(np.uint16))
     with pytest.raises(ImageError, match="more than 8 bits"):
         decode(saved(image, "PNG"), 0)
 

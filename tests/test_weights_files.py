@@ -103,7 +103,7 @@ def test_onnx_may_hold_a_list_of_floats_and_tensors_of_whole_numbers(tmp_path):
 
 
 def test_a_mean_image(tmp_path):
-    image = RNG.normal(100, 20, (1, 3, 8, 8)).astype(np.float32)
+    image = np.random.default_rng(0).normal(100, 20, (1, 3, 8, 8)).astype(np.float32)
     path = tmp_path / "mean.binaryproto"
     path.write_bytes(weight_files.blob(image, older=True))
     np.testing.assert_array_equal(read_binaryproto(path), image[0])

@@ -17,16 +17,16 @@ from tests import weight_files
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
 
-RNG = np.random.default_rng(0)
 Arrays = dict[str, np.ndarray]
 
 
 def random_layer(name: str, *shape: int) -> Arrays:
     """Weights [out, in, ...] that keep the size of what passes, and biases."""
+    rng = np.random.default_rng(list(name.encode()))
     scale = np.sqrt(2 / np.prod(shape[1:]))
     return {
-        f"{name}/weight": (scale * RNG.normal(size=shape)).astype(np.float32),
-        f"{name}/bias": RNG.normal(size=shape[0]).astype(np.float32),
+        f"{name}/weight": (scale * rng.normal(size=shape)).astype(np.float32),
+        f"{name}/bias": rng.normal(size=shape[0]).astype(np.float32),
     }
 
 
