@@ -10,12 +10,20 @@ from pathlib import Path
 
 # Of this process alone: the user's own stays as it is.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tests-")
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# What a user's shell says to JAX and Python is for other work: here it would fail tests.
+OTHERS = ("NPROC", "NVIDIA_TF32_OVERRIDE", "PYTHONWARNINGS", "PYTHONDEVMODE")
+for variable in [*os.environ]:
+    if variable.startswith(("JAX_", "XLA_", "PJRT_")) or variable in OTHERS:
+        del os.environ[variable]
+os.environ |= {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
 # Tests start many processes, which need not all compile src/ again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Many tests compile the same, once for all processes of a run: xdist's inherit the first one's.
-os.environ.setdefault("TESTS_COMPILED", os.path.join(os.environ["XDG_CACHE_HOME"], "xla"))
-os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TESTS_COMPILED"]
+# Many tests compile the same, and Matplotlib lists the fonts, once for all processes of a run:
+# xdist's inherit the first one's.
+SHARED = Path(os.environ.setdefault("TESTS_SHARED", os.environ["XDG_CACHE_HOME"]))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(SHARED / "xla")
+os.environ["MPLCONFIGDIR"] = str(SHARED / "fonts")
+(SHARED / "fonts").mkdir(exist_ok=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
 
 import jax
@@ -39,7 +47,7 @@ for number, action in (
 # Where no shapes are named beartype alone checks the types: jaxtyping takes longer for each call.
 # beartype also checks the fields of NamedTuples, and a Split holds other things at times.
 SOURCE = Path(__file__).parents[1] / "src"
-SHAPED = [path for path in SOURCE.rglob("*.py") if "jaxtyping" in path.read_text()]
+SHAPED = [path for path in SOURCE.rglob("*.py") if "jaxtyping" in path.read_text(encoding="utf-8")]
 SHAPED.append(SOURCE / "data" / "dataset.py")
 install_import_hook(
     [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in SHAPED],
@@ -48,7 +56,7 @@ install_import_hook(
 beartype_package("src", conf=BeartypeConf(claw_is_pep526=False, violation_type=TypeError))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-from src import environment  # noqa: E402  (under the hook)
+from src import environment  # under the hook
 
 environment.seal_compilations()  # JAX does not write atomically: what is half there does not count
 
