@@ -5,6 +5,7 @@ Exits with 1 if anything was lost, silently wrong or unclear.
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -185,6 +186,8 @@ def _in_process(study, options, seed) -> Iterator[Line]:
 
     laboratory = flips.Laboratory(study)
     sound, half = study.folder / "whole", study.folder / "half"
+    if (done := study.folder / "sound").exists():  # of the kills
+        shutil.copytree(done, sound)
     laboratory.go_on(sound)
     if count := options.flips // 2:
         laboratory.run_half(half)

@@ -53,6 +53,8 @@ def make_others(laboratory: Laboratory, folder: Path) -> tuple[Path, ...]:
     """Two finished studies beside the one that is tortured."""
     recipe = ("recipes", laboratory.config.arms[0].settings.recipe.name, "order")
     order = Config.read(replaced(laboratory.config.tree, recipe, "permuted"))  # compiled already
+    if (again := folder / "warm-up").exists():  # of the kills
+        shutil.copytree(again, folder / "asked-again")
     for config, name in ((order, "other-question"), (laboratory.config, "asked-again")):
         replace_config(laboratory, config).go_on(folder / name)
     return folder / "other-question", folder / "asked-again"
