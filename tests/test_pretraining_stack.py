@@ -303,21 +303,22 @@ def test_an_rbm_needs_a_unit_for_the_activation(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["conv_rbm", "conv_autoencoder"])
-def test_one_device_is_eight(method, tmp_path):
+def test_one_device_is_two(method, tmp_path):
     """Each image has its own random numbers; sums over devices are rounded otherwise."""
     settings = dataclasses.replace(SETTINGS, method=method)
 
     def trained(devices: int) -> Any:
         source = make_source("tanh", devices)
+        assert len(source.devices) == devices
         params = source.init(0)
         layer = layers.find_layers(source.model, SHAPE)[1]
         trainer = LayerTrainer(source, settings, 0, layer, params)
         return trainer.train(0.01, tmp_path / str(devices), OF)[0]
 
-    one, eight = trained(1), trained(8)
+    one, two = trained(1), trained(2)
     start = SETTINGS.init_deviation * np.sqrt(one["kernel"].size)  # its norm, nearly
     assert abs(np.linalg.norm(one["kernel"]) / start - 1) > 1e-3
-    assert np.linalg.norm(one["kernel"] - eight["kernel"]) < 1e-6 * start
+    assert np.linalg.norm(one["kernel"] - two["kernel"]) < 1e-6 * start
 
 
 # --- Pictures. ---
