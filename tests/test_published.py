@@ -311,6 +311,7 @@ def test_predictions_have_the_effects_of_the_reports():
         ("remove_and_put_in_early", "modern_fast_conv1-relu-lr0.001", "in place of 4,342"),
         ("remove_and_put_in", "without_slow_conv1-tanh-lr0.016", "tanh's 4,067"),
         ("remove_and_put_in", "without_slow_conv1-relu-lr0.016", "ReLU's 2,725"),
+        ("remove_and_put_in", "modern_fast_conv1-relu-lr0.001", "it needs 8,297"),
     ],
 )
 def test_what_narrower_grids_gave_is_what_their_trials_say(study, trials, before):
