@@ -71,6 +71,12 @@ AGAINST = {"compare": {"field": "variant", "baseline": "a"}}
         ({"schedule__factor": 0.5}, "schedule.factor = 0.5", "schedule.name other than 'constant'"),
         ({"schedule__patience": 2}, "schedule.patience = 2", "schedule.name = 'plateau'"),
         ({"schedule__drops": 2}, "schedule.drops = 2", "schedule.name = 'plateau'"),
+        ({"model__name": "alexnet_cifar", "model__lrn": "none", "model__within_map": True},
+         "model.within_map = True", "model.lrn other than 'none'"),
+        ({"model__name": "alexnet_cifar", "model__lrn": "none", "model__lrn_per_tower": True},
+         "model.lrn_per_tower = True", "model.lrn other than 'none'"),
+        ({"model__name": "alexnet_cifar", "model__dropout": 0.0, "model__dropout_scale": "testing"},
+         "model.dropout_scale = 'testing'", "model.dropout above 0"),
         ({"augment__pca_epochs": 2.0}, "augment.pca_epochs = 2.0", "augment.pca above 0"),
         ({"augment__shared": 32, "augment__pca": 0.1}, "augment.shared = 32", "augment.crop, tran"),
         ({"start_from__layers": ("conv1",)}, "start_from.layers = ('conv1',)", "start_from.path"),
@@ -110,6 +116,8 @@ def test_steps_without_a_boundary_are_refused():
         {"schedule__factor": 0.5, **SLOWED},
         {"augment__shared": 32, "augment__flip": True},
         {"data__stream_size": 64},
+        {"model__name": "alexnet_2012", "model__lrn": "none"},  # set by the network itself
+        {"model__name": "alexnet_cifar", "model__dropout_scale": "testing"},
         {
             "sweep": {"schedule": {"name": ("constant", "steps")}},
             "schedule__boundaries": (2.0,),

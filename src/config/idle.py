@@ -1,15 +1,17 @@
 """Fields that change nothing: the sweep or another field decides, or no trial has their switch."""
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from src import own
 from src.config.config import Config
 from src.config.flags import Request
 from src.errors import LabError
 from src.fields import ConfigError
+from src.models import model_options
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves
 
@@ -42,6 +44,10 @@ SWITCHES = (
            lambda trial: trial.schedule.name == "plateau"),
     Switch(("schedule.factor",), "schedule.name other than 'constant', or config.schedule.slowed",
            lambda trial: trial.schedule.name != "constant" or trial.schedule.slowed),
+    Switch(("model.lrn_per_tower", "model.within_map"), "model.lrn other than 'none'",
+           lambda trial: _value(trial, "model.lrn") != "none"),
+    Switch(("model.dropout_scale",), "model.dropout above 0",
+           lambda trial: _value(trial, "model.dropout")),
     Switch(("augment.pca_epochs",), "augment.pca above 0", lambda trial: trial.augment.pca),
     Switch(("augment.shared",), "augment.crop, translation or flip",
            lambda trial: trial.augment.crop or trial.augment.translation or trial.augment.flip),
@@ -76,15 +82,13 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
         ConfigError: Naming the field, and what no trial has.
     """
     trials = [arm.settings for config in configs for arm in config.arms]
-    for switch in SWITCHES:
-        for name in switch.fields if not any(map(switch.is_on, trials)) else ():
-            value_of = operator.attrgetter(name)
-            usual = value_of(TrialSettings())
-            if set_to := [value_of(trial) for trial in trials if value_of(trial) != usual]:
-                if request and _is_used_in_file(request, name, switch):
-                    continue
+    off = [switch for switch in SWITCHES if not any(map(switch.is_on, trials))]
+    for switch, trial in itertools.product(off, trials):
+        for name in switch.fields:
+            value, usual = _value(trial, name), _usual(trial, name)
+            if value != usual and not (request and _is_used_in_file(request, name, switch)):
                 raise ConfigError(
-                    f"config.{name} = {set_to[0]!r} is not used, for no trial has"
+                    f"config.{name} = {value!r} is not used, for no trial has"
                     f" config.{switch.words}; set that, or leave {name} at {usual!r}"
                 )
     steps = [trial.schedule for trial in trials if trial.schedule.name == "steps"]
@@ -93,6 +97,22 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
             "config.schedule.name = 'steps' drops no rate without config.schedule.boundaries, the"
             " epochs at which it drops; give these, or leave schedule.name at 'constant'"
         )
+
+
+def _value(trial: TrialSettings, name: str) -> Any:
+    """The value of a field in a trial; None of an option that its network lacks."""
+    group, _, option = name.partition(".")
+    if group == "model":
+        return (model_options(trial.model.name) | dict(trial.model.options)).get(option)
+    return operator.attrgetter(name)(trial)
+
+
+def _usual(trial: TrialSettings, name: str) -> Any:
+    """The value of a field that nobody has set."""
+    group, _, option = name.partition(".")
+    if group == "model":
+        return model_options(trial.model.name).get(option)
+    return operator.attrgetter(name)(TrialSettings())
 
 
 def _is_used_in_file(request: Request, name: str, switch: Switch) -> bool:

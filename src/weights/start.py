@@ -27,7 +27,11 @@ from src.weights.tensors import WeightsError, read_bytes
 
 # Options that change what weights mean without changing their shapes.
 MEANINGS = ("lrn", "border", "pooling", "dropout_scale")
-OF_NORMALIZATION = ("order", "lrn_per_tower", "within_map")  # Without `lrn` they change nothing.
+OF_NORMALIZATION = (
+    "order",
+    "lrn_per_tower",
+    "within_map",
+)  # Without `lrn` they change little or nothing.
 
 
 class Origin(NamedTuple):
