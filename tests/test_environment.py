@@ -107,6 +107,20 @@ for workers in (1, 2):
     assert done.stdout.splitlines() == ["None False", "false False"], done.stderr
 
 
+def test_warnings_that_a_shell_makes_errors_stay_warnings():
+    """In the process itself, where a library warns, and in those that it starts."""
+    code = (
+        "import os, warnings; from src import environment; environment.configure_jax();"
+        " warnings.warn('old', DeprecationWarning); print(os.environ.get('PYTHONWARNINGS'))"
+    )
+    variables = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=variables, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+
+
 @pytest.mark.slow
 def test_jax_starts_with_what_is_set():
     """An unknown flag would end the process."""
