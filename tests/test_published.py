@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from src.analysis.effects import analyse
+from src.analysis.measures import get_measure
+from src.analysis.study import load_study
 from src.config.config import Config
 from src.records import files
 from src.records import study as records
@@ -320,6 +323,29 @@ def test_what_narrower_grids_gave_is_what_their_trials_say(study, trials, before
     mean = math.exp(np.mean([number(points(WHY / study, path.name), config) for path in paths]))
     assert before.endswith(f"{mean:,.0f}")
     assert before in text_of(WHY / "predictions.md").split("## Grids extended")[1]
+
+
+@pytest.mark.parametrize(
+    ("study", "measure", "value", "text", "before", "now"),
+    [
+        ("architectures", "iterations", "alexnet_cifar", "README.md",
+         "By two comparisons AlexNet's 0.54 times had p = {:.3f}", "by three it has {:.3f}"),
+        ("ablations/weight_decay", "equal_test_error", "0.005", "../predictions.md",
+         "where p was {:.3f} while the arm", "with p = {:.3f}"),
+    ],
+)  # fmt: skip
+def test_what_p_was_by_two_comparisons_is_what_the_records_say(
+    study, measure, value, text, before, now
+):
+    """The smallest of two or three, and so by Holm's rule as many times the p of its interval."""
+    effects = analyse(load_study(EXPERIMENTS / study)).effects(get_measure(measure))
+    p_values = [effect.interval.p for effect in effects]
+    (asked,) = (effect for effect in effects if effect.arm.value == value)
+    assert asked.interval.p == np.nanmin(p_values)
+    assert (len(p_values), np.isnan(p_values).sum()) == (3, 1)
+    told_there = text_of(EXPERIMENTS / study / text)
+    assert before.format(2 * asked.interval.p) in told_there
+    assert now.format(3 * asked.interval.p) in told_there
 
 
 def test_how_much_of_conv1_is_saturated_is_what_the_records_say():
