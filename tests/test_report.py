@@ -98,6 +98,13 @@ def test_where_some_of_both_arms_stopped_before_it_no_bound_is_made_up(tmp_path,
         )
 
 
+@pytest.mark.parametrize(("relu", "tanh"), [([11] * 5, [0] * 5), ([0] * 5, [11, 11, 12, 11])])
+def test_ranks_give_no_median_where_an_arm_never_got_there(tmp_path, relu, tanh):
+    write_pair(tmp_path, relu, tanh)
+    (line,) = re.findall(r"^Checked by ranks.*$", compose(tmp_path), re.M)
+    assert re.fullmatch(r".*: conv3, modern, tanh: p = 0\.0\d+\.", line)
+
+
 def test_a_diverged_trial_and_one_without_a_number_are_told_apart(tmp_path):
     write_errors(tmp_path, {"none": [0.3, 0.31, 0.32], "paper": [0.29]}, compare=EQUAL)
     fields = {"recipe": "modern", "learning_rate": 0.02, "model": "alexnet_cifar", "lrn": "paper"}

@@ -7,6 +7,7 @@ from src.analysis import paper, ranks
 from src.analysis.effects import Analysis, Effect
 from src.analysis.groups import ArmRecord, Group
 from src.analysis.measures import Measure
+from src.analysis.ranks import RankCheck
 from src.reports import sentences
 from src.wording import table
 
@@ -85,17 +86,25 @@ def _checks(analysis: Analysis) -> str:
         check = analysis.ranks(effect)
         if check is None:
             continue
-        ratio = effect.interval.kind == "ratio"
-        value = wording.ratio(check.value) if ratio else f"{wording.points(check.value)} points"
-        ends = (wording.ratio_ends if ratio else wording.points_ends)(check.low, check.high)
         name = f"{effect.group.label}, {effect.arm.value}"
-        parts.append(f"{name}: {value} ({ends}), {wording.p_value(check.p)}")
+        found = _median(effect.interval.kind, check)
+        parts.append(f"{name}: {found}{wording.p_value(check.p)}")
     if not parts:
         return ""
     most = max(len(arm.fresh) for group in analysis.groups for arm in group.arms)
     test = "exact rank-sum test" if most <= ranks.MANY else "rank-sum test"
     start = f"Checked by ranks (median over all pairs of trials, {test})"
     return f"{start}: {'; '.join(parts)}."
+
+
+def _median(kind: str, check: RankCheck) -> str:
+    """The median over pairs and its interval; "" where in half the pairs one never got there."""
+    if kind == "difference":
+        ends = wording.points_ends(check.low, check.high)
+        return f"{wording.points(check.value)} points ({ends}), "
+    if not 0 < check.value < math.inf:
+        return ""
+    return f"{wording.ratio(check.value)} ({wording.ratio_ends(check.low, check.high)}), "
 
 
 def interactions(analysis: Analysis) -> str:
