@@ -5,6 +5,7 @@ lines are tried on a study made of arithmetic, where they must notice a number t
 """
 
 import csv
+import html
 import json
 import math
 import re
@@ -323,6 +324,16 @@ def test_what_narrower_grids_gave_is_what_their_trials_say(study, trials, before
     mean = math.exp(np.mean([number(points(WHY / study, path.name), config) for path in paths]))
     assert before.endswith(f"{mean:,.0f}")
     assert before in text_of(WHY / "predictions.md").split("## Grids extended")[1]
+
+
+def test_the_page_of_all_studies_has_the_table_of_claims_as_it_is():
+    page = (EXPERIMENTS / "index.html").read_text()
+    table = (EXPERIMENTS / "README.md").read_text().split("### Measured")[1].split("### Not run")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 60
+    for _, _, _, ours, _, verdict, _ in rows[2:]:
+        assert f">{html.escape(ours, quote=False)}</td>" in page
+        assert f">{html.escape(verdict, quote=False)}</td>" in page
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.analysis import groups
+from src.analysis import groups, paper
 from src.analysis.study import load_study
 from src.reports import compose as report
 from tests import synthetic
 from tests.reported import compose, steps, summary, write_pair
 
+CIFAR = {"name": "cifar10", "stream_size": 0}
 EQUAL = {"field": "lrn", "baseline": "none", "measure": "equal_test_error"}
 
 
@@ -234,6 +235,19 @@ def test_a_study_of_parts_gives_their_shares(tmp_path):
     row = next(line for line in text.splitlines() if line.startswith("| without_it | tanh |"))
     assert "| 50% |" in row or "| 49% |" in row  # half a step is off each
     assert "Each row is cuda_convnet but for one part" in text
+
+
+def test_what_is_said_beside_the_curves_goes_by_the_arms(tmp_path):
+    """The base trial is a conv3 whose window is an epoch; one arm is another network."""
+    nets = {"model": {"name": ["conv3", "lenet5"], "activation": ["relu", "tanh"]}}
+    sweep = {**nets, "window_epochs": [1.0, 2.0]}
+    config = {"learning_rates": [0.02], "fresh_seeds": [200], "data": CIFAR}
+    synthetic.write_header(tmp_path, sweep=nets, **config)
+    assert paper.curves_beside(load_study(tmp_path)) == {}
+    synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu", "tanh"]}}, **config)
+    assert set(paper.curves_beside(load_study(tmp_path))) == {"relu", "tanh"}
+    synthetic.write_header(tmp_path, sweep=sweep, **config)
+    assert "is the error over the last epoch or 2 epochs, known" in compose(tmp_path)
 
 
 def test_thresholds_are_printed_with_their_digits(tmp_path):

@@ -51,9 +51,9 @@ def _bounds(curve: Series, threshold: float) -> Ends:
 
 
 def curves_beside(study: Study) -> dict[str, Series]:
-    """The paper's curves if a study compares activations in one of NETS on CIFAR-10, else none."""
+    """The paper's curves if a study compares activations in NETS alone on CIFAR-10, else none."""
     config, dataset = study.config, study.header["dataset"]
-    alike = config.trial.model.name in NETS and dataset in DATASETS
+    alike = dataset in DATASETS and all(arm.settings.model.name in NETS for arm in config.arms)
     return read_curves() if alike and config.study.compare.field == "activation" else {}
 
 

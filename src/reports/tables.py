@@ -177,8 +177,9 @@ def thresholds(analysis: Analysis) -> str:
         cells = list(map(sentences.value_words, theirs))
         rows.append(["the paper's curves", "tanh", READINGS["iterations_as_in_figure"], *cells])
     config = analysis.study.config
-    baseline, epochs = config.study.compare.baseline, config.trial.window_epochs
-    window = "epoch" if epochs == 1 else f"{epochs:g} epochs"
+    baseline = config.study.compare.baseline
+    windows = sorted({arm.settings.window_epochs for arm in config.arms})
+    window = " or ".join("epoch" if epochs == 1 else f"{epochs:g} epochs" for epochs in windows)
     text = (
         f"Iterations relative to {baseline}. In brackets stands the 95% interval of each ratio by"
         " itself; among so many intervals some miss the truth. *Online* is the error over the last"
