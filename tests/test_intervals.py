@@ -124,6 +124,24 @@ class TestCensoredRatio:
             t = censored.surprise(peak, *logs, np.array([math.log(end)]))
             assert 2 * stats.t.sf(t, peak.freedom) == pytest.approx(0.05, abs=1e-4)
 
+    def test_the_likelihood_of_a_ratio_is_the_highest_on_a_grid(self):
+        """At 1 it has two maxima: either arm may be taken to be the widely spread one."""
+        arms = times(300, 340, 290), times(900, 1000, stopped=(1010,))
+        bounds = [censored.LogTimes(np.log(a.low)[None], np.log(a.high)[None]) for a in arms]
+        peak = censored.find_peak(*bounds)
+        means, deviations = np.linspace(5, 8, 1501), np.geomspace(1e-3, 5, 150)
+        profiles = []
+        for arm in arms:
+            away = [np.log(x)[:, None, None] - means[:, None] for x in (arm.low, arm.high)]
+            below, above = (stats.norm.cdf(distance / deviations) for distance in away)
+            with np.errstate(divide="ignore"):
+                profiles.append(np.log(above - below).sum(axis=0).max(axis=1))
+        excess = 2 * (peak.best.loglik - (profiles[0] + profiles[1]).max())
+        t = np.sqrt(peak.freedom * np.expm1(excess / peak.weight))
+        interval = intervals.compare("ratio", *arms)
+        assert interval.p == pytest.approx(2 * stats.t.sf(t, peak.freedom)[0], rel=0.01)
+        assert interval.p > 0.005  # That at the other maximum is 0.002.
+
     def test_where_none_is_censored_the_degrees_of_freedom_are_welchs(self):
         """Arms of other sizes and spreads, each time known to a tenth of an iteration."""
         arms = [300, 340, 290], [900, 1400, 700, 1000, 1100]

@@ -4,7 +4,8 @@ Every time is known to lie between two bounds: those of the recording step in wh
 or the last iteration and infinity. The likelihood of both arms' means and deviations is maximized
 by the EM algorithm. The interval of the ratio holds every value whose profile likelihood is near
 enough to that maximum. How near is decided by Student's quantile, not by the normal one, so that
-the interval covers at three trials an arm too. Without censoring it is Welch's interval, but for
+the interval covers at three trials an arm too. For a given ratio the likelihood can have a maximum
+near each arm's mean, where the other arm is taken to be spread widely; both are looked for. Without censoring it is Welch's interval, but for
 the degrees of freedom.
 
 All functions take several data sets at once, so that a simulation can show the coverage.
@@ -179,8 +180,7 @@ def surprise(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> 
         other: [sets, M] bounds.
         shift: [sets] logarithms of the ratios in question.
     """
-    there = fit(baseline, other, shift, shared=peak.shared)
-    excess = np.maximum(2 * (peak.best.loglik - there.loglik), 0.0)
+    excess = np.maximum(2 * (peak.best.loglik - _highest(peak, baseline, other, shift)), 0.0)
     return np.sqrt(peak.freedom * np.expm1(np.minimum(excess / peak.weight, 500.0)))
 
 
@@ -188,7 +188,7 @@ def find_peak(baseline: LogTimes, other: LogTimes) -> Peak:
     """The likelihood's maximum over both arms' means and deviations; bounds as for `surprise`."""
     # If too few trials of an arm got there, it is given the other's deviation.
     shared = bool(min(baseline.reached.min(), other.reached.min()) < 2)
-    best = fit(baseline, other, shared=shared)
+    best = fit(baseline, other, shared)
     counts = [baseline.informative, other.informative]
     if shared:
         freedom = counts[0] + counts[1] - 2
@@ -200,15 +200,25 @@ def find_peak(baseline: LogTimes, other: LogTimes) -> Peak:
     return Peak(best, freedom, freedom * share, shared)
 
 
-def fit(
-    baseline: LogTimes, other: LogTimes, shift: PerSet | None = None, *, shared: bool = False
-) -> Fit:
-    """Maximizes the likelihood, over all means or over those that differ by `shift`.
+def _highest(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> PerSet:
+    """The likelihood's maximum [sets] over means that differ by `shift`, sought from either arm's."""
+    (one, two), spread = peak.best.means, peak.best.deviations
+    wide = [np.hypot(deviation, two - one - shift) for deviation in spread]
+    nowhere = np.zeros_like(shift)
+    starts = (
+        ([one + nowhere, one + shift], [spread[0] + nowhere, wide[1]]),
+        ([two - shift, two + nowhere], [wide[0], spread[1] + nowhere]),
+    )
+    found = [_climb((baseline, other), *start, shift, peak.shared).loglik for start in starts]
+    return np.maximum(*found)
+
+
+def fit(baseline: LogTimes, other: LogTimes, shared: bool) -> Fit:
+    """Maximizes the likelihood over both means and deviations.
 
     Args:
         baseline: [sets, N] bounds.
         other: [sets, M] bounds.
-        shift: [sets] mean of `other` minus that of `baseline`; None leaves both free.
         shared: Whether both arms have one deviation.
     """
     arms = (baseline, other)
@@ -218,6 +228,17 @@ def fit(
         start = (low + np.where(np.isinf(arm.high), low, arm.high)) / 2
         means.append(start.mean(axis=-1) + FAR * (arm.reached == 0))
         deviations.append(np.maximum(start.std(axis=-1), 0.05))
+    return _climb(arms, means, deviations, None, shared)
+
+
+def _climb(
+    arms: tuple[LogTimes, LogTimes],
+    means: list[PerSet],
+    deviations: list[PerSet],
+    shift: PerSet | None,
+    shared: bool,
+) -> Fit:
+    """The maximum that EM leads to from these means and deviations, which differ by `shift`."""
     for _ in range(STEPS):
         found = [_moments(a, m, d) for a, m, d in zip(arms, means, deviations, strict=True)]
         before = deviations
