@@ -298,6 +298,13 @@ class TestRanks:
         assert sums == [10, 11.5]
         assert check.p == pytest.approx(2 * at_most / 70)
 
+    def test_is_exact_with_ties_whatever_the_number_of_trials(self):
+        """With two values alone, the number of larger ones in an arm is hypergeometric."""
+        first, second = exact(*[0] * 19, *[1] * 2), exact(*[0] * 7, *[1] * 14)
+        p = 2 * stats.hypergeom.cdf(2, 42, 16, 21)
+        assert ranks.rank_check("difference", first, second).p == pytest.approx(p, rel=1e-9)
+        assert p < 1e-3
+
     def test_estimates_the_median_of_all_pairs(self):
         check = ranks.rank_check("difference", self.first, self.second)
         pairs = np.sort((self.second.low[:, None] - self.first.low).ravel())

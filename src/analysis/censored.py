@@ -4,9 +4,9 @@ Every time is known to lie between two bounds: those of the recording step in wh
 or the last iteration and infinity. The likelihood of both arms' means and deviations is maximized
 by the EM algorithm. The interval of the ratio holds every value whose profile likelihood is near
 enough to that maximum. How near is decided by Student's quantile, not by the normal one, so that
-the interval covers at three trials an arm too. For a given ratio the likelihood can have a maximum
-near each arm's mean, where the other arm is taken to be spread widely; both are looked for. Without censoring it is Welch's interval, but for
-the degrees of freedom.
+the interval covers at three trials an arm too. Without censoring it is Welch's interval, but for
+the degrees of freedom. For a given ratio the likelihood can have a maximum near each arm's mean,
+where the other arm is taken to be widely spread; both are looked for.
 
 All functions take several data sets at once, so that a simulation can show the coverage.
 
@@ -201,7 +201,7 @@ def find_peak(baseline: LogTimes, other: LogTimes) -> Peak:
 
 
 def _highest(peak: Peak, baseline: LogTimes, other: LogTimes, shift: PerSet) -> PerSet:
-    """The likelihood's maximum [sets] over means that differ by `shift`, sought from either arm's."""
+    """The likelihood's maximum [sets] over means that differ by `shift`, from either arm's mean."""
     (one, two), spread = peak.best.means, peak.best.deviations
     wide = [np.hypot(deviation, two - one - shift) for deviation in spread]
     nowhere = np.zeros_like(shift)

@@ -11,13 +11,12 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from src.analysis.intervals import LEVEL, Kind, Sample
 
 FEWEST = 4  # Trials an arm: with three, no p-value is below 0.10.
 MANY = 50  # Trials an arm: time and memory of the exact test grow as their cube.
-ARRANGEMENTS = 200_000  # Up to ten trials an arm these are all; else they are drawn at random.
 
 
 class RankCheck(NamedTuple):
@@ -75,17 +74,19 @@ def _p_value(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) ->
 
     if max(len(first), len(second)) > MANY:
         return float(stats.mannwhitneyu(first, second, method="asymptotic").pvalue)
-    ranks = stats.rankdata(np.concatenate([first, second]))
-    if len(np.unique(ranks)) == len(ranks):
-        return float(stats.mannwhitneyu(first, second, method="exact").pvalue)
-    test = stats.permutation_test(
-        (ranks[: len(first)], ranks[len(first) :]),
-        lambda one, two, axis: one.sum(axis=axis),
-        vectorized=True,
-        n_resamples=ARRANGEMENTS,
-        rng=np.random.default_rng(0),
-    )
-    return float(test.pvalue)
+    doubled = np.rint(2 * stats.rankdata(np.concatenate([first, second]))).astype(int)
+    shares, drawn = _shares_of_sums(doubled, len(first)), doubled[: len(first)].sum()
+    return float(min(1.0, 2 * min(shares[: drawn + 1].sum(), shares[drawn:].sum())))
+
+
+def _shares_of_sums(ranks: Int[np.ndarray, " all"], n: int) -> Float[np.ndarray, " sums"]:
+    """Which share of all ways to choose `n` of the ranks has each sum, from 0 on."""
+    ways = np.zeros((n + 1, int(np.sort(ranks)[-n:].sum()) + 1))  # [chosen, sum]
+    ways[0, 0] = 1.0
+    for rank in ranks:
+        for chosen in reversed(range(n)):
+            ways[chosen + 1, rank:] += ways[chosen, : ways.shape[1] - rank]
+    return ways[n] / math.comb(len(ranks), n)
 
 
 def _pairs_beyond(n: int, m: int) -> int:
@@ -94,14 +95,8 @@ def _pairs_beyond(n: int, m: int) -> int:
     The number of pairs in which the first arm's trial is the larger has a known distribution; its
     lower tail may hold 2.5%.
     """
-    ways = np.zeros((n + 1, n * m + 1))  # [chosen, sum]: subsets of the n + m ranks, from 0
-    ways[0, 0] = 1.0
-    for rank in range(n + m):
-        for chosen in range(min(rank, n - 1), -1, -1):
-            shift = rank - chosen  # Number of lower ranks that the other arm has.
-            if shift <= m:
-                ways[chosen + 1, shift:] += ways[chosen, : n * m + 1 - shift]
-    tail = np.cumsum(ways[n]) / math.comb(n + m, n)
+    least = n * (n - 1) // 2
+    tail = np.cumsum(_shares_of_sums(np.arange(n + m), n)[least:])
     return max(0, int(np.searchsorted(tail, (1 - LEVEL) / 2, side="right")) - 1)
 
 
