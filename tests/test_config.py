@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.analysis.groups import make_groups
+from src.analysis.study import Study
 from src.config.checks import check_data, check_devices
 from src.config.config import Config
 from src.config.schema import default_tree
@@ -308,6 +310,23 @@ def test_images_too_small_for_a_network(name, crop, size):
     message = f"'{name}' is made for .* those of {side} x {side} are too small"
     with pytest.raises(ConfigError, match=message):
         check_data(config.arms, (size, size, 3), 64)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "field", "baseline"),
+    [
+        ({"weight_decay": (0.0, 0.005)}, "weight_decay", 0),
+        ({"weight_decay": (0, 0.005)}, "weight_decay", 0.0),
+        ({"stop_at_target": (True, False)}, "stop_at_target", 0),
+    ],
+)
+def test_a_baseline_that_equals_a_swept_value_is_the_arm_of_that(sweep, field, baseline):
+    """Whichever way it is written: reports find the arm by its text."""
+    config = tiny.make_config(sweep=sweep, compare={"field": field, "baseline": baseline})
+    study = Study(config, {}, ())
+    (group,) = make_groups(study)
+    (same,) = (arm.settings for arm in config.arms if dict(arm.swept)[field] == baseline)
+    assert group.baseline.settings == same
 
 
 def test_every_crop_of_a_sweep_must_be_large_enough():

@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,6 +182,17 @@ def test_a_measure_of_ones_own_is_found_by_its_dotted_name(tmp_path, monkeypatch
     del sys.modules["configs.mine_measures"]
 
 
+def test_two_measures_of_one_name_are_refused(tmp_path, monkeypatch):
+    """Else the effects of one would stand in the column of the other."""
+    (tmp_path / "twins.py").write_text(f"{OWN}twin = Measure(seconds.name, _seconds, 'ratio', 't')")
+    monkeypatch.setattr(configs, "__path__", [*configs.__path__, str(tmp_path)])
+    one, two = "configs.twins.seconds", "configs.twins.twin"
+    config = config_of(compare={"measure": one, "further": (two,)})
+    with pytest.raises(ConfigError, match=rf"further = '{two}': its name '.*' is that of '{one}'"):
+        measures.check_measures(config)
+    assert list(measures.get_measures(replace(config.study.compare, further=(one,)))) == [one]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -223,6 +235,7 @@ def test_each_mistake_in_a_measure_of_ones_own_has_its_line(tmp_path, monkeypatc
         ("words", "seconds {", "of braces it may have {target} alone"),
         ("words", None, "its words None must be a text"),
         ("of", None, "its name must be a string, and its `of` a function"),
+        ("name", "train_error", "its name 'train_error' is that of another measure"),
     ],
 )
 def test_the_words_of_a_measure_of_ones_own_are_checked(

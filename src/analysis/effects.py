@@ -8,7 +8,7 @@ from typing import NamedTuple
 from src.analysis import families, intervals, parts
 from src.analysis.groups import ArmRecord, Group, make_groups
 from src.analysis.intervals import Interval, Sample
-from src.analysis.measures import MEASURES, Measure, get_measure
+from src.analysis.measures import MEASURES, Measure, get_measures
 from src.analysis.ranks import RankCheck, rank_check
 from src.analysis.study import Study
 from src.records.trial import TrialRecord
@@ -218,9 +218,8 @@ class Analysis:
 
 def analyse(study: Study) -> Analysis:
     """Reads a study's question into its groups and measures."""
-    compare = study.config.study.compare
-    further = tuple(get_measure(name) for name in compare.further)
-    return Analysis(study, make_groups(study), get_measure(compare.measure), further)
+    measure, *further = get_measures(study.config.study.compare).values()
+    return Analysis(study, make_groups(study), measure, tuple(further))
 
 
 def _only_difference(one: Group, two: Group) -> Sequence[str]:

@@ -17,6 +17,7 @@ from src.analysis import curves
 from src.analysis.curves import Series
 from src.analysis.intervals import Ends, Kind, Sample, sample
 from src.config.config import Config
+from src.config.schema import Compare
 from src.errors import LabError, one_line
 from src.fields import ConfigError, one_of
 from src.records.trial import FLOAT_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TrialRecord
@@ -141,6 +142,8 @@ def _fault(measure: Measure) -> str:
             return f"its {name} {value!r} is not one of {', '.join(map(repr, values))}"
     if not (callable(measure.of) and isinstance(measure.name, str)):
         return "its name must be a string, and its `of` a function"
+    if measure.name in MEASURES:
+        return f"its name {measure.name!r} is that of another measure; give it one of its own"
     try:
         measure.words.format(target="25%")
     except (AttributeError, LookupError, ValueError):
@@ -178,6 +181,30 @@ def _try(measure: Measure, name: str, field: str, target: float) -> None:
             ) from error
 
 
+def get_measures(compare: Compare) -> dict[str, Measure]:
+    """What the config calls a measure -> that measure: the study's own, then the further ones.
+
+    Raises:
+        ConfigError: If there is none of a name, or two measures have one name.
+    """
+    measures: dict[str, Measure] = {}
+    for name in (compare.measure, *compare.further):
+        field = _field(compare, name)
+        measure = get_measure(name, field)
+        for other, found in measures.items():
+            if found.name == measure.name and other != name:
+                raise ConfigError(
+                    f"config.{field} = {name!r}: its name {found.name!r} is that of {other!r} too;"
+                    " give each its own"
+                )
+        measures[name] = measure
+    return measures
+
+
+def _field(compare: Compare, name: str) -> str:
+    return "compare.measure" if name == compare.measure else "compare.further"
+
+
 def check_measures(config: Config) -> None:
     """Refuses a study in which the trials of an arm will not record what it compares.
 
@@ -185,12 +212,10 @@ def check_measures(config: Config) -> None:
         ConfigError: Naming the field.
     """
     compare, trial = config.study.compare, config.trial
-    further = [("compare.further", name) for name in compare.further]
-    for field, name in [("compare.measure", compare.measure), *further]:
-        measure = get_measure(name, field)
+    for name, measure in get_measures(compare).items():
+        field, decides = _field(compare, name), name == compare.measure
         if own.is_own(name):
             _try(measure, name, field, trial.target_train_error)
-        decides = name == compare.measure
         for arm in config.arms:
             if wrong := _not_recorded(measure, arm.settings, decides=decides):
                 alike = _not_recorded(measure, trial, decides=decides) == wrong

@@ -56,7 +56,7 @@ class Config:
         checks.check_study(study)
         checks.check_sweep(whole)
         checks.check_arms(whole, study, config.arms)
-        return config
+        return replace(config, study=_with_baseline_as_swept(study, whole))
 
     @functools.cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -83,3 +83,12 @@ class Config:
         """The same study on another data set, which was found in place of the one asked for."""
         tree = replaced(self.tree, ("data", "name"), name)
         return replace(self, tree=tree, trial=trial_settings(tree))
+
+
+def _with_baseline_as_swept(study: StudySettings, tree: Tree) -> StudySettings:
+    """The study's settings, its baseline written as the sweep writes it: 0.0 where that says 0."""
+    for axis in axes(tree):
+        for setting in axis:
+            if axis[0].column == study.compare.field and setting.value == study.compare.baseline:
+                return replace(study, compare=replace(study.compare, baseline=setting.value))
+    return study
