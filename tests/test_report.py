@@ -218,10 +218,24 @@ def test_a_study_may_list_further_measures(tmp_path):
     assert "| test error at 25% training error | best test error |" in text
 
 
-def test_a_study_of_parts_gives_their_shares(tmp_path):
-    """Ratios of 8, 2 and, without a part, 4: half of the logarithm of 8 / 2 goes with it."""
-    recipes = ("cuda_convnet", "modern", "without_it")
-    grids = {name: {"learning_rates": [0.02]} for name in recipes}
+@pytest.mark.parametrize(
+    ("part", "has_shares"),
+    [
+        ({"bias_rate": 2.0, "order": "shuffled"}, True),
+        ({"bias_rate": 3.0, "order": "shuffled"}, False),
+    ],
+)
+def test_a_study_of_parts_gives_their_shares(tmp_path, part, has_shares):
+    """Ratios of 8, 2 and, without a part, 4: half of the logarithm of 8 / 2 goes with it.
+
+    A third recipe that is not made of settings of the two others explains nothing of them.
+    """
+    recipes = {
+        "cuda_convnet": {"bias_rate": 2.0, "order": "permuted"},
+        "modern": {"bias_rate": 1.0, "order": "shuffled"},
+        "without_it": part,
+    }
+    grids = {name: {"learning_rates": [0.02], **fields} for name, fields in recipes.items()}
     config = {"recipes": grids, "fresh_seeds": [200, 201, 202], "thresholds": [0.25]}
     sweep = {"recipe": [*recipes], "model": {"activation": ["relu", "tanh"]}}
     synthetic.write_header(tmp_path, sweep=sweep, **config)
@@ -232,9 +246,10 @@ def test_a_study_of_parts_gives_their_shares(tmp_path):
                 rows = steps(39 * points * times)
                 synthetic.write_trial(tmp_path, rows, seed=200 + seed, **fields)
     text = compose(tmp_path)
-    row = next(line for line in text.splitlines() if line.startswith("| without_it | tanh |"))
-    assert "| 50% |" in row or "| 49% |" in row  # half a step is off each
-    assert "Each row is cuda_convnet but for one part" in text
+    rows = [line for line in text.splitlines() if line.startswith("| without_it | tanh |")]
+    shares = [row for row in rows if "| 50% |" in row or "| 49% |" in row]  # half a step is off
+    assert len(shares) == has_shares
+    assert ("where a part of cuda_convnet is taken from modern" in text) == has_shares
 
 
 def test_what_is_said_beside_the_curves_goes_by_the_arms(tmp_path):

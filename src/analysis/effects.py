@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import NamedTuple
 
 from src.analysis import families, intervals, parts
@@ -172,22 +172,22 @@ class Analysis:
     def shares(self) -> tuple[Interaction, ...]:
         """How much of the difference between the first two groups each further group explains.
 
-        There are shares if times are compared and at least three groups differ in one field only.
-        Each further group is then the first one with one part changed to the second's, see
+        There are shares if times are compared and at least three groups differ in their recipe
+        alone, each further one's being the first's with some settings of the second's, see
         `parts.share`; the `second` of each result names that group.
         """
         if len(self.groups) < 3 or self.measure.kind != "ratio":
             return ()
         one, two, *others = self.groups
-        fields = [_only_difference(one, each) for each in (two, *others)]
-        if any(list(names) != list(fields[0]) for names in fields) or not fields[0]:
+        if any(list(_only_difference(one, each)) != ["recipe"] for each in (two, *others)):
             return ()
-        (name,) = fields[0]
+        if not all(_is_between(part, one, two) for part in others):
+            return ()
         return tuple(
             Interaction(
-                name,
-                str(one.fields[name]),
-                str(part.fields[name]),
+                "recipe",
+                str(one.fields["recipe"]),
+                str(part.fields["recipe"]),
                 arm.value,
                 parts.share(
                     (
@@ -226,3 +226,10 @@ def _only_difference(one: Group, two: Group) -> Sequence[str]:
     """The one field in which two groups differ; empty if there are none or several."""
     apart = [name for name in one.fields if one.fields[name] != two.fields.get(name)]
     return apart if len(apart) == 1 and one.fields.keys() == two.fields.keys() else []
+
+
+def _is_between(part: Group, one: Group, two: Group) -> bool:
+    """Whether each setting of a group's recipe is that of one of two others."""
+    recipes = (group.arms[0].settings.recipe for group in (part, one, two))
+    unnamed = (replace(recipe, name="", learning_rates=(0.01,)) for recipe in recipes)
+    return all(mine in ends for mine, *ends in zip(*map(astuple, unnamed), strict=True))

@@ -147,10 +147,10 @@ def shares(analysis: Analysis) -> str:
         for each in found
     ]
     text = (
-        f"The ratio under {one} differs from that under {two}. Each row is {one} but for one part."
-        " Its share says how much of the difference goes away with that part: 100% if the ratio is"
-        f" then as under {two}. Shares are of the logarithm of the ratio, with Fieller's 95%"
-        " interval. They need not add up to 100%, for parts act together."
+        f"How much of the difference between the ratio under {one} and that under {two} goes away"
+        f" where a part of {one} is taken from {two}: 100% if the ratio is then as under {two}."
+        " Shares are of the logarithm of the ratio, with Fieller's 95% interval. They need not add"
+        " up to 100%, for parts act together."
     )
     return f"{text}\n\n{table([found[0].field, 'arm', 'share', '95% interval'], rows)}"
 
