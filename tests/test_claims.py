@@ -19,6 +19,7 @@ from configs import (
     relu_vs_tanh_early,
     why_tanh_is_slow,
 )
+from src.analysis import intervals
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.arms import axes
@@ -127,6 +128,15 @@ def test_a_factor_outside_the_interval_is_said_also_where_the_direction_is_open(
     assert of_2012.words.endswith("contradicted; 2 times is outside the interval")
     assert modern.remark == "2 times is outside the interval"
     assert "more than 2.4 times the iterations to 25% training error" in of_2012.ours
+
+
+def test_an_end_that_rounds_to_the_claimed_factor_is_said_exactly():
+    """4.953 is shown as 5.0, rounded outwards: 5 seems to be within, and is not."""
+    claim = Claim("t", "3.1", "5 times", "s", "relu", "tanh", ("iterations",), 1, factor=5.0)
+    words = findings._factor(claim, intervals.Interval(4.6, 4.3, 4.953, (10, 10), "ratio"))
+    assert words == "5 times is outside the interval, which ends at 4.953"
+    words = findings._factor(claim, intervals.Interval(7.0, 6.1, 8.2, (10, 10), "ratio"))
+    assert words == "5 times is outside the interval"
 
 
 def test_an_interaction_is_shown_where_its_interval_leaves_out_one(tmp_path):
@@ -314,6 +324,18 @@ def test_a_trial_among_the_published_weights_makes_no_row(tmp_path):
 def test_a_figure_without_any_finding_can_be_drawn(tmp_path):
     claims.write_claims(tmp_path)
     assert (tmp_path / "claims.png").exists()
+
+
+def test_links_to_the_folder_have_its_name_from_within_it_too(tmp_path, monkeypatch):
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    for place in (folder, tmp_path):
+        (place / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n")
+    monkeypatch.chdir(folder)
+    claims.write_claims(Path())
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert '<img src="studies/claims.png"' in text
+    assert "[studies/README.md](studies/README.md)" in text
 
 
 @pytest.mark.slow

@@ -175,6 +175,19 @@ def write_errors(study_dir: Path, arms: dict[str, list[float]], **changes) -> No
             )
 
 
+@pytest.mark.parametrize(
+    ("paper", "words"),
+    [
+        ([0.30, 0.32, 0.31], "to a tenth of a point the same as with none"),
+        ([0.3004, 0.3202, 0.3101], "to a tenth of a point the same as with none"),
+        ([0.301, 0.322, 0.313], "0.2 points higher than with none"),
+    ],
+)
+def test_a_difference_that_rounds_to_nothing_has_no_direction(tmp_path, paper, words):
+    write_errors(tmp_path, {"none": [0.30, 0.32, 0.31], "paper": paper})
+    assert f"With paper the test error at the end is {words}" in compose(tmp_path)
+
+
 def test_titles_tables_and_figures_follow_from_the_measure(tmp_path):
     write_errors(tmp_path, {"none": [0.30, 0.32, 0.31], "paper": [0.28, 0.301, 0.289]})
     report.write_report(tmp_path)

@@ -26,6 +26,28 @@ def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     assert "six times" not in compose(tmp_path)
 
 
+def test_part_of_the_images_is_said_and_is_not_what_the_paper_trained_on(tmp_path):
+    write_pair(tmp_path, [10], [20], train_images=5000)
+    text = compose(tmp_path)
+    assert "Measured on cifar10-jpeg (5,000 images) with" in text
+    assert "six times" not in text
+    write_pair(tmp_path, [10], [20], labels=2000)
+    assert "Measured on cifar10-jpeg (2,000 labels) with" in compose(tmp_path)
+    write_pair(tmp_path, [10], [20], augment={"flip": True})
+    assert "six times" not in compose(tmp_path)
+
+
+def test_nothing_is_said_of_times_that_the_papers_curves_or_ours_do_not_have(tmp_path):
+    """Neither of its curves falls to 10%, and none of our trials does to 25%."""
+    write_pair(tmp_path, [0, 0], [0, 0])
+    text = compose(tmp_path)
+    assert "give more than 6.1 times at 25%.\n" in text
+    write_pair(tmp_path, [10, 11], [20, 22], target_train_error=0.1)
+    text = compose(tmp_path)
+    assert "Its two curves, one run each, do not say how it is at 10%.\n" in text
+    assert "unknown times" not in text
+
+
 def test_the_distance_to_the_papers_points(tmp_path):
     """A run whose error over [k, k + 0.2] is the paper's, 2 points off at k = 3."""
     relu, tanh = [0.7820, 0.4719, 0.3767, 0.3409, 0.2895, 0.2636], [0.7, 0.6, 0.5055, 0.4, 0.3, 0.2]

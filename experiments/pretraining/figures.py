@@ -42,7 +42,8 @@ def write_figures(runs: Path, out: Path, data_dir: str = "") -> list[str]:
         RecordError: If a record is damaged, or a trial has no checkpoint any more.
         LabError: If no study has been run.
     """
-    studies = {int(path.name.removeprefix(PREFIX)): path for path in runs.glob(f"{PREFIX}*")}
+    named = {path.name.removeprefix(PREFIX): path for path in runs.glob(f"{PREFIX}*")}
+    studies = {int(labels): path for labels, path in named.items() if labels.isdecimal()}
     found = {n: analyse(load_study(studies[n])) for n in sorted(studies)}
     if not found:
         raise LabError(f"{runs} holds no study {PREFIX}...; run configs/pretraining.py first")

@@ -12,7 +12,9 @@ from src.analysis import curves, intervals
 from src.analysis.curves import Series
 from src.analysis.intervals import Ends, Interval
 from src.analysis.study import Study
+from src.data.augment import Augment
 from src.records.trial import TrialRecord
+from src.training.settings import TrialSettings
 
 PATH = Path(__file__).with_name("figure1_paper.csv")
 DATASETS = ("cifar10", "cifar10-jpeg")  # The curves are drawn beside trials on these alone.
@@ -51,10 +53,18 @@ def _bounds(curve: Series, threshold: float) -> Ends:
 
 
 def curves_beside(study: Study) -> dict[str, Series]:
-    """The paper's curves if a study compares activations in NETS alone on CIFAR-10, else none."""
+    """The paper's curves if a study compares activations as its figure does, else none.
+
+    That is in NETS alone, on all images of CIFAR-10 and their labels, as they are.
+    """
     config, dataset = study.config, study.header["dataset"]
-    alike = dataset in DATASETS and all(arm.settings.model.name in NETS for arm in config.arms)
+    alike = dataset in DATASETS and all(_is_alike(arm.settings) for arm in config.arms)
     return read_curves() if alike and config.study.compare.field == "activation" else {}
+
+
+def _is_alike(settings: TrialSettings) -> bool:
+    part = settings.train_images or settings.labels
+    return settings.model.name in NETS and not part and settings.augment == Augment()
 
 
 def ratios_beside(study: Study, thresholds: Sequence[float]) -> dict[float, Interval]:

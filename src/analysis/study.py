@@ -25,6 +25,15 @@ class Study:
     trials: tuple[TrialRecord, ...]
     unfinished: tuple[str, ...] = ()
 
+    @property
+    def trained_on(self) -> str:
+        """The data set, and the part of it that all arms train on, as `cifar10 (5,000 images)`."""
+        parts = []
+        for kind, field in (("images", "train_images"), ("labels", "labels")):
+            counts = {getattr(arm.settings, field) for arm in self.config.arms}
+            parts += [f"{count:,} {kind}" for count in counts if count and len(counts) == 1]
+        return f"{self.header['dataset']} ({', '.join(parts)})" if parts else self.header["dataset"]
+
 
 def load_study(study_dir: Path) -> Study:
     """Reads and verifies all records of a study.

@@ -6,6 +6,7 @@ is trained, and the same records give the same bytes.
 
 import argparse
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -149,14 +150,17 @@ def _paper_says(analysis: Analysis) -> str:
         return ""
     text = (
         "The paper says that ReLU reaches 25% training error six times faster than tanh (section"
-        " 3.1, Fig. 1, CIFAR-10). Its two curves, one run each, give"
-        f" {sentences.value_words(theirs)} times at {wording.target(analysis.target)}."
+        " 3.1, Fig. 1, CIFAR-10). Its two curves, one run each,"
     )
+    goal = wording.target(analysis.target)
+    if math.isnan(theirs.bound):
+        return f"{text} do not say how it is at {goal}."
+    text += f" give {sentences.value_words(theirs)} times at {goal}."
     as_theirs = [
         f"{sentences.value_words(e.interval)} with {e.group.label}"
         f" ({sentences.interval(e.interval)})"
         for e in analysis.effects(MEASURES["iterations_as_in_figure"])
-        if e.arm.value == "tanh" and e.interval.how not in ("not measured", "incomplete")
+        if e.arm.value == "tanh" and not math.isnan(e.interval.bound)
     ]
     if not as_theirs:
         return text
@@ -225,7 +229,7 @@ def _wider_grids(analysis: Analysis) -> str:
 def _measured_on(analysis: Analysis) -> str:
     """Data and devices, and an explanation of the two usual recipes if the answers name both."""
     devices = f" with {analysis.devices}" if analysis.devices else ""
-    text = f"Measured on {analysis.study.header['dataset']}{devices}."
+    text = f"Measured on {analysis.study.trained_on}{devices}."
     recipes = {group.fields.get("recipe") for group in analysis.groups}
     return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
 

@@ -87,7 +87,7 @@ def _of_group(claim: Claim, analysis: Analysis, group: Group) -> Finding:
         _effect_words(name, analysis.target, effect.interval, effect.p)
         for name, effect in zip(claim.measures, effects, strict=True)
     ]
-    ours = f"{'; '.join(parts)}; {_data(analysis)}{_shared_rate(arms)}"
+    ours = f"{'; '.join(parts)}; {analysis.study.trained_on}{_shared_rate(arms)}"
     verdict, remark = _judge_arms(claim, effects, arms)
     known = [effect.interval for effect in effects if not math.isnan(effect.interval.value)]
     found = known[0] if known else None
@@ -122,7 +122,9 @@ def _of_interaction(
     if not interval.exists:
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
     known = f"{sentences.interval(interval)}{sentences.p_words(adjusted)}"
-    ours = f"{sentences.value_words(interval)} times the ratio ({known}); {_data(analysis)}"
+    ours = (
+        f"{sentences.value_words(interval)} times the ratio ({known}); {analysis.study.trained_on}"
+    )
     p = adjusted if alone or not math.isnan(adjusted) else 1.0
     verdict = verdicts.judge(interval, claim.direction, p=p)
     remark = _margin(claim, interval, verdict)
@@ -141,11 +143,6 @@ def _effect_words(measure: str, target: float, found: Interval, p: float) -> str
     value = sentences.value_words(found)
     start = f"{value} times the {words}" if found.kind == "ratio" else f"{words} {value}"
     return f"{start} ({sentences.interval(found)}{sentences.p_words(p)})"
-
-
-def _data(analysis: Analysis) -> str:
-    images = analysis.study.config.trial.train_images
-    return analysis.study.header["dataset"] + (f", {images:,} images" if images else "")
 
 
 def _shared_rate(arms: Sequence[ArmRecord]) -> str:
@@ -223,5 +220,9 @@ def _factor(claim: Claim, found: Interval) -> str:
     """Whether the claimed factor lies in the interval, which is known even without a direction."""
     if not claim.factor or not found.exists:
         return ""
-    where = "within" if found.holds(claim.factor) else "outside"
-    return f"{claim.factor:g} times is {where} the interval"
+    if found.holds(claim.factor):
+        return f"{claim.factor:g} times is within the interval"
+    nearest = found.high if claim.factor > found.high else found.low
+    rounded = f"{nearest:.2g}" == f"{claim.factor:.2g}"  # As the interval's end may be shown.
+    end = f", which ends at {nearest:.4g}" if rounded else ""
+    return f"{claim.factor:g} times is outside the interval{end}"

@@ -119,9 +119,11 @@ def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
         reach = f" to reach {goal}" if goal else ""
         times = f"{value_words(found)} times as many {counted}"
         return f"{other} needs {times} as {baseline}{reach}"
-    where = "lower" if found.value < 0 else "higher"
-    apart = f"{abs(100 * found.value):.1f} points {where}"
-    return f"With {other} the {_closed(words)} is {apart} than with {baseline}"
+    apart = f"{abs(100 * found.value):.1f} points"
+    where = "lower than" if found.value < 0 else "higher than"
+    if apart == "0.0 points":
+        apart, where = "to a tenth of a point", "the same as"
+    return f"With {other} the {_closed(words)} is {apart} {where} with {baseline}"
 
 
 def _missing(analysis: Analysis, effect: Effect) -> str:

@@ -6,10 +6,10 @@ from src.analysis.effects import Analysis
 
 def caption(analysis: Analysis, note: str) -> str:
     """A caption: data and machine on the first line, what the figure shows on the others."""
-    dataset = analysis.study.header["dataset"]
-    comparable = dataset in paper.DATASETS
+    comparable = analysis.study.header["dataset"] in paper.DATASETS
     warning = "" if comparable else " (not CIFAR-10: the paper's curves are left out)"
-    return f"data: {dataset}{warning}; device: {analysis.devices or 'none yet'}\n{note}"
+    data = f"data: {analysis.study.trained_on}{warning}"
+    return f"{data}; device: {analysis.devices or 'none yet'}\n{note}"
 
 
 def seeds(analysis: Analysis) -> str:

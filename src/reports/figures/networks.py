@@ -31,7 +31,7 @@ def curves(analysis: Analysis) -> Figure:
         [f"{shown} by {words}" for shown in COLUMNS.values() for words in TIMES.values()],
         title="Loss and errors, each network at its own learning rate",
         ylabel="",
-        caption=f"data: {study.header['dataset']}; device: {analysis.devices or 'none yet'}\n"
+        caption=f"data: {study.trained_on}; device: {analysis.devices or 'none yet'}\n"
         "a line per fresh seed; training loss and error are of the trailing epoch",
         handles=handles,
         sharex="col",
