@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from src.records import locks
 from src.records.files import RecordError
 from src.training import checkpoints
 from src.training.optimizers import Recipe, make_optimizer
@@ -260,3 +261,30 @@ def test_damaged_ones_are_all_kept(tmp_path):
         assert_restores(tmp_path, 10, complaints=1)
     kept = sorted(path.name for path in tmp_path.glob("damaged*"))
     assert kept == ["damaged-20", "damaged-20-2", "damaged-20-3"]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_trial_that_was_moved_is_not_saved_into_its_successor(tmp_path, monkeypatch, when):
+    trial = tmp_path / "trial"
+    trial.mkdir()
+    write = checkpoints._write
+
+    def replace_trial() -> None:
+        trial.rename(tmp_path / "elsewhere")
+        (trial / "checkpoints" / "10").mkdir(parents=True)
+        (trial / "checkpoints" / "10" / "theirs").touch()
+
+    def write_then_replace(*arguments) -> None:
+        write(*arguments)
+        replace_trial()
+
+    with locks.locked(trial):
+        save(trial / "checkpoints", 10)
+        if when == "before":
+            replace_trial()
+        else:
+            monkeypatch.setattr(checkpoints, "_write", write_then_replace)
+        with pytest.raises(RecordError, match="trial was moved or removed while"):
+            save(trial / "checkpoints", 10)
+    assert [path.name for path in (trial / "checkpoints" / "10").iterdir()] == ["theirs"]
+    assert_restores(tmp_path / "elsewhere" / "checkpoints", 10, complaints=0)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 
 import pytest
@@ -154,3 +155,26 @@ def test_a_folder_that_cannot_be_written_is_refused_before_work(tmp_path, monkey
     files.refuse_unwritable(tmp_path / "new" / "deeper")
     files.refuse_unwritable(tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["moved", "moved with its parent", "removed", "replaced"])
+def test_nothing_is_written_where_a_held_folder_was(tmp_path, kind):
+    study = tmp_path / "study"
+    trial = study / "trials" / "one"
+    trial.mkdir(parents=True)
+    with locks.locked(trial):
+        files.write_atomic(trial / "checkpoints" / "file", "ours")
+        if kind == "removed":
+            shutil.rmtree(study)
+        else:
+            moved = trial if kind == "moved" else study
+            moved.rename(tmp_path / "elsewhere")
+        if kind == "replaced":  # By a study that another process has begun there.
+            trial.mkdir(parents=True)
+            (trial / ".lock").write_text("process 1 on here")
+        there = sorted(tmp_path.rglob("*"))
+        for path in (trial / "result.json", trial / "checkpoints" / "file"):
+            with pytest.raises(RecordError, match="one was moved or removed while"):
+                files.write_atomic(path, "ours")
+        assert sorted(tmp_path.rglob("*")) == there
+    files.write_atomic(trial / "result.json", "another's")  # Held by nobody, it is like any other.

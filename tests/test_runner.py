@@ -366,6 +366,31 @@ def test_a_second_process_is_refused_while_the_first_runs(tmp_path):
     run(tmp_path)
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_study_that_was_moved_while_it_ran_writes_nothing_where_it_was(
+    tmp_path, monkeypatch, replaced
+):
+    study, successor = tmp_path / "study", tmp_path / "successor"
+    if replaced:
+        run(successor, max_epochs=2.0)
+    before = {path.relative_to(successor): path.stat() for path in successor.rglob("*")}
+
+    def replace_study() -> None:
+        study.rename(tmp_path / "moved")
+        if replaced:
+            successor.rename(study)
+
+    at_point(monkeypatch, 2, replace_study)
+    with pytest.raises(RecordError, match="study was moved or removed while"):
+        run(study, max_epochs=6.0, fresh_seeds=(1, 2))
+    after = {path.relative_to(study): path.stat() for path in study.rglob("*")}
+    assert {path: (stat.st_ino, stat.st_mtime) for path, stat in after.items()} == {
+        path: (stat.st_ino, stat.st_mtime) for path, stat in before.items()
+    }
+    assert study.exists() == replaced
+    run(tmp_path / "moved", max_epochs=6.0, fresh_seeds=(1, 2))
+
+
 def test_a_damaged_study_is_refused_by_name(tmp_path):
     run(tmp_path)
     path = tmp_path / "study.json"

@@ -6,8 +6,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ _LIKE_NUMBER = re.compile(r"\\*(inf|-inf|nan)")  # A text that is such a word, o
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Errors of disks that cannot flush the names in a folder, such as CIFS and FUSE.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EISDIR)
+# Folders that this process has locked, as all its threads know: is each still in its place?
+_held: dict[Path, Callable[[], bool]] = {}
 
 
 class RecordError(LabError):
@@ -33,7 +35,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     nothing else ever is, and no link is followed.
 
     Raises:
-        RecordError: If the disk is full or the folder cannot be written; the old file is kept.
+        RecordError: If the disk is full, the folder cannot be written, or another is in its place
+            (see `refuse_moved`); the old file is kept.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -74,6 +77,35 @@ def _runs(pid: int) -> bool:
     except OSError:  # It belongs to another user.
         return True
     return True
+
+
+@contextmanager
+def held(folder: Path, is_in_place: Callable[[], bool]) -> Iterator[None]:
+    """Watches a folder that is locked: see `refuse_moved`, which asks `is_in_place`."""
+    place = folder.absolute()
+    _held[place] = is_in_place
+    try:
+        yield
+    finally:
+        del _held[place]
+
+
+def refuse_moved(folder: Path) -> None:
+    """Refuses a folder if it, or one above it, has been moved or removed since it was locked.
+
+    A lock goes with the folder that is moved, while files are written by their paths, where another
+    study may have begun.
+
+    Raises:
+        RecordError: If this process holds such a folder.
+    """
+    place = folder.absolute()
+    for above in reversed((place, *place.parents)):
+        if above in _held and not _held[above]():
+            raise RecordError(
+                f"{above} was moved or removed while this process was at work in it, and nothing"
+                " more is written there; go on with it where it is now"
+            )
 
 
 def refuse_link(folder: Path) -> None:
@@ -134,7 +166,12 @@ def _why_unwritable(folder: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, so that they are still there after a power cut."""
+    """Makes a folder and those above it, so that they are still there after a power cut.
+
+    Raises:
+        RecordError: If it would take the place of one that was moved, see `refuse_moved`.
+    """
+    refuse_moved(folder)
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)

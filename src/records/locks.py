@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from src.errors import LabError
+from src.records import files
 from src.records.files import RecordError
 
 NAME = ".lock"
@@ -25,6 +26,8 @@ class InUseError(LabError):
 @contextmanager
 def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds a folder for this process alone.
+
+    Nothing is written into it once it has been moved or removed, see `files.refuse_moved`.
 
     Args:
         folder: An existing folder; the file `.lock` in it names the holder.
@@ -42,7 +45,8 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         os.ftruncate(handle, 0)
         with suppress(OSError):  # On a full disk the lock still holds, but names nobody.
             os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        yield
+        with files.held(folder, lambda: _is_at(handle, path)):
+            yield
     finally:
         os.close(handle)
 
@@ -79,6 +83,14 @@ def _open(path: Path, how: int) -> int:
                 " own can be made"
             ) from error
         raise RecordError(f"cannot open {path}: {error.strerror or error}") from error
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _check_ours(handle: int, path: Path) -> None:

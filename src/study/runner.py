@@ -147,6 +147,7 @@ class Runner:
         """
         try:
             while not self._is_done():
+                files.refuse_moved(self.workdir)  # Before a trial is begun in its successor.
                 self._start_ready()
                 done = self._wait()
                 for name, kind, payload in self.engine.messages():

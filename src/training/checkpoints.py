@@ -63,7 +63,8 @@ def save(
         of: Identity of the trial.
 
     Raises:
-        RecordError: If it cannot be written or does not read back; earlier ones are kept.
+        RecordError: If it cannot be written or does not read back, or the trial was moved;
+            earlier ones are kept.
     """
     final, partial = directory / str(iteration), directory / f"{PARTIAL}{iteration}"
     host = jax.tree.map(np.asarray, jax.device_get(arrays))
@@ -72,6 +73,7 @@ def save(
         files.make_folder(directory)
         shutil.rmtree(partial, ignore_errors=True)
         _write(partial, host, progress, of)
+        files.refuse_moved(directory)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
         files.sync(directory)
