@@ -316,8 +316,10 @@ def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypa
     for name, values in tiny.without_times(whole.metrics).items():
         np.testing.assert_array_equal(resumed.metrics[name], values)
     start = Program(task.trial.settings, DATASET).start(100)
+    began_with = {column: whole.row[column] for column in ("stack", "stack_sha256")}
     ends = [
-        Run(task.trial, 40, tmp_path / name, of).restore(start)[0] for name in ("killed", "whole")
+        Run(task.trial, 40, tmp_path / name, of, began_with=began_with).restore(start)[0]
+        for name in ("killed", "whole")
     ]
     assert same(*ends)
     assert not same(ends[0].params, start.params)

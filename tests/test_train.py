@@ -12,7 +12,8 @@ import pytest
 from src.config.arms import make_trial
 from src.data.sources import Resident, TakeFn
 from src.records import trial as records
-from src.training import train
+from src.records.files import RecordError
+from src.training import checkpoints, train
 from src.training.optimizers import Recipe, make_optimizer
 from src.training.program import Program
 from src.training.settings import Limit
@@ -374,3 +375,41 @@ def test_a_stop_asked_for_at_the_last_point_is_no_interruption(tmp_path):
     run = make_run(tmp_path, window_epochs=0.4)  # The window holds one batch.
     outcome = train_fake(run, [0] * 10, should_stop=lambda: True)
     assert outcome["status"] == "reached"
+
+
+def stop_after_a_point(directory: Path, **began_with: str) -> None:
+    """A trial that begins with other weights than its seed's, stopped at its first point."""
+    run = make_run(directory)
+    run.began_with = began_with
+    with pytest.raises(train.Interrupted):
+        train_fake(run, [16] * 10, should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("now", [{"start_sha256": "b2"}, {}])
+def test_a_resumed_trial_does_not_sign_weights_that_it_did_not_begin_with(tmp_path, now):
+    stop_after_a_point(tmp_path, start_sha256="a1")
+    resumed = make_run(tmp_path)
+    resumed.began_with = now
+    found = now.get("start_sha256", "not there")
+    message = f"other weights than there are now: start_sha256 was a1, is {found}; restore"
+    with pytest.raises(RecordError, match=message):
+        train_fake(resumed, [16] * 10)
+    resumed.began_with = {"start_sha256": "a1"}
+    assert train_fake(resumed, [16] * 10)["start_sha256"] == "a1"
+
+
+def test_a_checkpoint_that_names_no_first_weights_is_gone_on_with(tmp_path, monkeypatch):
+    """Those of earlier code."""
+    save = checkpoints.save
+
+    def save_without(directory, iteration, arrays, progress, of) -> None:
+        del progress["began_with"]
+        save(directory, iteration, arrays, progress, of)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", save_without)
+        stop_after_a_point(tmp_path, stack_sha256="a1")
+    resumed = make_run(tmp_path)
+    resumed.began_with = {"stack_sha256": "a1"}
+    assert train_fake(resumed, [16] * 10)["stack_sha256"] == "a1"
+    assert len(resumed.points.rows) == 10

@@ -343,6 +343,9 @@ def test_weights_that_have_changed_since_are_not_taken_for_the_beginning(cifar, 
     weight_files.caffemodel(path, {name: 2 * array for name, array in FULL.items()})
     with pytest.raises(RecordError, match=r"began with other weights than there are now: start_"):
         trained.started()
+    (trained.trial_dir / "result.json").unlink()  # As if it had been stopped at its last point.
+    with pytest.raises(RecordError, match=r"began with other weights than there are now: start_"):
+        runner.run_study(config, tmp_path / "study", facts, 1)
 
 
 @pytest.mark.parametrize(

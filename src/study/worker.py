@@ -159,20 +159,20 @@ def _write(job: Job, outcome: dict[str, Any]) -> None:
 
 
 class _Begun:
-    """A trial under way in this process, with the columns that its row has beside its outcome."""
+    """A trial under way in this process, and its line to the study."""
 
     def __init__(self, job: Job, program: Any, line: Line, made: Mapping[str, str]):
         """Prepares the first state; nothing is written but the trial's stack if it has one."""
         trial = job.task.trial
         self.job, self.line = job, line
-        self.run = Run(trial, program.num_images, job.directory, job.of, job.task.limits, made)
         state, origin, remarks = hosts.together(lambda: begin(program, trial))
         for remark in remarks:
             self.complain(remark)
         self.state, stack = with_stack(
             program, trial, state, job.stacks_dir, job.of.data, line.should_stop
         )
-        self.facts = origin | stack
+        images, limits = program.num_images, job.task.limits
+        self.run = Run(trial, images, job.directory, job.of, limits, made, origin | stack)
         logged = job.runtime.tensorboard and hosts.is_leader()
         self.events = EventFile(job.directory) if logged else None
         self.tell()  # The display shows it before its first step.
@@ -204,7 +204,7 @@ def _train(job: Job, line: Line) -> dict[str, Any] | None:
         try:
             begun = _Begun(job, program, line, made_by())
             opened.callback(begun.close)
-            outcome = train.train_trial(
+            return train.train_trial(
                 begun.run,
                 program,
                 state=begun.state,
@@ -214,7 +214,6 @@ def _train(job: Job, line: Line) -> dict[str, Any] | None:
             )
         except (train.Interrupted, Stopped):
             return None
-    return outcome | begun.facts
 
 
 def _train_several(jobs: Sequence[Job], line: Line) -> None:
@@ -246,7 +245,7 @@ def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
 
     def on_end(run: Any) -> None:
         ended = begun[run.trial.name]
-        _write(ended.job, run.outcome() | ended.facts)
+        _write(ended.job, run.outcome())
         line.tell(run.trial.name, "ended", _record(ended.job))
 
     with ExitStack() as opened:
@@ -302,7 +301,7 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: The trial.
-        outcome: What `train_trial` returned, and further columns.
+        outcome: What `train_trial` returned.
 
     Raises:
         RecordError: If a swept field's column is one of the outcome's.

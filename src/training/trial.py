@@ -13,6 +13,7 @@ import numpy as np
 from src import hosts
 from src.data import batches
 from src.records import trial as records
+from src.records.files import RecordError
 from src.records.trial import Identity
 from src.training import checkpoints
 from src.training.points import Grid, Points, Row, StopRule
@@ -31,6 +32,7 @@ class Run:
         rule: When it stops.
         seconds: Seconds spent on each of `TIMED`.
         made_by: Device, versions, commit and so on -> every value it ran with, in order.
+        began_with: Columns of its row that name the weights it began with.
         diverged: Whether its loss or a parameter is no longer finite.
     """
 
@@ -42,6 +44,7 @@ class Run:
         of: Identity,
         limits: Sequence[Limit] = (),
         made_by: Mapping[str, str] | None = None,
+        began_with: Mapping[str, str] | None = None,
     ):
         """Starts from the beginning; `restore` goes on from a checkpoint.
 
@@ -53,6 +56,8 @@ class Run:
             limits: Limits of a race; a trial that exceeds one has lost it and is censored.
             made_by: Device, versions and commit that train it now. The row of a trial that went on
                 elsewhere names all of them.
+            began_with: Columns of its row that name the weights of its first state, if its seed
+                does not make them all.
         """
         settings = trial.settings
         self.trial, self.settings, self.directory, self.of = trial, settings, directory, of
@@ -67,6 +72,7 @@ class Run:
         self.seconds = dict.fromkeys(TIMED, 0.0)
         self.made_by: dict[str, list[str]] = {}
         self._now = dict(made_by or {})
+        self.began_with = dict(began_with or {})
         self._sign()
         self.diverged = False
         self.draw = functools.partial(
@@ -137,7 +143,7 @@ class Run:
         points = self.points
         arrays = {"state": state, **points.window}
         rest = {"iteration": points.iteration, "rows": points.rows, "made_by": self.made_by}
-        rest |= {"seconds": self.seconds, "diverged": self.diverged}
+        rest |= {"seconds": self.seconds, "diverged": self.diverged, "began_with": self.began_with}
         if points.rows:  # Without a point it diverged at once, and is over.
             folder = self.directory / "checkpoints"
             checkpoints.save(folder, points.iteration, arrays, rest, self.of)
@@ -153,7 +159,7 @@ class Run:
             The state, and a line about every damaged checkpoint.
 
         Raises:
-            RecordError: If a sound checkpoint is another trial's.
+            RecordError: If a sound checkpoint is another trial's, or began with other weights.
         """
         like = {"state": state, **self.points.window}
         folder = self.directory / "checkpoints"
@@ -161,6 +167,7 @@ class Run:
         arrays, rest, complaints = hosts.tell(mine)
         if arrays is None:
             return state, complaints
+        self._refuse_other_start(rest.get("began_with", {}))
         self.diverged, self.seconds = rest["diverged"], rest["seconds"]
         self.made_by = rest["made_by"]
         window = {name: arrays[name] for name in self.points.window}
@@ -169,6 +176,16 @@ class Run:
         if hosts.is_leader():  # After a kill metrics.csv may be older than the checkpoint.
             records.write_metrics(self.directory, self.points.rows)
         return arrays["state"], complaints
+
+    def _refuse_other_start(self, there: Mapping[str, str]) -> None:
+        """Refuses to sign weights that it did not begin with; older checkpoints name none."""
+        for column, value in there.items():
+            if (now := self.began_with.get(column, "not there")) != value:
+                raise RecordError(
+                    f"{self.directory} began with other weights than there are now: {column} was"
+                    f" {value}, is {now}; restore them from a copy, or move {self.directory} out of"
+                    " the study to train it from the beginning"
+                )
 
     def _sign(self) -> None:
         """Appends this run's device, versions and commit to those of earlier runs."""
@@ -217,4 +234,5 @@ class Run:
             **top5,
             **{f"{what}_seconds": seconds for what, seconds in self.seconds.items()},
             **{name: " + ".join(values) for name, values in self.made_by.items()},
+            **self.began_with,
         }
