@@ -4,11 +4,13 @@
 
 For a machine that is lent for an hour: each study that has begun is packed as PACKS/NAME.tar.gz,
 whether it is finished or not. Given such packs, on this machine or another, the same command goes
-on from them. Studies that are finished are not repeated; their reports are written again.
+on from them. Studies that are finished are not repeated; their reports are written again. A pack
+is not replaced by a study that did not come from it.
 """
 
 import argparse
 import gzip
+import hashlib
 import math
 import os
 import signal
@@ -23,6 +25,7 @@ from pathlib import Path
 
 from src import doors
 from src.errors import LabError, one_line
+from src.records import files
 
 # Names of configs: the claim first, then why, then the rest.
 STUDIES = (
@@ -57,8 +60,13 @@ def run_all(
 
     Returns:
         Name -> exit code, which is 130 for a study that was stopped and saved.
+
+    Raises:
+        LabError: If a pack is damaged, or another than that of the study that is there.
     """
     end, codes = time.monotonic() + 3600 * hours, dict[str, int]()
+    for name in studies:
+        refuse_other(packs / f"{name}.tar.gz", workdir / name)
     for name in studies:
         left = end - time.monotonic()
         if left < min(LEAST_SECONDS, 1800 * hours):
@@ -69,6 +77,7 @@ def run_all(
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
         codes[name] = run(asked, left)
         if folder.is_dir() and codes[name] != doors.REFUSED:
+            refuse_other(pack, folder)  # It may have been brought here meanwhile.
             write_pack(folder, pack)
         print(f"{name}: exit code {codes[name]}, {pack}", flush=True)
     return codes
@@ -94,7 +103,39 @@ def write_pack(folder: Path, pack: Path) -> None:
     partial = pack.with_name(pack.name + ".part")
     with tarfile.open(partial, "w:gz", compresslevel=1) as file:
         file.add(folder, folder.name, filter=lambda e: None if e.name.endswith("/.lock") else e)
+    _note(folder, partial)
     os.replace(partial, pack)
+
+
+def refuse_other(pack: Path, folder: Path) -> None:
+    """Refuses to replace a pack in which another machine may have gone on with the study.
+
+    Raises:
+        LabError: If the study has neither come from it nor been packed in it.
+    """
+    if not folder.exists() or not pack.is_file():
+        return
+    noted = _noted(folder)
+    if not noted.is_file() or files.read_text(noted).strip() != _digest(pack):
+        raise LabError(
+            f"{pack} is another pack than that of {folder}: another machine may have gone on with"
+            f" the study in it; move {folder} away to go on from the pack, or {pack} to go on"
+            " without it"
+        )
+
+
+def _note(folder: Path, pack: Path) -> None:
+    """Keeps the digest of a study's pack beside its folder."""
+    files.write_atomic(_noted(folder), _digest(pack) + "\n")
+
+
+def _noted(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.pack")
+
+
+def _digest(pack: Path) -> str:
+    with pack.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unpack(pack: Path, folder: Path) -> None:
@@ -112,6 +153,7 @@ def unpack(pack: Path, folder: Path) -> None:
                 file.extractall(partial, filter="data")
                 while whole.read(2**20):  # The checksum stands at the end.
                     pass
+            _note(folder, pack)
             os.replace(Path(partial, folder.name), folder)
         except DAMAGES as error:
             raise LabError(
@@ -124,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     """Does what the command line asks for; 0 if every study that ran is finished or saved.
 
     Raises:
-        LabError: If a pack is damaged.
+        LabError: If a pack is damaged, or another than that of the study that is there.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hours", type=hours, default=0.4, help="more than 0; default 0.4")

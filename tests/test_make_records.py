@@ -52,8 +52,47 @@ def test_another_machine_goes_on_from_the_packs(tmp_path, monkeypatch):
     run_all(monkeypatch, tmp_path / "one", quick=0.1)
     run_all(monkeypatch, tmp_path / "two", quick=0.1)
     assert (tmp_path / "two" / "quick" / "starts").read_text() == "xx"
-    run_all(monkeypatch, tmp_path / "one", quick=0.1)  # what is there is not replaced by a pack
-    assert (tmp_path / "one" / "quick" / "starts").read_text() == "xx"
+    run_all(monkeypatch, tmp_path / "two", quick=0.1)  # What is there is not replaced by a pack.
+    assert (tmp_path / "two" / "quick" / "starts").read_text() == "xxx"
+
+
+def test_what_another_machine_has_packed_since_is_not_replaced(tmp_path, monkeypatch):
+    run_all(monkeypatch, tmp_path / "one", quick=0.1)
+    run_all(monkeypatch, tmp_path / "two", quick=0.1)
+    pack, one = tmp_path / "packs" / "quick.tar.gz", tmp_path / "one" / "quick"
+    theirs = pack.read_bytes()
+    for hours in ({"quick": 0.1}, {"other": 0.1, "quick": 0.1}):
+        with pytest.raises(LabError, match=r"quick\.tar\.gz is another pack than that of .*; move"):
+            run_all(monkeypatch, tmp_path / "one", **hours)
+    assert pack.read_bytes() == theirs
+    assert (one / "starts").read_text() == "x"
+    assert not (tmp_path / "one" / "other").exists()  # Nothing ran before it was refused.
+    one.rename(tmp_path / "aside")
+    run_all(monkeypatch, tmp_path / "one", quick=0.1)
+    assert (one / "starts").read_text() == "xxx"
+
+
+def test_a_pack_that_was_brought_while_the_study_ran_is_not_replaced(tmp_path, monkeypatch):
+    pack = tmp_path / "packs" / "quick.tar.gz"
+
+    def run(self: Studies, command: Sequence[str], seconds: float) -> int:
+        (tmp_path / "runs" / "quick").mkdir(parents=True)
+        pack.parent.mkdir()
+        pack.write_text("theirs")
+        return 0
+
+    monkeypatch.setattr(Studies, "run", run)
+    with pytest.raises(LabError, match="is another pack"):
+        run_all(monkeypatch, tmp_path / "runs", quick=0.1)
+    assert pack.read_text() == "theirs"
+
+
+def test_a_study_that_was_killed_before_it_was_packed_goes_on(tmp_path, monkeypatch):
+    for _ in range(2):
+        run_all(monkeypatch, tmp_path / "runs", quick=0.1)
+    (tmp_path / "runs" / "quick" / "starts").write_text("xxx")
+    run_all(monkeypatch, tmp_path / "runs", quick=0.1)
+    assert (tmp_path / "runs" / "quick" / "starts").read_text() == "xxxx"
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 1.0])
