@@ -5,10 +5,12 @@
 For a machine that is lent for an hour: each study that has begun is packed as PACKS/NAME.tar.gz,
 whether it is finished or not. Given such packs, on this machine or another, the same command goes
 on from them. Studies that are finished are not repeated; their reports are written again. A pack
-is not replaced by a study that did not come from it.
+is not replaced by a study that did not come from it. Told to stop, as by Ctrl-C, it lets the study
+save itself and packs it.
 """
 
 import argparse
+import ctypes
 import gzip
 import hashlib
 import math
@@ -20,7 +22,7 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src import doors
@@ -40,6 +42,7 @@ STUDIES = (
 DAMAGES = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, FileNotFoundError)
 SAVE_SECONDS = 120.0  # A study that is asked to stop has saved itself by then.
 LEAST_SECONDS = 30.0  # With less time left it is not worth starting.
+ASK_SECONDS = 0.2
 
 
 def run_all(
@@ -48,6 +51,7 @@ def run_all(
     packs: Path,
     studies: Sequence[str] = STUDIES,
     command: Sequence[str] = (sys.executable, "-m", "src.main"),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, int]:
     """Runs the studies that there is time for.
 
@@ -57,6 +61,8 @@ def run_all(
         packs: Folder where packs are looked for and written.
         studies: Names of configs.
         command: The command that runs a study.
+        should_stop: Asked while a study runs; if it says so, the study saves itself, is packed, and
+            no other is begun.
 
     Returns:
         Name -> exit code, which is 130 for a study that was stopped and saved.
@@ -74,8 +80,10 @@ def run_all(
             continue
         folder, pack = workdir / name, packs / f"{name}.tar.gz"
         unpack(pack, folder)
+        if should_stop():
+            break
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
-        codes[name] = run(asked, left)
+        codes[name] = run(asked, left, should_stop)
         if folder.is_dir() and codes[name] != doors.REFUSED:
             refuse_other(pack, folder)  # It may have been brought here meanwhile.
             write_pack(folder, pack)
@@ -83,13 +91,13 @@ def run_all(
     return codes
 
 
-def run(command: Sequence[str], seconds: float) -> int:
-    """Runs a study, asks it to stop when its time is up, and returns its exit code."""
+def run(command: Sequence[str], seconds: float, should_stop: Callable[[], bool]) -> int:
+    """Runs a study, asks it to stop when its time is up or it should, and returns its exit code."""
+    end = time.monotonic() + seconds
     process = subprocess.Popen(command)
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
+    while process.poll() is None and time.monotonic() < end and not should_stop():
+        time.sleep(ASK_SECONDS)
+    process.send_signal(signal.SIGTERM)  # It reaches nobody where the study has ended.
     try:
         return process.wait(SAVE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -163,7 +171,10 @@ def unpack(pack: Path, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Does what the command line asks for; 0 if every study that ran is finished or saved.
+    """Does what the command line asks for.
+
+    Returns:
+        Exit code: 0 if every study that ran is finished or saved, 130 if it was told to stop.
 
     Raises:
         LabError: If a pack is damaged, or another than that of the study that is there.
@@ -173,7 +184,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--workdir", type=Path, default=Path("runs"))
     parser.add_argument("--packs", type=Path, default=Path("packs"))
     asked = parser.parse_args(arguments)
-    codes = run_all(asked.hours, asked.workdir, asked.packs)
+    # They import JAX, whose environment is set now.
+    from src.study.runner import stopping_on_signals  # noqa: PLC0415
+    from src.study.worker import StopFlag  # noqa: PLC0415
+
+    stop = StopFlag(ctypes.c_bool())
+    with stopping_on_signals(stop):
+        codes = run_all(asked.hours, asked.workdir, asked.packs, should_stop=stop.is_set)
+    if stop.is_set():
+        print("Stopped. To go on, give the same command again.")
+        return doors.STOPPED
     return int(any(code not in (0, 130) for code in codes.values()))
 
 

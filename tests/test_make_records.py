@@ -1,13 +1,36 @@
 """Studies within a time limit: in their order, stopped in time, packed, gone on with from packs."""
 
+import functools
+import os
+import signal
+import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments import records
+from src import doors
 from src.errors import LabError
+
+# A study that saves itself when it is told to stop, as all do.
+STUDY = """
+import os, signal, sys
+from pathlib import Path
+
+folder = Path(sys.argv[-1].partition("=")[2])
+folder.mkdir(parents=True)
+
+def save(number, frame):
+    (folder / "saved").touch()
+    sys.exit(130)
+
+signal.signal(signal.SIGTERM, save)
+os.kill(int(sys.argv[1]), int(sys.argv[2]))
+signal.pause()
+"""
 
 
 class Studies:
@@ -17,7 +40,7 @@ class Studies:
         self.hours, self.now = hours, 0.0
         self.ran: list[str] = []
 
-    def run(self, command: Sequence[str], seconds: float) -> int:
+    def run(self, command: Sequence[str], seconds: float, should_stop: Any) -> int:
         config, folder = (Path(each.partition("=")[2]) for each in command[-2:])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".lock").touch()
@@ -75,7 +98,7 @@ def test_what_another_machine_has_packed_since_is_not_replaced(tmp_path, monkeyp
 def test_a_pack_that_was_brought_while_the_study_ran_is_not_replaced(tmp_path, monkeypatch):
     pack = tmp_path / "packs" / "quick.tar.gz"
 
-    def run(self: Studies, command: Sequence[str], seconds: float) -> int:
+    def run(self: Studies, command: Sequence[str], seconds: float, should_stop: Any) -> int:
         (tmp_path / "runs" / "quick").mkdir(parents=True)
         pack.parent.mkdir()
         pack.write_text("theirs")
@@ -115,10 +138,28 @@ def test_a_damaged_pack_is_refused_and_leaves_nothing_that_would_replace_it(
 
 
 def test_a_study_that_is_refused_is_not_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "run", lambda command, seconds: 2)
+    monkeypatch.setattr(records, "run", lambda *_: 2)
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     assert records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"]) == {"quick": 2}
     assert not (tmp_path / "packs").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_told_to_stop_it_lets_the_study_save_itself_and_packs_it(
+    tmp_path, monkeypatch, capfd, number
+):
+    (tmp_path / "study.py").write_text(STUDY)
+    study = [sys.executable, str(tmp_path / "study.py"), str(os.getpid()), str(int(number))]
+    run_all = functools.partial(records.run_all, studies=["first", "second"], command=study)
+    monkeypatch.setattr(records, "run_all", run_all)
+    before = signal.getsignal(number)
+    runs, packs = tmp_path / "runs", tmp_path / "packs"
+    assert records.main([f"--workdir={runs}", f"--packs={packs}"]) == doors.STOPPED
+    assert signal.getsignal(number) is before
+    assert [path.name for path in packs.iterdir()] == ["first.tar.gz"]
+    with tarfile.open(packs / "first.tar.gz") as file:
+        assert sorted(file.getnames()) == ["first", "first/saved"]
+    assert "first: exit code 130" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "many"])
