@@ -59,6 +59,7 @@ def main(argv: Sequence[str], usage: str) -> int:
         for config, workdir in studies:
             _list_trials(config, workdir)
         return 0
+    provenance.loaded_commit()  # Workers that are copies of this process have it too.
     hosts.join(request.hosts)
     try:
         # A process that called `give_up` is heard here.

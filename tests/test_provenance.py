@@ -94,6 +94,18 @@ def test_a_repository_in_a_folder_whose_name_is_no_utf8(repository):
     assert provenance.commit(other) == f"{git(other, 'rev-parse', 'HEAD')[:10]}-dirty"
 
 
+def test_what_is_committed_while_a_process_runs_is_not_its_code(monkeypatch):
+    heads = ["before"]
+    monkeypatch.setattr(provenance, "commit", lambda: heads[-1])
+    provenance.loaded_commit.cache_clear()
+    try:
+        assert provenance.loaded_commit() == "before"
+        heads.append("after")
+        assert provenance.machine().commit == "before"
+    finally:
+        provenance.loaded_commit.cache_clear()
+
+
 def test_a_repository_without_a_commit_has_none(tmp_path):
     (tmp_path / "src").mkdir()
     git(tmp_path, "init", "--quiet")

@@ -25,12 +25,12 @@ from src.analysis.study import load_study
 from src.config.config import Config
 from src.doors import SIGNALS
 from src.environment import MachineError
-from src.records import locks
+from src.records import locks, provenance
 from src.records import study as studies
 from src.records.files import RecordError
 from src.records.locks import InUseError
 from src.reports import compose as report
-from src.study import runner, worker
+from src.study import engines, runner, worker
 from src.study.engines import local
 from src.study.engines.local import Channel
 from src.study.question import StudyError
@@ -631,6 +631,44 @@ def test_a_worker_looks_for_the_accelerator_before_it_trains(monkeypatch):
     monkeypatch.setattr(local, "_channels", [channel])
     with pytest.raises(MachineError, match="found no gpu"):
         local._run_in_process([])
+
+
+def heads_of(monkeypatch: Any) -> list[str]:
+    """The commits of the repository, of which the last one is checked out."""
+    heads = ["before"]
+    monkeypatch.setattr(provenance, "commit", lambda: heads[-1])
+    provenance.loaded_commit.cache_clear()
+    return heads
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+def test_a_study_reads_its_commit_before_it_copies_itself(tmp_path, monkeypatch):
+    heads, found = heads_of(monkeypatch), list[str]()
+    monkeypatch.setattr(laboratory, "_start_workers", lambda *_: nullcontext(heads.append("after")))
+    monkeypatch.setattr(laboratory, "_run", lambda *_: found.append(provenance.loaded_commit()))
+    try:
+        assert laboratory.main(["--config=configs/quick.py", f"--workdir={tmp_path}"], "") == 0
+    finally:
+        provenance.loaded_commit.cache_clear()
+    assert found == ["before"]
+
+
+def commit_during(channel: Channel, cluster: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        heads = heads_of(patch)
+        engines.prepare_process() if cluster else local.join(channel)
+        heads.append("after")
+        channel.tell("", "commit", provenance.loaded_commit())
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_worker_reads_its_commit_as_it_starts(cluster):
+    context = multiprocessing.get_context("spawn")
+    channel = Channel(StopFlag(context.RawValue("b")), context.Queue(), os.getpid(), "cpu")
+    process = context.Process(target=commit_during, args=(channel, cluster))
+    process.start()
+    assert channel.points.get(timeout=PATIENCE_SECONDS)[2] == "before"
+    process.join()
 
 
 def orphan(channel: Channel) -> None:

@@ -1,6 +1,7 @@
 """Provenance: what records say about code, libraries and machine."""
 
 import dataclasses
+import functools
 import os
 import platform
 import subprocess
@@ -24,7 +25,7 @@ class Machine:
     Attributes:
         device: Devices, such as `1 x cpu (AMD EPYC 7B13)` or `8 x NVIDIA H100 80GB HBM3`.
         jax_version: Version of JAX.
-        commit: Commit of this repository, see `commit`.
+        commit: Commit of the code that runs, see `loaded_commit`.
         jaxlib_version: Version of jaxlib, which holds XLA.
         processor: Brand, family, model and stepping of the processor; many share a brand.
         vectors: The widest vector instructions of the processor.
@@ -50,7 +51,7 @@ def machine() -> Machine:
     return Machine(
         device=describe_devices(jax.devices()),
         jax_version=jax.__version__,
-        commit=commit(),
+        commit=loaded_commit(),
         jaxlib_version=metadata.version("jaxlib"),
         processor=processor.model(info),
         vectors=processor.vectors(info),
@@ -75,6 +76,15 @@ def describe_devices(devices: Any) -> str:
     hosts = len({device.process_index for device in devices})
     several = f"{hosts} hosts x " if hosts > 1 else ""
     return f"{several}{len(devices) // hosts} x {kind}{named}"
+
+
+@functools.cache
+def loaded_commit() -> str:
+    """The `commit` of the code that this process runs: each asks as it starts, and keeps it.
+
+    What is committed later has trained none of its trials.
+    """
+    return commit()
 
 
 def commit(root: Path = ROOT) -> str:

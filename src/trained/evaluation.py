@@ -21,7 +21,7 @@ import numpy as np
 from src import doors
 from src.errors import LabError
 from src.records import files
-from src.records.provenance import provenance
+from src.records.provenance import loaded_commit, provenance
 from src.reports import webpage
 from src.trained.candidates import Candidate, of_trial, of_weights
 from src.trained.evaluation_flags import parse
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(arguments, __doc__)
     if given.redraw:
         return max([_redraw(folder) for folder in given.redraw])
+    loaded_commit()
     candidates = told_apart(_candidates(given))
     views = given.views or _views_of_all(candidates)
     _check_views(candidates, views)

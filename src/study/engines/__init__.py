@@ -15,6 +15,7 @@ from src import environment
 from src.config.schema import Runtime
 from src.doors import SIGNALS
 from src.errors import LabError
+from src.records import provenance
 from src.records.trial import TrialRecord
 from src.study.worker import Job, StopFlag
 
@@ -103,6 +104,7 @@ def prepare_process() -> None:
             f"a machine of the cluster has {taken[0]} in its environment, which changes numbers:"
             " start its workers without it"
         )
+    provenance.loaded_commit()
     environment.collect_seldom()
     environment.configure_jax()
     environment.silence_orbax()

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 from src import environment
+from src.records import provenance
 from src.records.trial import TrialRecord
 from src.study import worker
 from src.study.engines import Message, signals_blocked
@@ -58,6 +59,7 @@ def join(channel: Channel) -> None:
     environment.collect_seldom()
     environment.seal_compilations()
     environment.silence_orbax()
+    provenance.loaded_commit()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     _end_with_study(channel)
