@@ -125,12 +125,18 @@ def start_jax() -> None:
     """Starts JAX on the devices that it is to use; a CPU device has one thread.
 
     Raises:
-        MachineError: If there are no devices of the kind that the environment asks for.
+        MachineError: If there are no devices of the kind that the environment asks for, or several
+            processes have met on CPUs of several threads: they cannot meet twice.
     """
     import jax  # noqa: PLC0415
 
     find_devices()
     if jax.default_backend() == "cpu" and threads() > 1:
+        if jax.distributed.is_initialized():
+            raise MachineError(
+                "JAX computes on the CPU here, although software for an accelerator is installed;"
+                " for several processes on CPUs set JAX_PLATFORMS=cpu"
+            )
         from jax.extend import backend  # noqa: PLC0415
 
         use_one_thread()

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.speed import measure
 from src import environment
+from tests.torture.clusters import free_port
 
 ROOT = Path(__file__).parent.parent
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
@@ -78,6 +79,49 @@ def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
     environment.configure_jax()
     assert "PJRT_NPROC=4 of the environment is left out" in capsys.readouterr().err
     assert os.environ["PJRT_NPROC"] == "1" and environment.threads() == 1
+
+
+@pytest.fixture
+def plugin(tmp_path) -> Path:
+    """A folder for Python's path with software for an accelerator that this machine lacks."""
+    about = tmp_path / "fake-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[jax_plugins]\nfake = fake_plugin\n")
+    (tmp_path / "fake_plugin.py").write_text("def initialize(): pass\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("platforms", "known"), [("cpu", True), ("CPU", True), ("", False)])
+def test_software_for_an_accelerator_counts_unless_the_cpu_is_asked_for(
+    plugin, platforms, known, monkeypatch
+):
+    monkeypatch.syspath_prepend(plugin)
+    os.environ["JAX_PLATFORMS"] = platforms
+    assert environment.computes_on_cpu() == known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platforms", ["", "cpu"])
+def test_processes_that_have_met_on_cpus_of_several_threads_are_refused(plugin, platforms):
+    """They could not meet again; where the CPU is asked for, one thread is settled before."""
+    code = f"""
+import jax
+from src import environment, hosts
+
+environment.configure_jax()
+environment.usable_cores = lambda: 2
+hosts.join("127.0.0.1:{free_port()},1,0")
+environment.start_jax()
+print(environment.threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "JAX_PLATFORMS": platforms, "PYTHONPATH": str(plugin)},
+    )  # fmt: skip
+    assert done.stdout == ("1\n" if platforms else ""), done.stderr
+    assert ("for several processes on CPUs set JAX_PLATFORMS=cpu" in done.stderr) == (not platforms)
 
 
 @pytest.mark.slow
