@@ -150,15 +150,53 @@ def test_torch_tensors_that_are_windows_of_others(tmp_path):
 
 
 @pytest.mark.parametrize("start", [8, 7])
-def test_a_name_that_ends_in_the_sum_of_its_file_is_held_to_it(start, tmp_path):
+def test_a_published_name_that_ends_in_the_sum_of_its_file_is_held_to_it(start, tmp_path):
     path = torch_file(tmp_path / "a.pth")
     name = hashlib.sha256(path.read_bytes()).hexdigest()[8 - start : 16 - start]
-    named = path.rename(tmp_path / f"net-{name}.pth")
+    named = path.rename(tmp_path / f"alexnet-owt-{name}.pth")
     if start == 8:
         check(read_weights(named).tensors)
     else:
-        with pytest.raises(WeightsError, match=f"begins with {name}, .* download it again"):
+        with pytest.raises(WeightsError, match=f"begins with {name}; download it again, or rename"):
             read_weights(named)
+
+
+@pytest.mark.parametrize("name", ["alexnet-20261127.pth", "model-deadbeef.pth"])
+def test_other_names_may_end_in_a_date_or_a_commit(name, tmp_path):
+    check(read_weights(torch_file(tmp_path / name)).tensors)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("entry", ["state_dict", "model", "net"])
+def test_a_checkpoint_of_a_training_program_gives_its_network(entry, zipped, tmp_path):
+    """As PyTorch's ImageNet example writes it: the best score is a tensor, momentum lies deep."""
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+    saved = {"epoch": 3, "arch": "alexnet", "best_acc1": torch.tensor(12.5), entry: state}
+    saved |= {"optimizer": optimizer.state_dict(), "noise": [torch.ones(9)]}
+    torch.save(saved, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    found = read_weights(tmp_path / "a.pth").tensors
+    assert found.keys() == {"weight", "bias"}
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy())
+
+
+def test_the_network_is_taken_where_another_entry_has_more_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    averages = {name: torch.zeros(1) for name in "abc"}
+    torch.save({"averages": averages, "model": {"w": torch.ones(1)}}, tmp_path / "a.pth")
+    assert read_weights(tmp_path / "a.pth").tensors.keys() == {"w"}
+
+
+def test_a_torch_tensor_may_be_empty(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(2), "seen": torch.empty(0, 4)}, tmp_path / "a.pth")
+    shapes = {name: t.shape for name, t in read_weights(tmp_path / "a.pth").tensors.items()}
+    assert shapes == {"w": (2,), "seen": (0, 4)}
 
 
 # --- What is not sound. ---

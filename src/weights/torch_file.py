@@ -31,6 +31,9 @@ MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
 STORAGES = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "Long": "<i8", "Int": "<i4"}
 STORAGES |= {"Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?", "BFloat16": "<u2"}
 FLOATS = ("Float", "Double", "Half", "BFloat16")
+USUAL = ("state_dict", "model")  # Entries in which training programs keep the network.
+# torchvision's files of AlexNet end in the first digits of their SHA-256. Others may end in a date.
+PUBLISHED = re.compile(r"alexnet-owt-([0-9a-f]{8})")
 
 
 class Storage(NamedTuple):
@@ -51,7 +54,7 @@ class Tensor(NamedTuple):
 
 
 def read_torch(path: Path) -> WeightsFile:
-    """Reads the tensors of a state dictionary, or of the first one inside the saved object.
+    """Reads the tensors of a state dictionary, or of one inside the saved object.
 
     Raises:
         WeightsError: If the file cannot be read, is damaged, or its pickle names anything but
@@ -71,22 +74,29 @@ def read_torch(path: Path) -> WeightsFile:
 
 
 def _check_name(path: Path, content: bytes) -> None:
-    """PyTorch's own files end in the first eight digits of their SHA-256: NAME-7be5be79.pth."""
-    named = re.fullmatch(r".*-([0-9a-f]{8})", path.stem)
+    """Refuses a file that has the name of a published one, and another content."""
+    named = PUBLISHED.fullmatch(path.stem)
     if named and not hashlib.sha256(content).hexdigest().startswith(named[1]):
         raise WeightsError(
-            f"{path} is damaged: its name says that its SHA-256 begins with {named[1]}, and it does"
-            " not; download it again"
+            f"{path} is damaged or changed: the SHA-256 of the file that torchvision publishes by"
+            f" this name begins with {named[1]}; download it again, or rename it"
         )
 
 
 def _state_dictionary(path: Path, saved: Any) -> dict:
-    """Name -> tensor; training programs keep it in an entry beside others."""
-    if isinstance(saved, dict):
-        for entry in (saved, *saved.values()):
-            if isinstance(entry, dict) and any(isinstance(v, Tensor) for v in entry.values()):
-                return entry
+    """Name -> tensor; training programs keep it in an entry, and other tensors beside it."""
+    entries = saved if isinstance(saved, dict) else {}
+    usual = [entries[name] for name in USUAL if name in entries]
+    for among in (usual, [entries, *entries.values()]):
+        fullest: dict = max(among, key=_count_tensors, default={})
+        if _count_tensors(fullest):
+            return fullest
     raise WeightsError(f"{path} holds no dictionary of tensors")
+
+
+def _count_tensors(entry: Any) -> int:
+    values = entry.values() if isinstance(entry, dict) else ()
+    return sum(isinstance(value, Tensor) for value in values)
 
 
 def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
@@ -94,7 +104,8 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
     shape, strides = tensor.shape, tensor.strides
     sound = len(shape) == len(strides) and min((*shape, *strides, tensor.offset)) >= 0
     reach = sum((n - 1) * step for n, step in zip(shape, strides, strict=False))
-    if not sound or 0 in shape or tensor.offset + reach >= numbers.size:
+    empty = 0 in shape  # Some layers keep such a tensor until they are used.
+    if not sound or (not empty and tensor.offset + reach >= numbers.size):
         raise WeightsError(f"{path}: tensor {name} reaches beyond its numbers; the file is damaged")
     if math.prod(shape) > numbers.size:
         raise WeightsError(f"{path}: tensor {name} uses numbers twice; the file is damaged")
@@ -107,10 +118,6 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
     except ValueError as error:  # It has more axes than an array can have.
         raise damaged(path, f"tensor {name}", error) from error
     return make_tensor(path, name, window, shape)
-
-
-def _unpickle(path: Path, content: bytes) -> tuple[Any, int]:
-    return unpickled(path, content, _KNOWN, _storage)
 
 
 def _storage(pid: Any) -> Storage:
@@ -161,7 +168,7 @@ def _read_zip(path: Path, content: bytes) -> tuple[Any, Callable[[Storage], np.n
 
     if "byteorder" in entries and read("byteorder") != b"little":
         raise WeightsError(f"{path} was written on a big-endian machine; save it on another")
-    saved, _ = _unpickle(path, read("data.pkl"))
+    saved, _ = unpickled(path, read("data.pkl"), _KNOWN, _storage)
 
     def numbers_of(storage: Storage) -> np.ndarray:
         return _numbers(path, storage, read(f"data/{storage.key}"))
@@ -173,8 +180,14 @@ def _read_stream(path: Path, content: bytes) -> tuple[Any, Callable[[Storage], n
     """Four pickles: a number, a version, the machine, the object; then keys and their numbers."""
     rest = content
     objects: list[Any] = []
+    storages: dict[str, Storage] = {}  # Of all tensors, however deep they lie in the object.
+
+    def keep(pid: Any) -> Storage:
+        storage = _storage(pid)
+        return storages.setdefault(storage.key, storage)
+
     for _ in range(5):
-        found, size = _unpickle(path, rest)
+        found, size = unpickled(path, rest, _KNOWN, keep)
         if not objects and found != MAGIC:
             raise WeightsError(f"{path} is not a file of PyTorch")
         objects.append(found)
@@ -182,24 +195,17 @@ def _read_stream(path: Path, content: bytes) -> tuple[Any, Callable[[Storage], n
     saved, keys = objects[3:]
     if not isinstance(keys, list):
         raise WeightsError(f"{path} lists no storages; the file is damaged")
-    sizes = {t.storage.key: t.storage for t in _tensors_in(saved)}
     numbers = {}
     for key in map(str, keys):
-        if key not in sizes:
+        if key not in storages:
             raise WeightsError(f"{path} lists a storage {key!r} of no tensor; it is damaged")
-        storage = sizes[key]
+        storage = storages[key]
         length = 8 + storage.size * np.dtype(STORAGES[storage.kind]).itemsize
         if rest[:8] != storage.size.to_bytes(8, "little", signed=True):
             raise WeightsError(f"{path}: storage {key} is truncated or damaged")
         numbers[key] = rest[8:length]
         rest = rest[length:]
     return saved, lambda storage: _numbers(path, storage, numbers.get(storage.key, b""))
-
-
-def _tensors_in(saved: Any) -> list[Tensor]:
-    entries = list(saved.values()) if isinstance(saved, dict) else []
-    inner = [value for entry in entries if isinstance(entry, dict) for value in entry.values()]
-    return [value for value in (*entries, *inner) if isinstance(value, Tensor)]
 
 
 def _numbers(path: Path, storage: Storage, content: bytes) -> np.ndarray:
