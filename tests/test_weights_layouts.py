@@ -242,7 +242,6 @@ def test_caffes_alexnets_give_pytorchs_logits(name, pool_first, suffix, tmp_path
     expected = caffe_in_torch(caffe_arrays(), images, pool_first=pool_first)
     assert expected.std() > 1
     np.testing.assert_allclose(logits_of(imported, images), expected, rtol=1e-4, atol=1e-4)
-    assert imported.guessed == (suffix == ".npy" and not pool_first)
 
 
 @pytest.mark.slow
@@ -327,6 +326,25 @@ def test_whole_networks_are_known_by_their_shapes(layers, features, towers, pool
     kinds = {True: ("Pooling", "LRN"), False: ("LRN", "Pooling"), None: ()}[pool_first]
     file = layouts.WeightsFile(Path("a.pth"), zeros_of(layers, features, towers), kinds)
     assert import_weights(file).layout.name == name
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds", "guessed"),
+    [
+        (None, (), True),
+        (None, ("LRN", "Pooling"), False),
+        ("caffe_alexnet", (), False),
+        ("caffenet", (), False),
+    ],
+)
+def test_a_network_is_guessed_where_neither_file_nor_user_says_the_order(asked, kinds, guessed):
+    """AlexNet and CaffeNet have the same tensors."""
+    layers = [f"{n}/{{}}" for n in CAFFE_NAMES]
+    tensors = zeros_of(layers, (96, 256, 384, 384, 256), 2)
+    file = layouts.WeightsFile(Path("a.caffemodel"), tensors, kinds)
+    imported = import_weights(file, layouts.find_layout(asked) if asked else None)
+    assert imported.layout.name == (asked or "caffe_alexnet")
+    assert imported.guessed == guessed
 
 
 def test_a_network_of_other_classes_is_imported_with_its_own_number(tmp_path):

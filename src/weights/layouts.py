@@ -7,7 +7,7 @@ compare them with PyTorch's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -85,7 +85,7 @@ class Imported:
     params: PyTree = field(repr=False)
     num_classes: int
     unused: tuple[str, ...]  # Tensors of the file that the network does not have.
-    guessed: bool  # Whether AlexNet was taken although it may be CaffeNet.
+    guessed: bool  # Whether AlexNet was taken, unasked, although it may be CaffeNet.
 
     def make_model(self) -> nn.Module:
         """Makes the network that the parameters belong to."""
@@ -221,7 +221,8 @@ def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
         nearest = min((f for f in faults if f is not None), key=lambda fault: fault.missing)
         raise WeightsError(f"{file.path}: {nearest.words}")
     # The layers of one network may be the first layers of another.
-    return min((_imported(file, tensors, *pair) for pair in fitting), key=lambda i: len(i.unused))
+    found = min((_imported(file, tensors, *pair) for pair in fitting), key=lambda i: len(i.unused))
+    return replace(found, guessed=found.guessed and layout is None)
 
 
 class _Fault(NamedTuple):
