@@ -347,6 +347,30 @@ def test_a_network_is_guessed_where_neither_file_nor_user_says_the_order(asked, 
     assert imported.guessed == guessed
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("{}", "module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}"),
+        *("model.{}", "module.model.{}", "model.module.{}", "model._orig_mod.{}"),
+    ],
+)
+def test_what_pytorch_wraps_a_network_in_is_taken_off(pattern):
+    check_names([pattern.format(f"{name}.{{}}") for name in TORCH_NAMES])
+
+
+def test_only_a_part_of_a_network_may_be_wrapped():
+    """PyTorch's ImageNet example spreads AlexNet's convolutions over devices, and no more."""
+    parts = (name.split(".") for name in TORCH_NAMES)
+    module = {"features": "features.module", "classifier": "classifier"}
+    check_names([f"{module[part]}.{number}.{{}}" for part, number in parts])
+
+
+def check_names(layers: Sequence[str]) -> None:
+    tensors = zeros_of(layers, (64, 192, 384, 256, 256), 1)
+    imported = import_weights(layouts.WeightsFile(Path("a.pth"), tensors))
+    assert (imported.layout.name, imported.unused) == ("torchvision_alexnet", ())
+
+
 def test_a_network_of_other_classes_is_imported_with_its_own_number(tmp_path):
     arrays = {**caffe_arrays(), **random_layer("fc8", 20, 512)}
     file = read_weights(written(tmp_path / "a.npy", arrays, False))

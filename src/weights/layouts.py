@@ -95,7 +95,10 @@ class Imported:
 CAFFE: Names = ("{}/weight", "{}/bias")
 ZOO: Names = ("{}_w_0", "{}_b_0")  # Names in the ONNX model zoo.
 TORCH: Names = ("{}.weight", "{}.bias")
-PREFIXES = ("module.", "model.")  # Training programs put these before every name.
+# PyTorch puts these into names where a network, or a part of it, is trained on several devices
+# (`features.module.0.weight`), averaged or compiled; training programs put MODEL before every name.
+WRAPPERS = ("module", "_orig_mod")
+MODEL = "model."
 CHANNELS_LAST = (".npy",)  # Kernels lie there as ours do.
 CIFAR10 = Input("none", 32, 0, None)
 CAFFE_IMAGENET = Input("warped", 256, 227, (122.67891, 116.66877, 104.00699))
@@ -213,7 +216,7 @@ def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
         WeightsError: If no known network fits, naming the first tensor that does not fit the
             nearest one.
     """
-    tensors = _without_prefix(file.tensors)
+    tensors = _unwrapped(file.tensors)
     pairs = [(c, names) for c in ([layout] if layout else LAYOUTS) for names in c.names]
     faults = [_misfit(file, tensors, *pair) for pair in pairs]
     fitting = [pair for pair, fault in zip(pairs, faults, strict=True) if fault is None]
@@ -328,11 +331,15 @@ def _squeezed(shape: Shape, rank: int) -> Shape:
     return shape[extra:] if set(shape[:extra]) <= {1} else shape
 
 
-def _without_prefix(tensors: Tensors) -> Tensors:
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """The tensors by the names that they have in the network itself."""
+    bare = {
+        ".".join(part for part in name.split(".") if part not in WRAPPERS): tensor
+        for name, tensor in tensors.items()
+    }
+    if all(name.startswith(MODEL) for name in bare):
+        return {name.removeprefix(MODEL): tensor for name, tensor in bare.items()}
+    return bare
 
 
 def _pools_first(layers: tuple[str, ...]) -> bool | None:
