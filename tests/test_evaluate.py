@@ -174,6 +174,19 @@ def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
     assert tuple(kept["class_names"]) == CLASSES
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".binaryproto"])
+def test_a_mean_image_is_turned_to_red_first_where_its_network_takes_blue_first(tmp_path, suffix):
+    """Number 6 of the eight pixels of each channel lies in row 1, column 2."""
+    path, mean = tmp_path / f"mean{suffix}", np.arange(24.0).reshape(3, 2, 4)
+    path.write_bytes(weight_files.blob(mean, older=True))
+    if suffix == ".npy":
+        np.save(path, mean)
+    for network, colour in ((imported(1000), [22, 14, 6]), (imported(10, "cifar10"), [6, 14, 22])):
+        found = candidates._mean_image(path, network, (2, 4, 3))
+        assert found.shape == (1, 2, 4, 3)
+        np.testing.assert_array_equal(found[0, 1, 2], colour)
+
+
 @pytest.mark.slow
 def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
     candidate = of_weights(written(tmp_path, "a", QUICK), "", "")
