@@ -1,7 +1,9 @@
 """Readings of a training error, the first point at or below a target, crossings."""
 
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +53,22 @@ class TestTimeTo:
 
 
 class TestAsInFigure:
+    def recorded(
+        self, num_images: int, error_at: Callable[[np.ndarray], np.ndarray], **changes: Any
+    ) -> dict[str, np.ndarray]:
+        """The points of a trial in batches of a fiftieth, by the error of each when it begins."""
+        batch = num_images // 50
+        (arm,) = tiny.make_config(batch_size=batch, **changes).arms
+        grid, points = Grid(arm.settings, num_images), Points()
+        while points.iteration < grid.last:
+            steps = grid.next_length(points.iteration)
+            epoch = (points.iteration + np.arange(steps)) / grid.per_epoch
+            wrong = (batch * error_at(epoch)).astype(np.int32)
+            seen = np.full(steps, batch, np.int32)
+            errors = SimpleNamespace(wrong=wrong, seen=seen, loss=seen / 1.0)
+            points.add(grid, arm.settings.window_epochs, errors, 0.0)
+        return columns(points.rows)
+
     def test_is_taken_as_it_was_recorded(self):
         """At the first point that had seen the 10,000 images of the epoch."""
         metrics = {
@@ -66,18 +84,21 @@ class TestAsInFigure:
     @pytest.mark.parametrize("points_per_epoch", [1, 10])
     def test_has_a_point_in_every_epoch_of_a_set_of_any_size(self, num_images, points_per_epoch):
         """Of a trial that misses a half of the first epoch's images, a third of the second's."""
-        batch = num_images // 50
-        config = tiny.make_config(points_per_epoch=points_per_epoch, batch_size=batch)
-        grid, points = Grid(config.arms[0].settings, num_images), Points()
-        while points.iteration < grid.last:
-            steps = grid.next_length(points.iteration)
-            numbers = points.iteration + np.arange(steps)
-            wrong = (batch / (2 + numbers // grid.per_epoch)).astype(np.int32)
-            seen = np.full(steps, batch, np.int32)
-            points.add(grid, 1.0, SimpleNamespace(wrong=wrong, seen=seen, loss=seen / 1.0), 0.0)
-        series = curves.as_in_figure(columns(points.rows))
+        metrics = self.recorded(
+            num_images,
+            lambda epoch: 1 / (2 + np.floor(epoch)),
+            points_per_epoch=points_per_epoch,
+        )
+        series = curves.as_in_figure(metrics)
         np.testing.assert_array_equal(series.at, [0, 1, 2, 3])
         np.testing.assert_allclose(series.values, [1 / 2, 1 / 3, 1 / 4, 1 / 5], rtol=0.1)
+
+    @pytest.mark.parametrize("num_images", [10_000, 50_000])
+    def test_is_of_the_first_fifth_of_an_epoch_however_short_the_window(self, num_images):
+        """The first ten of 50 batches have 1% to 10% of their images wrong: 5.5% of them all."""
+        ramp = lambda epoch: (50 * epoch + 1) / 100 + 1e-9  # noqa: E731
+        found = self.recorded(num_images, ramp, max_epochs=1.0, window_epochs=0.1)["figure_error"]
+        np.testing.assert_allclose(found[~np.isnan(found)], [0.055])
 
     def test_is_empty_where_a_batch_is_more_than_an_epoch(self):
         epochs, errors = np.array([1.5, 3.0, 4.5]), np.array([0.9, 0.8, 0.7])

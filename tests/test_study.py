@@ -95,14 +95,16 @@ def test_a_rate_that_cannot_win_sets_no_limits(errors, status):
     assert third.limits == ((0.5, 15.0), (0.25, 30.0))
 
 
-def test_with_two_seeds_the_target_is_allowed_twice_the_median():
-    config = make_config(selection_seeds=(0, 1), thresholds=(0.25,))
+def test_with_two_seeds_every_error_is_allowed_twice_the_median():
+    """50% after 10 iterations; 25% after 10 and 30."""
+    config = make_config(selection_seeds=(0, 1), thresholds=(0.5, 0.25), racing_slack=1.5)
     first = study.ready_tasks(config, {})
     finished = {
         task.trial.name: finish(task.trial, errors)
         for task, errors in zip(first, ([0.25], [0.5, 0.4, 0.25]), strict=True)
     }
-    assert {task.limits for task in study.ready_tasks(config, finished)} == {((0.25, 40.0),)}
+    limits = ((0.5, 20.0), (0.25, 40.0))
+    assert {task.limits for task in study.ready_tasks(config, finished)} == {limits}
 
 
 def test_arms_of_a_sweep_the_first_field_slowest():

@@ -129,8 +129,8 @@ def test_the_window_is_as_long_as_the_config_says(tmp_path):
 
 
 def test_due_at_the_first_point_past_every_so_many_epochs(tmp_path):
-    def points(every_epochs: float, points_per_epoch: int) -> list[int]:
-        run = make_run(tmp_path, points_per_epoch=points_per_epoch)
+    def points(every_epochs: float, points_per_epoch: int, batch_size: int = 16) -> list[int]:
+        run = make_run(tmp_path, points_per_epoch=points_per_epoch, batch_size=batch_size)
         found = []
         for _ in range(run.grid.per_point, 11, run.grid.per_point):
             run.record(errors([0] * run.grid.per_point), 0.0)
@@ -142,6 +142,7 @@ def test_due_at_the_first_point_past_every_so_many_epochs(tmp_path):
     assert points(1.0, 1) == [4, 6, 8, 10]  # a point every second iteration
     assert points(0.1, 2) == list(range(1, 11))
     assert points(1000.0, 2) == []
+    assert points(2.1, 4, batch_size=12) == [7]  # 2.1 x 40 / 12, which rounding puts beyond 7
 
 
 def test_an_end_and_a_drop_of_the_rate_fall_on_their_iteration(tmp_path):
@@ -268,6 +269,7 @@ def test_an_interval_of_one_iteration_is_the_shortest(tmp_path):
         (((0.5, 5.0), (0.25, 9.0)), 6, "reached"),  # met at the last moment
         (((0.5, 3.5),), 4, "censored"),  # a limit between two points falls at the next
         (((0.25, 6.0),), 6, "reached"),  # a tie is no loss
+        (((32 / 48, 4.0),), 6, "reached"),  # nor is the very error
         (((0.5, 5.0), (0.25, 5.0)), 5, "censored"),
         ((), 6, "reached"),
     ],

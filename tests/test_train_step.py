@@ -165,6 +165,22 @@ def test_the_update_is_the_papers_across_a_drop_of_the_rate(recipe):
     )
 
 
+def test_adam_is_optax_adamw_whose_decay_spares_the_biases():
+    rng = np.random.default_rng(0)
+    ours = theirs = params = {"fc1": dict.fromkeys(("kernel", "bias"), np.ones(3, np.float32))}
+    recipe = optimizers.Recipe(optimizer="adam", momentum=0.5)
+    made = optimizers.make_optimizer(RATE, recipe, 0.1)
+    decayed = {"fc1": {"kernel": True, "bias": False}}
+    wanted = optax.adamw(RATE, b1=0.5, b2=0.999, weight_decay=0.1, mask=decayed)
+    states = made.init(params), wanted.init(params)
+    for _ in range(2):
+        grads = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
+        mine, other = made.update(grads, states[0], ours), wanted.update(grads, states[1], theirs)
+        ours, theirs = optax.apply_updates(ours, mine[0]), optax.apply_updates(theirs, other[0])
+        states = mine[1], other[1]
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), ours, theirs)
+
+
 @pytest.mark.slow
 def test_one_step_is_the_mean_gradient_of_the_batch():
     """Loss and gradients by NumPy, for the softmax of a single layer."""
