@@ -8,6 +8,10 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,8 @@ def find(name: str) -> Any:
     """Imports a config file and returns the thing that it defines under a name.
 
     Raises:
-        ValueError: If the file cannot be run or defines no such thing. The message is one line.
+        ValueError: If the file cannot be run or defines no such thing, or there is no source. The
+            message is one line.
     """
     module, _, last = name.rpartition(".")
     hint = "a function of configs/NAME.py is configs.NAME.FUNCTION"
@@ -43,6 +48,8 @@ def find(name: str) -> Any:
     named = callable(found) and hasattr(found, "__name__")  # A partial function has no name.
     if named and getattr(found, "__module__", module) != module:
         raise ValueError(f"{last} is not something that {module} defines; {hint}")
+    if _path(module) is None:
+        raise ValueError(f"{module} is no Python file of configs/; {hint}")
     return found
 
 
@@ -52,10 +59,10 @@ def digest(name: str, like: str = "") -> str | None:
     It covers what of the file the thing uses, and the files that this imports from the same
     project, in configs/ or beside it, without comments, docstrings and `get_config`, since a
     study's question is compared by itself. The laboratory's own code is not covered: records name
-    its commit.
+    its commit; nor are other files that the thing reads.
 
     Args:
-        name: Its name.
+        name: Its name; `find` has found it.
         like: A digest that this one is to be compared with. Those of older studies cover the file
             whole, and lack the mark of the others.
     """
@@ -63,18 +70,19 @@ def digest(name: str, like: str = "") -> str | None:
         return None
     module, _, thing = name.rpartition(".")
     whole = like != "" and not like.startswith(USED)
-    parts = {each: ast.dump(tree) for each, tree in _trees(module, "" if whole else thing).items()}
+    bodies = _bodies(module, "" if whole else thing)
+    parts = {each: ast.dump(ast.Module(body, [])) for each, body in bodies.items()}
     return ("" if whole else USED) + hashlib.sha256(
         repr(sorted(parts.items())).encode()
     ).hexdigest()
 
 
-def _trees(module: str, thing: str) -> dict[str, ast.Module]:
+def _bodies(module: str, thing: str = "") -> dict[str, list[ast.stmt]]:
     """Name of a module -> its code: of a config file what the thing uses, and all it imports.
 
     Without a thing it is the whole file.
     """
-    found: dict[str, ast.Module] = {}
+    found: dict[str, list[ast.stmt]] = {}
     paths: dict[str, Path] = {}
     waiting = [module]
     while waiting:
@@ -82,41 +90,72 @@ def _trees(module: str, thing: str) -> dict[str, ast.Module]:
         within = paths.get(name.rpartition(".")[0])  # Only packages hold modules.
         if name in found or (within and within.name != "__init__.py"):
             continue
-        path = _source(name)
+        path = _path(name)
         if path is None:
             continue
-        paths[name], found[name] = path, _code(path)
-        walked = ast.parse(path.read_text(encoding="utf-8"))
+        walked = _read_source(path).body
+        code = [node for node in walked if getattr(node, "name", "") != "get_config"]
         if name == module and thing:
-            found[name].body = _used(found[name].body, thing)
-            walked = found[name]
+            code = walked = _used(code, thing, module)
+        paths[name], found[name] = path, code
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(walked):
+        for node in _nodes(walked):
             waiting += _imported(node, package)
+        for text in _names_in(code):
+            waiting += _and_holders(text)
     return found
 
 
-def _source(name: str) -> Path | None:
-    """The file of a module; None if it is not a module, or not of the user's own project."""
+def _read_source(path: Path) -> ast.Module:
+    """A file's code without docstrings that nobody reads."""
+    content = path.read_bytes()
+    tree = ast.parse(content, str(path))
+    read = b"__doc__" in content or b"getdoc" in content
+    for node in [] if read else ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        text = first.value if isinstance(first, ast.Expr) else None
+        if isinstance(text, ast.Constant) and isinstance(text.value, str):
+            text.value = ""
+    return tree
+
+
+def _path(name: str) -> Path | None:
+    """The file of a module; None if it is not a module, or not of the user's own project.
+
+    What a link in the project leads to is of the project.
+    """
     if name.partition(".")[0] == "src" or name == PREFIX[:-1]:
         return None
     try:
-        spec = importlib.util.find_spec(name)
+        spec = _spec(name)
     except (ImportError, ValueError):  # It is a function or class, not a module.
         return None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
-    path = Path(spec.origin).resolve()
-    projects = [Path(each).resolve().parent for each in importlib.import_module("configs").__path__]
-    installed = "site-packages" in path.parts
-    return path if any(map(path.is_relative_to, projects)) and not installed else None
+    path = Path(abspath(spec.origin))
+    folders = [Path(abspath(each)) for each in importlib.import_module("configs").__path__]
+    projects = {each.parent for folder in folders for each in (folder, folder.resolve())}
+    ours = any(each.is_relative_to(p) for each in (path, path.resolve()) for p in projects)
+    return path if ours and "site-packages" not in path.parts else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is; what holds it is not imported, for that may be a large library."""
+    holder = name.rpartition(".")[0]
+    if not holder or name in sys.modules:
+        return importlib.util.find_spec(name)
+    if holder in sys.modules:
+        places = getattr(sys.modules[holder], "__path__", None)
+    else:
+        places = getattr(_spec(holder), "submodule_search_locations", None)
+    return PathFinder.find_spec(name, places) if places else None
 
 
 def _imported(node: ast.AST, package: str) -> list[str]:
     """Names in an import statement that may be modules; `package` holds the importing module."""
     if isinstance(node, ast.Import):
-        names = [alias.name.split(".") for alias in node.names]
-        return [".".join(parts[:n]) for parts in names for n in range(1, len(parts) + 1)]
+        return [name for alias in node.names for name in _and_holders(alias.name)]
     if isinstance(node, ast.ImportFrom):
         base = node.module or ""
         if node.level:
@@ -125,19 +164,36 @@ def _imported(node: ast.AST, package: str) -> list[str]:
     return []
 
 
-def _used(body: list[ast.stmt], thing: str) -> list[ast.stmt]:
+def _and_holders(name: str) -> list[str]:
+    """`a.b.c` -> `a`, `a.b` and `a.b.c`."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def _names_in(body: list[ast.stmt]) -> list[str]:
+    """Strings that are names of own things or modules, for `get_activation` or `import_module`."""
+    texts = [node.value for node in _nodes(body) if isinstance(node, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and is_own(text)]
+
+
+def _nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    return (node for statement in body for node in ast.walk(statement))
+
+
+def _used(body: list[ast.stmt], thing: str, module: str) -> list[ast.stmt]:
     """The statements that define a thing or what these use, and those that define nothing."""
     defined = [_defines(node) for node in body]
     kept: set[int] = set()
-    wanted = {thing}
+    wanted = {thing, "__getattr__"}
     while more := {
         place
         for place, names in enumerate(defined)
         if place not in kept and (not names or names & wanted)
     }:
         kept |= more
-        for place in more:
-            wanted |= {node.id for node in ast.walk(body[place]) if isinstance(node, ast.Name)}
+        statements = [body[place] for place in more]
+        wanted |= {node.id for node in _nodes(statements) if isinstance(node, ast.Name)}
+        wanted |= {text.removeprefix(f"{module}.") for text in _names_in(statements)}
     return body if wanted & DYNAMIC else [body[place] for place in sorted(kept)]
 
 
@@ -152,15 +208,3 @@ def _defines(node: ast.stmt) -> set[str]:
     names = {target.id for target in targets if isinstance(target, ast.Name)}
     plain = isinstance(node, ast.Assign | ast.AnnAssign) and len(names) == len(targets)
     return names if plain else set()
-
-
-def _code(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if getattr(node, "name", "") != "get_config"]
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        text = first.value if isinstance(first, ast.Expr) else None
-        if isinstance(text, ast.Constant) and isinstance(text.value, str):
-            text.value = ""
-    return tree

@@ -1,11 +1,14 @@
 """The study of one's own that the README shows, run as it stands there."""
 
 import csv
+import importlib
 import io
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,27 @@ def png(image: np.ndarray) -> bytes:
     return content.getvalue()
 
 
+@pytest.fixture
+def configs(tmp_path, monkeypatch) -> Iterator[Path]:
+    """An empty folder of that name, in a project beside which nothing lies."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    monkeypatch.setattr("configs.__path__", [str(folder)])
+    monkeypatch.syspath_prepend(tmp_path)
+    # Python takes a file that was changed within a second, to the same size, for the old one.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    forget()
+    yield folder
+    forget()
+
+
+def forget() -> None:
+    """Goes on as another process would, which has imported nothing of a project."""
+    importlib.invalidate_caches()
+    for name in [n for n in sys.modules if n.endswith(("helper", "_of_mine", "inner", ".mine"))]:
+        del sys.modules[name]
+
+
 def run(project: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "src.main", "--config=configs/mine.py", *SMALL]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
@@ -77,19 +101,15 @@ def run(project: Path) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_all_that_an_own_function_imports_of_its_project_is_told_apart(
-    tmp_path, monkeypatch, statement
+    tmp_path, configs, statement
 ):
-    (tmp_path / "configs").mkdir()
     (tmp_path / "package_of_mine").mkdir()
     (tmp_path / "package_of_mine" / "__init__.py").write_text("")
-    monkeypatch.setattr("configs.__path__", [str(tmp_path / "configs")])
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "configs" / "mine.py").write_text(f"{statement}\ndef f(x): return SLOPE * x\n")
+    (configs / "mine.py").write_text(f"{statement}\ndef f(x): return SLOPE * x\n")
     helpers = [tmp_path / name for name in ("configs/helper.py", "beside_mine.py")]
-    for name in [n for n in sys.modules if n.endswith(("helper", "_of_mine", "inner", ".mine"))]:
-        monkeypatch.delitem(sys.modules, name)
     digests = []
     for slope in ("0.1", "0.9", "0.1"):
+        forget()
         for path in (*helpers, tmp_path / "package_of_mine" / "inner.py"):
             path.write_text(f"SLOPE = {slope}\n")
         digests.append(own.digest("configs.mine.f"))
@@ -108,23 +128,78 @@ def test_all_that_an_own_function_imports_of_its_project_is_told_apart(
         ("OTHER: int = 1", "OTHER: int = 2", False),
     ],
 )
-def test_what_an_own_function_does_not_use_is_not_told_apart(
-    tmp_path, monkeypatch, before, after, told
-):
+def test_what_an_own_function_does_not_use_is_not_told_apart(configs, before, after, told):
     text = (
         "import jax\nOTHER: int = 1\njax.config.update('a', 1)\ndef half(x): return x / 2\n"
         "SLOPE = half(1.0)\n@jax.custom_jvp\ndef f(x): return x * SLOPE\n"
         "@f.defjvp\ndef rule(x, dx): return 1.0, dx\ndef number(trial): return trial.row\n"
     )
-    monkeypatch.setattr("configs.__path__", [str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "configs.mine", raising=False)
     digests = []
     for each in (text, text.replace(before, after)):
-        (tmp_path / "mine.py").write_text(each)
+        forget()
+        (configs / "mine.py").write_text(each)
         digests.append(own.digest("configs.mine.f"))
     assert (digests[0] != digests[1]) == told
     (whole,) = {own.digest("configs.mine.f", "a digest of before") for _ in range(2)}
     assert whole != digests[1] == own.digest("configs.mine.f", digests[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import importlib\nS = importlib.import_module('configs.helper').S\ndef f(x): return S * x",
+        "import importlib\ndef f(x): return importlib.import_module('configs.helper').S * x",
+        "def f(x): return get_activation('configs.mine.g')(x)\ndef g(x): return NUMBER * x",
+        "def f(x):\n    'NUMBER'\n    return float(f.__doc__) * x",
+        "def __getattr__(name): return lambda x: NUMBER * x",
+    ],
+)
+def test_what_an_own_function_reaches_by_a_name_is_told_apart(configs, text):
+    digests = []
+    for number in ("1", "2", "1"):
+        forget()
+        (configs / "mine.py").write_text(text.replace("NUMBER", number))
+        (configs / "helper.py").write_text(f"S = {number}")
+        digests.append(own.digest("configs.mine.f"))
+    assert digests[0] == digests[2] != digests[1]
+
+
+@pytest.mark.parametrize("linked", ["mine.py", "helper.py"])
+def test_a_file_that_is_a_link_out_of_the_project_is_of_the_project(
+    configs, tmp_path_factory, linked
+):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "any.py"
+    (configs / "mine.py").write_text("from configs.helper import S\ndef f(x): return S * x")
+    (configs / "helper.py").write_text("S = 1")
+    digests = [own.digest("configs.mine.f")]
+    for change in (False, True):
+        forget()
+        if not change:
+            (configs / linked).rename(elsewhere)
+            (configs / linked).symlink_to(elsewhere)
+        else:
+            elsewhere.write_text(elsewhere.read_text().replace("S * x", "S + x").replace("1", "2"))
+        digests.append(own.digest("configs.mine.f"))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_function_without_a_source_is_refused(configs):
+    (configs / "mine.py").write_text("def f(x): return x")
+    compiled = py_compile.compile(str(configs / "mine.py"), cfile=str(configs / "mine.pyc"))
+    assert compiled
+    (configs / "mine.py").unlink()
+    with pytest.raises(ValueError, match=r"^configs\.mine is no Python file of configs/; a func"):
+        own.find("configs.mine.f")
+
+
+def test_nothing_is_imported_to_find_what_a_function_imports(configs, tmp_path):
+    (tmp_path / "package_of_mine").mkdir()
+    (tmp_path / "package_of_mine" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "package_of_mine" / "inner.py").write_text("S = 1")
+    text = "def f(x): return x\ndef g(x):\n    from package_of_mine.inner import S\n    return S"
+    (configs / "mine.py").write_text(text)
+    assert own.find("configs.mine.f")(1) == 1
+    assert own.digest("configs.mine.f") != own.digest("configs.mine.g")
 
 
 def test_a_measure_that_was_mended_asks_the_same_question():
