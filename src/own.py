@@ -1,25 +1,31 @@
 """A user's own functions and classes, defined in a config file and named by their place there.
 
 `configs.mine.squared_relu` is the function `squared_relu` of configs/mine.py. Processes and records
-exchange the name alone; whoever needs the thing itself imports that file.
+exchange the name alone; whoever needs the thing itself imports that file. A digest says whether two
+processes imported the same code.
 """
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from os.path import abspath
 from pathlib import Path
 from typing import Any
 
-from src.errors import one_line
+from src.errors import LabError, one_line
 
 PREFIX = "configs."
 USED = "used "  # Begins digests of what a thing uses.
 DYNAMIC = {"eval", "exec", "getattr", "globals", "locals", "vars"}  # They may use anything.
+
+
+class CodeError(LabError):
+    """A user's own code is not that of the records. The message is one line."""
 
 
 def is_own(name: str) -> bool:
@@ -37,6 +43,7 @@ def find(name: str) -> Any:
     module, _, last = name.rpartition(".")
     hint = "a function of configs/NAME.py is configs.NAME.FUNCTION"
     try:
+        sources = _bodies(module)  # Read before they are imported, and kept: see `read_source`.
         found = getattr(importlib.import_module(module), last)
     except AttributeError as error:
         raise ValueError(f"{error}; {hint}") from None
@@ -48,9 +55,36 @@ def find(name: str) -> Any:
     named = callable(found) and hasattr(found, "__name__")  # A partial function has no name.
     if named and getattr(found, "__module__", module) != module:
         raise ValueError(f"{last} is not something that {module} defines; {hint}")
-    if _path(module) is None:
+    if not sources:
         raise ValueError(f"{module} is no Python file of configs/; {hint}")
     return found
+
+
+def check(codes: Mapping[str, str]) -> None:
+    """Compares things, as this process imports them, with those of another process.
+
+    Args:
+        codes: Name of each -> its digest there.
+
+    Raises:
+        CodeError: Naming the first that differs.
+    """
+    for name, code in codes.items():
+        try:
+            find(name)
+            same = digest(name) == code
+        except ValueError:
+            same = False
+        if not same:
+            raise CodeError(
+                f"{name} is not what the study began with: {_file(name)}, or what it imports, has"
+                " changed since or differs on this machine; give all processes the same files and"
+                " start the study again, with the workers of its cluster if there is one"
+            )
+
+
+def _file(name: str) -> str:
+    return name.rpartition(".")[0].replace(".", "/") + ".py"
 
 
 def digest(name: str, like: str = "") -> str | None:
@@ -58,8 +92,9 @@ def digest(name: str, like: str = "") -> str | None:
 
     It covers what of the file the thing uses, and the files that this imports from the same
     project, in configs/ or beside it, without comments, docstrings and `get_config`, since a
-    study's question is compared by itself. The laboratory's own code is not covered: records name
-    its commit; nor are other files that the thing reads.
+    study's question is compared by itself. It is of the code that this process imports, whatever
+    happens to the files later. The laboratory's own code is not covered: records name its commit;
+    nor are other files that the thing reads.
 
     Args:
         name: Its name; `find` has found it.
@@ -93,7 +128,7 @@ def _bodies(module: str, thing: str = "") -> dict[str, list[ast.stmt]]:
         path = _path(name)
         if path is None:
             continue
-        walked = _read_source(path).body
+        walked = read_source(path).body
         code = [node for node in walked if getattr(node, "name", "") != "get_config"]
         if name == module and thing:
             code = walked = _used(code, thing, module)
@@ -106,8 +141,12 @@ def _bodies(module: str, thing: str = "") -> dict[str, list[ast.stmt]]:
     return found
 
 
-def _read_source(path: Path) -> ast.Module:
-    """A file's code without docstrings that nobody reads."""
+@functools.cache
+def read_source(path: Path) -> ast.Module:
+    """A file's code without docstrings that nobody reads, as it was when this process first asked.
+
+    Python imports a file once, so a process goes on with what it was then.
+    """
     content = path.read_bytes()
     tree = ast.parse(content, str(path))
     read = b"__doc__" in content or b"getdoc" in content

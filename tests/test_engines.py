@@ -184,7 +184,7 @@ def test_a_trial_that_another_worker_has_finished_is_read_and_not_repeated(tmp_p
     header = studies.read_study_header(tmp_path)
     of = studies.identity_of(header, folder.name, folder)
     (task,) = runner.Queue(config, {}).take(5)
-    job = Job(task, folder, of, "tiny", "", tmp_path, config.runtime)
+    job = Job(task, folder, of, {}, "tiny", "", tmp_path, config.runtime)
     (found,) = worker.run_jobs([job], FakeLine())
     assert found is not None
     assert found.row["trial"] == done.row["trial"]

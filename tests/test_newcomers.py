@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import configs
-from src import data, write_tfds
+from src import data, own, write_tfds
 from src.analysis.study import load_study
 from src.config import flags
 from src.config.config import Config
@@ -71,6 +71,7 @@ def forget() -> None:
     if hasattr(configs, "mine"):
         del configs.mine
     registry.options_of.cache_clear()
+    own.read_source.cache_clear()
 
 
 def read(**changes: Any) -> Config:

@@ -1,6 +1,7 @@
 """The study of one's own that the README shows, run as it stands there."""
 
 import csv
+import ctypes
 import importlib
 import io
 import py_compile
@@ -17,7 +18,11 @@ from PIL import Image
 
 from src import own
 from src.data import write_tfds as prepare
+from src.records.trial import Identity
 from src.study import question
+from src.study.order import Queue
+from src.study.runner import Follower
+from src.study.worker import Job, StopFlag, run_jobs
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -77,6 +82,7 @@ def configs(tmp_path, monkeypatch) -> Iterator[Path]:
 
 def forget() -> None:
     """Goes on as another process would, which has imported nothing of a project."""
+    own.read_source.cache_clear()
     importlib.invalidate_caches()
     for name in [n for n in sys.modules if n.endswith(("helper", "_of_mine", "inner", ".mine"))]:
         del sys.modules[name]
@@ -192,6 +198,27 @@ def test_a_function_without_a_source_is_refused(configs):
         own.find("configs.mine.f")
 
 
+def test_a_digest_is_of_the_code_that_this_process_has_imported(configs):
+    mine, helper = configs / "mine.py", configs / "helper.py"
+    mine.write_text("from configs.helper import S\ndef f(x): return S * x\ndef g(x): return x")
+    helper.write_text("S = 1")
+    own.find("configs.mine.g")  # It does not use the helper, which is imported all the same.
+    helper.write_text("S = 2")
+    imported = own.digest("configs.mine.f")
+    assert own.find("configs.mine.f")(1) == 1
+    own.check({"configs.mine.f": imported or ""})
+    forget()
+    assert own.find("configs.mine.f")(1) == 2
+    with pytest.raises(
+        own.CodeError, match=r"^configs\.mine\.f is not what .* configs/mine\.py, or"
+    ):
+        own.check({"configs.mine.f": imported or ""})
+    mine.write_text("def f(x) return x")
+    forget()
+    with pytest.raises(own.CodeError, match=r"^configs\.mine\.f is not what"):
+        own.check({"configs.mine.f": imported or ""})
+
+
 def test_nothing_is_imported_to_find_what_a_function_imports(configs, tmp_path):
     (tmp_path / "package_of_mine").mkdir()
     (tmp_path / "package_of_mine" / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -200,6 +227,22 @@ def test_nothing_is_imported_to_find_what_a_function_imports(configs, tmp_path):
     (configs / "mine.py").write_text(text)
     assert own.find("configs.mine.f")(1) == 1
     assert own.digest("configs.mine.f") != own.digest("configs.mine.g")
+
+
+def test_a_worker_that_has_other_code_than_the_study_trains_nothing(configs, tmp_path):
+    (configs / "mine.py").write_text("import jax\ndef f(x): return jax.nn.relu(x)")
+    config = tiny.make_config(model__activation="configs.mine.f", fresh_seeds=(1,))
+    code = config.trial.own_code
+    assert list(code) == ["configs.mine.f"]
+    (task,) = Queue(config, {}).take(1)
+    of = Identity("study", task.trial.name, "settings", "data")
+    job = Job(task, tmp_path / "trial", of, code, "tiny", "", tmp_path, config.runtime)
+    (configs / "mine.py").write_text("import jax\ndef f(x): return jax.nn.tanh(x)")
+    assert config.trial.own_code == code
+    forget()  # as a worker that starts now
+    with pytest.raises(own.CodeError, match="start the study again, with the workers of its clu"):
+        run_jobs([job], Follower(StopFlag(ctypes.c_bool())))
+    assert not list((tmp_path / "trial").glob("checkpoints/*"))
 
 
 def test_a_measure_that_was_mended_asks_the_same_question():

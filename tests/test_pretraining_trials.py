@@ -304,7 +304,7 @@ def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypa
 
     def run(name: str, line: StopAt) -> Any:
         folder, stacks = tmp_path / name, tmp_path / f"{name}-stacks"
-        job = worker.Job(task, folder, of, "tiny", "", stacks, config.runtime)
+        job = worker.Job(task, folder, of, {}, "tiny", "", stacks, config.runtime)
         return worker.run_jobs([job], line)[0]
 
     whole = run("whole", StopAt(math.inf))

@@ -348,8 +348,8 @@ def test_a_trial_that_is_finished_by_now_is_read_and_the_rest_of_its_group_train
     shutil.rmtree(folders[2] / "checkpoints")
     jobs = [
         worker.Job(
-            task, folder, studies.identity_of(header, folder.name, folder), "tiny", "", tmp_path,
-            config.runtime,
+            task, folder, studies.identity_of(header, folder.name, folder), {}, "tiny", "",
+            tmp_path, config.runtime,
         )
         for task, folder in zip(Queue(config, {}).take(3), folders, strict=True)
     ]  # fmt: skip

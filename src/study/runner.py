@@ -207,7 +207,8 @@ class Runner:
         if runtime.stacks_dir:
             stacks = local_path(runtime.stacks_dir, "config.stacks_dir")
         dataset = self.header["dataset"]
-        return Job(task, directory, of, dataset, data_dir, stacks.absolute(), runtime)
+        own_code = task.trial.settings.own_code
+        return Job(task, directory, of, own_code, dataset, data_dir, stacks.absolute(), runtime)
 
     def _finish(self, future: Future[Any]) -> None:
         self.running.pop(future)

@@ -10,12 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from src import data, environment, hosts
+from src import data, environment, hosts, own
 from src.config.checks import check_devices
 from src.config.schema import Runtime
 from src.data import DataError
 from src.fields import plain
-from src.own import is_own
 from src.pretraining.begin import with_stack
 from src.pretraining.stack import Stopped
 from src.records import files, locks, provenance
@@ -43,6 +42,7 @@ class Job:
         task: The trial, and the limits of its race.
         directory: Folder of the trial.
         of: Identity of the trial, written into its records.
+        own_code: Digests of the user's own code that it runs, as the study's process imported it.
         dataset: Name of the data set in the records.
         data_dir: TFDS data directory, as `config.data.dir`.
         stacks_dir: Folder of the pre-trained stacks.
@@ -52,6 +52,7 @@ class Job:
     task: Task
     directory: Path
     of: Identity
+    own_code: Mapping[str, str]
     dataset: str
     data_dir: str
     stacks_dir: Path
@@ -105,6 +106,7 @@ def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
     Raises:
         RecordError: If a trial cannot save itself.
         DataError: If the data set is no longer the study's.
+        CodeError: If this process has other code of the user's own than the study's.
         InUseError: If another process is still training one of these trials.
         MachineError: If this machine has not the device that the trials are to have.
     """
@@ -267,7 +269,8 @@ def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
 
 
 def _arm(job: Job) -> tuple[TrialSettings, str, Any, str]:
-    """The arguments of `_program` for a job."""
+    """The arguments of `_program` for a job, whose own code is the same here as in the study."""
+    own.check(job.own_code)
     return job.task.trial.settings, job.data_dir, job.runtime.parallel, job.of.data
 
 
@@ -335,7 +338,7 @@ def _program(settings: TrialSettings, data_dir: str, parallel: Any, digest: str)
     check_devices(settings, jax.device_count())
     dataset = _dataset(settings.data.name, data_dir, settings.data.stream_size)
     if dataset.digest != digest:
-        if is_own(settings.data.name):
+        if own.is_own(settings.data.name):
             raise DataError(
                 f"{settings.data.name}() must give the same images each time: it does not"
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
+from src import own
 from src.data.augment import Augment
 from src.data.settings import Data
 from src.fields import Above, AtLeast, Fraction, NamedValues, OneOf, Rule, read
@@ -73,6 +74,12 @@ class TrialSettings:
         """The settings that decide numbers: without the data's place and the recipe's grid."""
         data = replace(self.data, dir="", fallback="none")
         return replace(self, data=data, recipe=replace(self.recipe, learning_rates=()))
+
+    @property
+    def own_code(self) -> dict[str, str]:
+        """Digests of the user's own functions and networks that a trial runs, by their names."""
+        named = (self.data.name, self.model.name, self.model.activation, self.recipe.optimizer)
+        return {name: code for name in named if (code := own.digest(name))}
 
 
 def read_settings(tree: Mapping[str, Any]) -> TrialSettings:
