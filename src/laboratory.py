@@ -195,11 +195,13 @@ def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None
 def _remarks(config: Config, dataset: Any) -> list[str]:
     """What a person should know about the images that the arms train on, each line once."""
     trials = [arm.settings for arm in config.arms]
-    asked = [(t.validation_images, t.train_images, t.recipe.order == "file") for t in trials]
+    asked = [
+        (t.validation_images, t.train_images, t.labels, t.recipe.order == "file") for t in trials
+    ]
     lines = [
         line
-        for held_out, trained, in_file_order in dict.fromkeys(asked)
-        for line in data.remarks(dataset, held_out, trained, in_file_order=in_file_order)
+        for *counts, in_file_order in dict.fromkeys(asked)
+        for line in data.remarks(dataset, *counts, in_file_order=in_file_order)
     ]
     return list(dict.fromkeys(lines))
 
@@ -223,7 +225,8 @@ def _checked_data(config: Config) -> Any:
         about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size
     )
     shape, images = data.image_shape(dataset), data.count(dataset.train)
-    checks.check_data(config.arms, shape, images, dataset.num_classes)
+    streamed = isinstance(dataset, data.Stream)
+    checks.check_data(config.arms, shape, images, dataset.num_classes, streamed=streamed)
     return dataset
 
 

@@ -16,7 +16,7 @@ from src.data import Dataset, Split
 from src.fields import ConfigError, plain
 from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
-from src.pretraining.kept import Stacks, read_layers
+from src.pretraining.kept import read_layers
 from src.pretraining.stack import LayerTrainer
 from src.records import study as studies
 from src.records import trial as trials
@@ -165,26 +165,21 @@ def test_too_few_images_are_refused_before_a_study_and_before_a_trial(changes, m
         begin(program, trial, tmp_path, "digest")
 
 
-def test_kernels_as_large_as_their_maps_are_not_pretrained_for_crops(tmp_path):
+def test_kernels_as_large_as_their_maps_are_not_pretrained_for_crops():
     """Without crossing fc6 and fc7 are convolutions; 40 pixels become 5, crops of 32 become 4."""
-    dataset = tiny.make_dataset(48, 16, size=40)
     alexnet = {"model__name": "alexnet_cifar", "model__width": 0.02, "model__crossing": False}
     changes = {"pretraining__method": "conv_autoencoder", **alexnet}
 
-    def stacks(**more: Any) -> Stacks:
-        settings = make_trial(**changes, **more).settings
-        return make_stacks(Program(settings, dataset), settings, tmp_path, "digest")
+    def check(*layers: str, crop: int = 0) -> None:
+        more = {"augment__crop": crop, "pretraining__layers": layers}
+        check_data(tiny.make_config(**(SMALL | changes | more)).arms, (40, 40, 3), 48)
 
-    convolutions = tuple(f"conv{number}" for number in range(1, 6))
-    found = stacks(augment__crop=32, pretraining__layers=convolutions)
-    assert [layer.name for layer in found.layers] == list(convolutions)
-    whole = {layer.name: layer.kernel_shape for layer in stacks(pretraining__layers=()).layers}
-    assert list(whole) == [*convolutions, "fc6", "fc7"]
-    assert whole["fc6"][:2] == (5, 5)
+    check(*(f"conv{number}" for number in range(1, 6)), crop=32)
+    check()
     with pytest.raises(
         ConfigError, match=r"augment.crop = 32: .* fc6 .* \(5, 5, .* it is \(4, 4, .*; let"
     ):
-        stacks(augment__crop=32, pretraining__layers=())
+        check(crop=32)
 
 
 def test_there_is_a_unit_for_each_activation_that_is_allowed():

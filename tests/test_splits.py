@@ -79,6 +79,12 @@ def test_what_is_missing_is_said():
     assert remarks(dataset(MIXED), 20, 100, in_file_order=True) == []
 
 
+def test_what_is_missing_where_few_images_have_labels_is_said():
+    (line,) = remarks(dataset(MIXED), 0, 0, 5, in_file_order=False)
+    assert "of its 10 classes, 5 have no image among the 5 that are trained on: 5, 6, 7" in line
+    assert remarks(dataset(MIXED), 0, 0, 10, in_file_order=False) == []
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_file_order_of_sorted_images_is_said(order):
     (line,) = remarks(dataset(ORDERS[order]), 0, 0, in_file_order=True)
@@ -93,9 +99,11 @@ def test_what_is_said_of_the_images_holds_for_the_arms_each_line_once():
             "shuffled": {},
             "filed": {"recipes": {"modern": {"order": "file"}}},
             "few": {"recipes": {"modern": {"order": "file"}}, "train_images": 7},
+            "labelled": {"labels": 5},
         },
         compare={"field": "variant", "baseline": "shuffled"},
     )
     lines = laboratory._remarks(config, dataset(SORTED))
-    assert ["sorted by class" in line for line in lines] == [True, False]
+    assert ["sorted by class" in line for line in lines] == [True, False, False]
     assert "among the 7 that are trained on" in lines[1]
+    assert "among the 5 that are trained on" in lines[2]

@@ -4,15 +4,11 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-from src import own
 from src.config.arms import Arm, axes, column
+from src.config.networks import Shape, check_network
 from src.config.schema import GROUPS, StudySettings, check_rates, field_at, is_named
 from src.config.schema import Runtime as RuntimeSettings
 from src.fields import (
@@ -25,9 +21,7 @@ from src.fields import (
     require_group,
     require_once,
 )
-from src.models import rehearsal
-from src.models.registry import ModelSettings, fault, image_size
-from src.training.optimizers import Recipe, fault_on
+from src.models import ModelSettings
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves, replaced
 
@@ -142,57 +136,42 @@ def check_devices(settings: TrialSettings, devices: int) -> None:
 
 
 def check_data(
-    arms: Sequence[Arm], shape: tuple[int, int, int], images: int, num_classes: int = 10
+    arms: Sequence[Arm],
+    shape: Shape,
+    images: int,
+    num_classes: int = 10,
+    *,
+    streamed: bool = False,
 ) -> None:
-    """Refuses what the data set cannot give: crops too large, too many images, a larger size.
+    """Refuses what the data set cannot give, and what no network of an arm can do with it.
+
+    Later only the first trial of an arm would find it, behind whole arms before it.
 
     Args:
         arms: The arms of the study.
         shape: Height, width and channels of an image.
         images: Number of images in the training set.
         num_classes: Number of classes in the data set.
+        streamed: Whether its images stay on the disk.
 
     Raises:
         ConfigError: Naming the field, its value and what the data set has.
     """
     height, width, channels = shape
-    networks: dict[tuple[ModelSettings, str, tuple[int, int, int]], set[Recipe]] = {}
+    networks: dict[tuple[ModelSettings, str, Shape], list[TrialSettings]] = {}
     for arm in arms:
         _check_sizes(arm, (height, width), images)
-        model, recipe, crop = arm.settings.model, arm.settings.recipe, arm.settings.augment.crop
+        trial = arm.settings
+        if streamed and trial.pretraining.method != "none":
+            raise ConfigError(
+                f"config.pretraining.method = {trial.pretraining.method!r} needs images in memory;"
+                " let config.data.stream_size be 0, or the method 'none'"
+            )
+        crop = trial.augment.crop
         taken = (crop or height, crop or width, channels)
-        networks.setdefault((model, recipe.init, taken), set()).add(recipe)
-    for (model, init, taken), recipes in networks.items():
-        made = model.make(init, num_classes)
-        wrong = fault(made, taken, num_classes)
-        if not wrong and own.is_own(model.name):
-            wrong = rehearsal.fault(made, taken)
-        elif wrong and not own.is_own(model.name):  # Ours fail only where images are small.
-            made_for = image_size(model.name)
-            raise ConfigError(
-                f"config.model.name = {model.name!r} is made for images of {made_for} x {made_for}"
-                f" pixels; those of {taken[0]} x {taken[1]} are too small for it"
-            )
-        if wrong:
-            raise ConfigError(
-                f"config.model.name = {model.name!r} fails on images {list(taken)}: {wrong}"
-            )
-        _check_optimizers(made, taken, recipes)
-
-
-def _check_optimizers(
-    network: nn.Module, shape: tuple[int, int, int], recipes: Iterable[Recipe]
-) -> None:
-    """Tries optimizers of one's own on the parameters that a network has."""
-    for recipe in recipes:
-        if own.is_own(recipe.optimizer):
-            images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-            params = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
-            if wrong := fault_on(params, recipe):
-                raise ConfigError(
-                    f"config.recipes.{recipe.name}.optimizer = {recipe.optimizer!r} fails on the"
-                    f" parameters of the network ({', '.join(params)}): {wrong}"
-                )
+        networks.setdefault((trial.model, trial.recipe.init, taken), []).append(trial)
+    for (model, _, taken), trials in networks.items():
+        check_network(model, trials, shape, taken, num_classes)
 
 
 def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
@@ -206,8 +185,11 @@ def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
     left = images - held_out
     expected = f"0 (all) or at most {left}, the images there are to train on"
     require("train_images", settings.train_images, lambda n: n <= left, expected)
+    trained = settings.train_images or left
+    expected = f"0 (all) or at most {trained}, the images that are trained on"
+    require("labels", settings.labels, lambda n: n <= trained, expected)
     if settings.pretraining.method != "none":
-        settings.pretraining.check_images(settings.train_images or left)
+        settings.pretraining.check_images(trained)
 
 
 def _check_variants(tree: Mapping[str, Any], swept: Collection[Path]) -> None:

@@ -115,7 +115,12 @@ def take(split: AnySplit, rows: Int[np.ndarray, " chosen"]) -> AnySplit:
 
 
 def remarks(
-    dataset: Dataset | Stream, validation_images: int, train_images: int, *, in_file_order: bool
+    dataset: Dataset | Stream,
+    validation_images: int,
+    train_images: int,
+    labels: int = 0,
+    *,
+    in_file_order: bool,
 ) -> list[str]:
     """What a person should know about the images before they are trained on, a line each.
 
@@ -123,21 +128,23 @@ def remarks(
         dataset: The data set before it is split.
         validation_images: As for `make_splits`.
         train_images: As for `make_splits`.
+        labels: As for `with_labels`.
         in_file_order: Whether images are trained on in the order of the file.
     """
-    labels, lines = dataset.train.labels, []
-    if is_grouped(labels) and in_file_order:
+    every, lines = dataset.train.labels, []
+    if is_grouped(every) and in_file_order:
         lines.append(
             f"{dataset.name}: its training images are sorted by class, and the recipe keeps their"
             " order: it trains on one class after the other; let its order be 'permuted' or"
             " 'shuffled'"
         )
-    trained = make_splits(dataset, validation_images, train_images)["train"].labels
-    missing = np.setdiff1d(labels, trained)
+    split = make_splits(dataset, validation_images, train_images)["train"]
+    trained = with_labels(split, labels).labels
+    missing = np.setdiff1d(every, trained)
     if len(missing):
         names = [dataset.label_names[n] if dataset.label_names else str(n) for n in missing[:10]]
         lines.append(
-            f"{dataset.name}: of its {len(np.unique(labels))} classes, {len(missing)} have no image"
+            f"{dataset.name}: of its {len(np.unique(every))} classes, {len(missing)} have no image"
             f" among the {len(trained)} that are trained on: {', '.join(names)}"
             f"{', ...' if len(missing) > 10 else ''}"
         )

@@ -1,7 +1,7 @@
 """The first state of a trial that begins with a pre-trained stack."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from src.data import Split
-from src.data.dataset import DataError
 from src.data.splits import first_rows, is_grouped, last_rows, take
-from src.fields import ConfigError, plain
+from src.fields import plain
 from src.pretraining.kept import Stacks
-from src.pretraining.layers import Layer, find_layers
 from src.pretraining.measures import Row
 from src.pretraining.source import Source
 from src.pretraining.transfer import transfer
@@ -48,16 +46,11 @@ def with_stack(
     Raises:
         Stopped: If `should_stop` said so.
         RecordError: If the stack is damaged.
-        LabError: If the network or its images cannot be pre-trained as the settings ask.
+        LabError: If a layer cannot be pre-trained.
     """
     how = trial.settings.pretraining
     if how.method == "none":
         return state, {}
-    if state.model_state:
-        raise ConfigError(
-            f"config.model.name = {trial.settings.model.name!r} keeps more than parameters:"
-            " only networks without BatchNorm and its like can be pre-trained"
-        )
     stack = make_stacks(program, trial.settings, root, data_digest).get(
         trial.seed, should_stop, on_point
     )
@@ -71,16 +64,10 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
     Of a training set that is sorted by class, each class gives as many images; see `make_splits`.
 
     Raises:
-        DataError: If images are streamed.
-        ConfigError: If there are too few.
-        LabError: If the network's layers cannot be pre-trained as the settings ask.
+        ConfigError: If there are too few images, or the network lacks a layer.
     """
     how, unlabelled = settings.pretraining, program.source.unlabelled
-    if not isinstance(unlabelled, Split):
-        raise DataError(
-            "pre-training needs images in memory; let config.data.stream_size be 0, or"
-            " config.pretraining.method 'none'"
-        )
+    assert isinstance(unlabelled, Split)  # Streamed images are refused before a study.
     labels = unlabelled.labels
     how.check_images(len(labels))
     by_class = is_grouped(labels)
@@ -110,31 +97,7 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
     if settings.train_images or settings.validation_images or by_class:
         # Images of the same number may be others then, or have another scaling.
         made_from["pixels"] = _digest(source)
-    stacks = Stacks(root, source, replace(how, control=""), made_from)
-    cropped = find_layers(program.model, program.input_shape)
-    _check_kernels(stacks.layers, cropped, settings.augment.crop)
-    return stacks
-
-
-def _check_kernels(whole: Iterable[Layer], cropped: Iterable[Layer], crop: int) -> None:
-    """Refuses layers whose kernels are as large as their maps, and so other ones on crops.
-
-    Args:
-        whole: Layers to pre-train, as they are on the whole images that they are pre-trained on.
-        cropped: All layers, as they are on the crops that the network is trained on.
-        crop: Side of the crops, in pixels.
-
-    Raises:
-        ConfigError: Naming the first such layer.
-    """
-    of_crops = {layer.name: layer.kernel_shape for layer in cropped}
-    for layer in whole:
-        if layer.kernel_shape != of_crops[layer.name]:
-            raise ConfigError(
-                f"config.augment.crop = {crop}: the kernel of {layer.name} would be"
-                f" {layer.kernel_shape} on whole images, on crops it is {of_crops[layer.name]}; let"
-                " config.pretraining.layers name layers without it"
-            )
+    return Stacks(root, source, replace(how, control=""), made_from)
 
 
 def _digest(source: Source) -> str:

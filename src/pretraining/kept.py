@@ -11,7 +11,6 @@ A stack of only the lower layers is the beginning of a longer one, and shares it
 """
 
 import csv
-import difflib
 import hashlib
 import io
 import json
@@ -25,8 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from src.errors import LabError
-from src.pretraining.layers import Layer, find_layers
+from src.pretraining.layers import Layer, layers_to_train
 from src.pretraining.measures import Row
 from src.pretraining.pictures import Learned, give_back
 from src.pretraining.settings import LEARNING_RATES, Pretraining
@@ -76,19 +74,12 @@ class Stacks:
             made_from: All else that decides its numbers, as JSON: network, data, input.
 
         Raises:
-            LabError: If the network has no convolution, or lacks one that `settings.layers` names.
+            ConfigError: As `layers_to_train`.
         """
         self.root, self.source, self.settings = root, source, settings
         method = {k: v for k, v in asdict(settings).items() if k not in AFTERWARDS}
         self.made_from = files.json_safe({"pretraining": method, **made_from})
-        found = find_layers(source.model, source.images.shape[1:])
-        if not found:
-            raise LabError(
-                f"config.pretraining.method = {settings.method!r}: the network has no convolution"
-                " of src.models.layers, the only layers that are pre-trained; use its Conv, or let"
-                " the method be 'none'"
-            )
-        self.layers = _chosen(found, settings.layers)
+        self.layers = layers_to_train(source.model, source.images.shape[1:], settings)
 
     def get(
         self,
@@ -285,19 +276,6 @@ def _place(number: int, names: list[str]) -> str:
     """File name of a layer; it depends on the layers below, which may differ between stacks."""
     chain = _sha256("+".join(names[: number + 1]).encode())[:4]
     return f"{number:02d}-{file_name(names[number])}-{chain}"
-
-
-def _chosen(layers: tuple[Layer, ...], names: tuple[str, ...]) -> tuple[Layer, ...]:
-    """The layers with the given names, in the order of the names; without names, all layers."""
-    by_name = {layer.name: layer for layer in layers}
-    for name in names:
-        if name not in by_name:
-            near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.0)[0]
-            raise LabError(
-                f"config.pretraining.layers = {names}: this network has no convolution {name!r};"
-                f" did you mean {near!r}?"
-            )
-    return tuple(by_name[name] for name in names) or layers
 
 
 def _sha256(content: bytes) -> str:

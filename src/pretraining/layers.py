@@ -1,5 +1,7 @@
 """The convolutions of a network, and their inputs."""
 
+import difflib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -7,8 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from src.fields import ConfigError
 from src.models.layers import Conv
 from src.pretraining.passes import Convolution
+from src.pretraining.settings import Pretraining
 
 
 class Layer(NamedTuple):
@@ -62,6 +66,52 @@ def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[La
     with nn.intercept_methods(note):
         jax.eval_shape(trace, variables, images)
     return tuple(found)
+
+
+def layers_to_train(
+    model: nn.Module, image_shape: tuple[int, int, int], settings: Pretraining
+) -> tuple[Layer, ...]:
+    """The convolutions that the settings name, in the order of the names, or all of them.
+
+    Raises:
+        ConfigError: If the network has no convolution, or lacks one that is named.
+    """
+    by_name = {layer.name: layer for layer in find_layers(model, image_shape)}
+    if not by_name:
+        raise ConfigError(
+            f"config.pretraining.method = {settings.method!r}: the network has no convolution"
+            " of src.models.layers, the only layers that are pre-trained; use its Conv, or let"
+            " the method be 'none'"
+        )
+    for name in settings.layers:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"config.pretraining.layers = {settings.layers}: this network has no convolution"
+                f" {name!r}; did you mean {near!r}?"
+            )
+    return tuple(by_name[name] for name in settings.layers or by_name)
+
+
+def check_crops(layers: Sequence[Layer], model: nn.Module, crop: tuple[int, int, int]) -> None:
+    """Refuses layers whose kernels are as large as their maps, and so other ones on crops.
+
+    Args:
+        layers: Layers to pre-train, as they are on the whole images that they are pre-trained on.
+        model: Their network.
+        crop: Height, width and channels of the crops that it is trained on.
+
+    Raises:
+        ConfigError: Naming the first such layer.
+    """
+    of_crops = {layer.name: layer.kernel_shape for layer in find_layers(model, crop)}
+    for layer in layers:
+        if layer.kernel_shape != of_crops[layer.name]:
+            raise ConfigError(
+                f"config.augment.crop = {crop[0]}: the kernel of {layer.name} would be"
+                f" {layer.kernel_shape} on whole images, on crops it is {of_crops[layer.name]}; let"
+                " config.pretraining.layers name layers without it"
+            )
 
 
 def layer_input(

@@ -23,7 +23,7 @@ from src.training import step as train_step
 from src.training.layers import make_layer_statistics
 from src.training.points import Grid
 from src.training.settings import TrialSettings
-from src.training.stages import check_layers, make_stages
+from src.training.stages import make_stages
 from src.training.step import StepErrors, TrainState
 
 INIT_STREAM, STEP_STREAM = 0, 1
@@ -113,15 +113,7 @@ class Program:
 
     def start(self, seed: int) -> TrainState:
         """The state before the first step; parameters derive from the seed alone."""
-        state = self._first_state(np.int32(seed))
-        recipe, schedule = self.settings.recipe, self.settings.schedule
-        check_layers(
-            state.params,
-            schedule__slowed=dict(schedule.slowed),
-            schedule__frozen=dict(schedule.frozen),
-            **{f"recipes__{recipe.name}__layer_rates": dict(recipe.layer_rates)},
-        )
-        return state
+        return self._first_state(np.int32(seed))
 
     def batches(self, draw: DrawFn, first: int) -> TakeFn:
         """Batches from iteration `first` on.
