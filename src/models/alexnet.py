@@ -202,7 +202,8 @@ class AlexNet(nn.Module):
             x = layer(x.reshape(x.shape[0], -1))
         else:  # With a kernel as large as the map, groups are fully connected layers side by side.
             x = x if x.ndim == 4 else x[:, None, None]
-            layer = Conv(features, x.shape[1], 1, 0, self.towers, kernel, bias, name=name)
+            size = (x.shape[1], x.shape[2])
+            layer = Conv(features, size, 1, 0, self.towers, kernel, bias, name=name)
             x = layer(x)
         inverted = {"testing": False, "training": True}.get(
             self.dropout_scale, self.init_scheme == "modern"

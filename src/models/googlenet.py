@@ -80,8 +80,8 @@ class GoogLeNet(nn.Module):
             x = self._inception(x, block)  # [B, 28, 28, 256] ... [B, 7, 7, 1024]
             if trains_auxiliary and block in AUXILIARY:
                 others.append(self._auxiliary(x, AUXILIARY[block], keys))
-        x = AvgPool(x.shape[1], 1, name="pool5")(x).reshape(x.shape[0], -1)  # [B, 1024]
-        x = Dropout(self.dropout, name="drop5")(x, keys)
+        x = AvgPool((x.shape[1], x.shape[2]), 1, name="pool5")(x)  # [B, 1, 1, 1024]
+        x = Dropout(self.dropout, name="drop5")(x.reshape(x.shape[0], -1), keys)
         logits = self._classifier(x, "classifier")
         return (logits, *others) if others else logits
 

@@ -56,7 +56,7 @@ class Layer(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The window of a layer, in pixels: what it reads for each place of its output."""
+    """The rows that a layer reads for each row of its output."""
 
     size: int
     stride: int = 1
@@ -179,18 +179,21 @@ def _seen(x: np.ndarray, module: nn.Module, shape: tuple[int, ...]) -> np.ndarra
     return np.broadcast_to(windows.max(axis=2)[:, : shape[1], None, None], shape)
 
 
+def _rows(side: Any) -> int:
+    """The first of two sides, or the only one."""
+    return int(np.atleast_1d(side)[0])
+
+
 def _window(module: Any) -> Window:
     match module:
         case Conv() | LocallyConnected() | PartialConv():
-            return Window(
-                module.kernel_size, getattr(module, "stride", 1), getattr(module, "padding", 0)
-            )
+            size = _rows(module.kernel_size)
+            return Window(size, getattr(module, "stride", 1), getattr(module, "padding", 0))
         case nn.Conv():
-            sizes = (module.kernel_size, module.strides or 1)
-            size, stride = (int(np.atleast_1d(n)[0]) for n in sizes)
+            size, stride = _rows(module.kernel_size), _rows(module.strides or 1)
             return Window(size, stride, size // 2 if module.padding == "SAME" else 0)
         case MaxPool() | AvgPool():
-            return Window(module.window, module.stride, getattr(module, "padding", 0))
+            return Window(_rows(module.window), module.stride, getattr(module, "padding", 0))
         case Subsampling():
             return Window(2, 2)
         case LocalResponseNorm(convention="within"):

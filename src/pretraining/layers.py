@@ -51,8 +51,8 @@ def find_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[La
         module = context.module
         if isinstance(module, Conv) and context.method_name == "__call__":
             channels = args[0].shape[-1]
-            shape = (*(module.kernel_size,) * 2, channels // module.groups, module.features)
             moves = Convolution(module.stride, module.padding, module.groups)
+            shape = module.kernel_shape(channels)
             found.append(Layer("/".join(module.path), moves, shape, channels))
         return call(*args, **kwargs)
 

@@ -15,7 +15,7 @@ SMALL = 256  # Up to so many pixels one matrix for both axes is faster than one 
 
 def avg_pool(
     x: Float[Array, "B H W C"],
-    window: int,
+    window: int | tuple[int, int],
     stride: int,
     *,
     padding: int = 0,
@@ -23,9 +23,10 @@ def avg_pool(
 ) -> Float[Array, "B P Q C"]:
     """Mean over the real pixels under each window; at a border it divides as cuda-convnet does.
 
-    Arguments are those of `max_pool`.
+    Arguments are those of `max_pool`; `window` may be a height and a width.
     """
-    return _avg_pool(x, Windows(window, stride, padding, ceil_mode))
+    height, width = window if isinstance(window, tuple) else (window, window)
+    return _avg_pool(x, Windows(height, stride, padding, ceil_mode, width))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -58,8 +59,8 @@ _avg_pool.defvjp(_forward, _backward)
 def _under(shape: tuple[int, ...], counts: tuple[int, int], windows: Windows) -> list[np.ndarray]:
     """For each axis whether a pixel is under a window: booleans [P, H] and [Q, W]."""
     found = []
-    for pixels, count in zip(shape[1:3], counts, strict=True):
+    for pixels, count, side in zip(shape[1:3], counts, windows.sides, strict=True):
         starts = (np.arange(count) * windows.stride - windows.padding)[:, None]
         places = np.arange(pixels)
-        found.append((places >= starts) & (places < starts + windows.size))
+        found.append((places >= starts) & (places < starts + side))
     return found

@@ -25,7 +25,7 @@ class Conv(nn.Module):
     """`conv` with a kernel and a bias."""
 
     features: int
-    kernel_size: int
+    kernel_size: int | tuple[int, int]
     stride: int = 1
     padding: int = 0
     groups: int = 1
@@ -34,31 +34,36 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B P Q O"]:
-        size, channels = self.kernel_size, x.shape[-1] // self.groups
-        kernel = self.param("kernel", self.kernel_init, (size, size, channels, self.features))
+        kernel = self.param("kernel", self.kernel_init, self.kernel_shape(x.shape[-1]))
         bias = self.param("bias", self.bias_init, (self.features,))
         y = conv(x, kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         return y + bias.reshape(1, 1, 1, -1)
 
+    def kernel_shape(self, channels: int) -> tuple[int, int, int, int]:
+        """[k, l, J, O] for images of so many channels."""
+        size = self.kernel_size
+        height, width = size if isinstance(size, tuple) else (size, size)
+        return height, width, channels // self.groups, self.features
+
 
 def conv(
     x: Float[Array, "B H W I"],
-    kernel: Float[Array, "k k J O"],
+    kernel: Float[Array, "k l J O"],
     *,
     stride: int = 1,
     padding: int = 0,
     groups: int = 1,
 ) -> Float[Array, "B P Q O"]:
-    """Cross-correlation of square kernels, strides and zero padding, as in every network here.
+    """Cross-correlation with the same stride and zero padding on both axes.
 
     Args:
         x: Images.
-        kernel: Square kernels; J is I / groups.
+        kernel: The kernels, J is I / groups; on a CPU the square ones are fast.
         stride: Pixels from one place of the kernel to the next, on both axes.
         padding: Number of zeros on each of the four sides.
         groups: Number of groups of channels that do not see one another; AlexNet's towers are 2.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or kernel.shape[0] != kernel.shape[1]:
         return _xla_conv(x, kernel, stride, padding, groups)
     if groups == 1:
         return _cpu_conv(x, kernel, stride, padding)

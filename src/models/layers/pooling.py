@@ -21,7 +21,7 @@ class MaxPool(nn.Module):
 class AvgPool(nn.Module):
     """`avg_pool` as a layer."""
 
-    window: int
+    window: int | tuple[int, int]
     stride: int
     ceil_mode: bool = False
 
