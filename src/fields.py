@@ -121,7 +121,7 @@ class Field(NamedTuple):
 
     Attributes:
         path: Names that lead to it, such as ("schedule", "factor").
-        kind: Its type: str, bool, int, float, a tuple of these, a `Named`, or Value.
+        kind: Its type: str, bool, int, float, a tuple or a choice of these, or a `Named`.
         rules: Rules that its value, or each value of a tuple, must fulfil.
         help: The sentence of `--help`.
         default: Its value if none is given.
@@ -217,11 +217,21 @@ def checked(field: Field, path: Sequence[str], value: Any) -> Any:
         for each in value:
             if not (same_kind(each, item) and _rules_hold(field, each)):
                 _refuse(field, name, each, item)
-        return tuple(float(each) if item is float else each for each in value)
+        return _in_kind(value, kind)
     if not same_kind(value, kind):
         _refuse(field, name, value, kind)
     _check_rules(field, name, value, kind)
-    return float(value) if kind is float else value
+    return _in_kind(value, kind)
+
+
+def _in_kind(value: Any, kind: Any) -> Any:
+    """A value in the type of its field: a list as a tuple, a whole number as a float."""
+    if isinstance(value, tuple | list):
+        tuples = [each for each in (kind, *get_args(kind)) if get_origin(each) is tuple]
+        item = get_args(tuples[0])[0] if tuples else object
+        return tuple(_in_kind(each, item) for each in value)
+    kinds = get_args(kind) or (kind,)
+    return float(value) if type(value) is int and float in kinds and int not in kinds else value
 
 
 def _check_rules(field: Field, name: str, value: Any, kind: Any) -> None:
@@ -230,7 +240,7 @@ def _check_rules(field: Field, name: str, value: Any, kind: Any) -> None:
 
 
 def _rules_hold(field: Field, value: Any) -> bool:
-    return all(
+    return value is None or all(
         value in rule.names if isinstance(rule, OneOf) else rule.holds(value)
         for rule in field.rules
     )
@@ -306,9 +316,10 @@ def same_kind(value: Any, kind: Any) -> bool:
         number = type(value) is float and not math.isnan(value)
         return number or (type(value) is int and abs(value) < 2**1000)
     if get_origin(kind) is tuple:
-        return isinstance(value, tuple | list)
-    if kind == Value or isinstance(kind, types.UnionType):
-        return type(value) in get_args(kind)
+        item = get_args(kind)[0]
+        return isinstance(value, tuple | list) and all(same_kind(each, item) for each in value)
+    if isinstance(kind, types.UnionType):
+        return type(value) in get_args(kind) or any(same_kind(value, k) for k in get_args(kind))
     if get_origin(kind) is typing.Literal:
         return type(value) is type(get_args(kind)[0])
     return kind is object or type(value) is kind
@@ -319,4 +330,6 @@ def describe(kind: Any) -> str:
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
     if get_origin(kind) is tuple:
         return "a tuple"
+    if isinstance(kind, types.UnionType) and kind != Value:
+        return " or ".join("None" if k is types.NoneType else describe(k) for k in get_args(kind))
     return names.get(kind, "a value")

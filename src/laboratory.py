@@ -93,6 +93,7 @@ def _checked(
     studies = [(Config.read(tree), workdir) for tree, workdir in trees]
     for config, _ in studies:
         check_measures(config)
+        question.check_readable(config)
     if not any(_is_begun(config, workdir) for config, workdir in studies):
         configs = [config for config, _ in studies]
         idle.refuse_idle(request, configs)

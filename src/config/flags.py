@@ -24,7 +24,7 @@ from src import hosts
 from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fields
 from src.config.studies import named_trees
 from src.errors import LabError, one_line
-from src.fields import ConfigError, Field, Named, describe, nearest
+from src.fields import ConfigError, Field, Named, describe, nearest, same_kind
 from src.models.registry import MODEL_NAMES, options_of
 from src.paths import local_path
 from src.trees import Path as FieldPath
@@ -296,7 +296,8 @@ def _parse_value(field: Field, override: Override) -> Any:
         return _number(kind, text)
     if get_origin(kind) is tuple:
         return _items(text, get_args(kind)[0])
-    return _literal(override)
+    value = _literal(override)
+    return text if same_kind("", kind) and not same_kind(value, kind) else value
 
 
 def _number(kind: type, text: str) -> Any:
@@ -310,7 +311,7 @@ def _items(text: str, kind: type) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        if kind is not str:
+        if not same_kind("", kind):
             return text
         value = tuple(part.strip() for part in text.strip("()").split(",") if part.strip())
     return value if isinstance(value, tuple | list) else (value,)

@@ -11,10 +11,12 @@ under the name "dropout".
 
 import dataclasses
 import functools
+import operator
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import flax.linen as nn
 import jax
@@ -176,7 +178,7 @@ def get_network(name: str) -> Network:
 
 
 def make_model(
-    name: str, *, activation: str, init_scheme: str, num_classes: int, **options: Value
+    name: str, *, activation: str, init_scheme: str, num_classes: int, **options: Any
 ) -> nn.Module:
     """Makes a network: images [B, H, W, C] -> logits [B, num_classes].
 
@@ -220,7 +222,25 @@ def _option(name: str, hint: Any, default: Any) -> Field:
         hint, *extras = get_args(hint)
     rules = tuple(extra for extra in extras if isinstance(extra, Rule | OneOf))
     sentence = next((extra for extra in extras if isinstance(extra, str)), "")
-    return Field((name,), type(default), rules, sentence, default)
+    usual = Value | None if default is None else _kind(type(default)) or type(default)
+    return Field((name,), _kind(hint) or usual, rules, sentence, default)
+
+
+def _kind(hint: Any) -> Any:
+    """The kind of values that an annotation allows; None if it is none of a config's.
+
+    A tuple holds values of one kind, or of several in any order: its length is the network's own.
+    """
+    origin, args = get_origin(hint), [each for each in get_args(hint) if each is not ...]
+    if origin is Literal:
+        return functools.reduce(operator.or_, map(type, args))
+    if hint is tuple:
+        return tuple[Value, ...]
+    if origin in (tuple, Union, UnionType):
+        kinds = [_kind(each) for each in args]
+        kind = functools.reduce(operator.or_, kinds) if kinds and all(kinds) else None
+        return tuple[kind, ...] if kind and origin is tuple else kind
+    return hint if hint in (str, bool, int, float, NoneType) else None
 
 
 def model_options(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from src.config.config import Config
 from src.config.schema import Runtime, part_of
 from src.data import tfds_folder
 from src.data.settings import Data
-from src.errors import LabError
+from src.errors import LabError, one_line
 from src.fields import plain as plain_settings
 from src.models.registry import ModelSettings
 from src.models.summary import size_of
@@ -20,6 +20,7 @@ from src.records import study as records
 from src.records.files import json_safe
 from src.records.trial import parse_trial_name, read_config, settings_digest
 from src.study.order import ready_tasks
+from src.training.settings import read_settings
 from src.trees import Tree, dotted, leaves, plain, replaced
 
 MOST_NAMED = 3  # Settings of an arm that differ; code of another time may have many others.
@@ -27,6 +28,27 @@ MOST_NAMED = 3  # Settings of an arm that differ; code of another time may have 
 
 class StudyError(LabError):
     """A study cannot start or go on. The message is one line."""
+
+
+def check_readable(config: Config) -> None:
+    """Refuses a config whose records could not be read back, before there are any.
+
+    Raises:
+        StudyError: Saying what of it is no text, number, truth or tuple of these.
+    """
+    try:
+        settings = [plain_settings(arm.settings) for arm in config.arms]
+        tree, *there = json.loads(json.dumps([config.tree, *settings]))
+        same = Config.read(tree).arms == config.arms
+        same = same and [read_settings(each) for each in there] == [a.settings for a in config.arms]
+        wrong = "" if same else "a value is another one when it is read back"
+    except (TypeError, ValueError, LabError) as error:
+        wrong = one_line(error)
+    if wrong:
+        raise StudyError(
+            f"records cannot keep this config ({wrong}); a field's value should be a text, a"
+            " number, True, False or a tuple of these"
+        )
 
 
 def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dict[str, Any]:
