@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from src.study.question import StudyError
 
 pytestmark = pytest.mark.usefixtures("in_process")
 ROOT = Path(__file__).parent.parent
+DOORS = [path.stem for path in (ROOT / "src").glob("*.py") if "__main__" in path.read_text()]
 # Each in an environment of its own: door, variables, and what its one line says. Both doors start
 # JAX and then look for their trial, so that whoever is told of it had nothing else to refuse.
 ENVIRONMENTS = {
@@ -100,6 +102,22 @@ def test_ctrl_c_is_no_traceback(capsys):
 
     assert doors.run(main, []) == doors.STOPPED
     assert capsys.readouterr().err == "Stopped.\n"
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("argument", ["", "-h", "--help"])
+def test_every_command_says_how_it_is_used(door, argument, capsys):
+    if door == "networks" and not argument:
+        return  # It lists them all.
+    try:
+        code = doors.run(importlib.import_module(f"src.{door}").main, argument.split())
+    except SystemExit as left:  # argparse's
+        code = left.code
+    said = capsys.readouterr()
+    if argument:
+        assert (code, said.err) == (0, "") and said.out
+    else:
+        assert code == doors.REFUSED and "error: " in said.err.splitlines()[-1]
 
 
 def test_a_command_looks_for_reference_cycles_less_often_than_python_would():

@@ -7,6 +7,7 @@ with dashes. If a field is given twice, the last value counts.
 
 import ast
 import difflib
+import itertools
 import re
 import shlex
 import sys
@@ -118,7 +119,7 @@ def command(argv: Sequence[str]) -> str:
 def hosts_of(argv: Sequence[str]) -> str:
     """The value of --hosts, even in a command line that is wrong otherwise."""
     found = "none"
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
         name, given, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and name == "hosts":
             found = value if given else following

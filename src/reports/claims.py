@@ -4,6 +4,7 @@ It is written into DIR/README.md between `<!-- claims -->` and `<!-- /claims -->
 DIR/claims.png and .svg; README.md beside DIR is given the figure and how many rows say what.
 """
 
+import argparse
 import collections
 import math
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from src.analysis import verdicts
 from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
 from src.errors import LabError
-from src.paths import local_path
+from src.paths import local_path_of
 from src.records import files
 from src.reports import evaluated, findings, paper_figures, rate_drops, readme, sentences, webpage
 from src.reports.figures import canvas
@@ -200,9 +201,9 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         LabError: If there is no such folder, it has no study of a claim, or a record is damaged.
     """
-    if len(arguments) != 1:
-        raise LabError("usage: python -m src.claims DIR, the folder that holds the studies")
-    folder = local_path(arguments[0], "DIR")
+    parser = argparse.ArgumentParser(prog="python -m src.claims", description=__doc__)
+    parser.add_argument("folder", metavar="DIR", type=local_path_of("DIR"))
+    folder = parser.parse_args(arguments).folder
     if not folder.is_dir():
         raise LabError(f"{folder} is not a folder; give the one that holds the studies")
     if not any((folder / name).is_dir() for name in FOLDERS):
