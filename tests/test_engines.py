@@ -227,12 +227,12 @@ def test_results_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ray", "dask"])
-def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch, name):
+def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch, name, tmp_path):
+    """It leaves no study behind that the corrected command would have to fit."""
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda package: None)
-    config = make_config(engine=name)
-    stop = StopFlag(ctypes.c_bool())
     with pytest.raises(EngineError, match=f"pip install -r requirements-{name}.txt"):
-        engines.open_engine(config.runtime, 1, stop)
+        run(tmp_path, engine=name)
+    assert not (tmp_path / "study.json").exists()
 
 
 @pytest.mark.parametrize(

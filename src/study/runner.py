@@ -69,13 +69,13 @@ def run_study(
     """
     files.make_folder(workdir)
     stop = ready.channel.stop if ready else new_flag()
-    with locks.locked(workdir):
+    with (
+        locks.locked(workdir),
+        nullcontext(ready) if ready else open_engine(config.runtime, workers, stop) as engine,
+    ):  # A cluster that is not there leaves no study behind.
         header = question.open_study(config, workdir, provenance)
         finished = {trial.row["trial"]: trial for trial in records.read_finished(workdir)}
-        with (
-            nullcontext(ready) if ready else open_engine(config.runtime, workers, stop) as engine,
-            stopping_on_signals(stop),
-        ):
+        with stopping_on_signals(stop):
             try:
                 Runner(config, workdir, header, engine, stop, finished).run()
             except Stopped:
