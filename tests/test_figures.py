@@ -1,17 +1,20 @@
+import itertools
 import math
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from src.analysis.effects import analyse
 from src.analysis.intervals import Interval
 from src.analysis.study import load_study
 from src.reports import compose
-from src.reports.figures import canvas, glyphs, registry, training_error
+from src.reports.figures import canvas, glyphs, registry, scales, training_error
 from src.reports.figures.forest import Bar, forest
 from tests import synthetic
 from tests.reported import write_pair
@@ -164,6 +167,58 @@ def test_an_interval_is_drawn_also_where_the_ratio_has_no_bound(tmp_path, relu, 
     assert finite in bars[0]
     low, high = panel.get_ylim()
     assert low < finite < high
+
+
+def overlaps(boxes: list[Bbox]) -> list[tuple[int, int]]:
+    """Pairs of boxes, by number, that touch one another."""
+    pairs = itertools.combinations(range(len(boxes)), 2)
+    return [(i, j) for i, j in pairs if boxes[i].overlaps(boxes[j])]
+
+
+def tick_boxes(axis: Axis) -> list[Bbox]:
+    """Where the labels of an axis's ticks stand, in pixels."""
+    renderer = FigureCanvasAgg(axis.get_figure()).get_renderer()
+    axis.get_figure().draw(renderer)
+    low, high = sorted(axis.get_view_interval())
+    shown = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+    return [t.label1.get_window_extent(renderer) for t in shown if t.label1.get_text()]
+
+
+@pytest.mark.parametrize(
+    ("relu", "tanh"),
+    [
+        ([20, 22, 24, 26], [0, 0, 31, 40]),  # An interval whose end is beyond 10,000.
+        ([11, 12, 13], [700, 760, 800]),  # A ratio beyond 50.
+        ([700, 760, 800], [11, 12, 13]),
+        ([11], [0]),  # A bound of 100 / 10.5 and no interval.
+    ],
+)
+def test_an_axis_of_ratios_has_every_value_but_not_the_ends_of_wide_intervals(tmp_path, relu, tanh):
+    write_pair(tmp_path, relu, tanh, max_epochs=100, thresholds=[0.25])
+    (effect,) = analyse(load_study(tmp_path)).effects()
+    within = [1.0, effect.interval.bound]
+    for name, axis in (("ratios", "yaxis"), ("effects", "xaxis")):
+        with canvas.style():
+            panel = draw(tmp_path, name).axes[0]
+            low, high = getattr(panel, axis).get_view_interval()
+            assert low < min(within) and max(within) < high
+            assert low > min(0.01, min(within) / 2) and high < max(100, max(within) * 2)
+            assert not overlaps(tick_boxes(getattr(panel, axis)))
+
+
+def test_ticks_of_ratios_are_as_many_as_have_room():
+    """In 1 inch for a decade 1 to 2 is 0.301 inches, 2 to 5 is 0.398, and 5 to 6 is 0.079."""
+    fine, few = ([1, 2, 3, 4, 5, 6, 8, 10], [1, 2, 5, 10])
+    assert scales.ratio_ticks((1.0, 10.1), 1.0, lambda _: 0.07, scales.MANY) == [1, 1.5, *fine[1:]]
+    assert scales.ratio_ticks((1.0, 10.1), 1.0, lambda _: 0.29, scales.MANY) == few
+    assert scales.ratio_ticks((1.0, 10.1), 1.0, lambda _: 0.31, scales.MANY) == [1, 10]
+
+
+def test_differences_that_are_all_0_have_an_axis():
+    """Matplotlib warns of an axis without width, which the tests take for an error."""
+    none = Interval(0.0, math.nan, math.nan, (3, 3), "difference", "no spread")
+    figure = forest([("Difference", [Bar("a", none, "0.0", "k")])], caption="")
+    np.testing.assert_allclose(figure.axes[0].get_xlim(), [-0.011, 0.011])
 
 
 def test_saturation_stands_beside_fig_1_where_layers_were_measured(study_dir, tmp_path):

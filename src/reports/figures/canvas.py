@@ -18,6 +18,7 @@ from src.reports.figures.glyphs import FONT, complete
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
 MARGIN = 0.12  # Inches, left of titles and captions.
+TALL, LINE = 2.6, 0.155  # Inches: heights of a panel and of a line of text.
 MOST_PANELS = 24  # Further groups are in the tables alone.
 GREY, DARK = "#b3b3b3", "#444444"
 Share = Literal["none", "all", "row", "col"]
@@ -93,7 +94,7 @@ def make_panels(
     legend_columns = max(1, int(width / (0.62 + 0.065 * longest)))
     below = 0.62 + 0.2 * math.ceil(len(handles) / legend_columns)
     below += 0.14 * len(caption.splitlines())
-    figure = Figure(figsize=(width, 0.58 + 2.6 * rows + 0.75 * (rows - 1) + below))
+    figure = Figure(figsize=(width, 0.58 + TALL * rows + 0.75 * (rows - 1) + below))
     grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
     _set_margins(figure, below)
     panels: list[Axes] = grid.ravel().tolist()
@@ -116,7 +117,7 @@ def _set_margins(figure: Figure, below: float) -> None:
         bottom=below / height,
         top=1 - 0.58 / height,
         wspace=0.25 / 3.2,
-        hspace=0.75 / 2.6,
+        hspace=0.75 / TALL,
     )
 
 

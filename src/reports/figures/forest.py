@@ -8,15 +8,15 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter
 
 from src.analysis.intervals import Interval
-from src.reports.figures import canvas
-from src.reports.figures.canvas import DARK, MARGIN
+from src.reports.figures import canvas, scales
+from src.reports.figures.canvas import DARK, LINE, MARGIN
 
 WIDTH = 3.65  # inches: what a phone shows without scrolling
 PLOT = 1.2  # inches, the least width of the plot itself
-BAR, LINE, GAP = 0.2, 0.155, 0.07  # inches: heights of a bar and of a line of a label, space below
+BAR, GAP = 0.2, 0.07  # inches: height of a bar, space below
 LETTER, SMALL = 0.066, 0.054  # inches, of a label and of small print
 
 
@@ -73,7 +73,7 @@ def forest(
     top = height - 0.1
     for each, tall, label, under in zip(rows, heights, labels, axis, strict=True):
         place = (left / width, (top - tall) / height, plot / width, tall / height)
-        _plot(figure.add_axes(place), each, above=above)
+        _plot(figure.add_axes(place), each, plot, above=above)
         figure.text(MARGIN / width, (top - tall - 0.28) / height, label, va="top")
         top -= tall + under
     return figure
@@ -93,8 +93,8 @@ def _height(bar: Bar, *, above: bool) -> float:
     return BAR + GAP + (LINE * len(bar.label.splitlines()) if above else 0)
 
 
-def _plot(axes: Axes, bars: Sequence[Bar], *, above: bool) -> None:
-    _scale(axes, bars)
+def _plot(axes: Axes, bars: Sequence[Bar], width: float, *, above: bool) -> None:
+    _scale(axes, bars, width)
     places, end = [], 0.0  # inches from the top
     for bar in bars:
         tall = _height(bar, above=above)
@@ -117,20 +117,25 @@ def _plot(axes: Axes, bars: Sequence[Bar], *, above: bool) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _scale(axes: Axes, bars: Sequence[Bar]) -> None:
+def _scale(axes: Axes, bars: Sequence[Bar], width: float) -> None:
     ratio = any(bar.found.kind == "ratio" for bar in bars)
-    numbers = [x for b in bars for x in (b.found.value, b.found.low, b.found.high, b.claimed)]
-    finite = [x for x in numbers if math.isfinite(x) and (x > 0 or not ratio)]
+    values = [x for bar in bars for x in (bar.found.bound, bar.claimed)]
+    ends = [x for bar in bars for x in (bar.found.low, bar.found.high)]
     axes.axvline(1 if ratio else 0, color=DARK, lw=0.8, ls=":", zorder=1)
     if not ratio:
-        widest = 1.1 * max((abs(x) for x in finite), default=0.01)
+        widest = 1.1 * max([0.01, *(abs(x) for x in (*values, *ends) if math.isfinite(x))])
         axes.set(xlim=(-widest, widest))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _points(x)))
         return
-    axes.set(xscale="log")
-    axes.set_xlim(max(0.02, min([0.8, *finite]) / 1.15), min(50.0, max([1.25, *finite]) * 1.15))
-    axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
+    limits = scales.ratio_limits([0.8, 1.25, *values], ends)
+    axes.set(xscale="log", xlim=limits)
+    ticks = scales.ratio_ticks(limits, width, _room, scales.FEW)
+    scales.set_ratio_ticks(axes.xaxis, ticks)
+
+
+def _room(tick: str) -> float:
+    """Inches that the label of a tick takes, with a little space."""
+    return 0.05 + LETTER * len(tick)
 
 
 def _points(difference: float) -> str:

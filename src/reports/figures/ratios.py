@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from src import wording
 from src.analysis import paper
 from src.analysis.effects import Analysis
 from src.analysis.intervals import Interval
 from src.analysis.measures import Measure
-from src.reports.figures import canvas
+from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
 from src.reports.figures.caption import caption, seeds
 from src.reports.tables import READINGS
@@ -60,6 +60,7 @@ def ratios(analysis: Analysis) -> Figure:
         caption=caption(analysis, note),
         handles=handles,
     )
+    limits = _limits([r for line in (*every, Line("", "", theirs)) for r in line.found.values()])
     for axes, (measure, label) in zip(panels, places, strict=False):
         if measure == "iterations_as_in_figure":
             _draw(axes, theirs, (GREY, "-"), lw=2.2)
@@ -68,10 +69,7 @@ def ratios(analysis: Analysis) -> Figure:
             shift = min(0.004, 0.018 / len(shown)) * ((len(shown) - 1) / 2 - i)
             _draw(axes, line.found, styles[line.group if single else line.value], shift=shift)
         axes.axhline(1, color=DARK, lw=0.8, ls=":", zorder=1)
-        _scale(axes, thresholds)
-    panels[0].set_ylim(
-        _limits([r for line in (*every, Line("", "", theirs)) for r in line.found.values()])
-    )
+        _scale(axes, thresholds, limits)
     return figure
 
 
@@ -104,17 +102,16 @@ def _draw(
             axes.plot([at + shift] * 2, ends, color=color, lw=2.5, alpha=0.35)
 
 
-def _limits(shown: Sequence[Interval]) -> tuple[float, float]:
-    bounds = [x for r in shown for x in (r.bound, r.low, r.high)]
-    finite = [1.0, *(x for x in bounds if 0 < x < math.inf)]
-    return min(finite) / 1.25, max(finite) * 1.25
+def _limits(shown: Sequence[Interval]) -> scales.Limits:
+    return scales.ratio_limits(
+        [1.0, *(r.bound for r in shown)], [x for r in shown for x in (r.low, r.high)]
+    )
 
 
-def _scale(axes: Axes, thresholds: Sequence[float]) -> None:
-    axes.set(yscale="log", xlabel="training error")
-    axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
-    axes.yaxis.set(minor_locator=NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))
+def _scale(axes: Axes, thresholds: Sequence[float], limits: scales.Limits) -> None:
+    axes.set(yscale="log", ylim=limits, xlabel="training error")
+    ticks = scales.ratio_ticks(limits, canvas.TALL, lambda _: canvas.LINE, scales.MANY)
+    scales.set_ratio_ticks(axes.yaxis, ticks)
     axes.set_xlim(max(thresholds) + 0.015, min(thresholds) - 0.015)
     axes.xaxis.set_major_locator(FixedLocator(list(thresholds)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda error, _: wording.target(error)))
