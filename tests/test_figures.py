@@ -76,6 +76,26 @@ def test_fig_1_has_every_fresh_seed_and_the_papers_curves_behind(study_dir):
     assert {"conv3, cuda_convnet", "conv3, modern"} <= set(texts(figure).splitlines())
 
 
+@pytest.mark.parametrize("name", ["training_error", "overfitting"])
+@pytest.mark.parametrize("worst", [0.85, 0.99])
+def test_the_panel_has_the_highest_error_and_its_legend_covers_no_curve(tmp_path, name, worst):
+    """On CIFAR-100 an arm that does not learn stays at 99%."""
+    sweep = {"model": {"activation": ["relu", "tanh"]}}
+    synthetic.write_header(tmp_path, sweep=sweep, learning_rates=[0.02])
+    for activation, fall in (("relu", 0.4), ("tanh", 0.0)):
+        metrics = synthetic.make_metrics(lambda e, f=fall: worst - f * e / 3, epochs=3)
+        fields = {"recipe": "modern", "activation": activation, "learning_rate": 0.02}
+        synthetic.write_trial(tmp_path, metrics, **fields)
+    figure = draw(tmp_path, name)
+    (axes,) = figure.axes
+    highest = np.nanmax(np.concatenate([line.get_ydata() for line in axes.lines]))
+    np.testing.assert_allclose(highest, worst if name == "training_error" else worst + 0.03)
+    assert axes.get_ylim()[1] > highest
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    assert not axes.get_legend().get_window_extent(renderer).overlaps(axes.bbox)
+
+
 def test_many_seeds_are_a_band_and_not_a_line_each(study_dir, monkeypatch):
     """Its ends lie a tenth of the way from the outer ones of three seeds to the middle one."""
     monkeypatch.setattr(training_error, "MANY", 3)
@@ -321,24 +341,38 @@ def test_a_study_with_nothing_to_show_can_be_drawn(tmp_path, name, trials):
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 6])
-def test_nothing_runs_out_of_the_figure(panels):
+@pytest.mark.parametrize("more", ["", ", batch_size 64, weight_decay 0.0005, \u732b" * 3])
+def test_nothing_runs_out_of_the_figure(monkeypatch, panels, more):
+    """Nor over anything else, also where words are long and letters are spelt out."""
+    monkeypatch.setattr(glyphs, "_font_with", lambda letters: None)
     with canvas.style():
-        handles = [canvas.legend_entry(f"a label of some length, {i}", color="k") for i in range(7)]
+        handles, *legends = (
+            [canvas.legend_entry(f"a label of some length, {i}{more}", color="k") for i in range(7)]
+            for _ in range(panels + 1)
+        )
         figure, axes = canvas.make_panels(
-            [f"panel {i}" for i in range(panels)],
-            title="A title",
-            ylabel="a quantity",
-            caption="one line\nand another",
+            [f"panel {i}{more}" for i in range(panels)],
+            title=f"A title{more}",
+            ylabel=f"a quantity{more}"[:70],
+            caption=f"one line{more}\nand another",
             handles=handles,
+            legends=legends,
         )
         assert len(axes) == panels
+        for each in axes:
+            each.set_xlabel("epochs")
+        glyphs.complete(figure)
         renderer = FigureCanvasAgg(figure).get_renderer()
-        parts = [*axes, *figure.legends, *figure.texts]
-        boxes = [part.get_tightbbox(renderer) for part in parts]
+        figure.draw(renderer)
         width, height = figure.bbox.size
+        own = [each.get_legend() for each in axes]
+        for part in own:
+            part.set_in_layout(False)  # A panel is its axes, labels and title.
+        parts = [*axes, *own, *figure.legends, *figure.texts]
+        boxes = [part.get_tightbbox(renderer) for part in parts]
         assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= width and b.y1 <= height for b in boxes)
-        below = min(part.get_tightbbox(renderer).y0 for part in axes)
-        assert figure.legends[0].get_tightbbox(renderer).y1 < below
+        assert not overlaps(boxes)
+        assert "\u732b" not in texts(figure)
 
 
 def test_a_figure_has_the_first_groups_and_says_how_many_there_are():
@@ -360,3 +394,19 @@ def test_a_forest_plot_fits_a_phone_and_names_what_it_measures(study_dir):
     width = figure.bbox.width
     every = [*figure.texts, *(t for axes in figure.axes for t in axes.texts)]
     assert all(t.get_window_extent(canvas_of.get_renderer()).x1 <= width for t in every)
+
+
+@pytest.mark.parametrize("label", ["\u732b" * 2, "\u732b " * 30])
+def test_a_label_that_is_spelt_out_has_room_beside_its_plot_or_above(monkeypatch, label):
+    monkeypatch.setattr(glyphs, "_font_with", lambda letters: None)
+    found = Interval(-0.01, -0.02, 0.0, (5, 5), "difference")
+    with canvas.style():
+        figure = forest([("Difference", [Bar(label, found, "-1.0", "k")])], caption="")
+        glyphs.complete(figure)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        shown = [*figure.axes[0].get_yticklabels(), *figure.axes[0].texts]
+        boxes = [text.get_window_extent(renderer) for text in shown]
+        assert "".join(text.get_text() for text in shown).count("\\u732b") == label.count("\u732b")
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+        assert figure.axes[0].bbox.width >= 1.2 * figure.dpi - 1e-6

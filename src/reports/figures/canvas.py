@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +14,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from src.records.files import write_atomic
-from src.reports.figures.glyphs import FONT, complete
+from src.reports.figures import glyphs
 
 COLORS = ("#0b5394", "#c8441b", "#1b7f5c", "#7a3e9d", "#b07d00", "#3d9bd1", "#8c564b", "#d45087")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)))
 MARGIN = 0.12  # Inches, left of titles and captions.
 TALL, LINE = 2.6, 0.155  # Inches: heights of a panel and of a line of text.
+LETTER, SMALL, BOLD = 0.066, 0.054, 0.095  # Inches: a letter of labels, captions and titles.
+BETWEEN = 0.078  # Space between panels, as a share of their width.
+FLUSH: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0}
 MOST_PANELS = 24  # Further groups are in the tables alone.
 GREY, DARK = "#b3b3b3", "#444444"
 Share = Literal["none", "all", "row", "col"]
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "figures",
-    "font.family": FONT,
+    "font.family": glyphs.FONT,
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -56,7 +60,7 @@ def style() -> Iterator[None]:
 
 def save(figure: Figure, path: Path) -> None:
     """Writes `path`.png and `path`.svg, without dates or versions."""
-    complete(figure)
+    glyphs.complete(figure)
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         content = io.BytesIO()
         figure.savefig(content, format=suffix, metadata=metadata)
@@ -70,6 +74,7 @@ def make_panels(
     ylabel: str,
     caption: str,
     handles: Sequence[Line2D] = (),
+    legends: Sequence[Sequence[Line2D]] = (),
     sharex: Share = "none",
     sharey: Share = "all",
 ) -> tuple[Figure, list[Axes]]:
@@ -81,6 +86,7 @@ def make_panels(
         ylabel: Label of the left panels' y-axes.
         caption: Small text below the figure.
         handles: Entries of a legend for all panels, below them.
+        legends: Entries of a legend for each panel, below it, where they cover nothing.
         sharex: Which panels share an x-axis, as in Matplotlib.
         sharey: Which panels share a y-axis.
     """
@@ -89,14 +95,30 @@ def make_panels(
         titles = titles[:MOST_PANELS]
     columns = 2 if len(titles) % 2 == 0 else min(3, len(titles))
     rows = max(1, math.ceil(len(titles) / columns))
-    width = max(5.2, 0.8 + 3.4 * columns)
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    legend_columns = max(1, int(width / (0.62 + 0.065 * longest)))
-    below = 0.62 + 0.2 * math.ceil(len(handles) / legend_columns)
-    below += 0.14 * len(caption.splitlines())
-    figure = Figure(figsize=(width, 0.58 + TALL * rows + 0.75 * (rows - 1) + below))
+    ylabel = broken(ylabel, TALL)
+    left = 0.72 + LINE * ylabel.count("\n")
+    width = left + max(4.48, 3.4 * columns + 0.08)
+    inside = (width - left - MARGIN) / (columns + BETWEEN * (columns - 1))
+    titles = [broken(each, inside, 1.06 * LETTER) for each in titles]
+    title = broken(title, width - 2 * MARGIN, BOLD)
+    caption = broken(caption, width - 2 * MARGIN, SMALL)
+    legend_columns, tall = _fit(handles, width)
+    fitted = [_fit(each, inside) for each in legends]
+    over = LINE * max((each.count("\n") for each in titles), default=0)
+    under = max((height for _, height in fitted), default=0.0)
+    top, gap = 0.58 + 0.19 * title.count("\n") + over, 0.75 + over + under
+    below = 0.62 + under + tall + 0.14 * len(caption.splitlines())
+    height = top + TALL * rows + gap * (rows - 1) + below
+    figure = Figure(figsize=(width, height))
     grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
-    _set_margins(figure, below)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - MARGIN / width,
+        bottom=below / height,
+        top=1 - top / height,
+        wspace=BETWEEN,
+        hspace=gap / TALL,
+    )
     panels: list[Axes] = grid.ravel().tolist()
     for axes in panels[len(titles) :]:
         axes.remove()
@@ -105,20 +127,30 @@ def make_panels(
         axes.tick_params(labelbottom=True)
         if number % columns == 0:
             axes.set_ylabel(ylabel)
+    for axes, entries, (count, _) in zip(panels, legends, fitted, strict=False):
+        place = (0, -0.46 / TALL)
+        axes.legend(handles=entries, loc="upper left", bbox_to_anchor=place, ncols=count, **FLUSH)
     write_around(figure, title, caption, handles, legend_columns)
     return figure, panels[: len(titles)]
 
 
-def _set_margins(figure: Figure, below: float) -> None:
-    width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=0.72 / width,
-        right=1 - 0.12 / width,
-        bottom=below / height,
-        top=1 - 0.58 / height,
-        wspace=0.25 / 3.2,
-        hspace=0.75 / TALL,
+def broken(text: str, width: float, letter: float = LETTER) -> str:
+    """The text as it is drawn, in lines of at most so many inches."""
+    return "\n".join(
+        textwrap.fill(glyphs.drawn(line), int(width / letter), break_on_hyphens=False)
+        for line in text.splitlines()
     )
+
+
+def _fit(handles: Sequence[Line2D], width: float) -> tuple[int, float]:
+    """Breaks the labels of a legend to a width; the legend's columns, and its height in inches."""
+    for handle in handles:
+        handle.set_label(broken(str(handle.get_label()), width - 0.62))
+    lines = [str(handle.get_label()).splitlines() for handle in handles]
+    longest = max((len(line) for each in lines for line in each), default=0)
+    columns = max(1, int(width / (0.62 + 0.065 * longest)))
+    further = sum(len(each) - 1 for each in lines if each)
+    return columns, 0.2 * math.ceil(len(handles) / columns) + LINE * further
 
 
 def write_around(
@@ -139,8 +171,7 @@ def write_around(
             loc="lower left",
             bbox_to_anchor=(left, (0.12 + 0.14 * len(caption.splitlines())) / height),
             ncols=legend_columns,
-            borderpad=0,
-            borderaxespad=0,
+            **FLUSH,
         )
 
 

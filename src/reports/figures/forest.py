@@ -1,7 +1,6 @@
 """Forest plots: a point and its interval on each line, its label before or above, words beside."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,12 +11,12 @@ from matplotlib.ticker import FuncFormatter
 
 from src.analysis.intervals import Interval
 from src.reports.figures import canvas, scales
-from src.reports.figures.canvas import DARK, LINE, MARGIN
+from src.reports.figures.canvas import DARK, LETTER, LINE, MARGIN, SMALL, broken
+from src.reports.figures.glyphs import drawn
 
 WIDTH = 3.65  # inches: what a phone shows without scrolling
 PLOT = 1.2  # inches, the least width of the plot itself
 BAR, GAP = 0.2, 0.07  # inches: height of a bar, space below
-LETTER, SMALL = 0.066, 0.054  # inches, of a label and of small print
 
 
 class Bar(NamedTuple):
@@ -53,6 +52,7 @@ def forest(
         caption: Small, below it.
         handles: Entries of a legend above the caption.
     """
+    parts = [(axis, [b._replace(label=drawn(b.label)) for b in each]) for axis, each in parts]
     bars = [bar for _, each in parts for bar in each]
     right = 0.1 + SMALL * max((len(bar.words) for bar in bars), default=0)
     left = 0.2 + LETTER * max((len(bar.label) for bar in bars), default=0)
@@ -60,12 +60,12 @@ def forest(
     left = MARGIN if above else left
     plot = max(PLOT, WIDTH - left - right)
     width = max(WIDTH, left + plot + right)
-    caption = "\n".join(_broken(line, width, SMALL) for line in caption.splitlines())
+    caption = broken(caption, width - 2 * MARGIN, SMALL)
     columns = max(1, int(width / 1.4))
     below = 0.2 + 0.14 * len(caption.splitlines()) + 0.2 * math.ceil(len(handles) / columns)
     rows = [[_row(bar, width, above=above) for bar in each] for _, each in parts]
     heights = [sum(_height(bar, above=above) for bar in each) for each in rows]
-    labels = [_broken(label, width, LETTER) for label, _ in parts]
+    labels = [broken(label, width - 2 * MARGIN) for label, _ in parts]
     axis = [0.38 + LINE * len(label.splitlines()) for label in labels]
     height = 0.1 + sum(heights) + sum(axis) + below
     figure = Figure(figsize=(width, height))
@@ -79,13 +79,8 @@ def forest(
     return figure
 
 
-def _broken(text: str, width: float, letter: float) -> str:
-    """The text in lines that fit a figure of that width."""
-    return textwrap.fill(text, int((width - 2 * MARGIN) / letter), break_on_hyphens=False)
-
-
 def _row(bar: Bar, width: float, *, above: bool) -> Bar:
-    return bar._replace(label=_broken(bar.label, width, LETTER)) if above else bar
+    return bar._replace(label=broken(bar.label, width - 2 * MARGIN)) if above else bar
 
 
 def _height(bar: Bar, *, above: bool) -> float:

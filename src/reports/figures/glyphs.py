@@ -13,28 +13,28 @@ FONT = "DejaVu Sans"  # It comes with Matplotlib, so letters look the same every
 
 
 def complete(figure: Figure) -> None:
-    """Gives a figure a font for all its letters.
-
-    A letter that no font here has is written as its code, such as `\\u732b`: boxes would all look
-    the same.
-    """
+    """Gives each text of a figure a font for all its letters, or spells out what none has."""
     ticks = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     at_ticks = {axis: [text.get_text() for text in axis.get_ticklabels()] for axis in ticks}
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
-    words = [*(text.get_text() for text in texts), *(w for each in at_ticks.values() for w in each)]
-    missing = _missing("".join(words))
-    if not missing:
-        return
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no bold of another font
-    if other := _font_with(missing):
-        for text in texts:
+    for text in [each for each in figure.findobj(Text) if isinstance(each, Text)]:
+        words = text.get_text()
+        if (missing := _missing(words)) and (other := _font_with(missing)):
+            logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # It has no bold.
             text.set_fontfamily([FONT, other])
-        return
-    for text in texts:
-        text.set_text(spelt(text.get_text(), missing))
+        text.set_text(drawn(words))
     for axis, labels in at_ticks.items():
-        if missing & set("".join(labels)):
-            axis.set_ticks(axis.get_ticklocs(), labels=[spelt(each, missing) for each in labels])
+        if (shown := [drawn(each) for each in labels]) != labels:
+            axis.set_ticks(axis.get_ticklocs(), labels=shown)
+
+
+def drawn(words: str) -> str:
+    """The words as they are drawn.
+
+    If no font here has the letters that the figures' font lacks, each is written as its code, such
+    as `\\u732b`: boxes would all look the same.
+    """
+    missing = _missing(words)
+    return spelt(words, missing) if missing and not _font_with(missing) else words
 
 
 def spelt(words: str, letters: Iterable[str]) -> str:
