@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from src.analysis.effects import Analysis
@@ -24,16 +25,19 @@ def overfitting(analysis: Analysis) -> Figure:
         ylabel="error, mean of the seeds",
         caption=caption(analysis, seeds(analysis)),
         handles=handles,
+        legends=[[_entry(arm, i) for i, arm in enumerate(group.arms)] for group in analysis.groups],
         sharex="all",
     )
     for axes, group in zip(panels, analysis.groups, strict=False):
         for index, arm in enumerate(group.arms):
             _draw_arm(axes, arm, line_style(index)[0])
-        arms = [legend_entry(arm.value, color=line_style(i)[0]) for i, arm in enumerate(group.arms)]
-        axes.legend(handles=arms, loc="upper right", fontsize=8 if len(arms) <= 4 else 6.5)
         axes.set(xlabel="epochs")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
+
+
+def _entry(arm: ArmRecord, index: int) -> Line2D:
+    return legend_entry(arm.value, color=line_style(index)[0])
 
 
 def _draw_arm(axes: Axes, arm: ArmRecord, color: str) -> None:

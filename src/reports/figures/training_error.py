@@ -40,20 +40,18 @@ def training_error(analysis: Analysis) -> Figure:
         ylabel=LABELS[frozen],
         caption=caption(analysis, note),
         handles=_legend(analysis.target, theirs),
+        legends=[[_entry(arm, i) for i, arm in enumerate(group.arms)] for group in groups],
         sharex="all",
     )
-    lowest = _lowest(groups, frozen)
+    lowest, highest = _ends(groups, frozen)
     for axes, group in zip(panels, groups, strict=False):
         for name, curve in theirs.items():
             axes.plot(curve.at, curve.values, color=GREY, ls=paper_dash(name), lw=2.2, zorder=1)
         axes.axhline(analysis.target, color=DARK, lw=0.8, ls=":", zorder=1)
-        arms = [
+        for i, arm in enumerate(group.arms):
             _draw_seeds(axes, arm, i, frozen, analysis.target, with_points=bool(theirs))
-            for i, arm in enumerate(group.arms)
-        ]
-        axes.legend(handles=arms, loc="upper right", fontsize=8 if len(arms) <= 4 else 6.5)
         axes.set(xlabel="epochs", xlim=(-0.01 * axes.get_xlim()[1], None))
-        axes.set_ylim(max(0, min(analysis.target - 0.1, lowest - 0.02)), 0.9)
+        axes.set_ylim(max(0, min(analysis.target - 0.1, lowest - 0.02)), max(0.9, highest + 0.02))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
@@ -80,16 +78,23 @@ def _series(trial: TrialRecord, frozen: bool) -> Series:
     return curves.frozen(trial.metrics) if frozen else curves.online(trial.metrics)
 
 
-def _lowest(groups: Sequence[Group], frozen: bool) -> float:
-    """The lowest training error; it is below the target if trials do not stop there."""
+def _ends(groups: Sequence[Group], frozen: bool) -> tuple[float, float]:
+    """The lowest and the highest training error; trials that do not stop at the target go lower."""
     trials = [trial for group in groups for arm in group.arms for trial in arm.fresh]
-    values = [_series(trial, frozen).values for trial in trials]
-    return min((float(v[~np.isnan(v)].min(initial=1.0)) for v in values), default=1.0)
+    values = np.concatenate([_series(trial, frozen).values for trial in trials] or [np.zeros(0)])
+    known = values[~np.isnan(values)]
+    return float(known.min(initial=1.0)), float(known.max(initial=0.0))
+
+
+def _entry(arm: ArmRecord, index: int) -> Line2D:
+    color, dash = line_style(index)
+    label = f"{arm.value}, rate {arm.rate:g} (n = {len(arm.fresh)})"
+    return legend_entry(label, color=color, ls=dash, lw=1.6)
 
 
 def _draw_seeds(
     axes: Axes, arm: ArmRecord, index: int, frozen: bool, target: float, *, with_points: bool
-) -> Line2D:
+) -> None:
     color, dash = line_style(index)
     reached = []
     for trial in arm.fresh:
@@ -110,5 +115,3 @@ def _draw_seeds(
         last = max(trial.metrics["epoch"].max(initial=0) for trial in arm.fresh)
         points = paper.median_points(arm.fresh, range(int(last) + 1))
         axes.plot(range(len(points)), points, "o", mec=color, mfc="w", ms=3.4, mew=0.9, zorder=3)
-    label = f"{arm.value}, rate {arm.rate:g} (n = {len(arm.fresh)})"
-    return legend_entry(label, color=color, ls=dash, lw=1.6)
