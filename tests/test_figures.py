@@ -18,6 +18,7 @@ from src.reports.figures import canvas, glyphs, registry, scales, training_error
 from src.reports.figures.forest import Bar, forest
 from tests import synthetic
 from tests.reported import write_pair
+from tests.test_report import write_errors
 
 NAMES = ("effects", "learning_rates", "ratios", "training_error")
 DRAW = {row.name: row.draw for row in registry.FIGURES}
@@ -94,6 +95,52 @@ def test_the_panel_has_the_highest_error_and_its_legend_covers_no_curve(tmp_path
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     assert not axes.get_legend().get_window_extent(renderer).overlaps(axes.bbox)
+
+
+@pytest.fixture
+def one_diverged(tmp_path) -> Path:
+    """Three seeds of two epochs an arm; the last of `paper` diverged after half an epoch."""
+    write_errors(tmp_path, {"none": [0.30, 0.32, 0.31], "paper": [0.28, 0.301]})
+    fields = {"seed": 202, "lrn": "paper", "model": "alexnet_cifar", "status": "diverged"}
+    fields |= {"recipe": "modern", "learning_rate": 0.02}
+    trial = "alexnet_cifar-modern-relu-lrnpaper-lr0.02-s202"
+    rows = synthetic.make_metrics(lambda e: 0.8, epochs=0.5)
+    synthetic.write_trial(tmp_path, rows, trial=trial, **fields)
+    return tmp_path
+
+
+def test_an_arm_of_which_a_seed_diverged_has_dots_and_no_bar(one_diverged):
+    figure = draw(one_diverged, "final_errors")
+    (axes,) = figure.axes
+    bars = {round(bar.get_x() + bar.get_width() / 2, 6): bar.get_height() for bar in axes.patches}
+    assert set(bars) == {-0.18, 0.18}  # Both of the first arm.
+    np.testing.assert_allclose(bars[0.18], (0.30 + 0.32 + 0.31) / 3)
+    dots = [xy for line in axes.lines for xy in line.get_xydata() if xy[0] == 1.18]
+    np.testing.assert_array_equal(dots, [[1.18, 0.28], [1.18, 0.301], [1.18, math.nan]])
+    names = [text.get_text() for text in axes.get_xticklabels()]
+    assert names[0] == "none" and " ".join(names[1].split()) == "paper 1 of 3 diverged"
+    assert "no bar where a seed has no number" in texts(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    lowest = min(box.y0 for box in tick_boxes(axes.xaxis))
+    assert lowest > figure.legends[0].get_window_extent(renderer).y1
+
+
+@pytest.mark.parametrize("name", ["overfitting", "training_error"])
+def test_lines_of_an_arm_of_which_a_seed_diverged_are_of_the_others(one_diverged, name):
+    figure = draw(one_diverged, name)
+    thick = lines(figure, 0, canvas.COLORS[1])
+    points = math.ceil(2 * synthetic.PER_EPOCH / synthetic.PER_POINT)
+    last = max(line[-1, 0] for line in thick if line.size)
+    assert last == pytest.approx(points * synthetic.PER_POINT / synthetic.PER_EPOCH)
+    if name == "overfitting":
+        assert thick[-1][-1, 1] == pytest.approx((0.28 + 0.301) / 2)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "1 of 3 diverged" in labels[1] and "diverged" not in labels[0]
+    assert "without those that diverged" in texts(figure)
+
+
+def test_a_ratio_that_is_not_known_is_called_so_in_the_legend(one_diverged):
+    assert "alexnet_cifar, modern: not known" in texts(draw(one_diverged, "ratios"))
 
 
 def test_many_seeds_are_a_band_and_not_a_line_each(study_dir, monkeypatch):

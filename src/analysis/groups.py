@@ -46,6 +46,11 @@ class ArmRecord:
         """The learning rate its answer is measured at."""
         return self.choice.rate if self.choice else self.grid[0]
 
+    @property
+    def not_diverged(self) -> tuple[TrialRecord, ...]:
+        """The fresh trials that did not diverge."""
+        return tuple(trial for trial in self.fresh if trial.row["status"] != "diverged")
+
 
 @dataclass(frozen=True)
 class Group:

@@ -2,6 +2,7 @@
 
 from src.analysis import paper
 from src.analysis.effects import Analysis
+from src.analysis.groups import ArmRecord
 
 
 def caption(analysis: Analysis, note: str) -> str:
@@ -17,3 +18,15 @@ def seeds(analysis: Analysis) -> str:
     counts = [len(arm.fresh) for group in analysis.groups for arm in group.arms]
     low, high = min(counts), max(counts)
     return (f"{high}" if low == high else f"{low} to {high}") + (" seed" if high == 1 else " seeds")
+
+
+def diverged(arm: ArmRecord) -> str:
+    """How many of an arm's fresh seeds diverged, such as `1 of 3 diverged`; "" if none did."""
+    number = len(arm.fresh) - len(arm.not_diverged)
+    return f"{number} of {len(arm.fresh)} diverged" if number else ""
+
+
+def left_out(analysis: Analysis, what: str) -> str:
+    """Says that means or medians leave out the seeds that diverged; "" if none did."""
+    any_did = any(diverged(arm) for group in analysis.groups for arm in group.arms)
+    return f"; {what} without those that diverged" if any_did else ""

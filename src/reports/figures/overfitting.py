@@ -10,7 +10,7 @@ from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord
 from src.reports.figures import canvas
 from src.reports.figures.canvas import DARK, legend_entry, line_style
-from src.reports.figures.caption import caption, seeds
+from src.reports.figures.caption import caption, diverged, left_out, seeds
 
 
 def overfitting(analysis: Analysis) -> Figure:
@@ -23,7 +23,7 @@ def overfitting(analysis: Analysis) -> Figure:
         [group.label for group in analysis.groups],
         title="Training and test error by epoch",
         ylabel="error, mean of the seeds",
-        caption=caption(analysis, seeds(analysis)),
+        caption=caption(analysis, seeds(analysis) + left_out(analysis, "means")),
         handles=handles,
         legends=[[_entry(arm, i) for i, arm in enumerate(group.arms)] for group in analysis.groups],
         sharex="all",
@@ -37,16 +37,17 @@ def overfitting(analysis: Analysis) -> Figure:
 
 
 def _entry(arm: ArmRecord, index: int) -> Line2D:
-    return legend_entry(arm.value, color=line_style(index)[0])
+    label = f"{arm.value} ({diverged(arm)})" if diverged(arm) else arm.value
+    return legend_entry(label, color=line_style(index)[0])
 
 
 def _draw_arm(axes: Axes, arm: ArmRecord, color: str) -> None:
-    if not arm.fresh:
+    trials = arm.not_diverged
+    if not trials:
         return
-    points = min(len(trial.metrics["epoch"]) for trial in arm.fresh)  # A diverged trial has fewer.
-    epochs = arm.fresh[0].metrics["epoch"][:points]
+    epochs = trials[0].metrics["epoch"]
     train, test = (
-        np.mean([trial.metrics[name][:points] for trial in arm.fresh], axis=0)
+        np.mean([trial.metrics[name] for trial in trials], axis=0)
         for name in ("train_error", "test_error")
     )
     tested = ~np.isnan(test)

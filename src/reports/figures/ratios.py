@@ -42,9 +42,11 @@ def ratios(analysis: Analysis) -> Figure:
     theirs = paper.ratios_beside(analysis.study, thresholds)
     whole = [""] if single else [group.label for group in analysis.groups]
     places = [(measure, label) for label in whole for measure in lines]
+    known = {line.group if single else line.value for line in every if _is_known(line)}
+    labels = {name: name if name in known else f"{name}: not known" for name in names}
     start = f"{every[0].value} / {baseline}" if single else ""
     handles = [
-        legend_entry(name, color=color, ls=dash, marker="o", ms=4, lw=1.5)
+        legend_entry(labels[name], color=color, ls=dash, marker="o", ms=4, lw=1.5)
         for name, (color, dash) in styles.items()
     ]
     if theirs:
@@ -84,6 +86,10 @@ def _lines(analysis: Analysis, measure: Measure, thresholds: Sequence[float]) ->
         )
         for effects in zip(*by_error, strict=True)
     ]
+
+
+def _is_known(line: Line) -> bool:
+    return any(ratio.exists or math.isfinite(ratio.bound) for ratio in line.found.values())
 
 
 def _draw(

@@ -17,7 +17,7 @@ from src.analysis.groups import ArmRecord, Group, rates_were_chosen
 from src.records.trial import TrialRecord
 from src.reports.figures import canvas
 from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
-from src.reports.figures.caption import caption
+from src.reports.figures.caption import caption, diverged, left_out
 from src.training.points import first_at_or_below
 
 LABELS = {False: "training error, trailing window", True: "training error, parameters fixed"}
@@ -33,7 +33,8 @@ def training_error(analysis: Analysis) -> Figure:
     theirs = paper.curves_beside(analysis.study)
     tuned = ", each at its own learning rate" if rates_were_chosen(groups) else ""
     most = max((len(arm.fresh) for group in groups for arm in group.arms), default=0)
-    note = (BAND if most >= MANY else LINES) + (CIRCLES if theirs else "")
+    note = (BAND if most >= MANY else LINES) + left_out(analysis, "medians")
+    note += CIRCLES if theirs else ""
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
         title=f"Training error by epoch{tuned}",
@@ -88,7 +89,7 @@ def _ends(groups: Sequence[Group], frozen: bool) -> tuple[float, float]:
 
 def _entry(arm: ArmRecord, index: int) -> Line2D:
     color, dash = line_style(index)
-    label = f"{arm.value}, rate {arm.rate:g} (n = {len(arm.fresh)})"
+    label = f"{arm.value}, rate {arm.rate:g} ({diverged(arm) or f'n = {len(arm.fresh)}'})"
     return legend_entry(label, color=color, ls=dash, lw=1.6)
 
 
@@ -104,14 +105,14 @@ def _draw_seeds(
         if (end := first_at_or_below(errors, target)) is not None:
             reached.append((epochs[end], errors[end]))
     axes.plot(*np.reshape(reached, (-1, 2)).T, "o", color=color, ms=4, zorder=4)
-    if arm.fresh:
-        shortest = min((trial.metrics["epoch"] for trial in arm.fresh), key=len)
-        common = [_series(trial, frozen).values[: len(shortest)] for trial in arm.fresh]
+    if trials := arm.not_diverged:
+        shortest = min((trial.metrics["epoch"] for trial in trials), key=len)
+        common = [_series(trial, frozen).values[: len(shortest)] for trial in trials]
         if len(arm.fresh) >= MANY:
             ends = np.quantile(common, (0.05, 0.95), axis=0)
             axes.fill_between(shortest, *ends, color=color, alpha=0.2, lw=0)
         axes.plot(shortest, np.median(common, axis=0), color=color, ls=dash, lw=1.6)
-    if arm.fresh and with_points:
-        last = max(trial.metrics["epoch"].max(initial=0) for trial in arm.fresh)
-        points = paper.median_points(arm.fresh, range(int(last) + 1))
+    if trials and with_points:
+        last = max(trial.metrics["epoch"].max(initial=0) for trial in trials)
+        points = paper.median_points(trials, range(int(last) + 1))
         axes.plot(range(len(points)), points, "o", mec=color, mfc="w", ms=3.4, mew=0.9, zorder=3)
