@@ -211,6 +211,52 @@ def test_diverged_trials_do_not_stretch_the_axis(tmp_path):
     assert "diverged" in texts(figure)
 
 
+def test_a_trial_without_a_number_that_did_not_diverge_is_not_known(tmp_path):
+    """One of four rates never came to 25% training error; another diverged."""
+    compare = {"field": "activation", "baseline": "relu", "measure": "equal_test_error"}
+    grid = {
+        "sweep": {"model": {"activation": ["relu"]}},
+        "learning_rates": [0.01, 0.02, 0.04, 0.08],
+    }
+    synthetic.write_header(tmp_path, stop_at_target=False, compare=compare, **grid)
+    for rate, lowest in ((0.01, 0.3), (0.02, 0.1), (0.04, 0.1), (0.08, 0.3)):
+        rows = synthetic.make_metrics(lambda e, low=lowest: 0.8 - (0.8 - low) * e / 4, epochs=4)
+        for row in rows:
+            row["test_error"] = row["train_error"] + 0.05
+        fields = {"recipe": "modern", "learning_rate": rate, "purpose": "selection", "seed": 0}
+        fields |= {"status": "diverged"} if rate == 0.08 else {}
+        synthetic.write_trial(tmp_path, rows, **fields)
+    figure = draw(tmp_path, "learning_rates")
+    drawn = {
+        marker: [x for line in figure.axes[0].lines if line.get_marker() == marker
+                 for x in line.get_xdata()]
+        for marker in "xs"
+    }  # fmt: skip
+    assert drawn == {"x": [0.08], "s": [0.01]}
+    assert {"diverged", "not known"} <= set(texts(figure).splitlines())
+
+
+def test_the_legend_has_no_mark_that_is_not_drawn(tmp_path):
+    """Of an arm with trials to choose a rate by, those on fresh seeds are not in this figure."""
+    synthetic.write_study(tmp_path)
+    fields = {"learning_rate": 0.001, "seed": 102, "iterations": 3}
+    synthetic.write_trial(tmp_path, [], status="diverged", **fields)
+    shown = texts(draw(tmp_path, "learning_rates"))
+    assert "diverged" not in shown and "not known" not in shown
+
+
+@pytest.mark.parametrize("span", [1.0, 0.05, 0.004, 0.0003])
+def test_no_two_ticks_of_percents_read_the_same(span):
+    figure, (axes,) = canvas.make_panels(["a"], title="", ylabel="", caption="")
+    axes.set_ylim(0.3 - span / 2, 0.3 + span / 2)
+    scales.set_percents(axes.yaxis)
+    figure.draw_without_rendering()
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert len(shown) > 2
+    np.testing.assert_allclose([float(t.removesuffix("%")) / 100 for t in shown], axes.get_yticks(),
+                               atol=1e-9)  # fmt: skip
+
+
 def test_ratios_are_open_where_censored(study_dir):
     figure = draw(study_dir, "ratios")
     exact = lines(figure, 0, canvas.COLORS[0])[0]

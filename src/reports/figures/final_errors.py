@@ -4,12 +4,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord
 from src.analysis.measures import MEASURES
-from src.reports.figures import canvas
+from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import DARK, GREY, broken, legend_entry, line_style
 from src.reports.figures.caption import caption, diverged, seeds
 
@@ -42,7 +41,7 @@ def final_errors(analysis: Analysis) -> Figure:
         axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.grid(axis="x", visible=False)
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        scales.set_percents(axes.yaxis)
     panels[0].set_ylim(0, 1.15 * highest or 1)
     return figure
 

@@ -3,11 +3,11 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord, Group
-from src.reports.figures import canvas
+from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import legend_entry, line_style
 from src.reports.networks import TIMES
 
@@ -44,7 +44,7 @@ def curves(analysis: Analysis) -> Figure:
         axes.set_xlabel(TIMES[time])
         if column != "train_loss":
             axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            scales.set_percents(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     return figure

@@ -4,11 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord
-from src.reports.figures import canvas
+from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import DARK, legend_entry, line_style
 from src.reports.figures.caption import caption, diverged, left_out, seeds
 
@@ -32,7 +31,7 @@ def overfitting(analysis: Analysis) -> Figure:
         for index, arm in enumerate(group.arms):
             _draw_arm(axes, arm, line_style(index)[0])
         axes.set(xlabel="epochs")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        scales.set_percents(axes.yaxis)
     return figure
 
 

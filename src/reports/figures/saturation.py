@@ -3,12 +3,11 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord
 from src.records.trial import TrialRecord
-from src.reports.figures import canvas
+from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import legend_entry, line_style
 from src.reports.figures.caption import caption, seeds
 
@@ -51,7 +50,7 @@ def saturation(analysis: Analysis) -> Figure:
         for i, arm in enumerate(group.arms):
             _draw_arm(axes, arm, i, layer + SUFFIX)
         axes.set(xlabel="epochs", ylim=(-0.02, 1.02))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        scales.set_percents(axes.yaxis)
     return figure
 
 

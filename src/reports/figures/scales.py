@@ -1,4 +1,4 @@
-"""Scales of axes of ratios: as far as their values go, with ticks that do not touch."""
+"""Scales of axes: shares in percent, and ratios with ticks that do not touch."""
 
 import itertools
 import math
@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from src import wording
+
 Limits = tuple[float, float]
 WIDEST: Limits = (0.02, 50.0)  # Intervals are drawn as far as this, values wherever they are.
 FEW = ((1.0, 2.0, 5.0), (1.0,))  # Ticks in a decade; the first of these that fit are taken.
 MANY = ((1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), *FEW)
+
+
+def set_percents(axis: Axis) -> None:
+    """Writes ticks as percents, with all their digits: no two of them read the same."""
+    axis.set_major_formatter(FuncFormatter(lambda share, _: wording.target(round(share, 9) + 0.0)))
 
 
 def ratio_limits(values: Iterable[float], ends: Iterable[float]) -> Limits:

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
 from src import wording
 from src.analysis import curves, paper
@@ -15,7 +14,7 @@ from src.analysis.curves import Series
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord, Group, rates_were_chosen
 from src.records.trial import TrialRecord
-from src.reports.figures import canvas
+from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import DARK, GREY, legend_entry, line_style
 from src.reports.figures.caption import caption, diverged, left_out
 from src.training.points import first_at_or_below
@@ -53,7 +52,7 @@ def training_error(analysis: Analysis) -> Figure:
             _draw_seeds(axes, arm, i, frozen, analysis.target, with_points=bool(theirs))
         axes.set(xlabel="epochs", xlim=(-0.01 * axes.get_xlim()[1], None))
         axes.set_ylim(max(0, min(analysis.target - 0.1, lowest - 0.02)), max(0.9, highest + 0.02))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        scales.set_percents(axes.yaxis)
     return figure
 
 
