@@ -173,15 +173,15 @@ class Analysis:
         """How much of the difference between the first two groups each further group explains.
 
         There are shares if times are compared and at least three groups differ in their recipe
-        alone, each further one's being the first's with some settings of the second's, see
-        `parts.share`; the `second` of each result names that group.
+        alone, and each further one is the first without a part: fewer of its settings are changed
+        than the second has others, see `parts.share`. The `second` of a result names that group.
         """
         if len(self.groups) < 3 or self.measure.kind != "ratio":
             return ()
         one, two, *others = self.groups
         if any(list(_only_difference(one, each)) != ["recipe"] for each in (two, *others)):
             return ()
-        if not all(_is_between(part, one, two) for part in others):
+        if not all(0 < _changes(one, part) < _changes(one, two) for part in others):
             return ()
         return tuple(
             Interaction(
@@ -228,8 +228,8 @@ def _only_difference(one: Group, two: Group) -> Sequence[str]:
     return apart if len(apart) == 1 and one.fields.keys() == two.fields.keys() else []
 
 
-def _is_between(part: Group, one: Group, two: Group) -> bool:
-    """Whether each setting of a group's recipe is that of one of two others."""
-    recipes = (group.arms[0].settings.recipe for group in (part, one, two))
-    unnamed = (replace(recipe, name="", learning_rates=(0.01,)) for recipe in recipes)
-    return all(mine in ends for mine, *ends in zip(*map(astuple, unnamed), strict=True))
+def _changes(one: Group, two: Group) -> int:
+    """Number of settings in which the recipes of two groups differ."""
+    recipes = (group.arms[0].settings.recipe for group in (one, two))
+    settings = (astuple(replace(recipe, name="", learning_rates=())) for recipe in recipes)
+    return sum(mine != theirs for mine, theirs in zip(*settings, strict=True))

@@ -148,7 +148,7 @@ def shares(analysis: Analysis) -> str:
     ]
     text = (
         f"How much of the difference between the ratio under {one} and that under {two} goes away"
-        f" where a part of {one} is taken from {two}: 100% if the ratio is then as under {two}."
+        f" with a part of {one}: 100% if the ratio without it is as under {two}."
         " Shares are of the logarithm of the ratio, with Fieller's 95% interval. They need not add"
         " up to 100%, for parts act together."
     )
