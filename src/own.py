@@ -83,6 +83,24 @@ def check(codes: Mapping[str, str]) -> None:
             )
 
 
+def check_recorded(name: str, recorded: str, where: Path) -> None:
+    """Refuses a record that was made with another thing of that name than there is now.
+
+    Args:
+        name: Name of the thing, or any other.
+        recorded: Its digest in the record; "" if that has none.
+        where: The record, for the message.
+
+    Raises:
+        CodeError: If they differ.
+    """
+    if recorded and digest(name, recorded) != recorded:
+        raise CodeError(
+            f"{where} was made with another {name} than there is now: {_file(name)}, or what it"
+            " imports, has changed since; bring back what it was"
+        )
+
+
 def _file(name: str) -> str:
     return name.rpartition(".")[0].replace(".", "/") + ".py"
 

@@ -23,6 +23,7 @@ from src.records import study as records
 from src.reports import compose
 from src.reports.figures import registry as figures
 from src.study import runner
+from src.training.finished import read_kept
 from src.training.program import Program
 from src.trees import replaced
 from tests import tiny
@@ -113,6 +114,15 @@ def test_an_activation(write, tmp_path):
     }
     assert first.keys() == {"relu", "configs.mine.squared_relu"}
     assert len(set(first.values())) == 2  # not ReLU by that name
+    (trial_dir,) = (tmp_path / "out" / "trials").glob("*squared_relu*")
+    iteration = read_kept(trial_dir, finished=True).iteration
+    write(block + "\n\ndef other(x):\n    return x\n")
+    assert read_kept(trial_dir, finished=True).iteration == iteration > 0
+    write(block.replace("(x) ** 2", "(x) ** 3"))
+    with pytest.raises(
+        own.CodeError, match=r"squared_relu.* was made with another configs\.mine\."
+    ):
+        read_kept(trial_dir, finished=True)
 
 
 def test_a_network_with_batch_normalization(write, tmp_path):

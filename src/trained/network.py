@@ -186,6 +186,7 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
         RecordError: If there is no trial, or no sound checkpoint that fits it.
         DataError: If the data set cannot be had, or is not the study's.
         InUseError: If the trial is being trained.
+        CodeError: If its own network or activation has changed since.
     """
     settings, state, iteration, header, of = read_kept(trial_dir, finished=False)
     about = settings.data

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PyTree
 
+from src import own
 from src.records import locks, study, trial
 from src.records.files import RecordError
 from src.training import checkpoints, optimizers
@@ -44,12 +45,15 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
     Raises:
         RecordError: If there is no such trial, it is not finished, or no checkpoint is sound.
         InUseError: If it is being trained.
+        CodeError: If its network or activation is the user's own, and has changed since.
     """
     if not trial_dir.is_dir():
         raise RecordError(f"there is no folder {trial_dir}; give one as STUDY/trials/TRIAL")
     header = study.read_study_header(trial_dir.parent.parent)
     of = study.identity_of(header, trial_dir.name, trial_dir)
     settings = read_settings(trial.read_config(trial_dir, of))
+    for name in (settings.model.name, settings.model.activation):
+        own.check_recorded(name, header.get("own_code", {}).get(name, ""), trial_dir)
     with locks.unchanging(trial_dir):
         if finished and trial.read_result(trial_dir, of) is None:
             raise RecordError(f"{trial_dir} is not finished; run its study again to finish it")
