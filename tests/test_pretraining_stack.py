@@ -25,6 +25,7 @@ from src.pretraining.settings import Pretraining
 from src.pretraining.source import Source
 from src.pretraining.stack import LayerTrainer, Stopped, best_rate, make_unit
 from src.pretraining.transfer import controlled, transfer
+from src.records import files
 from src.records.files import RecordError
 from src.records.trial import Identity
 from src.trained.network import call_layers
@@ -203,6 +204,19 @@ def test_the_rate_is_the_one_that_reconstructs_held_out_images_best(whole):
         rows = [row for row in json.loads(record.read_text())["rows"] if row["step"] == 8]
         best = min(rows, key=lambda row: row["held_out_error"])
         assert stack.learning_rates[best["layer"]] == best["learning_rate"]
+
+
+def test_a_stack_and_each_layer_say_what_made_them(whole, tmp_path):
+    """A stack without that, as older ones are, is read all the same."""
+    root, stack = whole
+    for path in (root / stack.name).glob("*.json"):
+        assert {"device", "commit", "jax_version"} <= json.loads(path.read_text())["made_by"].keys()
+    shutil.copytree(root / stack.name, tmp_path / stack.name)
+    for path in (tmp_path / stack.name).glob("*.json"):
+        content = files.read_sealed(path, "")
+        del content["made_by"]
+        files.write_sealed(path, content)
+    assert make_stacks(tmp_path).get(0).sha256 == stack.sha256
 
 
 def test_a_rate_that_diverged_is_not_the_best():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.pretraining import figures
-from src import data
+from src import data, own
 from src.config.checks import check_data
 from src.data import Dataset, Split
 from src.fields import ConfigError, plain
@@ -108,6 +109,25 @@ def test_arms_of_another_scaling_or_other_images_share_no_stack(tmp_path):
     assert "pixels" not in stacks[0].made_from
     assert len(set(scaled_alike)) == 1  # The first 48 images, in either way.
     assert len({whole, forty, scaled_alike[0], fifty_four}) == 4
+
+
+def test_another_own_activation_of_the_same_name_shares_no_stack(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("import jax\ndef act(x): return jax.nn.relu(x)")
+    monkeypatch.setattr("configs.__path__", [str(tmp_path)])
+    change = {"pretraining__method": "conv_autoencoder", "model__activation": "configs.mine.act"}
+    settings = make_trial(**change).settings
+    program = Program(settings, DATASET)
+
+    def name() -> str:
+        return make_stacks(program, settings, tmp_path, "digest")._folder(0).name
+
+    relus = name()
+    assert name() == relus
+    (tmp_path / "mine.py").write_text("import jax\ndef act(x): return jax.nn.tanh(x)")
+    assert name() == relus  # This process goes on with what it has imported.
+    own.read_source.cache_clear()
+    assert name() != relus
+    del sys.modules["configs.mine"]
 
 
 def test_of_images_sorted_by_class_each_class_gives_as_many(tmp_path):

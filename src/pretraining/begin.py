@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src import own
 from src.data import Split
 from src.data.splits import first_rows, is_grouped, last_rows, take
 from src.fields import plain
@@ -87,6 +88,7 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
         program.devices,
         program.parallel,
     )
+    named = (settings.model.name, settings.model.activation)
     made_from = {
         "model": plain(settings.model),
         "input": settings.recipe.input,
@@ -97,6 +99,8 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
     if settings.train_images or settings.validation_images or by_class:
         # Images of the same number may be others then, or have another scaling.
         made_from["pixels"] = _digest(source)
+    if code := {name: own.digest(name) for name in named if own.is_own(name)}:
+        made_from["own_code"] = code
     return Stacks(root, source, replace(how, control=""), made_from)
 
 

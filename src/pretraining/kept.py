@@ -1,9 +1,11 @@
 """Stacks on disk: made once for each method, network, seed and settings, then read by every trial.
 
-    ROOT/<stack>/stack.json     what the stack is made from; its digest is in the folder's name
+    ROOT/<stack>/stack.json     what the stack is made from, whose digest is in the folder's name,
+                                and by: device, versions and commit
     ROOT/<stack>/<layer>.npz    the layer's parameters at the chosen learning rate, and images as it
                                 gives them back
-    ROOT/<stack>/<layer>.json   that rate, the measures of every rate, SHA-256 of the .npz file
+    ROOT/<stack>/<layer>.json   that rate, the measures of every rate, what made it, SHA-256 of the
+                                .npz file
     ROOT/<stack>/metrics.csv    the measures of all layers and rates
     ROOT/<stack>/checkpoints/   checkpoints of the layer that is being trained
 
@@ -33,6 +35,7 @@ from src.pretraining.stack import LayerTrainer, Stopped, best_rate, file_name, m
 from src.pretraining.transfer import LayerParams, transfer
 from src.records import files, locks
 from src.records.files import RecordError
+from src.records.provenance import made_by
 from src.records.trial import Identity
 
 # Fields that say what is done with a finished stack; they do not change how it is made.
@@ -162,9 +165,11 @@ class Stacks:
         path = self.root / name / "stack.json"
         files.make_folder(path.parent)
         if not path.exists():
-            files.write_sealed(path, content)
+            files.write_sealed(path, {**content, "made_by": made_by()})
         remedy = f"restore it from a copy, or move {path.parent} away, to pre-train again"
-        if files.json_safe(files.read_sealed(path, remedy)) != content:
+        there = files.json_safe(files.read_sealed(path, remedy))
+        there.pop("made_by", None)  # Another process may have begun it; older stacks do not say.
+        if there != content:
             raise RecordError(f"{path} is of another stack; {remedy}")
         return path.parent
 
@@ -200,6 +205,7 @@ def _train(
         "learning_rate": rate,
         "deviation": trainer.deviation,
         "rows": [row for _, rows in found.values() for row in rows],
+        "made_by": made_by(),
     }
 
 

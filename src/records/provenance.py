@@ -60,6 +60,12 @@ def machine() -> Machine:
     )
 
 
+@functools.cache
+def made_by() -> dict[str, str]:
+    """Device, versions and commit of this process; each may differ when what it makes goes on."""
+    return dataclasses.asdict(machine())
+
+
 def provenance() -> dict[str, Any]:
     """Machine, code and versions of this process; starts JAX's backend."""
     return {

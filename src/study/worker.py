@@ -4,7 +4,7 @@ import functools
 import gc
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,10 +17,11 @@ from src.data import DataError
 from src.fields import plain
 from src.pretraining.begin import with_stack
 from src.pretraining.stack import Stopped
-from src.records import files, locks, provenance
+from src.records import files, locks
 from src.records import trial as trials
 from src.records.event_files import EventFile
 from src.records.files import RecordError
+from src.records.provenance import made_by
 from src.records.trial import Identity, TrialRecord
 from src.study.order import Task
 from src.training import checkpoints, together, train
@@ -285,12 +286,6 @@ def follow(line: Line) -> bool:
         _train(told, line)
         told = hosts.tell(None)
     return bool(told)
-
-
-@functools.cache
-def made_by() -> dict[str, str]:
-    """Device, versions and commit of this process; each may differ when a trial is resumed."""
-    return asdict(provenance.machine())
 
 
 def _tidy(job: Job) -> None:
