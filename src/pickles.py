@@ -53,7 +53,9 @@ class Unpickler(pickle.Unpickler):
         """The stand-in for a name."""
         full = f"{module}.{name}"
         if full not in self._known:
-            raise pickle.UnpicklingError(f"it names {full!r}, which is no tensor; nothing was run")
+            raise pickle.UnpicklingError(
+                f"it names {full!r}, which is no tensor; nothing was run; save the tensors alone"
+            )
         return Known(self._known[full])
 
     def persistent_load(self, pid: Any) -> Any:

@@ -46,6 +46,7 @@ WRITERS = {
     "new.caffemodel": lambda path: weight_files.caffemodel(path, ARRAYS),
     "old.caffemodel": lambda path: weight_files.caffemodel(path, ARRAYS, older=True),
     "zip.pth": torch_file,
+    "net.pth.tar": torch_file,
     "stream.pth": lambda path: torch_file(path, _use_new_zipfile_serialization=False),
     "dictionary.npy": lambda path: weight_files.npy(path, npy_layers()),
     "net.safetensors": lambda path: weight_files.safetensors(path, torch_names()),
@@ -361,6 +362,9 @@ def torch_window(size: tuple[int, ...], strides: tuple[int, ...]) -> bytes:
         ((2,), (1,), ""),
         ((1, 2, 1), (2**70, 1, 2**70), ""),  # nobody takes a step along an axis of one
         ((1,) * 65, (0,) * 65, "tensor w: .* 64"),
+        ((2, 0), (1, 2), ""),
+        ((2**70, 0), (1, 1), "tensor w: "),
+        ((2, 0), (2**70, 1), "tensor w: "),
         ((2**70,), (0,), "tensor w uses numbers twice"),
         ((2**40, 2**40), (0, 0), "tensor w uses numbers twice"),
         ((2,), (2**70,), "tensor w reaches beyond its numbers"),
@@ -407,6 +411,23 @@ def test_bfloat16_is_read(name, tmp_path):
         header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
         path.write_bytes(struct.pack("<Q", len(header)) + header + bits)
     np.testing.assert_array_equal(read_weights(path).tensors["w"], np.float32([1.5, -2]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ([(14, 1)], "tensor w lies in another file; save the model in one"),
+        # One and a half in 16 bits is 0x3E00, which ONNX lists as a whole number.
+        ([(2, 10), (5, weight_files.varint(0x3E00))], "whole numbers .* in float32"),
+    ],
+)
+def test_sound_onnx_that_is_not_read_is_not_called_damaged(fields, message, tmp_path):
+    tensor = weight_files.message((1, 1), (2, 1), (8, "w"), *fields)
+    path = tmp_path / "a.onnx"
+    path.write_bytes(weight_files.message((7, weight_files.message((5, tensor)))))
+    with pytest.raises(WeightsError, match=message) as caught:
+        read_weights(path)
+    assert "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [*READERS, ".binaryproto"])

@@ -53,7 +53,7 @@ def read_onnx(path: Path) -> WeightsFile:
 def _read_initializer(path: Path, message: memoryview, tensors: Tensors) -> None:
     """Adds a TensorProto of floating point to `tensors`; others, such as shapes, are left out."""
     name, shape, kind, data = "", [], 0, []
-    outside = False
+    fault = ""
     for number, value in fields(message):
         if number == 1:
             shape += integers(value)
@@ -61,14 +61,16 @@ def _read_initializer(path: Path, message: memoryview, tensors: Tensors) -> None
             kind = integer(value)
         elif number in (4, 9, 10):  # float_data, raw_data, double_data
             data.append(bytes(octets(value)))
+        elif number == 5:  # int32_data, of 16 bits each
+            fault = "is a list of whole numbers that stand for floats; save the model in float32"
         elif number == 8:
             name = text(value)
-        elif number == 14:
-            outside = integer(value) == 1
+        elif number == 14 and integer(value) == 1:
+            fault = "lies in another file; save the model in one"
     if kind not in FLOAT_TYPES:
         return
-    if outside:
-        raise WeightsError(f"{path}: tensor {name} lies in another file; save the model in one")
+    if fault:
+        raise WeightsError(f"{path}: tensor {name} {fault}")
     numbers = _numbers(path, name, data, FLOAT_TYPES[kind])
     numbers = from_bfloat16(numbers) if kind == BFLOAT16 else numbers
     tensors[name] = make_tensor(path, name, numbers, shape)

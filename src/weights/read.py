@@ -14,6 +14,7 @@ READERS: dict[str, Callable[[Path], WeightsFile]] = {
     ".caffemodel": read_caffemodel,
     ".pth": read_torch,
     ".pt": read_torch,
+    ".pth.tar": read_torch,  # PyTorch's ImageNet example calls its files so; they are no archives.
     ".npy": read_npy,
     ".safetensors": read_safetensors,
     ".onnx": read_onnx,
@@ -26,7 +27,8 @@ def read_weights(path: Path) -> WeightsFile:
     Raises:
         WeightsError: If its kind is unknown, it cannot be read or it is damaged.
     """
-    reader = READERS.get(path.suffix.lower())
+    name = path.name.lower()
+    reader = next((reader for ending, reader in READERS.items() if name.endswith(ending)), None)
     if reader is None:
         raise WeightsError(f"{path} is of no known kind; known are {', '.join(READERS)}")
     refuse_stand_in(path)

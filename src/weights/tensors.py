@@ -87,7 +87,10 @@ def make_tensor(
     with np.errstate(over="ignore"):  # Overflow is refused below.
         tensor = values.astype(np.float32).reshape(shape)
     if not np.isfinite(tensor).all():
-        raise WeightsError(f"{path}: tensor {name} holds infinity or NaN; the file is damaged")
+        raise WeightsError(
+            f"{path}: tensor {name} holds infinity or NaN; the file is damaged, or its training"
+            " has diverged"
+        )
     return tensor
 
 

@@ -91,7 +91,10 @@ def _state_dictionary(path: Path, saved: Any) -> dict:
         fullest: dict = max(among, key=_count_tensors, default={})
         if _count_tensors(fullest):
             return fullest
-    raise WeightsError(f"{path} holds no dictionary of tensors")
+    raise WeightsError(
+        f"{path} is no dictionary of tensors, and holds none beside others; save the network's"
+        " state_dict()"
+    )
 
 
 def _count_tensors(entry: Any) -> int:
@@ -115,7 +118,7 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
     ]
     try:
         window = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], shape, steps)
-    except ValueError as error:  # It has more axes than an array can have.
+    except (ValueError, OverflowError) as error:  # No array can have such axes.
         raise damaged(path, f"tensor {name}", error) from error
     return make_tensor(path, name, window, shape)
 
