@@ -1,11 +1,12 @@
 """Image files as they are met: colour spaces, bits, what cameras add."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from src.data import images
 from src.data.images import ImageError, decode, turned, upright
@@ -57,6 +58,25 @@ def test_photographs_with_damaged_exif_data_are_read_without_a_word():
         assert decode(content, 16).shape == (16, 16, 3)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("exif", [b"garbage", b"II*\0", b"MM\0*\0\0\0\x08\0"])
+def test_an_image_is_sound_though_its_exif_data_are_damaged(exif, form):
+    content = saved(Image.fromarray(SOFT), form, exif=b"Exif\0\0" + exif)
+    images._quieten_pillow.cache_clear()
+    np.testing.assert_array_equal(upright(content), decode(content, 0))
+    assert not turned(content)
+
+
+def test_an_image_is_turned_though_pillow_cannot_write_its_other_exif_data():
+    """Here a width that is a text."""
+    entries = ((0x0100, 2, 4, b"abc\0"), (0x0112, 3, 1, b"\0\6\0\0"))
+    exif = b"MM\0*\0\0\0\x08\0\2" + b"".join(struct.pack(">HHI4s", *each) for each in entries)
+    content = saved(Image.fromarray(SOFT), "PNG", exif=b"Exif\0\0" + exif + bytes(4))
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(upright(content), np.rot90(SOFT, -1))
+
+
 @pytest.mark.parametrize(
     ("orientation", "turn"),
     [
@@ -65,12 +85,16 @@ def test_photographs_with_damaged_exif_data_are_read_without_a_word():
         (6, lambda x: np.rot90(x, -1)),
         (8, np.rot90),
         (2, lambda x: x[:, ::-1]),
+        (4, lambda x: x[::-1]),
+        (5, lambda x: x.swapaxes(0, 1)),
+        (7, lambda x: x[::-1, ::-1].swapaxes(0, 1)),
+        (0, lambda x: x),  # Some programs write it for what they do not know.
     ],
 )
 def test_images_of_a_turned_camera_are_turned_upright(orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = saved(Image.fromarray(SOFT), "PNG", exif=exif)
-    assert turned(content) == (orientation != 1)
+    assert turned(content) == (orientation > 1)
     np.testing.assert_array_equal(upright(content), turn(SOFT))
     np.testing.assert_array_equal(decode(content, 0), SOFT)  # as TFDS and TensorFlow read it

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 MODES = {1: "L", 3: "RGB"}  # Number of channels -> Pillow's name for that many of 8 bits.
-_ORIENTATION = 0x0112  # EXIF's tag of the orientation.
+_ORIENTATION = 0x0112  # EXIF's tag of the orientation; 1 is upright.
+_TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+_TURNS |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 _PNG_START, _PNG_DEPTH = b"\x89PNG", 24  # A PNG file's byte 24 holds the bits per channel.
 
 
@@ -81,8 +83,7 @@ def _quieten_pillow() -> None:
 
 def turned(content: bytes) -> bool:
     """Whether the EXIF data say that the image must be turned, as cameras held sideways write."""
-    with _opened(content) as image:
-        return image.getexif().get(_ORIENTATION, 1) != 1
+    return _turn(content) is not None
 
 
 def upright(content: bytes) -> UInt8[np.ndarray, "H W C"]:
@@ -91,13 +92,19 @@ def upright(content: bytes) -> UInt8[np.ndarray, "H W C"]:
     Raises:
         ImageError: If it has more than 8 bits a channel.
     """
-    from PIL import ImageOps  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
 
-    pixels = decode(content, 0)
-    if not turned(content):
-        return pixels
+    pixels, turn = decode(content, 0), _turn(content)
+    return _array(Image.fromarray(pixels).transpose(Image.Transpose[turn])) if turn else pixels
+
+
+def _turn(content: bytes) -> str | None:
+    """Pillow's name for what brings an image upright; damaged EXIF data ask for nothing."""
     with _opened(content) as image:
-        return _array(ImageOps.exif_transpose(image).convert("RGB"))
+        try:
+            return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        except Exception:  # Pillow skips them in JPEG files, and raises almost anything for PNG.
+            return None
 
 
 def _array(image: object) -> UInt8[np.ndarray, "H W C"]:
