@@ -380,6 +380,19 @@ def test_a_torch_tensor_of_absurd_axes_is_one_line(size, strides, message, tmp_p
         read_weights(path)
 
 
+@pytest.mark.parametrize("size", [2**70, -1])
+def test_a_torch_storage_of_absurd_size_is_one_line(size, tmp_path):
+    """In the older stream, whose storages may lie anywhere in the saved object."""
+    number = pickle.dumps(size, protocol=2)[2:-1]
+    stored = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpu" + number + b"tQ"
+    pickled = [pickle.dumps(each, protocol=2) for each in (0x1950A86A20F9469CFC6C, 1001, {})]
+    pickled += [b"\x80\2]" + stored + b"a.", pickle.dumps(["0"], protocol=2), bytes(8)]
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"".join(pickled))
+    with pytest.raises(WeightsError, match="refers to something that is no storage"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -126,9 +126,10 @@ def _values(path: Path, name: str, tensor: Tensor, numbers: np.ndarray) -> np.nd
 def _storage(pid: Any) -> Storage:
     """A storage by its persistent id: ("storage", type, key, device, size)."""
     word, kind, key, _, size, *_ = pid
-    if word != "storage" or not isinstance(kind, pickles.Known):
+    named = kind() if word == "storage" and isinstance(kind, pickles.Known) else None
+    if named not in STORAGES or not 0 <= int(size) < 2**63:
         raise ValueError("it refers to something that is no storage")
-    return Storage(str(key), kind(), int(size))
+    return Storage(str(key), named, int(size))
 
 
 def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
