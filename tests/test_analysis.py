@@ -8,14 +8,14 @@ from scipy import stats
 
 from configs import base
 from src.analysis import curves, groups, paper
-from src.analysis.choice import Choice, choose_rate
+from src.analysis.choice import Choice, choose_rate, replaced_trials
 from src.analysis.effects import analyse
 from src.analysis.measures import MEASURES, Measure
 from src.analysis.study import load_study
 from src.config.config import Config
 from src.records import trial as records
 from src.records.trial import TrialRecord
-from tests import synthetic
+from tests import synthetic, tiny
 
 INF = math.inf
 TIMES = MEASURES["iterations"]
@@ -34,6 +34,7 @@ def selected(rate: float, points: float, error: float = 0.2, status: str = "") -
     }
     status = status or ("reached" if points < INF else "censored")
     row = {"learning_rate": rate, "status": status, "iterations": 10 * last}
+    row["purpose"] = "selection"
     row["final_train_error"] = errors[-1]
     return TrialRecord(row, metrics)
 
@@ -92,6 +93,20 @@ class TestChooseRate:
     def test_needs_trials(self):
         with pytest.raises(ValueError, match="no selection trials"):
             chosen([])
+
+
+class TestReplacedTrials:
+    def test_are_all_until_a_wider_grid_is_done_and_then_those_at_other_rates(self):
+        """At 0.2, the best of two rates, a trial on a fresh seed was made; a third rate is new."""
+        config = tiny.make_config(learning_rates=(0.1, 0.2, 0.3))
+        (arm,), narrow, fresh = config.arms, [selected(0.1, 10), selected(0.2, 5)], selected(0.2, 5)
+        fresh.row["purpose"] = "fresh"
+        for new, replaced in (
+            ([], [fresh]),
+            ([selected(0.3, 8)], []),
+            ([selected(0.3, 2)], [fresh]),
+        ):
+            assert replaced_trials(config, arm, [*narrow, fresh, *new]) == replaced
 
 
 class TestPaper:

@@ -367,15 +367,22 @@ def test_an_arm_of_which_nothing_is_known_is_taken_to_need_what_the_others_need(
     assert display.study_left() == pytest.approx((20 + 40 + 40, 60 + 80 + 80))
 
 
-def test_a_trial_at_its_target_ends_now_however_long_it_might_have_taken(terminal):
-    display = make_display(terminal, {}, racing=False)
+@pytest.mark.parametrize(
+    ("readings", "about", "words"),
+    [
+        (("online",), 0, " about 1 s left"),
+        (("online", "frozen"), math.nan, " at most 60 s left"),  # the other may be far from it
+    ],
+)
+def test_a_trial_ends_now_once_its_only_reading_is_at_the_target(terminal, readings, about, words):
+    display = make_display(terminal, {}, racing=False, readings=readings)
     one, two = order.ready_tasks(display.config, {})[:2]
     for task in (one, two):
         display.started(task)
     display.heard(one.trial.name, "point", position(20, 160, 10.0, 0.65))
     display.heard(one.trial.name, "point", position(40, 160, 20.0, 0.25))
-    assert display.left(one.trial.name) == (0, 60)
-    assert "about 1 s left" in terminal.lines[0]
+    assert display.left(one.trial.name) == pytest.approx((about, 60), nan_ok=True)
+    assert words in terminal.lines[0]
 
 
 def test_the_line_of_a_trial_and_that_of_the_study_take_the_same_for_granted(terminal):

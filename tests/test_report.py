@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.analysis import groups, paper
+from src.analysis import groups, paper, ranks
+from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.reports import compose as report
+from src.reports import tables
 from tests import synthetic
 from tests.reported import compose, steps, summary, write_pair
 
@@ -104,6 +106,14 @@ def test_ranks_give_no_median_where_an_arm_never_got_there(tmp_path, relu, tanh)
     write_pair(tmp_path, relu, tanh)
     (line,) = re.findall(r"^Checked by ranks.*$", compose(tmp_path), re.M)
     assert re.fullmatch(r".*: conv3, modern, tanh: p = 0\.0\d+\.", line)
+
+
+@pytest.mark.parametrize(("many", "test"), [(4, "exact rank-sum test"), (3, "rank-sum test")])
+def test_the_rank_sum_test_is_called_exact_up_to_many_trials(tmp_path, monkeypatch, many, test):
+    monkeypatch.setattr(ranks, "MANY", many)
+    write_pair(tmp_path, [11, 12, 11, 13], [30, 31, 32, 33])
+    text = tables.measures(analyse(load_study(tmp_path)))
+    assert f"Checked by ranks (median over all pairs of trials, {test}): " in text
 
 
 def test_a_diverged_trial_and_one_without_a_number_are_told_apart(tmp_path):

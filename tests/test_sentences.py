@@ -3,8 +3,11 @@
 import pytest
 
 from src.analysis import intervals
+from src.analysis.effects import Analysis, analyse
 from src.analysis.intervals import Interval
+from src.analysis.study import load_study
 from src.reports import sentences
+from tests import synthetic
 from tests.reported import INF, NAN
 
 
@@ -40,3 +43,37 @@ def test_ratios_in_words_never_say_more_than_is_known(bounds, words):
 )
 def test_mean_times_in_words(bounds, words):
     assert sentences.mean(intervals.sample(bounds), "ratio") == words
+
+
+@pytest.fixture
+def analysis(tmp_path) -> Analysis:
+    """A study whose comparisons have no trials yet."""
+    synthetic.write_header(tmp_path)
+    return analyse(load_study(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("ends", "p", "words"),
+    [
+        ((1.2, 3.3), 0.01, ""),
+        ((1.2, 3.3), NAN, ""),
+        ((1.2, 3.3), 0.2, " No difference is shown."),  # p is that of all comparisons
+        ((0.8, 3.3), 0.2, " No difference is shown."),
+    ],
+)
+def test_a_difference_is_shown_by_its_interval_and_its_adjusted_p(analysis, ends, p, words):
+    found = Interval(2.0, *ends, (3, 3), "ratio")
+    effect = analysis.effects()[0]._replace(interval=found, p=p)
+    assert sentences.conclusion(effect) == words
+
+
+@pytest.mark.parametrize(("low", "depends"), [(1.2, " So it depends on the recipe."), (0.8, "")])
+def test_an_effect_depends_on_a_field_only_where_the_interval_leaves_out_one(
+    analysis, low, depends
+):
+    found = Interval(2.0, low, 3.3, (3, 3), "ratio", p=0.03)
+    told = sentences.interaction(analysis, analysis.interactions()[0]._replace(interval=found))
+    assert told == (
+        "The ratio of tanh to relu is 2.0 times as large with cuda_convnet as with modern (95%"
+        f" interval {low:.2f} to 3.3, n = 3, p = 0.03).{depends}"
+    )
