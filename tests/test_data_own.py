@@ -69,6 +69,32 @@ def test_without_a_test_folder_a_share_of_each_class_is_tested_on(tmp_path):
     assert np.bincount(dataset.train.labels).tolist() == [8, 16, 2]
 
 
+def test_of_two_images_of_a_class_one_is_always_trained_on(tmp_path):
+    for name in "ab":
+        for n in range(2):
+            save(tmp_path / "two" / name / f"{n}.png", seed=n)
+    assert prepare("two", tmp_path / "two", f"--data_dir={tmp_path}", "--test_fraction=0.9") == 0
+    dataset = data.load("two", str(tmp_path))
+    for split in (dataset.train, dataset.test):
+        assert sorted(split.labels.tolist()) == [0, 1]
+
+
+def test_images_that_are_all_grey_have_one_channel(tmp_path):
+    """Whether their files have one, or three that are alike."""
+    pixels = {}
+    for label, name in enumerate("ab"):
+        for n in range(2):
+            grey = save(tmp_path / "grey" / name / f"{n}.png", (8, 8), seed=2 * label + n)
+            pixels[grey.tobytes()] = label
+        Image.fromarray(grey).convert("RGB").save(tmp_path / "grey" / name / "1.png")
+    assert prepare("grey", tmp_path / "grey", f"--data_dir={tmp_path}") == 0
+    _, train, test, *_ = data.load("grey", str(tmp_path))
+    images = np.concatenate([train.images, test.images])
+    assert images.shape == (4, 8, 8, 1)
+    labels = [*train.labels, *test.labels]
+    assert {x.tobytes(): y for x, y in zip(images, labels, strict=True)} == pixels
+
+
 def test_images_of_many_sizes_and_forms_are_streamed(tmp_path, capsys):
     for n, (form, shape) in enumerate(
         [("png", (9, 12, 3)), ("bmp", (30, 8, 3)), ("JPG", (9, 9)), ("gif", (11, 9))]

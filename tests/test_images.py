@@ -29,6 +29,21 @@ def test_cmyk_jpegs_become_the_colours_they_show():
         assert np.abs(decode(content, size).astype(float) - expected).mean() < 4  # Grey levels.
 
 
+@pytest.mark.parametrize(("side", "decoded"), [(31, 31), (32, 16), (64, 16), (256, 32)])
+def test_a_large_jpeg_is_decoded_at_a_half_a_quarter_or_an_eighth(monkeypatch, side, decoded):
+    """For 16 pixels a side."""
+    seen, convert = [], Image.Image.convert
+
+    def spy(image: Image.Image, *mode: str) -> Image.Image:
+        seen.append(image.size)
+        return convert(image, *mode)
+
+    content = saved(Image.fromarray(SOFT).resize((side, side)), "JPEG")
+    monkeypatch.setattr(Image.Image, "convert", spy)
+    assert decode(content, 16).shape == (16, 16, 3)
+    assert seen == [(decoded, decoded)]
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA"])
 def test_modes_of_eight_bits_become_rgb_or_grey(mode):
     image = Image.fromarray(SOFT).convert(mode) if mode != "PA" else None

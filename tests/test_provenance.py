@@ -47,12 +47,14 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_commit_is_that_of_the_code(repository):
+@pytest.mark.parametrize("folder", ["src", "configs"])
+def test_the_commit_is_that_of_the_code(repository, folder):
     head = git(repository, "rev-parse", "HEAD")
     assert provenance.commit(repository) == head[:10]
     (repository / "notes").write_text("beside the code")
     assert provenance.commit(repository) == head[:10]
-    (repository / "src" / "new.py").write_text("2\n")
+    (repository / folder).mkdir(exist_ok=True)
+    (repository / folder / "new.py").write_text("2\n")
     assert provenance.commit(repository) == f"{head[:10]}-dirty"
 
 

@@ -141,6 +141,7 @@ def test_shared_keys_share_crop_and_flip_and_nothing_else():
     for group in (found[:4], found[4:]):
         np.testing.assert_array_equal(group, np.broadcast_to(group[:1], group.shape))
     assert np.abs(found[0] - found[4]).max() > 0
-    noisy = augment.make_augment_fn(Augment(crop=4, noise=1.0), COLOURS)
-    found = np.asarray(noisy(SAME, KEYS, SHARED, jnp.int32(0)))
-    assert np.abs(found[0] - found[1]).max() > 0.5
+    for own in ({"noise": 1.0}, {"pca": 0.1}):
+        fn = augment.make_augment_fn(Augment(**own), COLOURS)
+        found = np.asarray(fn(SAME, KEYS, SHARED, jnp.int32(0)))
+        assert np.abs(found[0] - found[1]).max() > 0.5
