@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -85,23 +86,38 @@ class Normalized(nn.Module):
         return nn.Dense(10, name="fc2")(x.mean(axis=(1, 2)))
 
 
+def normalized(variables: Any) -> Candidate:
+    """Such a network, and six images to test it on."""
+    dataset = tiny.make_dataset(8, 6)
+    shift, scale = np.zeros((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
+    return Candidate(
+        *("normed", Normalized(), variables, shift, scale, (8, 8)),
+        *(dataset.test, dataset, np.arange(10), {}, "", ""),
+    )
+
+
 @pytest.mark.slow
 def test_a_network_is_tested_with_the_means_that_it_keeps():
-    dataset, model = tiny.make_dataset(8, 6), Normalized()
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    variables = Normalized().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     means = np.array([90.0, 100.0, 110.0], np.float32)
     variables["batch_stats"]["norm"]["mean"] = jnp.asarray(means)
     variables["batch_stats"]["norm"]["var"] = jnp.full(3, 2500.0)
-    shift, scale = np.zeros((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
-    candidate = Candidate(
-        *("normed", model, variables, shift, scale, (8, 8)),
-        *(dataset.test, dataset, np.arange(10), {}, "", ""),
-    )
+    candidate = normalized(variables)
     found, _ = testing.probabilities(candidate, 1)
-    colours = (dataset.test.images.mean(axis=(1, 2)) - means) / np.sqrt(2500 + 1e-5)
+    colours = (candidate.test.images.mean(axis=(1, 2)) - means) / np.sqrt(2500 + 1e-5)
     expected = jax.nn.softmax(colours.astype(np.float32) @ variables["params"]["fc2"]["kernel"])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert testing.features(candidate, "norm")[0].shape == (6, 8, 8, 3)
+
+
+def test_features_that_would_fill_the_memory_are_refused(monkeypatch):
+    """Six images have 1,152 outputs of one layer and 60 of the other."""
+    image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    candidate = normalized(jax.eval_shape(Normalized().init, jax.random.key(0), image))
+    monkeypatch.setattr(testing, "MOST_FEATURES", 6 * 10)
+    testing.check_layer(candidate, "fc2")
+    with pytest.raises(WeightsError, match="features of norm are 1,152 numbers; a later layer has"):
+        testing.check_layer(candidate, "norm")
 
 
 # --- Files of weights, on a small set with CIFAR-10's classes. ---

@@ -136,6 +136,14 @@ def test_record_and_report_hold_the_comparison(three):
     assert evaluation_report.describe(one | {"images": 1})[0].startswith("**net0**, 1 image: ")
 
 
+def test_answers_that_are_no_classes_have_a_column_where_there_are_any(three):
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
+    header = f"| class \\ taken for | {' | '.join('abcdefghij')} |"
+    assert f"{header}\n" in evaluation_report.compose(record)
+    record["confusion"][0][-1] = 1
+    assert f"{header} another |\n" in evaluation_report.compose(record)
+
+
 @pytest.fixture
 def evaluate(three, monkeypatch, tmp_path, in_process) -> Callable[..., int]:
     """The command, for seeds 0, 1 and 2 of one arm; it works in an empty folder."""

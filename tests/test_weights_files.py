@@ -393,6 +393,26 @@ def test_a_torch_storage_of_absurd_size_is_one_line(size, tmp_path):
         read_weights(path)
 
 
+def test_a_torch_file_of_a_big_endian_machine_is_refused(tmp_path):
+    """Its numbers, read from the other end, would be others."""
+    for order in ("little", "big"):
+        path = tmp_path / f"{order}.pth"
+        path.write_bytes(torch_window((2,), (1,)))
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("net/byteorder", order)
+    assert read_weights(tmp_path / "little.pth").tensors["w"].tolist() == [1, 1]
+    with pytest.raises(WeightsError, match=r"big.pth was written on a big-endian machine; save it"):
+        read_weights(tmp_path / "big.pth")
+
+
+def test_an_onnx_file_whose_numbers_lie_in_another_is_refused(tmp_path):
+    tensor = weight_files.message((1, 2), (2, 1), (8, "w"), (14, 1))  # data_location: EXTERNAL
+    path = tmp_path / "a.onnx"
+    path.write_bytes(weight_files.message((7, weight_files.message((5, tensor)))))
+    with pytest.raises(WeightsError, match="tensor w lies in another file; save the model in one"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -228,6 +228,24 @@ def test_first_weights_are_tried_before_anything_is_trained(changes, message, tm
         start.check(settings, (32, 32, 3), 10)
 
 
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(24, ""), (32, r"fc10/kernel in a.npy is \(1024, 10\), the network's is \(576, 10\)")],
+)
+def test_weights_must_fit_a_network_that_is_given_crops(size, message, monkeypatch):
+    """Pools of stride 2: its last layer reads 3 x 3 maps of 64 of a crop, 4 x 4 of an image."""
+    given = {"start_from__path": "a.npy", "start_from__layers": ("fc10",)}
+    settings = trial_of(augment__crop=24, **given).settings
+    params = tiny.draw_params(settings.model.make("modern", 10), size)
+    origin = start.Origin({"params": params}, "", {}, "standardized")
+    monkeypatch.setattr(start, "read_origin", lambda _: origin)
+    if not message:
+        start.check([settings], (32, 32, 3), 10)
+        return
+    with pytest.raises(WeightsError, match=message):
+        start.check([settings], (32, 32, 3), 10)
+
+
 # --- Whole trials. ---
 
 
