@@ -291,10 +291,12 @@ def test_whatever_a_field_holds_it_is_refused_in_one_line_or_makes_arms(first, o
         assert len(arms) == 1
 
 
-def test_a_batch_that_does_not_split_over_the_devices():
+@pytest.mark.parametrize(("images", "even"), [(20, 16), (3, 8)])
+def test_a_batch_that_does_not_split_over_the_devices(images, even):
     check_devices(tiny.make_config(batch_size=16, pretraining__batch_size=20).trial, 8)
-    with pytest.raises(ConfigError, match=r"config.batch_size = 20 cannot be split .* try 16"):
-        check_devices(tiny.make_config(batch_size=20).trial, 8)
+    words = f"config.batch_size = {images} cannot be split evenly over 8 devices; try {even}, or"
+    with pytest.raises(ConfigError, match=words):
+        check_devices(tiny.make_config(batch_size=images).trial, 8)
     pretrained = {"pretraining__method": "conv_rbm", "pretraining__batch_size": 20}
     with pytest.raises(ConfigError, match=r"pretraining.batch_size = 20 cannot be split .* try 16"):
         check_devices(tiny.make_config(**pretrained).trial, 8)

@@ -95,6 +95,12 @@ def test_of_a_field_given_twice_the_last_value_counts(given: list[str], path: st
     assert getattr(read(*given).study, path) == value
 
 
+def test_a_value_that_stands_apart_may_begin_with_a_dash():
+    given = ("--config.learning_rates", "-0.5", "--config.racing", "--config.max_epochs=2")
+    found = flags.parse(["--config=configs/base.py", *given]).overrides
+    assert [each.text for each in found] == ["-0.5", None, "2"]
+
+
 def test_a_config_file_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").write_text((ROOT / "configs" / "base.py").read_text())

@@ -29,6 +29,7 @@ def test_a_url_is_no_folder(text):
         (" ", "is empty"),
         ("a\0b", "zero byte"),
         ("a\nb", "line break"),
+        ("a\rb", "line break"),
         ("caf\udce9", "is not UTF-8"),
     ],
 )

@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+from src import data, laboratory
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.errors import LabError
 from src.reports import compose as report
-from tests import synthetic
+from src.study import runner
+from tests import synthetic, tiny
 from tests.reported import write_pair
 
 
@@ -63,6 +65,16 @@ def test_a_study_takes_no_file_of_the_users_place(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(LabError, match=f"{name} is of no study"):
         report.refuse_foreign(tmp_path)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_study_is_refused_in_such_a_folder_before_it_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **options: tiny.make_dataset())
+    monkeypatch.setattr(runner, "run_study", lambda *_: pytest.fail("it was run"))
+    (tmp_path / "report.md").write_text("mine")
+    with pytest.raises(LabError, match=r"report\.md is of no study"):
+        laboratory._run(tiny.make_config(data__name="tiny", workers=1), tmp_path, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
 def test_the_command_refuses_damaged_records_by_name(tmp_path, capsys):

@@ -45,7 +45,9 @@ def test_ends_of_a_difference_are_rounded_outwards():
     assert wording.points_ends(0.002, 0.0281) == "+0.2 to +2.9"
 
 
-@pytest.mark.parametrize(("p", "words"), [(0.0298, "p = 0.03"), (1e-5, "p < 0.001")])
+@pytest.mark.parametrize(
+    ("p", "words"), [(0.0298, "p = 0.03"), (0.001, "p = 0.001"), (1e-5, "p < 0.001")]
+)
 def test_a_p_value_has_two_figures(p, words):
     assert wording.p_value(p) == words
 
