@@ -72,6 +72,12 @@ def test_flags_that_are_none_do_not_end_the_process(flags):
     assert not os.environ.get("XLA_FLAGS")
 
 
+def test_a_date_that_numpy_cannot_read_is_left_out():
+    os.environ["SOURCE_DATE_EPOCH"] = "x"
+    environment.configure_jax()
+    assert "SOURCE_DATE_EPOCH" not in os.environ
+
+
 def test_threads_are_one_wherever_a_trial_runs(monkeypatch, capsys):
     """Whatever the workers, and whatever the shell says: their number changes last bits."""
     monkeypatch.setattr(environment, "computes_on_cpu", lambda: True)

@@ -51,6 +51,16 @@ def test_only_what_a_killed_writer_left_is_removed(tmp_path, name):
     }  # fmt: skip
 
 
+def test_what_a_process_of_another_user_is_writing_is_left(tmp_path, monkeypatch):
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "kill", kill)
+    (tmp_path / "results.csv.2024.tmp").write_text("half")
+    files.write_atomic(tmp_path / "results.csv", "new")
+    assert (tmp_path / "results.csv.2024.tmp").read_text() == "half"
+
+
 def test_no_write_follows_a_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("years of work")

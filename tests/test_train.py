@@ -304,6 +304,14 @@ def test_top_5_is_recorded_at_the_end(tmp_path):
     assert (outcome["final_test_error"], outcome["final_test_top5_error"]) == (0.875, 0.175)
 
 
+@pytest.mark.parametrize(("classes", "recorded"), [(5, False), (6, True)])
+def test_top_5_of_five_classes_is_not_recorded_since_it_is_never_wrong(tmp_path, classes, recorded):
+    fake = FakeProgram([16] * 10)
+    fake.num_classes = classes
+    outcome = train.train_trial(make_run(tmp_path), fake)
+    assert ("final_test_top5_error" in outcome) == recorded
+
+
 # --- The schedule. ---
 
 PLATEAU = {"schedule__name": "plateau", "schedule__patience": 2, "validation_images": 8}

@@ -2,6 +2,8 @@
 
 import gc
 import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import pytest
 from jax import lax
 
 from src.study import worker
+from src.study.order import Queue
 from src.training import step as train_step
 from tests import tiny
 
@@ -45,3 +48,21 @@ def test_no_more_than_the_programs_of_a_few_arms_are_there(monkeypatch):
     finally:
         gc.enable()
         worker._program.cache_clear()
+
+
+@pytest.mark.parametrize(("stops", "expected"), [(False, [2, 2]), (True, [2])])
+def test_no_group_begins_once_all_trials_are_to_stop(monkeypatch, stops, expected):
+    config = tiny.make_config(together=2, learning_rates=(0.02,), fresh_seeds=(1, 2, 3, 4))
+    jobs = [
+        worker.Job(
+            *(task, Path("trial"), tiny.identity(task.trial.name), {}),
+            *("tiny", "", Path("stacks"), config.runtime),
+        )
+        for task in Queue(config, {}).take(4)
+    ]
+    begun: list[int] = []
+    monkeypatch.setattr(worker, "_program", lambda *_: None)
+    monkeypatch.setattr(worker, "_train_group", lambda group, *_: begun.append(len(group)))
+    line = SimpleNamespace(tell=lambda *_: None, should_stop=lambda: stops and bool(begun))
+    worker._train_several(jobs, line)
+    assert begun == expected
