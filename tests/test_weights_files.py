@@ -405,14 +405,6 @@ def test_a_torch_file_of_a_big_endian_machine_is_refused(tmp_path):
         read_weights(tmp_path / "big.pth")
 
 
-def test_an_onnx_file_whose_numbers_lie_in_another_is_refused(tmp_path):
-    tensor = weight_files.message((1, 2), (2, 1), (8, "w"), (14, 1))  # data_location: EXTERNAL
-    path = tmp_path / "a.onnx"
-    path.write_bytes(weight_files.message((7, weight_files.message((5, tensor)))))
-    with pytest.raises(WeightsError, match="tensor w lies in another file; save the model in one"):
-        read_weights(path)
-
-
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
