@@ -64,6 +64,7 @@ def main(argv: Sequence[str], usage: str) -> int:
     try:
         # A process that called `give_up` is heard here.
         studies = hosts.together(lambda: studies or _checked(request, trees))
+        hosts.together(_check_commit)
         for config, workdir in studies:
             if config.runtime.workers > 1:
                 environment.share_accelerator()
@@ -129,6 +130,22 @@ def _check_hosts(how: str, configs: Sequence[Config]) -> None:
                 f"--hosts={how} cannot pre-train: make the stacks in one process first, or set"
                 " config.pretraining.method = 'none'"
             )
+
+
+def _check_commit() -> None:
+    """Refuses a process that has another commit than the first one, where both know theirs.
+
+    Each trial compares the user's own functions.
+    """
+    if hosts.count() == 1:
+        return
+    mine = provenance.commit()
+    first = hosts.tell(mine)
+    if mine != first and "unknown" not in (mine, first):
+        raise hosts.HostError(
+            f"process {hosts.index()} runs the code of commit {mine}, process 0 that of {first};"
+            " give every process the same files"
+        )
 
 
 def _end_all(error: Exception) -> None:

@@ -207,6 +207,41 @@ def test_an_error_in_one_ends_both(subject, tmp_path, wrong, said, one):
 
 
 @pytest.mark.slow
+def test_another_function_of_the_same_name_on_one_host_ends_both(subject, tmp_path):
+    for name, function in (("one", "relu"), ("other", "tanh")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "src").symlink_to(ROOT / "src")
+        shutil.copytree(ROOT / "configs", folder / "configs")
+        text = f"import jax\ndef act(x): return jax.nn.{function}(x)"
+        (folder / "configs" / "mine.py").write_text(text)
+    act = ("--config.sweep.model.activation=('configs.mine.act',)",)
+    act += ("--config.compare.baseline=configs.mine.act",)
+    projects = (tmp_path / "one", tmp_path / "other")
+    pair = Pair(subject, tmp_path / "study", *act, project=projects)
+    assert pair.end() == [doors.REFUSED, doors.REFUSED], pair.said()
+    leader, other = (path.read_text() for path in pair.outputs)
+    assert "another process cannot go on" in leader
+    assert "configs.mine.act is not what the study began with: configs/mine.py, or" in other
+    assert not list((tmp_path / "study").glob("trials/*/metrics.csv"))
+
+
+@pytest.mark.parametrize(
+    ("mine", "first"), [("abc", "abc"), ("unknown", "abc"), ("abc", "unknown"), ("abd", "abc")]
+)
+def test_another_commit_is_refused_where_both_are_known(mine, first, monkeypatch):
+    monkeypatch.setattr(hosts, "count", lambda: 2)
+    monkeypatch.setattr(hosts, "index", lambda: 1)
+    monkeypatch.setattr(hosts, "tell", lambda value: first)
+    monkeypatch.setattr(provenance, "commit", lambda: mine)
+    if mine == "abd":
+        with pytest.raises(HostError, match="process 1 runs the code of commit abd, process 0 tha"):
+            laboratory._check_commit()
+    else:
+        laboratory._check_commit()
+
+
+@pytest.mark.slow
 def test_streamed_images_are_shared_out_as_those_in_memory(subject, sound, tmp_path):
     """The images have 8 pixels, and as many are asked for: decoding leaves them as they are."""
     pair = Pair(subject, tmp_path / "streamed", "--config.data.stream_size=8")

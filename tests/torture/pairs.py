@@ -33,7 +33,7 @@ class Pair:
         workdir: Path,
         *more: str,
         only: Mapping[int, str] | None = None,
-        project: Path = ROOT,
+        project: Path | tuple[Path, Path] = ROOT,
     ):
         """Starts both.
 
@@ -42,13 +42,14 @@ class Pair:
             workdir: Of the study.
             more: Arguments of both.
             only: Process -> an argument that it alone is given.
-            project: Where they run, the folder of src/ and configs/.
+            project: Where they run, the folder of src/ and configs/; two, if each has its own.
         """
         port = free_port()
         self.workdir = workdir
         self.before = self.checkpoints()
         self.outputs = [workdir.with_name(f"{workdir.name}-{i}.txt") for i in (0, 1)]
         self.processes = []
+        projects = project if isinstance(project, tuple) else (project, project)
         for i, output in enumerate(self.outputs):
             arguments = [f"--config={CONFIG}", f"--workdir={workdir}", *SMALL, *more]
             arguments += [
@@ -56,7 +57,7 @@ class Pair:
                 f"--hosts=127.0.0.1:{port},2,{i}",
             ]
             arguments += [only[i]] if only and i in only else []
-            self.processes.append(start(subject, arguments, DEVICES, output, project))
+            self.processes.append(start(subject, arguments, DEVICES, output, projects[i]))
 
     def end(self, seconds: float = PATIENCE_SECONDS) -> list[int]:
         """Exit codes; a process that does not end by then hangs."""
