@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from src.fields import ConfigError, plain
 from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
 from src.pretraining.kept import read_layers
-from src.pretraining.stack import LayerTrainer
+from src.pretraining.stack import LayerTrainer, Stopped
+from src.records import locks
 from src.records import study as studies
 from src.records import trial as trials
 from src.records.files import RecordError
@@ -308,19 +310,48 @@ class StopAt:
         return self.reached
 
 
-def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypatch):
-    """Its stack is read again, but what was fine-tuned since is what goes on."""
-    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
-    changes = {"pretraining__method": "conv_rbm", "labels": 40, "max_epochs": 4.0}
+def test_a_trial_that_waits_for_a_stack_says_so_and_hears_a_stop(tmp_path):
+    trial = make_trial(pretraining__method="conv_autoencoder")
+    program = Program(trial.settings, DATASET)
+    _, made = begin(program, trial, tmp_path, "digest")
+    said: list[str] = []
+    with locks.locked(tmp_path / made["stack"]):  # By the process that makes it.
+        asked = iter([False, False, True])
+        options = {"should_stop": lambda: next(asked), "on_wait": said.append}
+        with pytest.raises(Stopped):
+            begin(program, trial, tmp_path, "digest", **options)
+    holder = f"process {os.getpid()} on {os.uname().nodename}"
+    assert said == [f"waiting for a stack: {tmp_path / made['stack']} is in use by {holder}"]
+    assert begin(program, trial, tmp_path, "digest", on_wait=said.append)[1] == made
+    assert len(said) == 1  # It need not wait.
+
+
+def test_a_trial_whose_former_worker_still_has_it_hears_a_stop(tmp_path):
+    job = make_job(tmp_path)
+    job.directory.mkdir()
+    line = StopAt(0)
+    line.reached = True
+    with locks.locked(job.directory):
+        assert worker.run_jobs([job], line) == [None]
+    assert [path.name for path in job.directory.iterdir()] == [".lock"]
+
+
+def make_job(folder: Path, name: str = "trial", **changes: Any) -> worker.Job:
     config = tiny.make_config(**(SMALL | changes))
     task = Task(make_trial(**changes))
     settings = trials.settings_digest(plain(task.trial.settings))
     of = Identity("study", task.trial.name, settings, DATASET.digest)
+    stacks = folder / f"{name}-stacks"
+    return worker.Job(task, folder / name, of, {}, "tiny", "", stacks, config.runtime)
+
+
+def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypatch):
+    """Its stack is read again, but what was fine-tuned since is what goes on."""
+    monkeypatch.setattr(data, "load", lambda *_, **options: DATASET)
+    changes = {"pretraining__method": "conv_rbm", "labels": 40, "max_epochs": 4.0}
 
     def run(name: str, line: StopAt) -> Any:
-        folder, stacks = tmp_path / name, tmp_path / f"{name}-stacks"
-        job = worker.Job(task, folder, of, {}, "tiny", "", stacks, config.runtime)
-        return worker.run_jobs([job], line)[0]
+        return worker.run_jobs([make_job(tmp_path, name, **changes)], line)[0]
 
     whole = run("whole", StopAt(math.inf))
     for iteration in (4, 8):
@@ -330,10 +361,12 @@ def test_fine_tuning_that_was_killed_goes_on_as_if_it_was_not(tmp_path, monkeypa
     assert tiny.without_times(resumed.row) == tiny.without_times(whole.row)
     for name, values in tiny.without_times(whole.metrics).items():
         np.testing.assert_array_equal(resumed.metrics[name], values)
-    start = Program(task.trial.settings, DATASET).start(100)
+    job = make_job(tmp_path, **changes)
+    trial = job.task.trial
+    start = Program(trial.settings, DATASET).start(100)
     began_with = {column: whole.row[column] for column in ("stack", "stack_sha256")}
     ends = [
-        Run(task.trial, 40, tmp_path / name, of, began_with=began_with).restore(start)[0]
+        Run(trial, 40, tmp_path / name, job.of, began_with=began_with).restore(start)[0]
         for name in ("killed", "whole")
     ]
     assert same(*ends)

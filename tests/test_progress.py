@@ -263,6 +263,7 @@ def test_lines_follow_one_another_where_there_is_no_terminal(monkeypatch):
     display.heard(name, "point", position(40, 160, 20.0, 0.5))
     display.heard(name, "point", position(160, 160, 80.0, 0.3))
     display.heard(name, "complaint", "checkpoint 20 is damaged")
+    display.heard(name, "note", "waiting for a stack")
     finished[name] = record(name, "reached", [0.5, 0.2])
     display.finished(finished[name].row)
     display.heard(name, "point", position(41, 160, 20.0))  # late word of what has ended
@@ -284,8 +285,9 @@ def test_lines_follow_one_another_where_there_is_no_terminal(monkeypatch):
         "iteration 160, training error 30.0%, 500 ms a step; study about 4 min left"
     )
     assert lines[4] == "warning: checkpoint 20 is damaged"
-    assert lines[5].startswith(f"[1/5 done] {name}: reached 25% training error at iteration 20")
-    assert len(lines) == 6
+    assert lines[5] == "note: waiting for a stack"
+    assert lines[6].startswith(f"[1/5 done] {name}: reached 25% training error at iteration 20")
+    assert len(lines) == 7
 
 
 def test_a_line_changes_in_its_place_on_a_terminal(terminal):

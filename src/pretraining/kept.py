@@ -89,6 +89,7 @@ class Stacks:
         seed: int,
         should_stop: Callable[[], bool] = lambda: False,
         on_point: Callable[[Row], None] = lambda row: None,
+        on_wait: Callable[[str], None] = lambda line: None,
     ) -> Stack:
         """The stack of a trial's seed; it is made if it does not exist yet.
 
@@ -96,17 +97,18 @@ class Stacks:
 
         Args:
             seed: The trial's seed.
-            should_stop: Asked before each layer and after every point.
+            should_stop: Asked before each layer, after every point and while it waits.
             on_point: Told of every point.
+            on_wait: Told once, in a line, for whom it waits.
 
         Raises:
             Stopped: If `should_stop` said so; what was done is saved.
             RecordError: If one of its files is damaged.
             LabError: If a layer diverges at every learning rate.
         """
-        rates = self._rates(seed, should_stop, on_point)
+        rates = self._rates(seed, should_stop, on_point, on_wait)
         folder = self._folder(seed)
-        with locks.locked(folder, math.inf):
+        with locks.locked(folder, math.inf, _patience(should_stop, on_wait)):
             params = self.source.init(seed)
             learned: dict[str, dict[str, np.ndarray]] = {}
             chosen: dict[str, float] = {}
@@ -172,6 +174,23 @@ class Stacks:
         if there != content:
             raise RecordError(f"{path} is of another stack; {remedy}")
         return path.parent
+
+
+def _patience(
+    should_stop: Callable[[], bool], on_wait: Callable[[str], None]
+) -> Callable[[locks.InUseError], None]:
+    """What is done again and again while another process makes a stack."""
+    told = False
+
+    def meanwhile(in_use: locks.InUseError) -> None:
+        nonlocal told
+        if should_stop():
+            raise Stopped
+        if not told:
+            on_wait(f"waiting for a stack: {in_use}")
+        told = True
+
+    return meanwhile
 
 
 def _write_metrics(path: Path, rows: list[Row]) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,7 +24,11 @@ class InUseError(LabError):
 
 
 @contextmanager
-def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
+def locked(
+    folder: Path,
+    wait_seconds: float = 0.0,
+    meanwhile: Callable[[InUseError], None] = lambda error: None,
+) -> Iterator[None]:
     """Holds a folder for this process alone.
 
     Nothing is written into it once it has been moved or removed, see `files.refuse_moved`.
@@ -32,6 +36,7 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     Args:
         folder: An existing folder; the file `.lock` in it names the holder.
         wait_seconds: How long to wait while another process holds it.
+        meanwhile: Called every moment of that with the error that ends it; may raise another.
 
     Raises:
         InUseError: If another process still holds it after that.
@@ -41,7 +46,7 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     handle = _open(path, os.O_RDWR | os.O_CREAT)
     try:
         _check_ours(handle, path)
-        _acquire(handle, path, fcntl.LOCK_EX, time.monotonic() + wait_seconds)
+        _acquire(handle, path, fcntl.LOCK_EX, time.monotonic() + wait_seconds, meanwhile)
         os.ftruncate(handle, 0)
         with suppress(OSError):  # On a full disk the lock still holds, but names nobody.
             os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
@@ -66,7 +71,7 @@ def unchanging(folder: Path) -> Iterator[None]:
     handle = _open(path, os.O_RDONLY)
     try:
         _check_ours(handle, path)
-        _acquire(handle, path, fcntl.LOCK_SH, time.monotonic())
+        _acquire(handle, path, fcntl.LOCK_SH, time.monotonic(), lambda error: None)
         yield
     finally:
         os.close(handle)
@@ -102,14 +107,18 @@ def _check_ours(handle: int, path: Path) -> None:
         raise RecordError(f"{path} is not one of our locks; rename it, so that one can be made")
 
 
-def _acquire(handle: int, path: Path, how: int, give_up: float) -> None:
+def _acquire(
+    handle: int, path: Path, how: int, give_up: float, meanwhile: Callable[[InUseError], None]
+) -> None:
     while True:
         try:
             return fcntl.flock(handle, how | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
+            in_use = InUseError(f"{path.parent} is in use by {holder}")
             if time.monotonic() >= give_up:
-                holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
-                raise InUseError(f"{path.parent} is in use by {holder}") from None
+                raise in_use from None
+            meanwhile(in_use)
             time.sleep(ASK_EVERY_SECONDS)
         except OSError as error:
             raise RecordError(

@@ -30,6 +30,7 @@ from src.study.screen import Screen
 from src.study.time_left import Left, Stage
 
 EVERY_SECONDS = 30.0  # Between two lines about a trial, if lines follow one another.
+SAID = {"complaint": "warning", "note": "note"}  # Kinds of messages that are one line.
 NEWEST = 20  # A speed is measured over so many points.
 Stages = list[tuple[list[Left], list[Left]]]  # The stages of an arm, as in `time_left.Stage`.
 
@@ -96,9 +97,9 @@ class Display:
             self._say(name, "starting")
 
     def heard(self, name: str, kind: str, payload: Any) -> None:
-        """Takes a worker's message about a trial: where it stands, or a complaint."""
-        if kind == "complaint":
-            self.screen.say(f"warning: {payload}")
+        """Takes a worker's message about a trial: where it stands, a complaint or a note."""
+        if kind in SAID:
+            self.screen.say(f"{SAID[kind]}: {payload}")
         elif name in self.tasks:
             self._learn(name, payload)
             is_first = len(self.points[name]) == 1

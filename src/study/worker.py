@@ -3,7 +3,7 @@
 import functools
 import gc
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -87,7 +87,7 @@ class Line(Protocol):
 
         Args:
             trial: Name of the trial.
-            kind: "point", "complaint", or "ended" for one whose group goes on.
+            kind: "point", "complaint", "note", or "ended" for one whose group goes on.
             payload: `Run.position`, one line, or the trial's record.
         """
 
@@ -113,12 +113,11 @@ def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
     """
     check_device(jobs[0].runtime)
     with ExitStack() as held:
-        for job in jobs:
-            files.refuse_link(job.directory.parent)
-            files.refuse_link(job.directory)
-            files.make_folder(job.directory)
-            seconds = TAKE_OVER_SECONDS[job.runtime.engine]
-            held.enter_context(locks.locked(job.directory, seconds))
+        try:
+            for job in jobs:
+                held.enter_context(_hold(job, line))
+        except Stopped:
+            return [None] * len(jobs)
         left = [job for job in jobs if not trials.is_finished(job.directory)]
         for job in left:
             trials.write_config(job.directory, plain(job.task.trial.settings))
@@ -127,6 +126,23 @@ def run_jobs(jobs: Sequence[Job], line: Line) -> list[TrialRecord | None]:
         elif left:
             _train_several(left, line)
         return [_record(job) for job in jobs]
+
+
+def _hold(job: Job, line: Line) -> AbstractContextManager[None]:
+    """Makes the folder of a trial if need be, and holds it.
+
+    Raises:
+        Stopped: On entering, if the study stops while its former worker still has it.
+    """
+
+    def meanwhile(in_use: locks.InUseError) -> None:
+        if line.should_stop():
+            raise Stopped
+
+    files.refuse_link(job.directory.parent)
+    files.refuse_link(job.directory)
+    files.make_folder(job.directory)
+    return locks.locked(job.directory, TAKE_OVER_SECONDS[job.runtime.engine], meanwhile)
 
 
 def check_device(runtime: Runtime) -> None:
@@ -172,7 +188,7 @@ class _Begun:
         for remark in remarks:
             self.complain(remark)
         self.state, stack = with_stack(
-            program, trial, state, job.stacks_dir, job.of.data, line.should_stop
+            program, trial, state, job.stacks_dir, job.of.data, line.should_stop, on_wait=self.note
         )
         images, limits = program.num_images, job.task.limits
         self.run = Run(trial, images, job.directory, job.of, limits, made, origin | stack)
@@ -189,6 +205,10 @@ class _Begun:
         if self.events:
             self.events.update(run.points.rows)
         self.tell()
+
+    def note(self, text: str) -> None:
+        """Tells the study of something that a person should know."""
+        self.line.tell(self.job.task.trial.name, "note", f"{self.job.task.trial.name}: {text}")
 
     def complain(self, text: str) -> None:
         """Tells the study of something wrong, such as a damaged checkpoint."""
