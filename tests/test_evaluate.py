@@ -426,6 +426,9 @@ def test_trials_are_tested_as_their_training_did_and_averaged(study_dir, tmp_pat
     for folder, network in zip(trials, record["networks"], strict=True):
         tested = json.loads((folder / trial.RESULT).read_text())["result"]["final_test_error"]
         assert network["errors"]["1"]["top1"]["value"] == pytest.approx(tested)
+    (tmp_path / "best").symlink_to(trials[0])
+    candidate = of_trial(tmp_path / "best", "", "")
+    assert (candidate.name, candidate.folder) == (trials[0].name, study_dir.name)
     title, first = (tmp_path / "report.md").read_text().splitlines()[:3:2]
     assert title == f"# {len(trials)} networks and their average on tiny"
     assert first.startswith(f"- **softmax of {len(trials)} networks averaged**, 24 images: ")

@@ -355,6 +355,26 @@ def test_a_folder_without_a_study_is_refused(tmp_path):
         studies.read_study(tmp_path)
 
 
+def test_a_trial_is_found_wherever_a_path_to_it_begins(tmp_path, monkeypatch):
+    trial = tmp_path / "study" / "trials" / "one"
+    other = trial.with_name("other")
+    for folder in (trial, other):
+        folder.mkdir(parents=True)
+    (tmp_path / "study" / "study.json").touch()
+    (tmp_path / "best").symlink_to(trial)
+    monkeypatch.chdir(other)
+    for path in (trial, Path("../one"), Path("../../../best"), tmp_path / "best"):
+        assert studies.find_trial(path) == trial
+    monkeypatch.chdir(trial)
+    assert studies.find_trial(Path()) == trial
+    monkeypatch.chdir(other)
+    trial.rename(tmp_path / "disk")
+    trial.symlink_to(tmp_path / "disk")  # To a larger disk, from its study.
+    for path in (trial, Path("../one")):
+        assert studies.find_trial(path) == trial
+    assert studies.find_trial(tmp_path / "none") == tmp_path / "none"
+
+
 def test_a_result_needs_every_column(tmp_path):
     records.write_config(tmp_path, {})
     records.write_metrics(tmp_path, [])

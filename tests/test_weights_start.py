@@ -288,7 +288,8 @@ def test_a_trial_starts_from_a_finished_one_with_a_new_last_layer(cifar, tmp_pat
     runner.run_study(tiny.make_config(**small), tmp_path / "first", facts, 1)
     first = next((tmp_path / "first" / "trials").iterdir())
     finished = read_kept(first, finished=True).state
-    trial = trial_of(start_from__path=str(first))
+    (tmp_path / "best").symlink_to(first)
+    trial = trial_of(start_from__path=str(tmp_path / "best"))
     program = Program(trial.settings, cifar)
     state, columns, _ = start.begin(program, trial)
     assert start.read_origin(trial.settings.start_from).meaning["lrn"] == "none"  # by default
@@ -370,6 +371,10 @@ def test_weights_that_have_changed_since_are_not_taken_for_the_beginning(cifar, 
     ("path", "message"),
     [
         ("nothing.pth", "cannot read nothing.pth"),
+        (
+            ".",
+            r"^\. is no trial, since no study\.json lies two folders above it; give one as STUDY",
+        ),
         ("weights.h5", "is of no known kind"),
         ("s3://bucket/a.pth", "config.start_from.path = 's3://bucket/a.pth' is a URL"),
     ],

@@ -189,6 +189,16 @@ def trial_dirs(study_dir: Path) -> list[Path]:
     return [path for path in found if any((path / name).exists() for name in trial.TRACES)]
 
 
+def find_trial(path: Path) -> Path:
+    """The folder of a trial as STUDY/trials/TRIAL; `path` may be a link to it, `.` or `../TRIAL`.
+
+    In its study a trial may itself be a link, to a larger disk. What is no trial stays where it is.
+    """
+    given = Path(os.path.abspath(path))
+    led_to = Path(os.path.realpath(path))
+    return led_to if os.path.lexists(led_to.parent.parent / HEADER) else given
+
+
 def write_results(study_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes results.csv, sorted by arm, purpose, rate and seed."""
     write_atomic(study_dir / RESULTS, results_csv(rows))

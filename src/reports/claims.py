@@ -179,6 +179,7 @@ def write_claims(folder: Path) -> None:
     Raises:
         RecordError: If a record is damaged or a file cannot be written.
     """
+    folder = folder.resolve()  # Its name stands in links.
     found = findings.find_all(read_studies(folder))
     found += [paper_figures.towers(folder), paper_figures.neighbours(folder)]
     found += [*evaluated.averages(folder), evaluated.ten_views(folder)]
@@ -192,7 +193,7 @@ def write_claims(folder: Path) -> None:
     drawn = f'<img src="{name}/claims.png" width="365" alt="{webpage.CLAIMS}">'
     link = f"The table: [{name}/README.md]({name}/README.md)."
     text = f"{summary(found)} {link}\n\n{drawn}"
-    readme.fill(folder.resolve().parent / "README.md", "claims", text)
+    readme.fill(folder.parent / "README.md", "claims", text)
 
 
 def main(arguments: Sequence[str]) -> int:

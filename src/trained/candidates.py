@@ -16,6 +16,7 @@ from src.data import batches
 from src.data.loader import read_batches
 from src.data.scaling import SCALE, Input, in_chunks, input_scaling, sum_images
 from src.errors import one_line
+from src.records.study import find_trial
 from src.records.trial import Identity, read_result
 from src.trained.network import DIR_FLAG, Trained, load_trained
 from src.weights.caffe import read_binaryproto
@@ -91,7 +92,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
     """The network of a trial's newest checkpoint.
 
     Args:
-        trial_dir: `STUDY/trials/TRIAL`.
+        trial_dir: `STUDY/trials/TRIAL`, see `find_trial`.
         data_dir: TFDS data directory.
         name: Name of a data set with the same classes; "" for the trial's own.
 
@@ -99,6 +100,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
         RecordError: If there is no such trial or no sound checkpoint.
         DataError: If the data cannot be had, or has other classes or another size.
     """
+    trial_dir = find_trial(trial_dir)
     trained = load_trained(trial_dir, data_dir)
     dataset = trained.dataset
     if name not in ("", dataset.name):
@@ -124,7 +126,7 @@ def of_trial(trial_dir: Path, data_dir: str, name: str) -> Candidate:
             "given": _trial_input(trained),
             "parameters": _count(trained.params),
         },
-        trial_dir.absolute().parent.parent.name,
+        trial_dir.parent.parent.name,
         trained.identity,
     )
 
@@ -213,7 +215,7 @@ def describe_input(imported: Imported, mean: Path | None) -> str:
 
 def _place(trial_dir: Path) -> str:
     """STUDY/trials/TRIAL, without the folders above, which differ between machines."""
-    return "/".join(trial_dir.absolute().parts[-3:])
+    return "/".join(trial_dir.parts[-3:])
 
 
 def _training(trial_dir: Path, of: Identity) -> dict[str, float]:

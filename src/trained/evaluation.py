@@ -58,8 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _candidates(given: argparse.Namespace) -> list[Candidate]:
     """The networks that the command line names."""
-    trial_dirs = [path.absolute() for path in given.trials]  # A bare name has no folder above it.
-    trials = [of_trial(path, given.data_dir, given.data) for path in trial_dirs]
+    trials = [of_trial(path, given.data_dir, given.data) for path in given.trials]
     return trials + [
         of_weights(path, given.data_dir, given.data, layout=given.layout, mean=given.mean)
         for path in given.weights

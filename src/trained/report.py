@@ -24,6 +24,7 @@ from src.data import Split
 from src.paths import local_path_of
 from src.records import files
 from src.records import trial as records
+from src.records.study import find_trial
 from src.reports import readme, webpage
 from src.reports.figures import canvas
 from src.reports.figures import trained as trained_figures
@@ -264,7 +265,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--out", type=local_path_of("--out"), help="default: STUDY/paper_figures")
     add("--data_dir", default="", help="TFDS data directory")
     given = parser.parse_args(arguments)
-    trial_dirs = [path.absolute() for path in given.trials]  # a bare name has no folder above it
+    trial_dirs = [find_trial(path) for path in given.trials]
     out = given.out or trial_dirs[0].parent.parent / NAME
     record = write_figures(trial_dirs, out, given.data_dir)
     print("\n".join(describe(record)))

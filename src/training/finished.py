@@ -39,7 +39,7 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
     """Reads a trial's newest checkpoint.
 
     Args:
-        trial_dir: `STUDY/trials/TRIAL`.
+        trial_dir: `STUDY/trials/TRIAL`, see `study.find_trial`.
         finished: Whether the trial must be finished.
 
     Raises:
@@ -47,8 +47,14 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
         InUseError: If it is being trained.
         CodeError: If its network or activation is the user's own, and has changed since.
     """
-    if not trial_dir.is_dir():
-        raise RecordError(f"there is no folder {trial_dir}; give one as STUDY/trials/TRIAL")
+    given, trial_dir = trial_dir, study.find_trial(trial_dir)
+    if not given.is_dir():
+        raise RecordError(f"there is no folder {given}; give one as STUDY/trials/TRIAL")
+    if not study.holds_study(trial_dir.parent.parent):
+        raise RecordError(
+            f"{given} is no trial, since no study.json lies two folders above it; give one as"
+            " STUDY/trials/TRIAL"
+        )
     header = study.read_study_header(trial_dir.parent.parent)
     of = study.identity_of(header, trial_dir.name, trial_dir)
     settings = read_settings(trial.read_config(trial_dir, of))
