@@ -77,6 +77,32 @@ def test_each_mistake_in_a_network(tmp_path, monkeypatch, last, message):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("n.value + 1", ""),
+        ("n.value + 0.5", "while training, it makes seen of other names, shapes or types"),
+        ("jnp.zeros(len(x), int)", "while training, it makes seen of other names, shapes or"),
+        ("(n.value, n.value)", "while training, it makes seen of other names, shapes or types"),
+    ],
+)
+def test_what_a_network_keeps_must_stay_of_one_kind(tmp_path, monkeypatch, change, message):
+    text = (
+        NETWORK.partition("        x = nn.Conv")[0]
+        + f"""
+        x = nn.Dense(self.num_classes, name="fc")(images.reshape(len(images), -1))
+        n = self.variable("seen", "batches", lambda: jnp.int32(0))
+        if keys is not None:
+            n.value = {change}
+        return x
+"""
+    )
+    module = defined(tmp_path, monkeypatch, text)
+    model = make_model(f"{module}.Net", activation="relu", init_scheme="modern", num_classes=5)
+    assert rehearsal.fault(model, SHAPE)[: len(message) or None] == message
+
+
+@pytest.mark.slow
 def test_a_network_without_parameters(tmp_path, monkeypatch):
     text = NETWORK.partition("        x = nn.Conv")[0] + "        return images[:, 0, :5, 0]\n"
     module = defined(tmp_path, monkeypatch, text)

@@ -101,6 +101,38 @@ def run(
     return state, np.concatenate(wrong), np.concatenate(loss)
 
 
+def test_what_layers_keep_is_averaged_but_for_whole_numbers():
+    """Two devices with images of 0 and of 1, after three steps of a network that counts them."""
+
+    def counting(params: Any, kept: Any, pixels: jax.Array, keys: Any) -> Any:
+        del keys
+        after = {"steps": kept["steps"] + 1, "mean": pixels.mean()}
+        return pixels[:, :CLASSES, 0, 0] * params["w"], after
+
+    devices = jax.devices()[:2]
+    images = np.zeros((BATCH, SIZE, SIZE, 3), np.uint8)
+    images[BATCH // 2 :] = 1
+    one = np.float32(1).reshape(1, 1, 1, 1)
+    data = DeviceSplit(images, np.zeros(BATCH, np.int32), 0 * one, one)
+    fn = train_step.across_devices(
+        train_step.make_train_steps(counting, optax.sgd),
+        "pmap",
+        5,
+        donate_state=True,
+        devices=devices,
+    )
+    params = {"w": jnp.float32(1)}
+    kept = {"steps": jnp.int32(7), "mean": jnp.float32(0)}
+    state = TrainState(jnp.int32(0), params, optax.sgd(0.0).init(params), kept)
+    state, rate, key, data = train_step.replicate(
+        (state, jnp.float32(0.1), jax.random.key(0), data), devices
+    )
+    rows = train_step.split_batches(np.tile(np.arange(BATCH), (3, 1)), devices)
+    after, _ = fn(state, rows, rate, key, data)
+    assert after.model_state["steps"].dtype == jnp.int32
+    assert jax.tree.map(float, after.model_state) == {"steps": 10, "mean": 0.5}
+
+
 # --- The update rule. ---
 
 

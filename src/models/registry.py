@@ -5,8 +5,8 @@ A network is a flax module `images [B, H, W, C] -> logits [B, num_classes]` whos
 fields `activation`, `init_scheme` and `num_classes` that it has; every other field with a default
 is an option, `config.model.OPTION`. A config file's own network is named by where it is, such as
 `configs.mine.Net`. Any flax layer may be used: what it keeps beside its parameters (the running
-means of BatchNorm) is averaged over devices and kept in checkpoints. Dropout of flax finds its key
-under the name "dropout".
+means of BatchNorm) is averaged over devices, but for whole numbers, and kept in checkpoints.
+Dropout of flax finds its key under the name "dropout".
 """
 
 import dataclasses

@@ -66,19 +66,23 @@ def _fault_in_training(model: nn.Module, variables: PyTree, images: Array) -> st
     kept = {name: value for name, value in variables.items() if name != "params"}
     keys = jax.random.split(jax.random.key(1), IMAGES)
 
-    def mean(params: PyTree) -> tuple[Array, tuple[int, ...]]:
-        outputs: Any = model.apply(
+    def mean(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
+        outputs: Any
+        outputs, after = model.apply(
             {"params": params, **kept}, images, keys=keys, rngs={"dropout": keys[0]},
             mutable=list(kept),
-        )[0]  # fmt: skip
+        )  # fmt: skip
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
-        return jnp.mean(logits), logits.shape
+        return jnp.mean(logits), (logits, dict(after))
 
-    slope = jax.grad(lambda params: mean(params)[0])
-    found = _quickly(slope)(variables["params"])
-    shape = jax.eval_shape(lambda params: jnp.zeros(mean(params)[1]), variables["params"]).shape
-    if len(shape) != 2 or shape[0] != IMAGES:
-        return f"while training, it makes logits {list(shape)} of {IMAGES} images"
+    found, (logits, after) = _quickly(jax.grad(mean, has_aux=True))(variables["params"])
+    if logits.ndim != 2 or len(logits) != IMAGES:
+        return f"while training, it makes logits {list(logits.shape)} of {IMAGES} images"
+    if _kinds(after) != _kinds(kept):
+        return (
+            f"while training, it makes {', '.join(kept)} of other names, shapes or types than it"
+            " began with"
+        )
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)):
         return "while training, its gradient is infinite or NaN"
     return ""
@@ -96,6 +100,12 @@ def _quickly(fn: Any) -> Any:
     """The function compiled with little effort."""
     options = QUICKLY if jax.default_backend() == "cpu" else {}
     return jax.jit(fn, compiler_options=options)
+
+
+def _kinds(variables: PyTree) -> dict[str, tuple[Any, ...]]:
+    """Shape and type of each variable, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    return {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
 
 
 def _same(one: PyTree, other: PyTree) -> bool:

@@ -39,7 +39,8 @@ class TrainState(NamedTuple):
         params: The network's parameters.
         opt_state: State of the optimizer.
         model_state: What layers keep beside their parameters, by collection, such as the running
-            means of BatchNorm. It is empty for the networks of this project.
+            means of BatchNorm; numbers with a fraction are averaged over devices. It is empty for
+            the networks of this project.
     """
 
     step: Int[Array, ""]
@@ -127,7 +128,7 @@ def make_steps(
         grads, loss = _mean_over_batch((grads, errors.loss), count, seen, ragged=ragged)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        model_state = lax.pmean(model_state, AXIS) if jax.tree.leaves(model_state) else model_state
+        model_state = jax.tree.map(_mean_over_devices, model_state)
         after = TrainState(state.step + 1, params, opt_state, model_state)
         return after, StepErrors(wrong, loss, seen)
 
@@ -143,6 +144,11 @@ def make_steps(
         return lax.scan(lambda s, batch: one_step(s, batch, optimizer, key, data), state, mine)
 
     return train_steps
+
+
+def _mean_over_devices(kept: Array) -> Array:
+    """Whole numbers and keys, such as a count of steps, are taken to be the same everywhere."""
+    return lax.pmean(kept, AXIS) if jnp.issubdtype(kept.dtype, jnp.inexact) else kept
 
 
 def _mean_over_batch(sums: PyTree, count: int, seen: Int[Array, ""], *, ragged: bool) -> PyTree:
