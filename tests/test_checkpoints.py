@@ -58,6 +58,22 @@ def assert_restores(directory: Path, iteration: int | None, complaints: int) -> 
     return lines
 
 
+def test_a_random_key_of_an_optimizer_goes_on_where_it_was(tmp_path):
+    """Drawn from the key that was restored, the next numbers are those of the key that was kept."""
+    noise = optax.add_noise(eta=0.1, gamma=0.5, key=jax.random.key(3, impl="rbg"))
+    params = {"kernel": jnp.zeros(4)}
+    _, state = noise.update(params, noise.init(params))
+    checkpoints.save(tmp_path, 1, {"state": state}, {}, OF)
+    for read in (checkpoints.restore, checkpoints.read_newest):
+        found = read(tmp_path, {"state": noise.init(params)}, OF).arrays["state"]
+        assert jax.tree.structure(found) == jax.tree.structure(state)
+        drawn, wanted = (noise.update(params, each)[0]["kernel"] for each in (found, state))
+        np.testing.assert_array_equal(drawn, wanted)
+    shapes = jax.eval_shape(noise.init, params)  # as trained networks are read
+    found = checkpoints.read_newest(tmp_path, {"state": shapes}, OF).arrays["state"]
+    assert int(found.count) == 1
+
+
 def files_of(checkpoint: Path) -> list[Path]:
     return sorted(path for path in checkpoint.rglob("*") if path.is_file())
 

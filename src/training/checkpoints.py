@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -67,7 +68,7 @@ def save(
             earlier ones are kept.
     """
     final, partial = directory / str(iteration), directory / f"{PARTIAL}{iteration}"
-    host = jax.tree.map(np.asarray, jax.device_get(arrays))
+    host = jax.tree.map(np.asarray, jax.device_get(jax.tree.map(_stored, arrays)))
     files.refuse_link(directory)
     try:
         files.make_folder(directory)
@@ -176,8 +177,10 @@ def _read(path: Path, like: PyTree, of: Identity) -> tuple[PyTree, dict[str, Any
             f" {path.parent} out of the study to train it from the beginning"
         )
     try:
-        arrays = _read_arrays(path, like)
-        jax.tree.map(_check_fits, arrays, like)
+        stored = jax.tree.map(_stored, like)
+        arrays = _read_arrays(path, stored)
+        jax.tree.map(_check_fits, arrays, stored)
+        arrays = jax.tree.map(_as_used, arrays, like)
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(
             f"checkpoint {path} is whole, but of other code: its arrays are not those of this"
@@ -193,6 +196,25 @@ def _read_arrays(path: Path, like: PyTree) -> PyTree:
         return _checkpointer().restore(
             plain / STATE, args=_orbax().args.PyTreeRestore(item=like, restore_args=args)
         )
+
+
+def _stored(leaf: Any) -> Any:
+    """What is written of a leaf: of a random key the numbers that it is made of."""
+    if not _is_key(leaf):
+        return leaf
+    data = jax.random.key_data
+    return data(leaf) if isinstance(leaf, jax.Array) else jax.eval_shape(data, leaf)
+
+
+def _as_used(array: np.ndarray, like: Any) -> Any:
+    """A leaf as it was saved; who asks by shapes alone gets the numbers of a key."""
+    if not (_is_key(like) and isinstance(like, jax.Array)):
+        return array
+    return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _check_fits(array: np.ndarray, like: Any) -> None:
