@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import pytest
 
 from src import own
@@ -25,10 +27,37 @@ class Normalized(nn.Module):
         return nn.Dense(self.num_classes, name="fc")(x.reshape(len(x), -1))
 
 
+class Block(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Conv(4, 3, padding=1, name="conv1")(2 * x)
+
+
+class Transformed(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        x = nn.remat(Block)(name="block")(images)
+        x = Conv(4, 3, padding=1, name="conv2")(x)
+        return nn.Dense(self.num_classes, name="fc")(x.reshape(len(x), -1))
+
+
+def by_mean(x: jax.Array) -> jax.Array:
+    return jax.nn.relu(x - jnp.mean(x, axis=-1, keepdims=True))
+
+
+def in_fours(x: jax.Array) -> jax.Array:
+    return jnp.tanh(x.reshape(*x.shape[:-1], -1, 4)).reshape(x.shape)
+
+
+MINE = (Normalized, Transformed, by_mean, in_fours)
+
+
 @pytest.fixture
 def of_mine(monkeypatch):
     """Networks and functions of this file by the names that a config would give them."""
-    found = {"configs.mine.Normalized": Normalized}
+    found = {f"configs.mine.{each.__name__}": each for each in MINE}
     monkeypatch.setattr(own, "find", found.__getitem__)
     return SimpleNamespace(**{name.rpartition(".")[2]: name for name in found})
 
@@ -87,3 +116,29 @@ def test_a_network_that_keeps_more_than_parameters_is_not_pretrained(of_mine):
     config = tiny.make_config(model__name=of_mine.Normalized, **PRETRAINED)
     with pytest.raises(ConfigError, match=r"Normalized' keeps batch_stats beside its parameters"):
         check_data(config.arms, (8, 8, 3), 64)
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_layer_inside_a_transformation_is_not_pretrained(of_mine):
+    """Its input cannot be taken out; that of a layer behind it can."""
+    changes = {"model__name": of_mine.Transformed, **PRETRAINED, "layer_images": 8}
+    check_data(tiny.make_config(**changes, pretraining__layers=("conv2",)).arms, (8, 8, 3), 64)
+    with pytest.raises(
+        ConfigError, match=r"^config.pretraining.layers: block/conv1 .* nn.remat; take"
+    ):
+        check_data(tiny.make_config(**changes).arms, (8, 8, 3), 64)
+
+
+@pytest.mark.parametrize("recipe", ["modern", "cuda_convnet"])
+def test_an_activation_may_mix_channels(of_mine, recipe):
+    config = tiny.make_config(recipe=recipe, model__activation=of_mine.by_mean, layer_images=8)
+    check_data(config.arms, (8, 8, 3), 64)
+
+
+def test_an_activation_that_a_network_has_not_the_channels_for_is_refused_by_name(of_mine):
+    """conv1 of LeNet-5 has six maps; on smaller images any activation fails."""
+    arms = tiny.make_config(model__name="lenet5", model__activation=of_mine.in_fours).arms
+    with pytest.raises(ConfigError, match=r"^config.model.activation = .*in_fours' fails in lenet"):
+        check_data(arms, (32, 32, 3), 64)
+    with pytest.raises(ConfigError, match=r"those of 8 x 8 are too small"):
+        check_data(arms, (8, 8, 3), 64)

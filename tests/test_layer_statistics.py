@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from src import own
 from src.training.layers import make_layer_statistics
 
 pytestmark = pytest.mark.slow
@@ -17,17 +18,18 @@ class TwoLayers(nn.Module):
     """Gives each pixel twice its value, then ten features of all that an activation makes of it."""
 
     activation: str
+    conv: type[nn.Module] = nn.Conv
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: None = None) -> jax.Array:
-        x = nn.Conv(1, (1, 1), kernel_init=nn.initializers.constant(2.0), name="conv1")(x)
+        x = self.conv(1, (1, 1), kernel_init=nn.initializers.constant(2.0), name="conv1")(x)
         x = {"tanh": jnp.tanh, "relu": nn.relu}[self.activation](x)
         return nn.Dense(10, name="fc10")(x.reshape(len(x), -1))
 
 
-def measured(activation: str, opt_state=()) -> dict[str, float]:
+def measured(activation: str, opt_state=(), conv: type[nn.Module] = nn.Conv) -> dict[str, float]:
     """Of the inputs doubled, as two images of 2 x 2 pixels."""
-    model, pixels = TwoLayers(activation), jnp.asarray(INPUTS / 2, jnp.float32)
+    model, pixels = TwoLayers(activation, conv), jnp.asarray(INPUTS / 2, jnp.float32)
     pixels = pixels.reshape(2, 2, 2, 1)
     variables = jax.jit(model.init)(jax.random.key(0), pixels)
     found = jax.jit(make_layer_statistics(model, activation))(variables, opt_state, pixels)
@@ -61,3 +63,48 @@ def test_a_step_is_the_newest_update_by_the_weights():
         gradients = jax.tree.map(lambda leaf, g=gradient: jnp.full_like(leaf, g), params)
         _, state = momentum.update(gradients, state)
     assert measured("tanh", (state,))["conv1_step"] == pytest.approx((0.9 * 0.1 + 0.3) / 2)
+
+
+def test_a_layer_inside_a_transformation_is_measured_as_one_outside():
+    assert measured("tanh", conv=nn.remat(nn.Conv)) == measured("tanh")
+
+
+def test_an_optimizer_with_momentum_for_some_layers_gives_their_steps():
+    params = {layer: {"kernel": jnp.full((1, 1, 1, 1), 2.0)} for layer in ("conv1", "fc10")}
+    found = {}
+    for moved in params:
+        labels = {layer: "moved" if layer == moved else "other" for layer in params}
+        groups = {"moved": optax.trace(decay=0.9), "other": optax.sgd(0.1)}
+        optimizer = optax.multi_transform(groups, labels)
+        _, state = optimizer.update(params, optimizer.init(params))
+        found[moved] = measured("tanh", state)
+    assert found["conv1"]["conv1_step"] == 1
+    assert "conv1_step" not in found["fc10"]
+
+
+def test_each_group_of_parameters_has_a_velocity_of_its_own():
+    params = {layer: {"kernel": jnp.full((1, 1, 1, 1), 2.0)} for layer in ("conv1", "fc10")}
+    groups = {"conv1": optax.trace(decay=0.5), "fc10": optax.trace(decay=0.9)}
+    optimizer = optax.multi_transform(groups, {layer: layer for layer in params})
+    _, state = optimizer.update(params, optimizer.init(params))
+    _, state = optimizer.update(params, state)
+    assert measured("tanh", state)["conv1_step"] == 1.5  # 2 + 0.5 x 2 by a kernel of 2
+
+
+def test_an_activation_that_mixes_channels_is_measured(monkeypatch):
+    """The larger of each pair of channels goes on: of each pair of slopes one is 1, the other 0."""
+
+    def larger(x: jax.Array) -> jax.Array:
+        pairs = x.reshape(*x.shape[:-1], -1, 2)
+        return jnp.where(pairs == pairs.max(axis=-1, keepdims=True), pairs, 0).reshape(x.shape)
+
+    class Wide(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array, keys: None = None) -> jax.Array:
+            return nn.Dense(10)(larger(nn.Dense(6, name="fc1")(x)))
+
+    monkeypatch.setattr(own, "find", lambda name: larger)
+    images = jax.random.normal(jax.random.key(1), (5, 3))
+    variables = Wide().init(jax.random.key(0), images)
+    found = make_layer_statistics(Wide(), "configs.mine.larger")(variables, (), images)
+    assert float(found["fc1_derivative"]) == float(found["fc1_saturated"]) == 0.5

@@ -1,16 +1,22 @@
 """What must hold between a network, the images that it reads and the trials that train it."""
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from src import own
+from src.errors import one_line
 from src.fields import ConfigError
 from src.models import rehearsal
 from src.models.registry import ModelSettings, fault, image_size
-from src.pretraining.layers import check_crops, layers_to_train
-from src.training.optimizers import fault_on
+from src.pretraining.layers import check_crops, layer_input, layers_to_train
+from src.training.layers import make_layer_statistics
+from src.training.optimizers import fault_on, make_optimizer
 from src.training.settings import TrialSettings
 from src.training.stages import check_layers
 
@@ -33,9 +39,7 @@ def check_network(
         ConfigError: Naming the field and its value.
     """
     network = model.make(trials[0].recipe.init, classes)
-    _refuse_faults(model, fault(network, taken, classes), taken)
-    if own.is_own(model.name):
-        _refuse_faults(model, rehearsal.fault(network, taken), taken)
+    _check_images(model, network, taken, classes)
     images = jax.ShapeDtypeStruct((1, *taken), jnp.float32)
     variables = dict(jax.eval_shape(network.init, jax.random.key(0), images))
     params = variables.pop("params")
@@ -60,17 +64,48 @@ def check_network(
                 f"config.model.name = {model.name!r} keeps {', '.join(variables)} beside its"
                 " parameters: only networks without BatchNorm and its like can be pre-trained"
             )
-        check_crops(layers_to_train(network, whole, how), network, taken)
+        layers = layers_to_train(network, whole, how)
+        check_crops(layers, network, taken)
+        for layer in layers:
+            read = functools.partial(layer_input, network, name=layer.name)
+            jax.eval_shape(read, params, pixels=jax.ShapeDtypeStruct((1, *whole), jnp.float32))
+    for trial in {each.recipe: each for each in trials if each.layer_images}.values():
+        _check_statistics(trial, network, params, variables, taken)
 
 
-def _refuse_faults(model: ModelSettings, wrong: str, taken: Shape) -> None:
-    if wrong and not own.is_own(model.name):  # Ours fail only where images are small.
+def _check_images(model: ModelSettings, network: nn.Module, taken: Shape, classes: int) -> None:
+    """Refuses a network that fails on images of this shape."""
+    wrong = fault(network, taken, classes)
+    if own.is_own(model.name):
+        if wrong := wrong or rehearsal.fault(network, taken):
+            raise ConfigError(
+                f"config.model.name = {model.name!r} fails on images {list(taken)}: {wrong}"
+            )
+    elif wrong:  # Ours fail only where images are small, or by an activation of one's own.
+        if not fault(replace(model, activation="relu").make("paper", classes), taken, classes):
+            raise ConfigError(
+                f"config.model.activation = {model.activation!r} fails in {model.name}: {wrong}"
+            )
         made_for = image_size(model.name)
         raise ConfigError(
             f"config.model.name = {model.name!r} is made for images of {made_for} x {made_for}"
             f" pixels; those of {taken[0]} x {taken[1]} are too small for it"
         )
-    if wrong:
+
+
+def _check_statistics(
+    trial: TrialSettings, network: nn.Module, params: PyTree, kept: PyTree, taken: Shape
+) -> None:
+    """Tries the statistics of layers, for which the activation is applied to every output."""
+    optimizer = make_optimizer(0.0, trial.recipe, trial.weight_decay)
+    measure = make_layer_statistics(network, trial.model.activation)
+    images = jax.ShapeDtypeStruct((1, *taken), jnp.float32)
+    try:
+        opt_state = jax.eval_shape(optimizer.init, params)
+        jax.eval_shape(measure, {"params": params, **kept}, opt_state, images)
+    except Exception as error:  # The user's code may raise anything.
         raise ConfigError(
-            f"config.model.name = {model.name!r} fails on images {list(taken)}: {wrong}"
-        )
+            f"config.layer_images = {trial.layer_images}: the layers of {trial.model.name} cannot"
+            f" be measured with model.activation = {trial.model.activation!r}; let it be 0"
+            f" ({type(error).__name__}: {one_line(error)})"
+        ) from None

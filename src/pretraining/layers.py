@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import tracers
 from jaxtyping import Array, Float, PyTree
 
 from src.fields import ConfigError
@@ -121,11 +122,18 @@ def layer_input(
 
     Raises:
         ValueError: If the network has no layer of that name.
+        ConfigError: If the layer stands where no array may be taken out.
     """
+    outside = tracers.current_trace()
 
     def leave(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
         if context.method_name == "__call__" and "/".join(module.path) == name:
+            if tracers.current_trace() != outside:
+                raise ConfigError(
+                    f"config.pretraining.layers: {name} cannot be pre-trained, for it stands inside"
+                    " a transformation such as nn.remat; take that away, or name other layers"
+                )
             raise _Reached(args[0])
         return call(*args, **kwargs)
 

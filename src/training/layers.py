@@ -6,11 +6,12 @@ For each layer that has a kernel, but for the last, on some training images:
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
                        |tanh| above 0.9; for ReLU the units that are zero
     LAYER_derivative   mean derivative of the activation there; gradients are multiplied by it
-    LAYER_step         norm of the velocity over the norm of the weights; only with optimizers that
-                       have one: of momentum it is the newest update, if the layer is not frozen
+    LAYER_step         norm of the velocity over the norm of the weights; only where the optimizer
+                       has one: of momentum it is the newest update, if the layer is not frozen
 
 The network's activation is taken to follow each of them. Where none does, as behind fc64 of
-`quick`, LAYER_saturated and LAYER_derivative tell what it would do there.
+`quick`, LAYER_saturated and LAYER_derivative tell what it would do there. Of an activation that
+mixes channels the derivative is that of each number by itself, estimated by random signs.
 """
 
 from collections.abc import Callable
@@ -23,9 +24,11 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from src.models import get_activation
+from src.models.activations import Activation
 from src.models.params import get_layer
 
 SATURATED = 0.19  # 1 - 0.9^2, the derivative of tanh where tanh is 0.9.
+OUTPUTS = "layer_outputs"  # The collection of variables that takes them out of the network.
 Statistics = dict[str, Array]
 
 
@@ -38,23 +41,22 @@ def make_layer_statistics(
         model: The network.
         activation: Name of the function behind its hidden layers.
     """
-    slope = jax.grad(get_activation(activation))
-    largest = jnp.max(jax.vmap(slope)(jnp.linspace(-4.0, 4.0, 801)))
+    act = get_activation(activation)
+    numbers = jnp.linspace(-4.0, 4.0, 801)
+    largest = jnp.max(_slopes(act, jnp.stack([numbers, numbers[::-1]] * 2, axis=-1)))
 
     def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
         outputs = _outputs(model, variables, pixels)
-        updates = _last_updates(opt_state)
+        velocities = _velocities(opt_state)
         found: Statistics = {}
         for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
-            slopes = jax.vmap(slope)(x.ravel())
+            slopes = _slopes(act, x)
             short = name.replace("/", ".")
             found[f"{short}_deviation"] = jnp.std(x)
             found[f"{short}_saturated"] = jnp.mean(slopes < SATURATED * largest)
             found[f"{short}_derivative"] = jnp.mean(slopes)
-            if updates is not None:
-                step, weights = (
-                    get_layer(tree, name)["kernel"] for tree in (updates, variables["params"])
-                )
+            if (step := velocities.get(f"{name}/kernel")) is not None:
+                weights = get_layer(variables["params"], name)["kernel"]
                 found[f"{short}_step"] = jnp.linalg.norm(step.ravel()) / jnp.linalg.norm(
                     weights.ravel()
                 )
@@ -63,23 +65,47 @@ def make_layer_statistics(
     return statistics
 
 
+def _slopes(act: Activation, x: Array) -> Array:
+    """The derivative of each result by its own number.
+
+    Signs by which the results and then the slopes are multiplied leave those of a function of each
+    number as they are, and make those by other numbers cancel out.
+    """
+    signs = jax.random.rademacher(jax.random.key(0), x.shape, x.dtype)
+    (slopes,) = jax.vjp(act, x)[1](signs)
+    return signs * slopes
+
+
 def _outputs(model: nn.Module, variables: PyTree, pixels: Array) -> dict[str, Array]:
-    """The outputs of every layer with a kernel, by its path, in the order of the calls."""
-    outputs: dict[str, Array] = {}
+    """The outputs of every layer with a kernel, by its path, in the order of the calls.
+
+    They leave the network as variables do, for a layer may stand inside a transformation of its
+    own, such as `nn.remat`.
+    """
+    names: dict[str, None] = {}
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         output = call(*args, **kwargs)
         if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
-            outputs["/".join(context.module.path)] = output
+            names["/".join(context.module.path)] = None
+            context.module.sow(OUTPUTS, "output", output, reduce_fn=lambda _, newest: newest)
         return output
 
     with nn.intercept_methods(note):
-        model.apply(variables, pixels, keys=None)
-    return outputs
+        _, kept = model.apply(variables, pixels, keys=None, mutable=[OUTPUTS])
+    return {name: get_layer(kept[OUTPUTS], name)["output"] for name in names}
 
 
-def _last_updates(opt_state: PyTree) -> PyTree | None:
-    """The velocity of momentum; None with other optimizers."""
+def _velocities(opt_state: PyTree) -> dict[str, Array]:
+    """The velocities of momentum by the paths of their parameters, conv1/kernel.
+
+    An optimizer may have none, or one for each group of parameters; of two of the same parameter
+    the first counts.
+    """
     is_trace = lambda x: isinstance(x, optax.TraceState)  # noqa: E731
-    found = [x for x in jax.tree.leaves(opt_state, is_leaf=is_trace) if is_trace(x)]
-    return found[0].trace if found else None
+    traces = [x for x in jax.tree.leaves(opt_state, is_leaf=is_trace) if is_trace(x)]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): velocity
+        for each in reversed(traces)
+        for path, velocity in jax.tree_util.tree_leaves_with_path(each.trace)
+    }
