@@ -1,13 +1,18 @@
 """Fields that would change nothing are refused, and no others."""
 
+import re
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from src import laboratory
+from src import laboratory, models
 from src.config import flags, idle
 from src.config.config import Config
-from src.fields import ConfigError
+from src.fields import ConfigError, Field, OneOf
+from src.models.registry import options_of
 from src.study import question
 from tests import tiny
 
@@ -74,9 +79,16 @@ AGAINST = {"compare": {"field": "variant", "baseline": "a"}}
         ({"model__name": "alexnet_cifar", "model__lrn": "none", "model__within_map": True},
          "model.within_map = True", "model.lrn other than 'none'"),
         ({"model__name": "alexnet_cifar", "model__lrn": "none", "model__lrn_per_tower": True},
-         "model.lrn_per_tower = True", "model.lrn other than 'none'"),
+         "model.lrn_per_tower = True", "model.towers = 2, and config.model.lrn 'paper', 'caffe'"),
         ({"model__name": "alexnet_cifar", "model__dropout": 0.0, "model__dropout_scale": "testing"},
          "model.dropout_scale = 'testing'", "model.dropout above 0"),
+        ({"model__name": "alexnet_cifar", "model__border": "overhang"},
+         "model.border = 'overhang'", "model.name 'alexnet' or 'alexnet_2012'"),
+        ({"pretraining__method": "conv_rbm", "pretraining__sparsity": 0.1},
+         "pretraining.sparsity = 0.1", "pretraining.method = 'conv_rbm' and config.pretraining.sp"),
+        ({"pretraining__method": "conv_rbm", "pretraining__learning_rates": (0.1,),
+          "pretraining__rate_seed": 3},
+         "pretraining.rate_seed = 3", "pretraining.learning_rates of more than one"),
         ({"augment__pca_epochs": 2.0}, "augment.pca_epochs = 2.0", "augment.pca above 0"),
         ({"augment__shared": 32, "augment__pca": 0.1}, "augment.shared = 32", "augment.crop, tran"),
         ({"start_from__layers": ("conv1",)}, "start_from.layers = ('conv1',)", "start_from.path"),
@@ -118,6 +130,11 @@ def test_steps_without_a_boundary_are_refused():
         {"data__stream_size": 64},
         {"model__name": "alexnet_2012", "model__lrn": "none"},  # set by the network itself
         {"model__name": "alexnet_cifar", "model__dropout_scale": "testing"},
+        {"model__name": "alexnet_cifar", "model__border": "padded"},
+        {"model__name": "alexnet", "model__border": "overhang"},
+        {"pretraining__method": "conv_rbm", "pretraining__sparsity": 0.1,
+         "pretraining__sparsity_rate": 1.0},
+        {"pretraining__method": "conv_rbm", "pretraining__rate_seed": 3},
         {
             "sweep": {"schedule": {"name": ("constant", "steps")}},
             "schedule__boundaries": (2.0,),
@@ -168,3 +185,77 @@ def test_a_field_without_its_switch_is_refused_before_a_study_and_not_in_its_mid
 )
 def test_a_field_that_some_study_uses_is_not(tmp_path, file, fields):
     check(asked(tmp_path, file, *fields))
+
+
+# What a network is made and trained with, beside its defaults -> the networks that are tried so.
+BESIDE = [
+    ({}, ("conv3", "conv2_local2", "vgg11_cifar", "googlenet_cifar", "alexnet_cifar")),
+    ({"lrn": "none"}, ("alexnet_cifar", "alexnet_2012")),
+    *(
+        (options, ("alexnet_cifar",))
+        for options in (
+            {"lrn": "within"}, {"lrn": "constant"}, {"towers": 1}, {"crossing": False},
+            {"dropout": 0.0}, {"without": "fc6+fc7"}, {"without": "conv3+conv4+conv5"},
+        )
+    ),
+]  # fmt: skip
+# These say, if need be, what the scheme of first weights says anyhow.
+SAID_TWICE = ("ones", "dropout_scale")
+# Programs differ, numbers do not: no pixel hangs over; a channel sees no other.
+SAME_NUMBERS = ({"border": "overhang"}, {"lrn": "within", "lrn_per_tower": True})
+OTHERS = {"without": "fc7", "dropout": 0.25, "deep_std": 0.02, "width": 0.5}
+
+
+def others(field: Field) -> list[Any]:
+    """Values of an option that are not its default."""
+    known = [rule.names for rule in field.rules if isinstance(rule, OneOf)]
+    values = known[0] if known else [OTHERS.get(field.path[0], not field.default)]
+    return [value for value in values if value != field.default]
+
+
+def traced(name: str, init: str, options: dict[str, Any]) -> str:
+    """The program of a network's first weights and of its outputs in training."""
+    model = models.make_model(name, activation="relu", init_scheme=init, num_classes=10, **options)
+    size = models.image_size(name)
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    keys = jax.random.split(jax.random.key(1), 2)
+    run = lambda images: model.init_with_output(jax.random.key(0), images, keys=keys)  # noqa: E731
+    return re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(run)(images)))
+
+
+def is_refused(name: str, init: str, options: dict[str, Any]) -> bool:
+    given = {f"model__{option}": value for option, value in options.items()}
+    config = tiny.make_config(model__name=name, recipes__modern__init=init, **given)
+    try:
+        idle.refuse_switched_off([config])
+    except ConfigError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("init", ["paper", "modern"])
+@pytest.mark.parametrize(
+    ("name", "beside"), [(name, beside) for beside, names in BESIDE for name in names], ids=str
+)
+def test_options_of_networks_are_refused_where_they_change_no_program(
+    monkeypatch, name, beside, init
+):
+    """Every option of every network, one at a time."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "cuda")  # There programs are short.
+    assert not is_refused(name, init, beside)
+    usual = traced(name, init, beside)
+    for field in options_of(name):
+        option = field.path[0]
+        for value in () if option in beside else others(field):
+            changed = {**beside, option: value}
+            try:
+                same = traced(name, init, changed) == usual
+            except ValueError:  # The options contradict each other.
+                continue
+            if same and option in SAID_TWICE and value != "by_init":
+                continue
+            same |= name == "alexnet_cifar" and any(
+                e.items() <= changed.items() for e in SAME_NUMBERS
+            )
+            assert is_refused(name, init, changed) == same, changed

@@ -44,10 +44,25 @@ SWITCHES = (
            lambda trial: trial.schedule.name == "plateau"),
     Switch(("schedule.factor",), "schedule.name other than 'constant', or config.schedule.slowed",
            lambda trial: trial.schedule.name != "constant" or trial.schedule.slowed),
-    Switch(("model.lrn_per_tower", "model.within_map"), "model.lrn other than 'none'",
+    Switch(("model.within_map",), "model.lrn other than 'none'",
            lambda trial: _value(trial, "model.lrn") != "none"),
-    Switch(("model.dropout_scale",), "model.dropout above 0",
-           lambda trial: _value(trial, "model.dropout")),
+    Switch(("model.lrn_per_tower",),
+           "model.towers = 2, and config.model.lrn 'paper', 'caffe' or 'paper_net'",
+           lambda trial: _value(trial, "model.towers") == 2
+           and _value(trial, "model.lrn") in ("paper", "caffe", "paper_net")),
+    Switch(("model.order",), "model.lrn other than 'none', nor config.model.order = 'as_run'",
+           lambda trial: _value(trial, "model.lrn") != "none"
+           or "as_run" in (_value(trial, "model.order"), _usual(trial, "model.order"))),
+    Switch(("model.border",), "model.name 'alexnet' or 'alexnet_2012', or border = 'padded'",
+           lambda trial: trial.model.name in ("alexnet", "alexnet_2012")
+           or _value(trial, "model.border") == "padded"),
+    Switch(("model.deep_std",), "recipe with init = 'paper', and one of conv3 to conv5",
+           lambda trial: trial.recipe.init == "paper"
+           and not {"conv3", "conv4", "conv5"} <= _removed(trial)),
+    Switch(("model.dropout",), "model.without that leaves fc6 or fc7",
+           lambda trial: not {"fc6", "fc7"} <= _removed(trial)),
+    Switch(("model.dropout_scale",), "model.dropout above 0 behind fc6 or fc7",
+           lambda trial: _value(trial, "model.dropout") and not {"fc6", "fc7"} <= _removed(trial)),
     Switch(("augment.pca_epochs",), "augment.pca above 0", lambda trial: trial.augment.pca),
     Switch(("augment.shared",), "augment.crop, translation or flip",
            lambda trial: trial.augment.crop or trial.augment.translation or trial.augment.flip),
@@ -55,8 +70,14 @@ SWITCHES = (
            lambda trial: trial.start_from.path),
     Switch(("data.stream_size",), "data.name of a data set on the disk",
            lambda trial: trial.data.name != "procedural" and not own.is_own(trial.data.name)),
-    Switch(("pretraining.gibbs_steps", "pretraining.sparsity", "pretraining.sparsity_rate"),
+    Switch(("pretraining.gibbs_steps", "pretraining.sparsity_rate"),
            "pretraining.method = 'conv_rbm'", lambda trial: trial.pretraining.method == "conv_rbm"),
+    Switch(("pretraining.sparsity",),
+           "pretraining.method = 'conv_rbm' and config.pretraining.sparsity_rate above 0",
+           lambda trial: trial.pretraining.method == "conv_rbm"
+           and trial.pretraining.sparsity_rate),
+    Switch(("pretraining.rate_seed",), "pretraining.learning_rates of more than one",
+           lambda trial: len(trial.pretraining.learning_rates) != 1),
     Switch(("pretraining.noise",), "pretraining.method = 'conv_autoencoder'",
            lambda trial: trial.pretraining.method == "conv_autoencoder"),
     Switch(tuple(f"pretraining.{name}" for name in (
@@ -85,6 +106,8 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
     off = [switch for switch in SWITCHES if not any(map(switch.is_on, trials))]
     for switch, trial in itertools.product(off, trials):
         for name in switch.fields:
+            if name.startswith("model.") and own.is_own(trial.model.name):
+                continue  # What its options mean is not known.
             value, usual = _value(trial, name), _usual(trial, name)
             if value != usual and not (request and _is_used_in_file(request, name, switch)):
                 raise ConfigError(
@@ -105,6 +128,11 @@ def _value(trial: TrialSettings, name: str) -> Any:
     if group == "model":
         return (model_options(trial.model.name) | dict(trial.model.options)).get(option)
     return operator.attrgetter(name)(trial)
+
+
+def _removed(trial: TrialSettings) -> set[str]:
+    """The layers that AlexNet is to do without."""
+    return set((_value(trial, "model.without") or "").split("+"))
 
 
 def _usual(trial: TrialSettings, name: str) -> Any:
