@@ -11,7 +11,7 @@ import jax
 
 from src import data, doors, environment, hosts, own
 from src.analysis.measures import check_measures
-from src.config import checks, flags, idle
+from src.config import checks, effects, flags, idle
 from src.config.config import Config
 from src.errors import LabError
 from src.records import provenance
@@ -99,6 +99,8 @@ def _checked(
         configs = [config for config, _ in studies]
         idle.refuse_idle(request, configs)
         idle.refuse_switched_off(configs, request)
+        effects.refuse_late(configs, request)
+        effects.refuse_unknown(configs)
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies

@@ -198,9 +198,13 @@ def make_model(
     if unknown := sorted(options.keys() - set(known)):
         raise ValueError(f"{name} has no option {unknown[0]!r}")
     given = {"activation": activation, "init_scheme": init_scheme, "num_classes": num_classes}
-    has = {field.name for field in dataclasses.fields(network.module)}
-    taken = {key: value for key, value in given.items() if key in has}
+    taken = {key: value for key, value in given.items() if takes(name, key)}
     return network.module(**taken, **network.fixed, **options)
+
+
+def takes(name: str, given: str) -> bool:
+    """Whether a network has a field for one of `GIVEN`."""
+    return given in {field.name for field in dataclasses.fields(get_network(name).module)}
 
 
 @functools.cache
