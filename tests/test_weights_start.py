@@ -210,7 +210,7 @@ def test_a_network_without_kernels_has_no_last_layer():
     ("changes", "message"),
     [
         ({}, ""),
-        ({"start_from__path": "nothing.pth"}, "cannot read nothing.pth"),
+        ({"start_from__path": "nothing.pth"}, "'nothing.pth': there is no such folder or file"),
         ({"start_from__layout": "caffenet"}, "no tensor conv4/weight for CaffeNet"),
         ({"start_from__layout": "lenet"}, "no layout 'lenet'; there are cifar10_full"),
         ({"start_from__layers": ("conv9",)}, "no layer 'conv9' in"),
@@ -370,16 +370,26 @@ def test_weights_that_have_changed_since_are_not_taken_for_the_beginning(cifar, 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nothing.pth", "cannot read nothing.pth"),
         (
             ".",
             r"^\. is no trial, since no study\.json lies two folders above it; give one as STUDY",
         ),
+        ("nothing.pth", "config.start_from.path = 'nothing.pth': there is no such folder or file"),
+        ("study/trials/misspelt", "there is no such folder or file; give the folder of a trial"),
+        ("study", "path = 'study': that is a study; give the folder of a trial, STUDY/trials/TRI"),
         ("weights.h5", "is of no known kind"),
         ("s3://bucket/a.pth", "config.start_from.path = 's3://bucket/a.pth' is a URL"),
     ],
 )
 def test_a_start_that_there_is_not_is_refused(path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.h5").write_bytes(b"")
+    (tmp_path / "study" / "trials").mkdir(parents=True)
     with pytest.raises(Exception, match=message):
         start.read_origin(StartFrom(path))
+
+
+def test_a_study_is_not_taken_for_a_trial(tmp_path):
+    (tmp_path / "study.json").touch()
+    with pytest.raises(RecordError, match=r" is a study; give one of its trials, STUDY/trials/TR"):
+        read_kept(tmp_path, finished=False)

@@ -64,6 +64,11 @@ def write_study_header(study_dir: Path, header: Mapping[str, Any]) -> None:
     files.write_sealed(study_dir / HEADER, header)
 
 
+def is_study(folder: Path) -> bool:
+    """Whether a folder has traces of a study, even of one whose study.json is lost."""
+    return any(os.path.lexists(folder / name) for name in TRACES)
+
+
 def holds_study(study_dir: Path) -> bool:
     """Whether there is a study.json.
 

@@ -189,9 +189,8 @@ def write_claims(folder: Path) -> None:
     readme.fill(folder / "README.md", "claims", f"{picture}\n\n{table}")
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")
-    name = folder.resolve().name
-    drawn = f'<img src="{name}/claims.png" width="365" alt="{webpage.CLAIMS}">'
-    link = f"The table: [{name}/README.md]({name}/README.md)."
+    drawn = f'<img src="{folder.name}/claims.png" width="365" alt="{webpage.CLAIMS}">'
+    link = f"The table: [{folder.name}/README.md]({folder.name}/README.md)."
     text = f"{summary(found)} {link}\n\n{drawn}"
     readme.fill(folder.parent / "README.md", "claims", text)
 

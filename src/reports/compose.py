@@ -21,7 +21,7 @@ from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path_of
 from src.records.files import write_atomic
-from src.records.study import TRACES, reconcile_results
+from src.records.study import is_study, reconcile_results
 from src.records.trial import Row, parse_trial_name
 from src.reports import likeness, networks, readme, sentences, tables, trials, webpage
 from src.reports.figures import registry
@@ -285,7 +285,7 @@ def main(arguments: Sequence[str]) -> int:
         help="folder above, where index.html is to list them",
     )
     given = parser.parse_args(arguments)
-    studies = [path for path in given.studies if not path.exists() or _is_study(path)]
+    studies = [path for path in given.studies if not path.exists() or is_study(path)]
     for path in given.studies:
         if path not in studies:
             print(f"note: {path} holds no study", file=sys.stderr)
@@ -299,10 +299,6 @@ def main(arguments: Sequence[str]) -> int:
     if given.index:
         webpage.write_index(given.index)
     return 2 if any(failed) else 0
-
-
-def _is_study(path: Path) -> bool:
-    return any(os.path.lexists(path / name) for name in TRACES)
 
 
 def _redraw(path: Path) -> bool:

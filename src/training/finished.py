@@ -50,6 +50,8 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
     given, trial_dir = trial_dir, study.find_trial(trial_dir)
     if not given.is_dir():
         raise RecordError(f"there is no folder {given}; give one as STUDY/trials/TRIAL")
+    if study.is_study(given):
+        raise RecordError(f"{given} is a study; give one of its trials, STUDY/trials/TRIAL")
     if not study.holds_study(trial_dir.parent.parent):
         raise RecordError(
             f"{given} is no trial, since no study.json lies two folders above it; give one as"

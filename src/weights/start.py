@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from src.models import model_options
 from src.paths import local_path
+from src.records.study import is_study
 from src.training.finished import read_kept
 from src.training.program import Program
 from src.training.settings import Trial, TrialSettings
@@ -121,6 +122,12 @@ def read_origin(start: StartFrom) -> Origin:
         RecordError: If the trial is not finished, or its checkpoint is not sound.
     """
     path = local_path(start.path, "config.start_from.path", "file or folder")
+    if is_study(path) or not path.exists():
+        what = "that is a study" if path.exists() else "there is no such folder or file"
+        raise WeightsError(
+            f"config.start_from.path = {start.path!r}: {what}; give the folder of a trial,"
+            " STUDY/trials/TRIAL, or a file of weights"
+        )
     if path.is_dir():
         settings, state, *_ = read_kept(path, finished=True)
         meaning, given = _meaning_in(settings), settings.recipe.input
