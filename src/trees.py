@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 Tree = dict[str, Any]
 Path = tuple[str, ...]
 
@@ -38,8 +40,12 @@ def laid_over(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
 
 
 def plain(tree: Any) -> Any:
-    """A copy in which every mapping is a new dict."""
-    return {k: plain(v) for k, v in tree.items()} if isinstance(tree, Mapping) else tree
+    """A copy in which every mapping is a new dict, and every number of NumPy one of Python."""
+    if isinstance(tree, Mapping):
+        return {key: plain(value) for key, value in tree.items()}
+    if type(tree) in (tuple, list):
+        return type(tree)(map(plain, tree))
+    return tree.item() if isinstance(tree, np.generic) else tree
 
 
 def dotted(path: Sequence[Any]) -> str:

@@ -4,6 +4,7 @@ import math
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from src.config.checks import check_data, check_devices
 from src.config.config import Config
 from src.config.schema import default_tree
 from src.fields import ConfigError, plain
+from src.study import question
 from src.trees import Tree, leaves, replaced
 from tests import tiny
 
@@ -207,6 +209,25 @@ def test_networks_that_another_field_tells_apart_have_short_names(nets):
     variants = {"a": {"model": {"name": nets[0]}}, "b": {"model": {"name": nets[1]}}}
     config = tiny.make_config(variants=variants, compare={"field": "variant", "baseline": "a"})
     assert [arm.name for arm in config.arms] == ["Net-modern-relu-a", "Net-modern-relu-b"]
+
+
+def test_a_network_without_options_says_so():
+    tree = tiny.make_tree() | {"model_options": {"lenet5": {"width": 2}}}
+    assert refusal(tree) == "config.model_options.lenet5.width: lenet5 has no options"
+
+
+def test_a_comparison_by_what_is_not_swept_is_told_what_is():
+    tree = tiny.make_tree(sweep={"augment": {"crop": (0, 6)}}, compare__field="augment.crop")
+    assert refusal(tree) == "config.compare.field = 'augment.crop' is not swept; swept are crop"
+
+
+def test_numbers_of_numpy_are_numbers():
+    rates, whole = tuple(np.logspace(-3, -1, 3)), tiny.make_tree(max_epochs=np.float32(3))
+    config = Config.read(whole | {"learning_rates": rates, "batch_size": np.int64(16)})
+    assert [type(rate) for rate in config.study.learning_rates] == [float] * 3
+    assert config.study.learning_rates == rates
+    assert config.trial.max_epochs == 3.0
+    question.check_readable(config)
 
 
 def test_more_images_to_train_on_than_there_are():

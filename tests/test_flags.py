@@ -1,6 +1,7 @@
 """Fields by flag, whatever stands before or behind them."""
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from src.config import flags
 from src.config.config import Config
 from src.fields import ConfigError
 from src.paths import PathError
+from src.trees import leaves
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 ROOT = Path(__file__).parent.parent
@@ -192,3 +194,35 @@ def test_a_config_file_that_makes_no_config_is_not_called_missing(tmp_path, text
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(flags.FlagError, match=message):
         flags.parse([f"--config={tmp_path / 'mine.py'}"]).studies()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "value"),
+    [
+        (["sweep.model.activation=relu,tanh"], "sweep.model.activation", ("relu", "tanh")),
+        (["sweep.model.activation=('relu','tanh')"], "sweep.model.activation", ("relu", "tanh")),
+        (["sweep.model.activation=relu"], "sweep.model.activation", ("relu",)),
+        (["sweep.recipe=modern, cuda_convnet"], "sweep.recipe", ("modern", "cuda_convnet")),
+        (["sweep.batch_size=32,64"], "sweep.batch_size", (32, 64)),
+        (["sweep.schedule.frozen.conv1=3,5"], "sweep.schedule.frozen.conv1", (3, 5)),
+        (["variants.a.schedule.boundaries=3"], "variants.a.schedule.boundaries", (3,)),
+        (["variants.a.augment.flip=true"], "variants.a.augment.flip", True),
+        (["variants.a.model.activation=tanh"], "variants.a.model.activation", "tanh"),
+        (["variants.a.model.activation='tanh'"], "variants.a.model.activation", "tanh"),
+        (["model.name=alexnet_cifar", "sweep.model.lrn=none,caffe"], "sweep.model.lrn",
+         ("none", "caffe")),
+    ],
+)  # fmt: skip
+def test_what_is_swept_or_varied_is_read_as_its_field_is(arguments, path, value):
+    given = (f"--config={ROOT / 'configs' / 'base.py'}", *(f"--config.{a}" for a in arguments))
+    ((tree, _),) = flags.parse(given).studies()
+    assert dict(leaves(tree))[tuple(path.split("."))] == value
+
+
+def test_a_file_without_a_config_is_named_with_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # It keeps what it had.
+    (tmp_path / "mine.py").write_text("x = 1")
+    with pytest.raises(
+        flags.FlagError, match=r"/mine.py has no function get_config\(\), which ret"
+    ):
+        flags.parse([f"--config={tmp_path / 'mine.py'}"])

@@ -121,3 +121,10 @@ def test_an_option_of_any_kind_is_set_on_the_command_line(text, value):
     assert dict(Config.read(request.studies()[0][0]).trial.model.options) == {
         text.partition("=")[0]: value
     }
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+def test_a_misspelt_option_is_answered_with_the_networks_own():
+    given = [f"--config={ROOT / 'configs' / 'base.py'}", f"--config.model.name={NAME}"]
+    with pytest.raises(ConfigError, match=r"config.model.sises: no such field; .* 'model.sizes'"):
+        flags.parse([*given, "--config.model.sises=3"]).studies()

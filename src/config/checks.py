@@ -104,7 +104,7 @@ def check_arms(tree: Mapping[str, Any], study: StudySettings, arms: Sequence[Arm
     swept = {axis[0].column: tuple(setting.value for setting in axis) for axis in axes(tree)}
     compared, baseline = study.compare.field, study.compare.baseline
     if swept and compared not in swept:
-        near = nearest(compared, swept)
+        near = nearest(compared, swept) or f"; swept are {', '.join(swept)}"
         raise ConfigError(f"config.compare.field = {compared!r} is not swept{near}")
     if swept and baseline not in swept[compared]:
         values = swept[compared]

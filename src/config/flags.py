@@ -219,15 +219,11 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
         ConfigError: If there is no such field, or its value is of another type.
     """
     path = override.path
-    field = field_at(path, tree) or _option_of_another(path, tree)
+    field = _field(path, tree)
     if field is None and path[0] in ("study", "studies") and "studies" in tree:
         return replaced(tree, path, value := _literal(override)), value
     if field is None and (path[0] in GROUPS or is_named(path, tree)):
-        value = _literal(override)
-        if path[0] in ("sweep", "arm_learning_rates") and not isinstance(
-            value, tuple | list | dict
-        ):
-            value = (value,)
+        value = _in_group(override, tree)
         return replaced(tree, path, value), value
     if field is None:
         known = _known_paths(tree)
@@ -260,6 +256,23 @@ def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:
     return {**tree, "model": {"activation": before.get("activation", "relu"), **model}}
 
 
+def _field(path: FieldPath, tree: Tree) -> Field | None:
+    return field_at(path, tree) or _option_of_another(path, tree)
+
+
+def _in_group(override: Override, tree: Tree) -> Any:
+    """A value in a group of the user's, where it sweeps or sets a field in the type of that."""
+    group, value = override.path[0], _literal(override)
+    within = override.path[{"sweep": 1, "variants": 2}.get(group, len(override.path)) :]
+    field = _field(within, tree) if within else None
+    if field and group == "variants" and not (field.kind is str and isinstance(value, str)):
+        return _parse_value(field, override)
+    if field and group == "sweep" and override.text is not None and isinstance(value, str):
+        value = _items(override.text, field.kind)
+    alone = group in ("sweep", "arm_learning_rates") and not isinstance(value, tuple | list | dict)
+    return (value,) if alone else value
+
+
 def _option_of_another(path: FieldPath, tree: Tree) -> Field | None:
     """The declaration of an option of a network that the config may end up with.
 
@@ -278,10 +291,17 @@ def _option_of_another(path: FieldPath, tree: Tree) -> Field | None:
 
 def _known_paths(tree: Tree) -> list[str]:
     names = [dotted(field.path) for field in all_fields()]
-    network = dict(leaves(tree)).get(("model", "name"))
-    if network in MODEL_NAMES:
-        names += [f"model.{field.path[0]}" for field in options_of(str(network))]
+    options = _options(dict(leaves(tree)).get(("model", "name")))
+    names += [f"model.{field.path[0]}" for field in options]
     return [*names, *(dotted(path) for path, _ in leaves(tree))]
+
+
+def _options(network: Any) -> tuple[Field, ...]:
+    """The options of a network; none if it cannot be found."""
+    try:
+        return options_of(str(network))
+    except ValueError:
+        return ()
 
 
 def _parse_value(field: Field, override: Override) -> Any:
@@ -342,6 +362,9 @@ def _explain(error: BaseException) -> str:
         if isinstance(raised, ImportError) and "relative import" in text:
             text += "; a config file is run by itself: write `from configs.NAME import ...`"
         return f"{place}: {text}"
+    if isinstance(raised, AttributeError) and raised.name == "get_config":
+        file = getattr(raised.obj, "__file__", "the config file")
+        return f"{file} has no function get_config(), which returns the config: define it there"
     text = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\\", "")
     if "Traceback" in text:  # ml_collections passes on the traceback of a config file.
         text = text.strip().splitlines()[-1]
@@ -376,7 +399,7 @@ def help_text(tree: Tree | None) -> Iterator[str]:
     for field in all_fields():
         yield from _field_lines(field, dotted(field.path), values)
     network = str(values.get("model.name", "conv3"))
-    options = options_of(network) if network in MODEL_NAMES else ()
+    options = _options(network)
     yield ""
     yield f"Options of {network}, --config.model.OPTION=VALUE (other networks have others):"
     for field in options:

@@ -266,8 +266,11 @@ def check_model_options(networks: Mapping[str, Any]) -> None:
         except ValueError as error:
             raise ConfigError(f"config.model_options = {name!r}: {error}") from None
         require_group(("model_options", name), options)
+        known = tuple(model_options(name))
         for key in options:
-            one_of(f"model_options.{name}", key, tuple(model_options(name)))
+            if not known:
+                raise ConfigError(f"config.model_options.{name}.{key}: {name} has no options")
+            one_of(f"model_options.{name}", key, known)
 
 
 def image_size(name: str) -> int:
