@@ -81,7 +81,9 @@ def candidate(name: str, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> C
         *(dataset.test, dataset, np.arange(10), facts, "a", f"a/{name}"),
     )
     monkeypatch.setattr(
-        testing, "probabilities", lambda each, *_: (each.variables, dataset.test.labels)
+        testing,
+        "probabilities",
+        lambda each, views, most: (each.variables[: most or 10], dataset.test.labels[: most or 10]),
     )
     return dataclasses.replace(made, facts=made.facts | {"train_error": 0.34})
 
@@ -222,11 +224,28 @@ def test_older_records_know_their_networks_by_name(three, tmp_path):
         evaluation_folder.check_folder(tmp_path, three[:2])
 
 
-def test_features_of_an_evaluation_that_is_replaced_are_removed(evaluate):
-    assert evaluate((0,), "--features=fc", "--out=out") == 0
-    assert Path("out/features.npz").exists()
-    assert evaluate((0,), "--out=out") == 0
-    assert not Path("out/features.npz").exists()
+@pytest.mark.parametrize(
+    ("first", "quick", "told"),
+    [
+        ((), ("--images=5",), "10 images"),
+        (("--images=5",), ("--images=4",), "5 images"),
+        (("--views=1,2",), ("--views=1",), "views 2"),
+        (("--features=fc",), (), "features"),
+    ],
+)
+def test_a_quick_look_does_not_replace_what_took_long(evaluate, capsys, first, quick, told):
+    assert evaluate((0,), "--out=out", *first) == 0
+    kept = {path: path.read_bytes() for path in Path("out").iterdir()}
+    capsys.readouterr()
+    assert evaluate((0,), "--out=out", *quick) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"error: out holds an evaluation with {told}, which this one would replace by less; choose"
+        " another --out, or remove out"
+    )
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == kept
+    assert evaluate((0,), "--out=quick", *quick) == 0
+    assert evaluate((0,), "--out=out", *first) == 0
 
 
 # --- Networks that are tested together. ---

@@ -7,8 +7,9 @@
 
 Writes evaluation.json (sealed), report.md, report.html and, with --features, features.npz into DIR,
 a folder of these networks in runs/evaluate if it is not given. The same networks may be tested
-again there, others are refused. Several networks are tested alone and by their averaged
-softmax, as the paper's "5 CNNs". With --redraw it writes reports anew from their evaluation.json.
+again there, on no fewer images or views; others are refused. Several networks are tested alone and
+by their averaged softmax, as the paper's "5 CNNs". With --redraw it writes reports anew from their
+evaluation.json.
 """
 
 import argparse
@@ -25,7 +26,13 @@ from src.records.provenance import loaded_commit, provenance
 from src.reports import webpage
 from src.trained.candidates import Candidate, of_trial, of_weights
 from src.trained.evaluation_flags import parse
-from src.trained.evaluation_folder import FEATURES, RECORD, check_folder, default_folder
+from src.trained.evaluation_folder import (
+    FEATURES,
+    RECORD,
+    check_folder,
+    default_folder,
+    refuse_less,
+)
 from src.trained.evaluation_report import Record, compose, describe
 from src.trained.several import told_apart
 from src.trained.testing import Errors, Tested, check_layer, features, measure
@@ -43,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     _check_views(candidates, views)
     out = given.out or default_folder(candidates)
     check_folder(out, candidates)
+    with_features = given.features is not None
+    refuse_less(out, candidates[0].count(given.images), views, features=with_features)
     if given.features is not None:
         check_layer(candidates[0], given.features, given.images)
     tested = measure(candidates, views, given.images)
@@ -50,8 +59,6 @@ def main(arguments: Sequence[str]) -> int:
     if given.features is not None:
         record["features"] = write_features(candidates[0], given.features, given.images, out)
     files.write_sealed(out / RECORD, record)
-    if given.features is None:
-        (out / FEATURES).unlink(missing_ok=True)  # It is of the evaluation that this one replaces.
     _write_report(out, record)
     return 0
 

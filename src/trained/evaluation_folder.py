@@ -10,6 +10,7 @@ from src.trained.candidates import Candidate
 
 RECORD, FEATURES = "evaluation.json", "features.npz"
 NAMES = ("report.md", "report.html", FEATURES)  # These are written beside the record.
+REMEDY = "choose another --out, or remove {out}"
 LONGEST = 120  # Bytes of a name before its digest; file systems allow 255.
 
 
@@ -40,8 +41,34 @@ def check_folder(out: Path, candidates: Sequence[Candidate]) -> None:
         _refuse_other(out, candidates)
 
 
+def refuse_less(out: Path, images: int, views: Sequence[int], *, features: bool) -> None:
+    """Refuses to replace an evaluation by one of less, such as a quick look at a few images.
+
+    Args:
+        out: The folder, which has passed `check_folder`.
+        images: Number of images that are to be tested.
+        views: Numbers of views that are to be averaged.
+        features: Whether features are to be written.
+
+    Raises:
+        RecordError: If the present one has more images, other views too, or features.
+    """
+    if not os.path.lexists(out / RECORD):
+        return
+    record = files.read_sealed(out / RECORD, REMEDY.format(out=out))
+    seen = {int(number) for network in record["networks"] for number in network["errors"]}
+    more = [f"{record['images']:,} images"] if record["images"] > images else []
+    more += [f"views {number}" for number in sorted(seen - set(views))]
+    more += ["features"] if record.get("features") and not features else []
+    if more:
+        raise files.RecordError(
+            f"{out} holds an evaluation with {', '.join(more)}, which this one would replace by"
+            f" less; {REMEDY.format(out=out)}"
+        )
+
+
 def _refuse_other(out: Path, candidates: Sequence[Candidate]) -> None:
-    remedy = f"choose another --out, or remove {out}"
+    remedy = REMEDY.format(out=out)
     record = files.read_sealed(out / RECORD, remedy)
     networks = record.get("networks", [])
     there = sorted(network.get("identity", network["name"]) for network in networks)
