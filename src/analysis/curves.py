@@ -45,6 +45,8 @@ def frozen(metrics: Columns) -> Series:
 def as_in_figure(metrics: Columns) -> Series:
     """Error of the first 10,000 images after k = 0, 1, 2, ... epochs; `at` is in epochs.
 
+    In a training set of no more images it is that of the first fifth.
+
     A trial records one in every epoch, for its points are an epoch apart at most. One that diverged
     at once has recorded none, and where a batch is more than an epoch there are none.
     """

@@ -184,8 +184,9 @@ def thresholds(analysis: Analysis) -> str:
         f"Iterations relative to {baseline}. In brackets stands the 95% interval of each ratio by"
         " itself; among so many intervals some miss the truth. *Online* is the error over the last"
         f" {window}, known once so many images have been seen. *As in Fig. 1* is the error of the"
-        " first 10,000 images after each epoch, with straight lines between these points, as the"
-        " paper's curves are read. Only the second may be set beside the paper's."
+        " first 10,000 images after each epoch (of the first fifth, if there are no more), with"
+        " straight lines between these points, as the paper's curves are read. Only the second may"
+        " be set beside the paper's."
     )
     header = ["group", "arm", "reading", *map(wording.target, errors)]
     return f"{text}\n\n{table(header, rows)}"

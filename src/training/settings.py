@@ -51,7 +51,8 @@ class TrialSettings:
         tuple[str, ...],
         OneOf("online", "figure", "frozen"),
         "training errors to bring to the target: of the trailing window; of the first 10,000 images"
-        " of an epoch, as in Fig. 1; of the whole set, parameters fixed",
+        " of an epoch (the first fifth, if there are no more), as in Fig. 1; of the whole set,"
+        " parameters fixed",
     ] = ("online",)
     window_epochs: Annotated[
         float, EPOCHS, "the trailing window; the error is defined once it is full"
