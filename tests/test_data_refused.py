@@ -263,7 +263,8 @@ def test_what_stands_in_for_a_record_file_is_refused(tmp_path, way, instead):
 
 def test_images_of_many_sizes_are_refused_in_memory_with_the_remedy(tmp_path):
     write(tmp_path, train=[*examples(), *examples([IMAGES[0, :5]], [0], "y")], test=examples())
-    fault = r"split train, record 12 is 5 x 8, others are 8 x 8; set a study's config\.data"
+    fault = r"split train, record 12 is 5 x 8, others are 8 x 8; in a study set config\.data"
+    fault += ".*for another command prepare them again"
     with pytest.raises(data.DataError, match=fault):
         load(tmp_path, "in memory")
     assert load(tmp_path, "streamed").train.load(np.array([12])).images.shape == (1, 8, 8, 3)

@@ -100,8 +100,9 @@ class Rows:
 
 
 REMEDY = (
-    "set a study's config.data.stream_size to the side, in pixels, that all are to be brought to,"
-    " and they are read from the disk as they are needed"
+    "in a study set config.data.stream_size to the side, in pixels, that all are to be brought to,"
+    " and they are read from the disk as they are needed; for another command prepare them again,"
+    " of one size"
 )
 
 
