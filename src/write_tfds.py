@@ -15,6 +15,7 @@ Images of many sizes need --config.data.stream_size=SIDE; all are brought to tha
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -59,7 +60,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     found = describe.describe(target)  # A study will read it in the same way.
     sizes = f"{sum(found.train.sizes)} images to train on, {sum(found.test.sizes)} to test on"
-    print(f"{target}: {sizes}, {found.num_classes} classes; --config.data.name={given.name}")
+    used = tfds_folder.find_prepared(tfds_folder.Name(given.name, None), data_dir)
+    hidden = used is not None and used.folder != target  # A higher version is there.
+    flags = [f"--config.data.name={given.name}" + (f":{given.version}" if hidden else "")]
+    flags += [f"--config.data.dir={given.data_dir}"] if given.data_dir else []
+    print(f"{target}: {sizes}, {found.num_classes} classes; {shlex.join(flags)}")
+    if used is not None and hidden:
+        print(f"note: {given.name} without a version is {used.folder.name}, the highest there")
     return 0
 
 

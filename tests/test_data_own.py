@@ -3,6 +3,7 @@
 import inspect
 import io
 import re
+import shlex
 import shutil
 import sys
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from src import data, doors, write_tfds
+from src.data import tfds_folder
 from src.data.dataset import check_dataset
 from tests import tiny
 
@@ -56,6 +58,20 @@ def test_a_folder_of_images_becomes_a_data_set(pets, tmp_path, capsys):
     for image, label in zip(*dataset.train, strict=True):
         assert files[image.tobytes()] == dataset.label_names[label]
     assert [path.name for path in (tmp_path / "tfds" / "pets").iterdir()] == ["1.0.0"]
+
+
+def test_the_flags_that_are_said_read_what_was_written(pets, tmp_path, capsys):
+    """The higher of two versions is read unless the lower one is named."""
+    folder = tmp_path / "my sets"
+    for version, named in (("2.0.0", "pets"), ("1.0.0", "pets:1.0.0"), ("3.0.0", "pets")):
+        assert prepare("pets", pets, f"--data_dir={folder}", f"--version={version}") == 0
+        first, *notes = capsys.readouterr().out.splitlines()
+        said = shlex.split(first.partition("; ")[2])
+        assert said == [f"--config.data.name={named}", f"--config.data.dir={folder}"]
+        found = tfds_folder.find_prepared(tfds_folder.parse_name(named), folder)
+        assert found and found.folder.name == version
+        told = "note: pets without a version is 2.0.0, the highest there"
+        assert notes == ([told] if ":" in named else [])
 
 
 def test_without_a_test_folder_a_share_of_each_class_is_tested_on(tmp_path):
