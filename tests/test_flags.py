@@ -176,11 +176,18 @@ def test_an_error_in_a_config_file_names_its_line(tmp_path, text, message):
 
 
 def test_an_empty_workdir_is_not_the_default():
-    try:
-        with pytest.raises(PathError, match=r"^--workdir = '' is empty"):
-            flags.parse([f"--config={ROOT / 'configs' / 'quick.py'}", "--workdir="])
-    finally:
-        flags.flags.FLAGS["workdir"].unparse()
+    with pytest.raises(PathError, match=r"^--workdir = '' is empty"):
+        flags.parse([f"--config={ROOT / 'configs' / 'quick.py'}", "--workdir="])
+
+
+def test_a_command_line_is_read_by_itself_whatever_the_process_read_before():
+    quick, base = (f"--config={ROOT / 'configs' / name}.py" for name in ("quick", "base"))
+    asked = flags.parse([quick, "--workdir=w", "--dry_run", "--hosts=slurm"])
+    assert (asked.workdir.name, asked.dry_run, asked.hosts) == ("w", True, "slurm")
+    asked = flags.parse([base])
+    assert (asked.workdir.name, asked.dry_run, asked.hosts) == ("base", False, "none")
+    with pytest.raises(flags.FlagError, match="--config is missing"):
+        flags.parse(["--workdir=w"])
 
 
 @pytest.mark.parametrize(

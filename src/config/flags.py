@@ -133,6 +133,8 @@ def parse(argv: Sequence[str]) -> Request:
         FlagError: If a flag is wrong, or the config file fails.
     """
     rest, overrides = _split(argv)
+    for name in ("config", "workdir", "dry_run", "hosts"):
+        flags.FLAGS[name].unparse()  # An earlier command line of this process does not count.
     before, sys.argv = sys.argv, rest
     try:
         others = flags.FLAGS(rest)
