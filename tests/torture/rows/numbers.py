@@ -141,7 +141,7 @@ def drop_between_points(room: Room) -> None:
     flags = (*room.tiny, "--config.points_per_epoch=1", "--config.max_epochs=2",
              "--config.schedule.name=steps", "--config.stop_at_target=False")  # fmt: skip
     losses = []
-    for boundary in ("0.4", "2.0"):
+    for boundary in ("0.4", "1.6"):
         where = f"b{boundary}"
         said = room.run(*flags, f"--config.schedule.boundaries=({boundary},)", f"--workdir={where}")
         room.passed(said)
