@@ -206,7 +206,6 @@ def flags_as_people_type_them(room: Room) -> None:
         ("--config.data.name=", "data.name"), ("--config.schedule=steps", "schedule"),
         ("--config.thresholds=25", "thresholds"), ("--config.target_train_error=25%", "target"),
         ("--config.target_train_error=25", "target"), ("stray", "stray"), ("-x", "x"),
-        ("--config.sweep.model.activation=relu,tanh", "relu,tanh"),
         ("--config.readings=()", "readings"), ("--config.readings=('online','online')", "readings"),
         ("--config.thresholds=(0.3,0.3)", "thresholds"),
         ("--config.recipes.x.momentum=0", "modern"),
