@@ -130,13 +130,21 @@ def test_a_factor_outside_the_interval_is_said_also_where_the_direction_is_open(
     assert "more than 2.4 times the iterations to 25% training error" in of_2012.ours
 
 
-def test_an_end_that_rounds_to_the_claimed_factor_is_said_exactly():
-    """4.953 is shown as 5.0, rounded outwards: 5 seems to be within, and is not."""
-    claim = Claim("t", "3.1", "5 times", "s", "relu", "tanh", ("iterations",), 1, factor=5.0)
-    words = findings._factor(claim, intervals.Interval(4.6, 4.3, 4.953, (10, 10), "ratio"))
-    assert words == "5 times is outside the interval, which ends at 4.953"
-    words = findings._factor(claim, intervals.Interval(7.0, 6.1, 8.2, (10, 10), "ratio"))
-    assert words == "5 times is outside the interval"
+@pytest.mark.parametrize(
+    ("factor", "ends", "words"),
+    [
+        (5.0, (4.3, 4.953), ", which ends at 4.953"),  # Shown as 4.3 to 5.0, rounded outwards.
+        (5.0, (4.3, 4.91), ", which ends at 4.91"),
+        (5.0, (5.04, 6.0), ", which ends at 5.04"),
+        (1.5, (1.1, 1.492), ", which ends at 1.492"),
+        (2.0, (1.1, 1.95), ""),  # Shown as 1.10 to 1.95.
+        (5.0, (6.1, 8.2), ""),
+    ],
+)
+def test_an_end_that_rounds_to_the_claimed_factor_is_said_exactly(factor, ends, words):
+    claim = Claim("t", "3.1", "", "s", "relu", "tanh", ("iterations",), 1, factor=factor)
+    found = findings._factor(claim, intervals.Interval(sum(ends) / 2, *ends, (10, 10), "ratio"))
+    assert found == f"{factor:g} times is outside the interval{words}"
 
 
 def test_an_interaction_is_shown_where_its_interval_leaves_out_one(tmp_path):

@@ -238,7 +238,7 @@ def _climb(
     shift: PerSet | None,
     shared: bool,
 ) -> Fit:
-    """The maximum that EM leads to from these means and deviations, which differ by `shift`."""
+    """The maximum that EM leads to from these deviations and these means, `shift` apart or free."""
     for _ in range(STEPS):
         found = [_moments(a, m, d) for a, m, d in zip(arms, means, deviations, strict=True)]
         before = deviations

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from src import wording
 from src.analysis import verdicts
 from src.analysis.effects import Analysis, Effect, Interaction
 from src.analysis.families import holm
@@ -222,7 +223,9 @@ def _factor(claim: Claim, found: Interval) -> str:
         return ""
     if found.holds(claim.factor):
         return f"{claim.factor:g} times is within the interval"
-    nearest = found.high if claim.factor > found.high else found.low
-    rounded = f"{nearest:.2g}" == f"{claim.factor:.2g}"  # As the interval's end may be shown.
-    end = f", which ends at {nearest:.4g}" if rounded else ""
-    return f"{claim.factor:g} times is outside the interval{end}"
+    above = claim.factor > found.high
+    end, outwards = (found.high, math.ceil) if above else (found.low, math.floor)
+    shown = float(wording.ratio(end, outwards).replace(",", ""))
+    seems_within = shown >= claim.factor if above else shown <= claim.factor
+    ends = f", which ends at {end:.4g}" if seems_within else ""
+    return f"{claim.factor:g} times is outside the interval{ends}"
