@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.speed import tables
 from src.analysis.effects import analyse
 from src.analysis.measures import get_measure
 from src.analysis.study import load_study
@@ -641,6 +642,10 @@ def test_the_answer_on_speed_is_what_the_benchmark_recorded():
     one = [*step_ratios(record["networks"], "one").values(), *step_ratios(newer, "one").values()]
     assert max(one) < 1
     assert f"{min(one):.2f} to {max(one):.2f} of PyTorch's time" in answer
+    beside_best = [float(row[3]) for row in tables.best_against_best(record)[1:]]
+    told = f"three networks were measured, on all cores: {min(beside_best)} to {max(beside_best)}."
+    assert len(beside_best) == 3
+    assert told in answer
     slower = {net: found for net, found in step_ratios(newer, "all").items() if found > 1}
     assert list(slower) == ["vgg16_cifar@0.125"]
     assert f"the narrow `vgg16_cifar`, {slower['vgg16_cifar@0.125']:.2f} (" in answer
