@@ -316,7 +316,7 @@ def test_a_trial_that_waits_for_a_stack_says_so_and_hears_a_stop(tmp_path):
     _, made = begin(program, trial, tmp_path, "digest")
     said: list[str] = []
     with locks.locked(tmp_path / made["stack"]):  # By the process that makes it.
-        asked = iter([False, False, True])
+        asked = iter([*[False] * 4, True])
         options = {"should_stop": lambda: next(asked), "on_wait": said.append}
         with pytest.raises(Stopped):
             begin(program, trial, tmp_path, "digest", **options)
