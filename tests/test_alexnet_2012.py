@@ -51,6 +51,7 @@ def full(inputs: int, outputs: int) -> int:
 # --- Sizes, tower by tower as the layer files count them. ---
 
 
+@pytest.mark.slow
 def test_layers_145():
     """224 pixels and 55 places: 1 + ceil((224 - 11) / 4), the last kernel hanging over by 3."""
     assert 1 + math.ceil((224 - 11) / 4) == 55 == 1 + (224 + 3 - 11) / 4
@@ -96,12 +97,14 @@ def test_layers_145_half_is_the_net_on_one_gpu():
     assert sizes == parameters(make(towers=1, one_gpu=True)) == 59_798_312
 
 
+@pytest.mark.slow
 def test_layers_150_do_not_cross():
     tower = conv(11, 3, 48) + conv(5, 48, 160) + conv(3, 160, 192) + conv(3, 192, 192)
     tower += conv(3, 192, 128) + full(6 * 6 * 128, 4096) + full(4096, 2048)
     assert 2 * tower + full(4096, 1000) == parameters(make(crossing=False))
 
 
+@pytest.mark.slow
 def test_layers_147_pool_2x2_with_other_paddings():
     """55 -> 28 -> 26 -> 13 -> 13 -> 11 -> 6: the last windows hang over."""
     found = outputs(make(pooling="2x2_as_run"))

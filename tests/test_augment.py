@@ -37,6 +37,7 @@ def test_off_by_default():
 # --- Places. ---
 
 
+@pytest.mark.slow
 def test_translation_by_every_shift_and_zeros_move_in():
     images = make_batch(height=8)
     moved = jax.vmap(functools.partial(augment.translate, pixels=2))(images, KEYS)

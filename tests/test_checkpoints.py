@@ -58,6 +58,7 @@ def assert_restores(directory: Path, iteration: int | None, complaints: int) -> 
     return lines
 
 
+@pytest.mark.slow
 def test_a_random_key_of_an_optimizer_goes_on_where_it_was(tmp_path):
     """Drawn from the key that was restored, the next numbers are those of the key that was kept."""
     noise = optax.add_noise(eta=0.1, gamma=0.5, key=jax.random.key(3, impl="rbg"))

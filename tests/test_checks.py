@@ -110,6 +110,7 @@ def test_streamed_images_are_not_pretrained_on():
     check_data(tiny.make_config().arms, (8, 8, 3), 64, streamed=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_fast")
 def test_a_network_that_keeps_more_than_parameters_is_not_pretrained(of_mine):
     check_data(tiny.make_config(model__name=of_mine.Normalized).arms, (8, 8, 3), 64)
@@ -118,6 +119,7 @@ def test_a_network_that_keeps_more_than_parameters_is_not_pretrained(of_mine):
         check_data(config.arms, (8, 8, 3), 64)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_fast")
 def test_a_layer_inside_a_transformation_is_not_pretrained(of_mine):
     """Its input cannot be taken out; that of a layer behind it can."""
@@ -129,12 +131,14 @@ def test_a_layer_inside_a_transformation_is_not_pretrained(of_mine):
         check_data(tiny.make_config(**changes).arms, (8, 8, 3), 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["modern", "cuda_convnet"])
 def test_an_activation_may_mix_channels(of_mine, recipe):
     config = tiny.make_config(recipe=recipe, model__activation=of_mine.by_mean, layer_images=8)
     check_data(config.arms, (8, 8, 3), 64)
 
 
+@pytest.mark.slow
 def test_an_activation_that_a_network_has_not_the_channels_for_is_refused_by_name(of_mine):
     """conv1 of LeNet-5 has six maps; on smaller images any activation fails."""
     arms = tiny.make_config(model__name="lenet5", model__activation=of_mine.in_fours).arms

@@ -242,6 +242,7 @@ def test_the_command_of_a_study_is_that_of_its_folder():
     assert claims.study_command("ablations/lrn") == command
 
 
+@pytest.mark.slow
 def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_path):
     folder = tmp_path / "experiments"
     folder.mkdir()
@@ -367,6 +368,7 @@ def test_every_claim_is_of_arms_that_its_study_has():
         assert all(value in values for _, value in claim.where), claim
 
 
+@pytest.mark.slow
 def test_the_report_has_final_errors_and_their_differences(tmp_path):
     write_study(tmp_path, RELU, TANH)
     report.write_report(tmp_path)

@@ -323,6 +323,7 @@ def test_a_batch_that_does_not_split_over_the_devices(images, even):
         check_devices(tiny.make_config(**pretrained).trial, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "crop", "size"), [("alexnet", 0, 32), ("lenet5", 28, 32), ("vgg11_cifar", 0, 16)]
 )

@@ -96,6 +96,7 @@ def mine(tmp_path, monkeypatch):
     registry.options_of.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", STUDIES)
 def test_a_study_lists_its_trials(command, mine, capsys):
     words = shlex.split(command)

@@ -19,6 +19,7 @@ def boxes_of(towers: int) -> list[Box]:
     return drawing.make_boxes(summarize(model, 227), 227, towers)
 
 
+@pytest.mark.slow
 def test_the_boxes_are_those_of_fig_2():
     image, *boxes = boxes_of(2)
     assert (image.side, image.features) == (227, 3)
@@ -68,6 +69,7 @@ def test_the_command_writes_the_figure_and_refuses_other_networks(tmp_path, caps
         command.main(["vgg11", "--draw", str(tmp_path)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet_cifar.png", "alexnet_cifar.svg"])
 def test_a_file_that_was_not_drawn_here_keeps_its_place(tmp_path, name):
     (tmp_path / name).write_text("<svg>years of work</svg>")

@@ -57,6 +57,7 @@ def test_inverted_is_the_papers_with_the_next_weights_halved(keys):
     np.testing.assert_allclose(paper, inverted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_mask_belongs_to_its_image_wherever_it_is_in_the_batch():
     whole = dropped(0.5)
     assert not np.array_equal(whole[0], whole[1])

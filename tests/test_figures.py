@@ -157,11 +157,13 @@ def test_many_seeds_are_a_band_and_not_a_line_each(study_dir, monkeypatch):
     np.testing.assert_allclose(sorted(ends), wanted, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_says_its_data_and_device(study_dir, name):
     assert "data: cifar10-jpeg; device: 1 x cpu (AMD EPYC)" in texts(draw(study_dir, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "panel"), [("training_error", 0), ("ratios", 1)])
 def test_the_papers_curves_stand_beside_cifar10_alone(study_dir, tmp_path, name, panel):
     figure = draw(study_dir, name)
@@ -297,6 +299,7 @@ def tick_boxes(axis: Axis) -> list[Bbox]:
     return [t.label1.get_window_extent(renderer) for t in shown if t.label1.get_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("relu", "tanh"),
     [
@@ -408,6 +411,7 @@ def test_a_figure_of_ones_own_is_a_function_and_a_row(study_dir, tmp_path, monke
     assert "![My own figure](own.png)" in under
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [1, 8])
 def test_any_number_of_values_can_be_compared(tmp_path, name, count):
@@ -421,6 +425,7 @@ def test_any_number_of_values_can_be_compared(tmp_path, name, count):
         FigureCanvasAgg(draw(tmp_path, name)).draw()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("trials", ["none", "diverged"])
 def test_a_study_with_nothing_to_show_can_be_drawn(tmp_path, name, trials):
@@ -433,6 +438,7 @@ def test_a_study_with_nothing_to_show_can_be_drawn(tmp_path, name, trials):
         FigureCanvasAgg(draw(tmp_path, name)).draw()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("panels", [1, 2, 3, 6])
 @pytest.mark.parametrize("more", ["", ", batch_size 64, weight_decay 0.0005, \u732b" * 3])
 def test_nothing_runs_out_of_the_figure(monkeypatch, panels, more):

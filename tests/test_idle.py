@@ -168,6 +168,7 @@ def test_a_field_without_its_switch_is_refused_before_a_study_and_not_in_its_mid
     check(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "fields"),
     [

@@ -315,6 +315,7 @@ def test_a_transposition_computed_once_is_done_there():
     assert layout == "3,2,1,0"
 
 
+@pytest.mark.slow
 def test_conv_module_adds_its_bias():
     x = normal(0, 2, 6, 6, 4)
     module = Conv(6, 3, stride=2, padding=1, groups=2, bias_init=jax.nn.initializers.normal(1.0))
@@ -376,6 +377,7 @@ def plain_avg_pool(x: jax.Array, case: tuple) -> jax.Array:
     return total / plain_sum_or_max(jnp.ones_like(x), case, 0.0, lax.add)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", POOLS, ids=str)
 @pytest.mark.parametrize(
     ("ours", "plain"), [(max_pool, plain_max_pool), (avg_pool, plain_avg_pool)]
@@ -398,6 +400,7 @@ def test_a_window_may_have_more_pixels_than_a_byte_can_number():
     assert (np.asarray(grads) != 0).sum() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", POOLS[::3], ids=str)
 def test_pools_are_pytorchs_in_values_and_gradients(case):
     torch = pytest.importorskip("torch")
@@ -471,6 +474,7 @@ def test_pools_under_vmap_pool_each():
 # --- Locally connected. ---
 
 
+@pytest.mark.slow
 def test_locally_connected_by_loops():
     x = normal(0, 2, 4, 5, 3)
     module = LocallyConnected(2, 3, padding=1, bias_init=jax.nn.initializers.normal(1.0))
@@ -499,6 +503,7 @@ def test_locally_connected_with_one_kernel_everywhere_is_a_convolution():
     )
 
 
+@pytest.mark.slow
 def test_locally_connected_begins_at_every_place_as_a_dense_layer_would():
     """He's deviation counts the inputs of one place, 27, not those of all places."""
     module = LocallyConnected(64, 3, padding=1, kernel_init=jax.nn.initializers.he_normal())

@@ -47,6 +47,7 @@ def test_equal_to_the_sum_place_by_place(kind, n, beta):
     np.testing.assert_allclose(ours, in_numpy(x, **options, kind=kind), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["paper", "caffe"])
 def test_equal_to_pytorch_whose_alpha_is_caffes(kind):
     torch = pytest.importorskip("torch")
@@ -64,6 +65,7 @@ def test_equal_to_pytorch_whose_alpha_is_caffes(kind):
     np.testing.assert_allclose(ours_grads, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_within_a_channel_by_differences():
     x, options = activities(1, 4, 4, 2), OPTIONS | {"n": 3}
     fn = functools.partial(local_response_norm, **options, convention="within")

@@ -88,6 +88,7 @@ def params_of(name: str, activation: str, init: str) -> Mapping:
 # --- Sizes. ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_shapes_and_parameters_by_arithmetic(name):
     found = shapes(make(name))
@@ -176,6 +177,7 @@ def test_a_network_of_tanh_holds_no_other_nonlinearity_but_its_pools(name):
         assert other not in text
 
 
+@pytest.mark.slow
 def test_activations_by_name_are_those_of_jax_nn_and_keep_the_shape():
     x = jnp.linspace(-3, 3, 13)
     for name in models.ACTIVATION_NAMES:

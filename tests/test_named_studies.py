@@ -100,6 +100,7 @@ def dry_run(*flags: str) -> int:
     return doors.run(main.main, [f"--config={ABLATIONS}", "--dry_run", *flags])
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_each_study_in_its_own_folder(tmp_path, capsys):
     assert not dry_run(f"--workdir={tmp_path}", "--config.max_epochs=2", "--config.study=all")
     found = capsys.readouterr().out

@@ -120,6 +120,7 @@ def test_features_are_what_the_last_layer_reads(name):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pixels", "batches"), [(2**23, [24]), (7 * 64, [7, 7, 7, 3])])
 def test_images_are_looked_at_by_batches_of_so_many_pixels(pixels, batches, monkeypatch):
     """24 images of 8 by 8 pixels; features and probabilities do not depend on the batches."""
@@ -288,6 +289,7 @@ def untrained(layer: nn.Module | None) -> Trained:
     return dataclasses.replace(found, variables={"params": {}, **variables})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

@@ -31,6 +31,7 @@ def test_noisy_rectified_units_have_the_dilogarithm_of_their_free_energy(x):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_mean_of_noisy_rectified_units_is_softplus_to_the_last_digits():
     x = np.concatenate([np.linspace(-40, 40, 10_001), [-700, -1e-30, 0, 1e-30, 700, np.inf]])
     found = units.NOISY_RECTIFIED.mean(jnp.asarray(x))
@@ -52,6 +53,7 @@ def test_noisy_rectified_units_are_sums_of_copies():
     np.testing.assert_allclose(sigmoid(X), variance, rtol=0, atol=0.0042)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ZERO_ONE", "MINUS_PLUS_ONE", "NOISY_RECTIFIED", "MAX_POOLED"])
 def test_the_mean_is_the_slope_of_the_log_of_the_sum(kind):
     unit = getattr(units, kind)
@@ -60,6 +62,7 @@ def test_the_mean_is_the_slope_of_the_log_of_the_sum(kind):
     np.testing.assert_allclose(slope, unit.mean(x), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ZERO_ONE", "MINUS_PLUS_ONE", "MAX_POOLED"])
 def test_draws_have_the_mean_of_the_unit(kind):
     unit = getattr(units, kind)
@@ -94,6 +97,7 @@ def test_a_noisy_rectified_draw_is_a_rectified_normal_number():
     assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * found.std(axis=0) / draws**0.5)
 
 
+@pytest.mark.slow
 def test_at_most_one_of_a_block_is_on():
     x = jnp.full((6, 7, 3), 3.0)
     found = units.MAX_POOLED.sample(jax.random.key(2), x)
@@ -111,6 +115,7 @@ def test_blocks_and_back():
     np.testing.assert_array_equal(units.from_blocks(blocks, 5, 3), x)
 
 
+@pytest.mark.slow
 def test_binary_draws_round_their_chance_to_the_nearest_of_65537():
     """All sixteen bits are used: a chance of 2^-14 comes up, one of 0 or 1 has no exception."""
     keys = jax.random.split(jax.random.key(3), 1)[0]

@@ -38,6 +38,7 @@ def test_first_parameters_are_those_of_the_initializer_bit_for_bit(tiny_program)
     jax.tree.map(np.testing.assert_array_equal, tiny_program.start(7).params, expected)
 
 
+@pytest.mark.slow
 def test_held_out_images_are_the_last_and_are_not_trained_on():
     held_out = make_program(validation_images=10)
     data = tiny.make_dataset(IMAGES)

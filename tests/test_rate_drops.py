@@ -18,6 +18,7 @@ def trial(errors: list[float], factors: list[float]) -> TrialRecord:
     return TrialRecord({}, columns)
 
 
+@pytest.mark.slow
 def test_the_lowest_error_before_and_within_two_epochs_after():
     """The rate drops after epoch 2; the error of epoch 4.5 comes too late."""
     errors = [0.5, 0.4, NAN, 0.3, 0.35, NAN, 0.28, 0.29, 0.1]

@@ -160,6 +160,7 @@ def mine(learning_rate, recipe):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -25,6 +25,7 @@ def last_points(study_dir: Path, arm: str) -> list[int]:
     return [int(path.read_text().splitlines()[-1].split(",")[0]) for path in paths]
 
 
+@pytest.mark.slow
 def test_the_answer_comes_first(study_dir):
     """All of relu stop at 25%, half a point late; none of tanh is there at its last point."""
     relu, tanh = (last_points(study_dir, f"conv3-cuda_convnet-{a}") for a in ("relu", "tanh"))
@@ -101,6 +102,7 @@ def test_where_some_of_both_arms_stopped_before_it_no_bound_is_made_up(tmp_path,
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("relu", "tanh"), [([11] * 5, [0] * 5), ([0] * 5, [11, 11, 12, 11])])
 def test_ranks_give_no_median_where_an_arm_never_got_there(tmp_path, relu, tanh):
     write_pair(tmp_path, relu, tanh)
@@ -198,6 +200,7 @@ def test_a_difference_that_rounds_to_nothing_has_no_direction(tmp_path, paper, w
     assert f"With paper the test error at the end is {words}" in compose(tmp_path)
 
 
+@pytest.mark.slow
 def test_titles_tables_and_figures_follow_from_the_measure(tmp_path):
     write_errors(tmp_path, {"none": [0.30, 0.32, 0.31], "paper": [0.28, 0.301, 0.289]})
     report.write_report(tmp_path)

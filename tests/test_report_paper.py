@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pytest
 
 from src.analysis import paper
 from tests import synthetic
 from tests.reported import compose, write_pair
 
 
+@pytest.mark.slow
 def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     claim = "The paper says that ReLU reaches 25% training error six times faster than tanh"
     text = compose(study_dir)

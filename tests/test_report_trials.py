@@ -69,6 +69,7 @@ def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
     assert "1 were stopped by racing, 1 had not reached it when their epochs were over" in text
 
 
+@pytest.mark.slow
 def test_racing_is_said_as_it_was(study_dir, tmp_path):
     beaten = (
         "A trial that the best rate so far had beaten to the target was stopped and is censored"
@@ -81,6 +82,7 @@ def test_racing_is_said_as_it_was(study_dir, tmp_path):
     assert "No trial was stopped early." in compose(tmp_path)
 
 
+@pytest.mark.slow
 def test_thousands_of_trials_are_left_to_results_csv(study_dir, monkeypatch):
     count = len(load_study(study_dir).trials)
     name = load_study(study_dir).trials[0].row["trial"]

@@ -114,6 +114,7 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
     assert [len(times) for times in found.values()] == [2, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({net.partition("@")[0] for net in bench.NETWORKS}))
 def test_pytorchs_nets_have_the_parameters_of_ours(name):
     """Layer by layer; the largest nets an eighth as wide, for their shapes are the same."""

@@ -135,6 +135,7 @@ def test_colours_end_after_their_steps():
     np.testing.assert_array_equal(after, SAME)
 
 
+@pytest.mark.slow
 def test_shared_keys_share_crop_and_flip_and_nothing_else():
     fn = augment.make_augment_fn(Augment(crop=4, flip=True), COLOURS)
     found = np.asarray(fn(SAME, KEYS, SHARED, jnp.int32(0)))

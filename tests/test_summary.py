@@ -19,6 +19,7 @@ def layers_of(name: str, **options):
     return {layer.name: layer for layer in summarize(model, size)}
 
 
+@pytest.mark.slow
 def test_alexnet_costs_each_weight_once_per_place():
     layers = layers_of("alexnet")
     found = {name: layer.multiply_adds for name, layer in layers.items() if layer.multiply_adds}
@@ -77,6 +78,7 @@ def test_branches_side_by_side_are_joined_by_the_widest():
     assert layers["inception_3b_1x1"].receptive_field == before + 4 * apart
 
 
+@pytest.mark.slow
 def test_layers_of_other_kinds():
     lenet = layers_of("lenet5")
     assert lenet["c3"].multiply_adds == 10 * 10 * 25 * 60

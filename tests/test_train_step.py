@@ -101,6 +101,7 @@ def run(
     return state, np.concatenate(wrong), np.concatenate(loss)
 
 
+@pytest.mark.slow
 def test_what_layers_keep_is_averaged_but_for_whole_numbers():
     """Two devices with images of 0 and of 1, after three steps of a network that counts them."""
 
@@ -245,6 +246,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.log(shares[np.arange(len(labels)), labels]).mean())
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_weigh_three_tenths_and_the_main_one_is_recorded():
     rng = np.random.default_rng(0)
     labels = np.array([0, 2, 1, 2], np.int32)

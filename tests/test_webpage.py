@@ -106,6 +106,7 @@ def study_dir(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_page_holds_all_of_its_report_and_needs_nothing_else(study_dir):
     text = (study_dir / "report.html").read_text()
     markdown = (study_dir / "report.md").read_text()

@@ -167,6 +167,7 @@ def test_other_names_may_end_in_a_date_or_a_commit(name, tmp_path):
     check(read_weights(torch_file(tmp_path / name)).tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("entry", ["state_dict", "model", "net"])
 def test_a_checkpoint_of_a_training_program_gives_its_network(entry, zipped, tmp_path):
@@ -270,6 +271,7 @@ def test_a_truncated_caffemodel_names_the_tensor(tmp_path):
         read_weights(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_flipped_bytes_give_one_line_or_other_numbers_but_no_traceback(name, tmp_path):
     path = WRITERS[name](tmp_path / name)

@@ -308,6 +308,7 @@ def zeros_of(names: Sequence[str], features: tuple[int, ...], towers: int) -> la
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "features", "towers", "pool_first", "name"),
     [
@@ -328,6 +329,7 @@ def test_whole_networks_are_known_by_their_shapes(layers, features, towers, pool
     assert import_weights(file).layout.name == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "kinds", "guessed"),
     [
@@ -347,6 +349,7 @@ def test_a_network_is_guessed_where_neither_file_nor_user_says_the_order(asked, 
     assert imported.guessed == guessed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pattern",
     [

@@ -93,6 +93,7 @@ def test_layers_that_do_not_fit_are_refused(theirs, layers, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "last"),
     [("conv3", 32, "fc10"), ("lenet5", 32, "output"), ("googlenet_cifar", 32, "classifier")],
