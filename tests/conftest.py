@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 # Of this process alone: the user's own stays as it is.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tests-")
@@ -73,6 +74,13 @@ def nothing_of_other_tests():
     worker._program.cache_clear()
     worker._dataset.cache_clear()
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before():
+    """A command that is run in this process sets its environment; the next test has another."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 EMITTERS = "xla_cpu_use_fusion_emitters"
