@@ -3,8 +3,8 @@
 Run:     python -m src.main --config=configs/pretraining_long.py --config.study=labels_2000
 Studies: labels_2000, labels_50000: no pre-training, auto-encoder and RBM with so many labels, as
          many of each class. all, the default, runs both. Each has a folder.
-Result:  experiments/pretraining/long/, drawn by python -m experiments.pretraining.figures
-         runs/pretraining_long --out=experiments/pretraining/long
+Result:  experiments/pretraining_long/, drawn by python -m experiments.pretraining.figures
+         runs/pretraining_long --out experiments/pretraining_long
 Source:  Krizhevsky, Sutskever & Hinton (2012), section 1; Paine et al. (2014) train a first layer
          for 2000 updates.
 Size:    configs/pretraining.py with 2000 updates of each convolution in place of 200, 60 epochs in

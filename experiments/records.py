@@ -37,6 +37,7 @@ STUDIES = (
     "alexnet_cifar10",
     "architectures",
     "pretraining",
+    "pretraining_long",
     "paper_figures",
 )
 DAMAGES = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, FileNotFoundError)

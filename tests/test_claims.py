@@ -15,6 +15,7 @@ from configs import (
     ablations,
     architectures,
     pretraining,
+    pretraining_long,
     relu_vs_tanh,
     relu_vs_tanh_early,
     why_tanh_is_slow,
@@ -357,8 +358,8 @@ def test_every_verdict_on_our_records_is_drawn():
 
 def test_every_claim_is_of_arms_that_its_study_has():
     studies = {}
-    configs = (ablations, architectures, pretraining, relu_vs_tanh, relu_vs_tanh_early)
-    for config in (*configs, why_tanh_is_slow):
+    configs = (ablations, architectures, pretraining, pretraining_long, relu_vs_tanh)
+    for config in (*configs, relu_vs_tanh_early, why_tanh_is_slow):
         folder = config.__name__.rpartition(".")[2]
         for name, tree in named_trees(config.get_config().to_dict(), {}):
             studies[f"{folder}/{name}" if name else folder] = tree

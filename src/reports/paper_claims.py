@@ -66,6 +66,7 @@ OVERFITTING = (EQUAL, TEST)
 _ABLATIONS, _WHY = "ablations", "why_tanh_is_slow"
 _LAYERS = ("conv2", "conv3", "conv4", "conv5")
 _RECIPES = (("recipe", "cuda_convnet"), ("recipe", "modern"))
+_EXPECTED = '1: "we expect that it will help"'
 _PARTS = {
     "slow_conv1": "the rate of conv1 on raw pixels",
     "init": "the first weights",
@@ -163,12 +164,14 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("Two towers have a lower test error than one of half the kernels", "3.2",
           "-1.7 points top-1, ImageNet", f"{_ABLATIONS}/towers", "one", "two", (TEST,), -1,
           effect=0.017),
-    *(Claim(f"Unsupervised pre-training helps, {words}: {name}", source, "-",
-            f"pretraining/labels_{labels}", "none", method, (END,), -1)
-      for labels, words, source in (
-          (50_000, "with all labels", "1: \"we expect that it will help\""),
-          (2_000, "with 2,000 labels", "article"),
-          (500, "with 500 labels", "article"))
+    *(Claim(f"Unsupervised pre-training helps, {words}: {name}", source, "-", study, "none",
+            method, (END,), -1)
+      for study, words, source in (
+          ("pretraining/labels_50000", "with all labels", _EXPECTED),
+          ("pretraining/labels_2000", "with 2,000 labels", "article"),
+          ("pretraining/labels_500", "with 500 labels", "article"),
+          ("pretraining_long/labels_50000", "all labels, ten times the updates", _EXPECTED),
+          ("pretraining_long/labels_2000", "2,000 labels, ten times the updates", "article"))
       for method, name in (("conv_rbm", "RBM"), ("conv_autoencoder", "auto-encoder"))),
     *(Claim(f"Pre-trained networks reach 25% training error sooner: {name}", "ours", "-",
             "pretraining/speed", "none", method, (TIMES,), -1)
