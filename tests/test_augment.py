@@ -203,6 +203,13 @@ def test_crops_larger_than_the_images_are_refused():
     checks.check_data(arms, (9, 9, 3), 100)
 
 
+def test_ten_crops_of_a_crop_that_is_the_image_are_refused():
+    arms = tiny.make_config(augment__crop=9, test_crops=10).arms
+    with pytest.raises(ConfigError, match=r"test_crops = 10 with config.augment.crop = 9: images"):
+        checks.check_data(arms, (9, 9, 3), 100)
+    checks.check_data(arms, (9, 10, 3), 100)
+
+
 @pytest.mark.slow
 def test_a_crop_decides_the_size_of_the_network():
     """Pools of stride 2, sizes rounded up: 24 -> 12 -> 6 -> 3, and 4 x 4 for the whole image."""

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from src import data, doors, write_tfds
-from src.data import tfds_folder
+from src.data import own_images, tfds_folder
 from src.data.dataset import check_dataset
 from tests import tiny
 
@@ -480,6 +480,16 @@ def test_commands_that_cannot_be_meant_are_refused(pets, tmp_path, given, messag
 def test_a_data_directory_is_refused_by_the_name_of_its_flag(pets, capsys):
     assert prepare("pets", pets, "--data_dir=s3://x") == 2
     assert capsys.readouterr().err.startswith("error: --data_dir = 's3://x' is a URL")
+
+
+def test_images_are_not_read_for_a_folder_that_cannot_be_made(pets, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(own_images, "read_folder", lambda _: pytest.fail("they were read"))
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'file' / 'tfds'}") == 2
+    assert "is not a folder; choose another --data_dir" in capsys.readouterr().err
+    (tmp_path / "tfds" / "pets" / "1.0.0").mkdir(parents=True)
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 2
+    assert "is there already; choose another --version" in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_written_over(pets, tmp_path, capsys):

@@ -230,7 +230,8 @@ def test_older_records_know_their_networks_by_name(three, tmp_path):
         ((), ("--images=5",), "10 images"),
         (("--images=5",), ("--images=4",), "5 images"),
         (("--views=1,2",), ("--views=1",), "views 2"),
-        (("--features=fc",), (), "features"),
+        (("--features=fc10",), (), "features of fc10 of conv3-lr0.01-s0"),
+        (("--features=fc10",), ("--features=conv3",), "features of fc10 of conv3-lr0.01-s0"),
     ],
 )
 def test_a_quick_look_does_not_replace_what_took_long(evaluate, capsys, first, quick, told):

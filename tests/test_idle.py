@@ -55,6 +55,22 @@ def test_a_field_that_another_decides_is_refused(tmp_path, field, why):
         check(request)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "plateau", "drops": 0}, "drops = 0 leaves the rate alone"),
+        ({"name": "plateau", "factor": 1.0}, "factor = 1.0 multiplies the rate by one"),
+        ({"name": "steps", "boundaries": (2.0,), "factor": 1.0}, "factor = 1.0 multiplies"),
+        ({"slowed": {"conv1": 2.0}, "factor": 1.0}, "factor = 1.0 multiplies the rate by one"),
+    ],
+)
+def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
+    fields = {f"schedule__{name}": value for name, value in fields.items()}
+    config = tiny.make_config(max_epochs=5.0, validation_images=8, **fields)
+    with pytest.raises(ConfigError, match=f"^config.schedule.{message}"):
+        idle.refuse_switched_off([config])
+
+
 def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
     request = asked(tmp_path, QUICK, "model.activation=gelu")
     ((tree, _),) = request.studies()

@@ -21,7 +21,7 @@ from src.records import locks, trial
 from src.records.files import RecordError
 from src.reports.figures import trained as trained_figures
 from src.study import runner
-from src.trained import network, seeds
+from src.trained import neighbours, network, seeds
 from src.trained import report as paper_figures
 from src.trained.kernels import (
     Kernels,
@@ -31,7 +31,8 @@ from src.trained.kernels import (
 )
 from src.trained.neighbours import nearest, share_of_same_class
 from src.trained.network import Trained, call_layers
-from src.training import program
+from src.training import checkpoints, program
+from src.training.finished import read_kept
 from src.training.program import Program
 from tests import tiny
 
@@ -87,16 +88,53 @@ def test_nearest_is_what_all_distances_say():
     np.testing.assert_array_equal(few, np.argsort(distances[:, :3], axis=1))
 
 
+def test_nearest_of_many_bright_images_is_exact(monkeypatch):
+    """Squares of 3 x 10^8 that differ by ones: single precision has 24 bits."""
+    monkeypatch.setattr(neighbours, "AT_ONCE", 7)
+    images = np.full((40, 40, 40, 3), 250, np.uint8)
+    for number, image in enumerate(images):
+        image.flat[:number] -= 1  # `number` from the first one, in squared distance
+    assert nearest(images[:9:4], images, 3).tolist() == [[0, 1, 2], [4, 3, 5], [8, 7, 9]]
+
+
+def test_shares_have_intervals_within_zero_and_one():
+    """Three of four queries with both, one with one of two: the mean is 7/8."""
+    rows, key_labels = np.array([[0, 1], [0, 1], [0, 1], [0, 2]]), np.array([0, 0, 1])
+    share = share_of_same_class(np.zeros(4, int), rows, key_labels)
+    assert (share.value, share.high) == (0.875, 1.0) and 0 < share.low < 0.875
+    alike = share_of_same_class(np.zeros(12, int), np.zeros((12, 2), int), key_labels)
+    # Wilson's of 12 of 12: 12 / (12 + 1.96^2)
+    assert (alike.low, alike.high) == pytest.approx((0.7575, 1.0), abs=1e-4)
+
+
+def test_a_network_that_has_diverged_is_refused(study_dir, monkeypatch):
+    def spoiled(*arguments):
+        found = read(*arguments)
+        state = found.arrays["state"]
+        kernel = state.params["conv2"]["kernel"]
+        conv2 = state.params["conv2"] | {"kernel": np.full_like(kernel, np.nan)}
+        params = state.params | {"conv2": conv2}
+        return found._replace(arrays={"state": state._replace(params=params)})
+
+    read = checkpoints.read_newest
+    monkeypatch.setattr(checkpoints, "read_newest", spoiled)
+    for finished in (True, False):
+        with pytest.raises(RecordError, match="has diverged: its weights are no numbers"):
+            read_kept(trial_of(study_dir), finished=finished)
+
+
 def test_share_of_the_same_class_beside_chance():
     labels, key_labels = np.array([0, 1]), np.array([0, 0, 0, 1])
     share = share_of_same_class(labels, np.array([[0, 3], [3, 2]]), key_labels)
     assert share.value == 0.5  # one of two neighbours each
-    assert share.low == share.high == 0.5
+    # Wilson's of one of two: (p + z^2 / 4 -+ z sqrt(p (1 - p) / 2 + z^2 / 16)) / (1 + z^2 / 2)
+    assert (share.low, share.high) == pytest.approx((0.0945, 0.9055), abs=1e-4)
     assert share.chance == pytest.approx((3 / 4 + 1 / 4) / 2)
-    uneven = share_of_same_class(labels, np.array([[0, 1], [0, 1]]), key_labels)
+    uneven = share_of_same_class(np.tile(labels, 10), np.zeros((20, 2), int), key_labels)
     assert uneven.value == 0.5
-    # 1 and 0: deviation 1 / sqrt 2, of the mean of two 1 / 2
-    assert uneven.high - uneven.value == pytest.approx(1.96 / 2)
+    # ten 1 and ten 0: deviation sqrt(5 / 19), of the mean sqrt(1 / 76); Student's t of 19 is 2.0930
+    assert uneven.high - uneven.value == pytest.approx(2.0930 / 76**0.5, rel=1e-4)
+    assert uneven.value - uneven.low == pytest.approx(2.0930 / 76**0.5, rel=1e-4)
     alone = share_of_same_class(labels[:1], np.array([[0, 3]]), key_labels)
     assert (alone.value, alone.low, alone.high) == (0.5, 0, 1)
 

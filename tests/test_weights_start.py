@@ -117,6 +117,21 @@ def test_what_weights_were_trained_in_is_compared():
     assert not start.remarks(origin, start.meaning_of(meaning, "relu", "modern"), "centered")
 
 
+def test_a_layout_is_refused_where_a_trial_is_given(tmp_path):
+    with pytest.raises(WeightsError, match="layout = 'alexnet' is for files of weights, and"):
+        start.read_origin(StartFrom(path=str(tmp_path), layout="alexnet"))
+
+
+@pytest.mark.parametrize("order", ["norm_pool", "pool_norm"])
+def test_a_guess_is_said_and_nothing_is_concluded_from_it(order):
+    options = models.model_options("alexnet")
+    origin = start.Origin({}, "", start.meaning_of(options, "relu", "paper"), "centered", True)
+    ours = start.meaning_of(options | {"order": order}, "relu", "paper")
+    (said,) = start.remarks(origin, ours, "centered")
+    assert said.startswith("start_from: the file does not say whether pooling or normalization")
+    assert said.endswith("if it is CaffeNet, config.start_from.layout=caffenet")
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours", "said"),
     [

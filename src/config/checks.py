@@ -180,6 +180,11 @@ def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
     height, width = size
     expected = f"at most {min(size)}: images are {height} x {width}"
     require("augment.crop", crop, lambda n: n <= min(size), expected)
+    if settings.test_crops == 10 and (crop, crop) == size:
+        raise ConfigError(
+            f"config.test_crops = 10 with config.augment.crop = {crop}: images are {height} x"
+            f" {width}, so that all crops are one; let augment.crop be less, or test_crops 1"
+        )
     expected = f"less than {images}, the images of the training set"
     require("validation_images", held_out, lambda n: n < images, expected)
     left = images - held_out

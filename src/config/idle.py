@@ -12,6 +12,7 @@ from src.config.flags import Request
 from src.errors import LabError
 from src.fields import ConfigError
 from src.models import model_options
+from src.training.schedule import Schedule
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves
 
@@ -114,11 +115,27 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
                     f"config.{name} = {value!r} is not used, for no trial has"
                     f" config.{switch.words}; set that, or leave {name} at {usual!r}"
                 )
+    for trial in trials:
+        _refuse_no_drop(trial.schedule)
     steps = [trial.schedule for trial in trials if trial.schedule.name == "steps"]
     if steps and not any(each.boundaries or each.bias_boundaries for each in steps):
         raise ConfigError(
             "config.schedule.name = 'steps' drops no rate without config.schedule.boundaries, the"
             " epochs at which it drops; give these, or leave schedule.name at 'constant'"
+        )
+
+
+def _refuse_no_drop(schedule: Schedule) -> None:
+    """Refuses a schedule whose rate never changes."""
+    if schedule.name == "plateau" and not schedule.drops:
+        raise ConfigError(
+            "config.schedule.drops = 0 leaves the rate alone, as config.schedule.name = 'constant'"
+            " does; say that, or let there be drops"
+        )
+    if schedule.factor == 1.0:
+        raise ConfigError(
+            "config.schedule.factor = 1.0 multiplies the rate by one; give another factor, or leave"
+            " the rate alone by config.schedule.name = 'constant'"
         )
 
 

@@ -10,7 +10,8 @@ from src.data.collection import Collection, Found
 from src.data.dataset import DataError
 from src.data.image_arrays import read_arrays
 from src.data.image_folder import read_folder
-from src.data.write_tfds import DatasetInfo, Example, put_dataset, record_id
+from src.data.write_tfds import DatasetInfo, Example, put_dataset, record_id, refuse_existing
+from src.records import files
 
 ORDER_STREAM, SPLIT_STREAM = 0, 1
 
@@ -34,7 +35,11 @@ def write_own(
 
     Raises:
         DataError: If the folder exists already, or naming an image that cannot be used.
+        RecordError: If the folder cannot be made.
     """
+    target = data_dir / name / version
+    refuse_existing(target)  # Now and when it is written: to read all images may take long.
+    files.refuse_unwritable(target, "choose another --data_dir")
     found = read_folder(source) if source.is_dir() else read_arrays(source)
     if len(found.label_names) < 2:
         raise DataError(f"{source} has only one class: there is nothing to tell apart")
@@ -42,7 +47,6 @@ def write_own(
     description = DatasetInfo(
         name, version, f"From {source.name}.", "", found.shape, found.label_names
     )
-    target = data_dir / name / version
     rng = np.random.default_rng([ORDER_STREAM, seed])
     examples = {
         split: _examples(split, images, rng.permutation(len(images.labels)))

@@ -77,8 +77,7 @@ def put_dataset(
     Raises:
         DataError: If `target` exists, another process writes there, or the disk fails.
     """
-    if target.exists():
-        raise DataError(f"{target} is there already; choose another --version, or another name")
+    refuse_existing(target)
     try:
         with workplace(target.parent / "incomplete") as place:
             folder = place / target.name
@@ -87,6 +86,16 @@ def put_dataset(
             put(folder, target)
     except OSError as error:
         raise DataError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def refuse_existing(target: Path) -> None:
+    """Refuses to write a data set where one is.
+
+    Raises:
+        DataError: If `target` exists.
+    """
+    if target.exists():
+        raise DataError(f"{target} is there already; choose another --version, or another name")
 
 
 def write_folder(

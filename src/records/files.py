@@ -141,14 +141,14 @@ def refuse_foreign(folder: Path, mark: str, names: Iterable[str]) -> None:
             )
 
 
-def refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path, remedy: str = "choose another --out") -> None:
     """Refuses a folder that no file can be put into, before work is done for it; makes nothing.
 
     Raises:
         RecordError: If it, or the one that it would be made in, is a file or may not be written.
     """
     if fault := _why_unwritable(folder.absolute()):
-        raise RecordError(f"cannot write {folder}: {fault}; choose another --out")
+        raise RecordError(f"cannot write {folder}: {fault}; {remedy}")
 
 
 def _why_unwritable(folder: Path) -> str:

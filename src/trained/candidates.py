@@ -21,7 +21,7 @@ from src.records.trial import Identity, read_result
 from src.trained.network import DIR_FLAG, Trained, load_trained
 from src.weights.caffe import read_binaryproto
 from src.weights.classes import outputs_of_classes
-from src.weights.layouts import Imported, find_layout, import_weights
+from src.weights.layouts import GUESSED, Imported, find_layout, import_weights
 from src.weights.read import read_weights
 from src.weights.tensors import WeightsError, make_tensor, read_bytes, refuse_stand_in
 
@@ -44,7 +44,7 @@ class Candidate:
         outputs: [classes] number of the network's output for each class of the data set.
         facts: Entries of its record: its origin, its input, published errors.
         folder: Name of its study, or of the folder that its file lies in.
-        identity: What no other network has: its study and trial, or the digest of its file.
+        identity: What no other network has: its study and trial, or the digests of its files.
     """
 
     name: str
@@ -150,7 +150,8 @@ def of_weights(
     """
     imported = import_weights(read_weights(path), None if layout is None else find_layout(layout))
     about = imported.layout.input
-    name = name or DATA_SETS[imported.layout.classes]
+    usual = DATA_SETS[imported.layout.classes]
+    name = name or usual
     stream_size = 0 if about.resize == "none" else about.side
     dataset = data.load(name, data_dir, stream_size=stream_size, dir_flag=DIR_FLAG)
     outputs = outputs_of_classes(imported, dataset.name, dataset.label_names)
@@ -159,7 +160,7 @@ def of_weights(
         test = replace(dataset.test, warped=about.resize == "warped")
     shift, scale = _input(imported, dataset, mean)
     side = about.crop or about.side
-    sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
+    sha256 = _sha256(path)
     return Candidate(
         path.name,
         imported.make_model(),
@@ -175,20 +176,22 @@ def of_weights(
             "of": f"{path.name}: {imported.layout.title}",
             "given": describe_input(imported, mean),
             "parameters": _count(imported.params),
-            "published": imported.layout.published,
             "sha256": sha256,
+            **({"published": imported.layout.published} if dataset.name == usual else {}),
             **({"unused": ", ".join(imported.unused)} if imported.unused else {}),
-            **({"guessed": GUESSED} if imported.guessed else {}),
+            **(
+                {"guessed": f"{GUESSED}; if it is CaffeNet, --layout=caffenet"}
+                if imported.guessed
+                else {}
+            ),
         },
         path.absolute().parent.name,
-        f"{sha256}/{imported.layout.name}",
+        "/".join([sha256, imported.layout.name, *([_sha256(mean)] if mean else [])]),
     )
 
 
-GUESSED = (
-    "the file does not say whether pooling or normalization comes first: taken for AlexNet;"
-    " if it is CaffeNet, --layout=caffenet"
-)
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def describe_input(imported: Imported, mean: Path | None) -> str:

@@ -50,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     _check_views(candidates, views)
     out = given.out or default_folder(candidates)
     check_folder(out, candidates)
-    with_features = given.features is not None
-    refuse_less(out, candidates[0].count(given.images), views, features=with_features)
+    asked = None if given.features is None else (candidates[0].name, given.features)
+    refuse_less(out, candidates[0].count(given.images), views, asked)
     if given.features is not None:
         check_layer(candidates[0], given.features, given.images)
     tested = measure(candidates, views, given.images)

@@ -41,17 +41,20 @@ def check_folder(out: Path, candidates: Sequence[Candidate]) -> None:
         _refuse_other(out, candidates)
 
 
-def refuse_less(out: Path, images: int, views: Sequence[int], *, features: bool) -> None:
+def refuse_less(
+    out: Path, images: int, views: Sequence[int], features: tuple[str, str] | None
+) -> None:
     """Refuses to replace an evaluation by one of less, such as a quick look at a few images.
 
     Args:
         out: The folder, which has passed `check_folder`.
         images: Number of images that are to be tested.
         views: Numbers of views that are to be averaged.
-        features: Whether features are to be written.
+        features: The network and the layer whose features are to be written; None: none are.
 
     Raises:
-        RecordError: If the present one has more images, other views too, or features.
+        RecordError: If the present one has more images, other views too, or features
+            of another layer or network.
     """
     if not os.path.lexists(out / RECORD):
         return
@@ -59,7 +62,9 @@ def refuse_less(out: Path, images: int, views: Sequence[int], *, features: bool)
     seen = {int(number) for network in record["networks"] for number in network["errors"]}
     more = [f"{record['images']:,} images"] if record["images"] > images else []
     more += [f"views {number}" for number in sorted(seen - set(views))]
-    more += ["features"] if record.get("features") and not features else []
+    if kept := record.get("features"):
+        same = features == (kept["network"], kept["layer"])
+        more += [] if same else [f"features of {kept['layer']} of {kept['network']}"]
     if more:
         raise files.RecordError(
             f"{out} holds an evaluation with {', '.join(more)}, which this one would replace by"

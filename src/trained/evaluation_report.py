@@ -1,11 +1,12 @@
 """The report of an evaluation, from its record alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from src.analysis.shares import Paired, Share
+from src.training.evaluation import TOP
 from src.wording import counted, p_value, percent, points, points_ends, table
 
 VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
@@ -24,7 +25,7 @@ def compose(record: Mapping[str, Any]) -> str:
     names = [network["name"] for network in record["networks"]]
     subject = names[0] if len(names) == 1 else f"{len(names)} networks and their average"
     rows = [
-        [name, VIEWS[int(number)], _cell(errors["top1"]), _cell(errors["top5"])]
+        [name, VIEWS[int(number)], *(_cell(errors[top]) for top in _tops(record))]
         for name, found in [*_alone(record), *_together(record)]
         for number, errors in found.items()
     ]
@@ -32,7 +33,7 @@ def compose(record: Mapping[str, Any]) -> str:
         f"# {subject} on {record['dataset']}",
         "\n".join(f"- {line}" for line in describe(record)),
         "## Errors",
-        table(["network", "views averaged", "top-1 error", "top-5 error"], rows),
+        table(["network", "views averaged", *_tops(record).values()], rows),
         "Intervals are Wilson's at 95%: they cover the choice of the test images, not the seed of"
         " a training.",
         *_paired(record),
@@ -52,12 +53,25 @@ def describe(record: Mapping[str, Any]) -> list[str]:
     """The answer: a line for all networks together, then one for each."""
     lines = []
     for name, found in [*_together(record), *_alone(record)]:
-        said = [f"{VIEWS[int(number)]}: {_words(errors)}" for number, errors in found.items()]
+        said = [
+            f"{VIEWS[int(number)]}: {_words(errors, _tops(record))}"
+            for number, errors in found.items()
+        ]
         lines.append(f"**{name}**, {counted(record['images'], 'image')}: {'; '.join(said)}.")
     for network in record["networks"]:
         if "published" in network:
-            lines.append(f"Published for {network['of']}: {network['published']}.")
+            title = network["of"].removeprefix(f"{network['name']}: ")
+            lines.append(f"Published for {title}: {network['published']}.")
+        if "guessed" in network:
+            lines.append(f"**{network['name']}**: {network['guessed']}.")
     return lines
+
+
+def _tops(record: Mapping[str, Any]) -> dict[str, str]:
+    """The errors that say something, with their words: of five classes one is always among five."""
+    return {"top1": "top-1 error"} | (
+        {"top5": "top-5 error"} if len(record["class_names"]) > TOP else {}
+    )
 
 
 def _alone(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -101,11 +115,12 @@ def _pair(found: Paired) -> list[str]:
     return [f"{points(found.value)} points ({ends})", *counts, p_value(found.p)]
 
 
-def _words(errors: Mapping[str, Any]) -> str:
+def _words(errors: Mapping[str, Any], tops: Collection[str]) -> str:
     first = errors["top1"]
+    top5 = f", top-5 {errors['top5']['value']:.2%}" if "top5" in tops else ""
     return (
         f"{first['wrong']:,} wrong, {first['value']:.2%} ({first['low']:.2%} to"
-        f" {first['high']:.2%}), top-5 {errors['top5']['value']:.2%}"
+        f" {first['high']:.2%}){top5}"
     )
 
 
@@ -121,7 +136,6 @@ def _given(network: Mapping[str, Any]) -> str:
     if "sha256" in network:
         lines.append(f"  SHA-256 {network['sha256']}.")
     lines += [f"  Not used: {network['unused']}."] if "unused" in network else []
-    lines += [f"  **{network['guessed']}**"] if "guessed" in network else []
     return "\n".join(lines)
 
 

@@ -1,11 +1,16 @@
 """Nearest neighbours among feature vectors, and how often they are of the same class."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 
-AT_ONCE = 500  # The distances of so many queries to all keys are held in memory.
+from src.analysis.distributions import t_quantile
+from src.analysis.intervals import LEVEL
+from src.analysis.shares import share
+
+AT_ONCE = 500  # So many queries and keys are compared at a time, in double precision.
 
 
 class SameClass(NamedTuple):
@@ -25,23 +30,32 @@ class SameClass(NamedTuple):
 
 
 def nearest(
-    queries: Float[np.ndarray, "Q F"], keys: Float[np.ndarray, "N F"], k: int
+    queries: Num[np.ndarray, "Q ..."], keys: Num[np.ndarray, "N ..."], k: int
 ) -> Int[np.ndarray, "Q K"]:
     """Rows of the `k` keys of smallest Euclidean distance to each query, nearest first.
 
-    Fewer keys than `k` are all returned.
+    Fewer keys than `k` are all returned; of equally distant ones the first.
     """
-    k = min(k, len(keys))
-    squares = np.einsum("nf,nf->n", keys, keys)
-    found = []
-    for at in range(0, len(queries), AT_ONCE):
-        some = queries[at : at + AT_ONCE]
+    starts = range(0, len(queries), AT_ONCE)
+    return np.concatenate([_nearest(queries[at : at + AT_ONCE], keys, k) for at in starts])
+
+
+def _nearest(
+    queries: Num[np.ndarray, "Q ..."], keys: Num[np.ndarray, "N ..."], k: int
+) -> Int[np.ndarray, "Q K"]:
+    """The same with all queries at once; of the keys seen so far the nearest are kept."""
+    queries = queries.reshape(len(queries), -1).astype(np.float64)
+    distances: np.ndarray = np.empty((len(queries), 0))
+    rows: np.ndarray = np.empty((len(queries), 0), np.int64)
+    for at in range(0, len(keys), AT_ONCE):
+        some = keys[at : at + AT_ONCE].reshape(-1, queries.shape[1]).astype(np.float64)
         # The squared distance without the query's own square, which does not change the order.
-        distances = squares[None, :] - 2 * (some @ keys.T)
-        rows = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        order = np.argsort(np.take_along_axis(distances, rows, axis=1), axis=1)
-        found.append(np.take_along_axis(rows, order, axis=1))
-    return np.concatenate(found)
+        new = np.einsum("nf,nf->n", some, some) - 2 * (queries @ some.T)
+        numbers = np.broadcast_to(np.arange(at, at + len(some)), new.shape)
+        distances, rows = np.hstack([distances, new]), np.hstack([rows, numbers])
+        nearest_first = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        distances, rows = (np.take_along_axis(x, nearest_first, axis=1) for x in (distances, rows))
+    return rows
 
 
 def share_of_same_class(
@@ -50,6 +64,8 @@ def share_of_same_class(
     key_labels: Int[np.ndarray, " N"],
 ) -> SameClass:
     """How many of each query's neighbours have its label; of one query the interval is [0, 1].
+
+    Queries that all have the same share, such as all neighbours, count like one yes or no each.
 
     Args:
         labels: Labels of the queries.
@@ -63,5 +79,9 @@ def share_of_same_class(
     chance = float(frequencies[labels].mean())
     if len(shares) == 1:
         return SameClass(value, 0.0, 1.0, chance)
-    half = float(1.96 * shares.std(ddof=1) / np.sqrt(len(shares)))
-    return SameClass(value, value - half, value + half, chance)
+    if not shares.std():
+        interval = share(round(value * len(shares)), len(shares))
+        return SameClass(value, min(value, interval.low), max(value, interval.high), chance)
+    quantile = float(t_quantile((1 + LEVEL) / 2, float(len(shares) - 1)))
+    half = quantile * float(shares.std(ddof=1)) / math.sqrt(len(shares))
+    return SameClass(value, max(0.0, value - half), min(1.0, value + half), chance)

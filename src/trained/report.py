@@ -130,8 +130,7 @@ def look_at(network: Trained) -> Findings:
 def measure_neighbours(findings: Findings) -> Record:
     """Shares of neighbours that have the image's own class: by features, by pixels, by chance."""
     test, train, rows = findings.test, findings.train, findings.rows
-    flat = [s.images.reshape(len(s.images), -1).astype(np.float32) for s in (test, train)]
-    by_pixels = neighbours.nearest(flat[0], flat[1], rows.shape[1])
+    by_pixels = neighbours.nearest(test.images, train.images, rows.shape[1])
     return {
         "neighbours": rows.shape[1],
         "features": findings.features,

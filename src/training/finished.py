@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from src import own
@@ -43,7 +44,8 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
         finished: Whether the trial must be finished.
 
     Raises:
-        RecordError: If there is no such trial, it is not finished, or no checkpoint is sound.
+        RecordError: If there is no such trial, it is not finished, no checkpoint is sound, or its
+            training has diverged.
         InUseError: If it is being trained.
         CodeError: If its network or activation is the user's own, and has changed since.
     """
@@ -68,7 +70,12 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
         found = checkpoints.read_newest(trial_dir / "checkpoints", _like(settings, header), of)
     if found.arrays is None:
         raise RecordError("; ".join(found.complaints) or f"{trial_dir} holds no checkpoint")
-    return Kept(settings, found.arrays["state"], found.progress["iteration"], header, of)
+    state = found.arrays["state"]
+    if not all(np.isfinite(values).all() for values in jax.tree.leaves(state.variables)):
+        raise RecordError(
+            f"{trial_dir} has diverged: its weights are no numbers; give another trial"
+        )
+    return Kept(settings, state, found.progress["iteration"], header, of)
 
 
 def _like(settings: TrialSettings, header: dict[str, Any]) -> PyTree:

@@ -76,6 +76,11 @@ class Layout:
     pool_first: bool | None = None
 
 
+GUESSED = (
+    "the file does not say whether pooling or normalization comes first: it was taken for AlexNet"
+)
+
+
 @dataclass(frozen=True)
 class Imported:
     """Weights of a file as parameters of one of our networks."""

@@ -21,7 +21,7 @@ from src.training.finished import read_kept
 from src.training.program import Program
 from src.training.settings import Trial, TrialSettings
 from src.training.step import TrainState
-from src.weights.layouts import Imported, find_layout, import_weights
+from src.weights.layouts import GUESSED, Imported, find_layout, import_weights
 from src.weights.read import read_weights
 from src.weights.settings import StartFrom
 from src.weights.tensors import WeightsError, read_bytes
@@ -44,12 +44,15 @@ class Origin(NamedTuple):
         sha256: SHA-256 of the file, or of the checkpoint's parameters.
         meaning: What they mean in the network that they were trained in, see `meaning_of`.
         input: The input that they were trained on, as `recipe.input` names it.
+        guessed: Whether the file does not say if it is AlexNet or CaffeNet, and is taken for the
+            former.
     """
 
     variables: PyTree
     sha256: str
     meaning: Mapping[str, Any]
     input: str
+    guessed: bool = False
 
 
 class Started(NamedTuple):
@@ -129,6 +132,11 @@ def read_origin(start: StartFrom) -> Origin:
             " STUDY/trials/TRIAL, or a file of weights"
         )
     if path.is_dir():
+        if start.layout:
+            raise WeightsError(
+                f"config.start_from.layout = {start.layout!r} is for files of weights, and"
+                f" config.start_from.path = {start.path!r} is a trial; leave layout out"
+            )
         settings, state, *_ = read_kept(path, finished=True)
         meaning, given = _meaning_in(settings), settings.recipe.input
         return Origin(state.variables, _digest(state.params), meaning, given)
@@ -139,7 +147,8 @@ def read_origin(start: StartFrom) -> Origin:
     made = imported.make_model()
     options = model_options(imported.layout.model) | dict(imported.layout.options)
     meaning = meaning_of(options, made.activation, made.init_scheme)
-    return Origin({"params": imported.params}, sha256, meaning, _input(imported))
+    params = {"params": imported.params}
+    return Origin(params, sha256, meaning, _input(imported), imported.guessed)
 
 
 def take(ours: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path: str) -> Started:
@@ -229,8 +238,10 @@ def remarks(origin: Origin, meaning: Mapping[str, Any], given: str) -> list[str]
         f"start_from: the weights were trained with {name} = {value},"
         f" this network has {meaning[name]}"
         for name, value in origin.meaning.items()
-        if name in meaning and meaning[name] != value
+        if name in meaning and meaning[name] != value and not (origin.guessed and name == "order")
     ]
+    if origin.guessed and "order" in meaning:
+        found.append(f"start_from: {GUESSED}; if it is CaffeNet, config.start_from.layout=caffenet")
     if origin.input != given:
         found.append(
             f"start_from: the weights were trained on {origin.input} images, this network is given"

@@ -135,7 +135,7 @@ def show_image(axes: Axes, image: UInt8[np.ndarray, "H W C"]) -> None:
     factor = max(1, 256 // image.shape[0]) if image.shape[0] < 128 else 1
     large = image.repeat(factor, axis=0).repeat(factor, axis=1)
     shown = large.repeat(3, axis=-1) if large.shape[-1] == 1 else large
-    axes.imshow(shown, interpolation="none", aspect="auto")
+    axes.imshow(shown, interpolation="none", aspect="equal")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     for side in ("left", "bottom"):
