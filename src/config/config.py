@@ -63,11 +63,6 @@ class Config:
         """The combinations of the sweep's values, in its order; the first field varies slowest."""
         return tuple(make_arms(self.tree))
 
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The columns of results.csv that tell arms apart."""
-        return tuple(axis[0].column for axis in axes(self.tree))
-
     def selection_size(self, arm: Arm) -> int:
         """Number of trials that choose the learning rate of an arm; 0 if its grid has one rate."""
         rates = len(arm.learning_rates)
