@@ -17,7 +17,7 @@ Verdict = Literal[
 ERROR = 0.05  # Probability that a study shows something that is not there.
 POWER = 0.80
 MOST_SEEDS = 50  # Trials an arm; an effect that needs more is beyond the budget.
-# Margins of "no effect larger than", unless a claim has its own.
+# Factor, or difference, of either direction, up to which an effect counts as none.
 MARGINS = {"ratio": 1.5, "difference": 0.02}
 
 
@@ -26,7 +26,6 @@ def judge(
     direction: Literal[1, -1],
     *,
     p: float = math.nan,
-    margin: float = 0.0,
     effect: float = 0.0,
 ) -> Verdict:
     """Whether an interval shows the effect that was claimed.
@@ -37,8 +36,6 @@ def judge(
         p: The p-value adjusted for the study's comparisons, see `families.adjusted`; nan takes the
             interval's own. If that is nan too, an effect is significant if the interval leaves out
             no effect.
-        margin: A factor, or a difference, of either direction, up to which an effect counts as
-            none. Zero takes the usual one, see `MARGINS`.
         effect: The factor or difference that the claim is about; zero if it names none.
     """
     if not found.exists:
@@ -47,7 +44,7 @@ def judge(
     significant = found.side != 0 if math.isnan(p) else p <= ERROR and found.side != 0
     if significant:
         return "shown" if found.side == direction else "contradicted"
-    if equivalent(found, margin or MARGINS[found.kind]):
+    if equivalent(found, MARGINS[found.kind]):
         return "no effect larger than"
     if effect and seeds_needed(found, effect) > MOST_SEEDS:
         return "not testable at this budget"

@@ -27,7 +27,7 @@ class Finding:
         group: The group of arms that was asked; empty if no study has asked the claim yet.
         ours: What was found, in words.
         trained: How far training got, in words.
-        verdict: A word of `verdicts.Verdict`; empty if there is nothing to judge, and then `ours`
+        verdict: A word of `verdicts.Verdict`; None if there is nothing to judge, and then `ours`
             says why.
         remark: What stands beside the verdict.
         found: The interval of the first measure that has a value; None where none has.
@@ -128,7 +128,7 @@ def _of_interaction(
     )
     p = adjusted if alone or not math.isnan(adjusted) else 1.0
     verdict = verdicts.judge(interval, claim.direction, p=p)
-    remark = _margin(claim, interval, verdict)
+    remark = _margin(interval, verdict)
     pair = (found.first, found.second)
     groups = [each for each in analysis.groups if str(each.fields.get(found.field)) in pair]
     if any(_differ_in_code((group.baseline, group.arm(found.value))) for group in groups):
@@ -160,10 +160,10 @@ def _trained(arms: Sequence[ArmRecord]) -> str:
     return " and ".join(sentences.means(MEASURES["train_error"], arm, 0.0) for arm in arms)
 
 
-def _margin(claim: Claim, found: Interval, verdict: Verdict) -> str:
+def _margin(found: Interval, verdict: Verdict) -> str:
     if verdict != "no effect larger than":
         return ""
-    return sentences.margin_words(found.kind, claim.margin or verdicts.MARGINS[found.kind])
+    return sentences.margin_words(found.kind, verdicts.MARGINS[found.kind])
 
 
 # --- Verdicts. ---
@@ -178,9 +178,9 @@ def _judge_arms(
         return CONFOUNDED
     if claim.rule == "overfitting":
         verdict = judge_overfitting(*(_judge(claim, effect) for effect in effects))
-        return verdict, _margin(claim, found, verdict)
+        return verdict, _margin(found, verdict)
     verdict = _judge(claim, effects[0])
-    remarks = (_margin(claim, found, verdict), _factor(claim, found))
+    remarks = (_margin(found, verdict), _factor(claim, found))
     return verdict, "; ".join(part for part in remarks if part)
 
 
@@ -192,9 +192,7 @@ def _differ_in_code(arms: Sequence[ArmRecord | None]) -> bool:
 
 def _judge(claim: Claim, effect: Effect) -> Verdict:
     sought = claim.factor or claim.effect
-    return verdicts.judge(
-        effect.interval, claim.direction, p=effect.p, margin=claim.margin, effect=sought
-    )
+    return verdicts.judge(effect.interval, claim.direction, p=effect.p, effect=sought)
 
 
 def judge_overfitting(equal: Verdict, end: Verdict) -> Verdict:

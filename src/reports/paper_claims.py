@@ -21,7 +21,6 @@ class Claim:
         direction: 1 if `other` is said to have more than the baseline, -1 if less.
         factor: The claimed ratio; 0 if there is none.
         effect: The claimed difference, as a fraction; 0 if there is none.
-        margin: A factor, or a difference, within which an effect counts as none; 0: the usual one.
         where: Fields that a group must have, such as recipe: modern; for an interaction, the field
             on which the effect is said to depend, and its two values.
         rule: `effect`: the first measure decides. `overfitting`: see `findings.judge_overfitting`.
@@ -38,7 +37,6 @@ class Claim:
     direction: Literal[1, -1] = 1
     factor: float = 0.0
     effect: float = 0.0
-    margin: float = 0.0
     where: tuple[tuple[str, str], ...] = ()
     rule: Rule = "effect"
 
