@@ -38,7 +38,7 @@ class Grid:
         """
         point = (iteration // self.per_point + 1) * self.per_point
         stops = [point, self.last, *(drop for drop in self.drops if drop > iteration)]
-        return max(1, min(stops) - iteration)
+        return min(stops) - iteration
 
 
 @dataclass

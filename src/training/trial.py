@@ -16,7 +16,7 @@ from src.records import trial as records
 from src.records.files import RecordError
 from src.records.trial import Identity
 from src.training import checkpoints
-from src.training.points import Grid, Points, Row, StopRule
+from src.training.points import ROUNDING, Grid, Points, Row, StopRule
 from src.training.settings import Limit, Trial
 from src.training.step import StepErrors, TrainState
 
@@ -109,7 +109,7 @@ class Run:
         period = every_epochs * self.grid.per_epoch
         rows = self.points.rows
         before = rows[-2]["iteration"] if len(rows) > 1 else 0
-        return (self.points.iteration + 1e-9) // period > (before + 1e-9) // period
+        return (self.points.iteration + ROUNDING) // period > (before + ROUNDING) // period
 
     def record(self, errors: StepErrors, seconds: float) -> None:
         """Takes the errors [steps] of the newest batches and adds a row.
