@@ -95,6 +95,19 @@ def test_a_rate_that_cannot_win_sets_no_limits(errors, status):
     assert third.limits == ((0.5, 15.0), (0.25, 30.0))
 
 
+def test_a_race_is_run_by_the_errors_that_the_arms_are_stopped_by():
+    config = make_config(
+        variants={"one": {"readings": ("frozen",)}},
+        compare={"field": "variant", "baseline": "one", "measure": "iterations_frozen"},
+        thresholds=(0.25,),
+    )
+    (first, *_), *_ = study.selection_trials(config, config.arms[0])
+    slow = finish(first, [0.9, 0.5, 0.2])
+    slow.metrics["frozen_error"] = np.array([0.5, 0.2, 0.1])
+    (limit,) = study.race_limits(config, [[slow]])
+    assert limit == (0.25, 20)
+
+
 def test_with_two_seeds_every_error_is_allowed_twice_the_median():
     """50% after 10 iterations; 25% after 10 and 30."""
     config = make_config(selection_seeds=(0, 1), thresholds=(0.5, 0.25), racing_slack=1.5)

@@ -150,21 +150,18 @@ def race_limits(config: Config, before: Sequence[Sequence[TrialRecord]]) -> tupl
         config: The study's config.
         before: The trials of each rate that has run already.
     """
-    reading = config.trial.readings[0]
-    best = min(
-        before,
-        key=lambda trials: _median_to(trials, config.trial.target_train_error, reading),
-        default=[],
-    )
-    if _median_to(best, config.trial.target_train_error, reading) == math.inf:
+    target = config.trial.target_train_error
+    reading = get_measure(config.study.compare.measure).reading
+    best = min(before, key=lambda trials: _median_to(trials, target, reading), default=[])
+    if _median_to(best, target, reading) == math.inf:
         return ()
-    limits = []
-    for error in sorted({*config.study.thresholds, config.trial.target_train_error}, reverse=True):
-        is_target = error == config.trial.target_train_error
-        even = 2.0 if len(best) % 2 == 0 else 1.0
-        slack = even if is_target else max(even, config.study.racing_slack)
-        if error >= config.trial.target_train_error:
-            limits.append(Limit(error, slack * _median_to(best, error, reading)))
+    even = 2.0 if len(best) % 2 == 0 else 1.0
+    limits = [
+        Limit(error, max(even, config.study.racing_slack) * _median_to(best, error, reading))
+        for error in sorted(config.study.thresholds, reverse=True)
+        if error > target
+    ]
+    limits.append(Limit(target, even * _median_to(best, target, reading)))
     return tuple(limit for limit in limits if limit.iterations < math.inf)
 
 
