@@ -148,10 +148,18 @@ def declared(cls: type) -> tuple[Field, ...]:
             found += [f._replace(path=(field.name, *f.path)) for f in declared(hint)]
         elif get_origin(hint) is Annotated:
             kind, *extras = get_args(hint)
-            rules = tuple(extra for extra in extras if isinstance(extra, Rule | OneOf))
             sentence = next(extra for extra in extras if isinstance(extra, str))
-            found.append(Field((field.name,), kind, rules, sentence, _default(field)))
+            found.append(
+                Field((field.name,), kind, rules_of(kind, extras), sentence, _default(field))
+            )
     return tuple(found)
+
+
+def rules_of(kind: Any, extras: Iterable[Any]) -> tuple[Rule | OneOf, ...]:
+    """The rules among the extras of an annotation; those of a `Literal` are its values."""
+    names = get_args(kind) if get_origin(kind) is typing.Literal else ()
+    stated = (extra for extra in extras if isinstance(extra, Rule | OneOf))
+    return (*([OneOf(*names)] if names else ()), *stated)
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

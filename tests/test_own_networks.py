@@ -94,6 +94,7 @@ def test_an_option_has_the_kind_of_its_annotation_and_comes_back_from_records(op
         ("rate", "fast", "rate = 'fast' should be a number"),
         ("kind", 5, "kind = 5 should be a string or None"),
         ("width", "a", "width = 'a' should be a number or None"),
+        ("order", "c", "order = 'c' is not one of a, b"),
     ],
 )
 def test_another_kind_is_refused(option, value, message):

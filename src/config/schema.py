@@ -12,7 +12,6 @@ from src.fields import (
     Field,
     Fraction,
     Named,
-    OneOf,
     Rule,
     Value,
     Within,
@@ -80,11 +79,7 @@ class Resources:
 class Runtime:
     """How a study is run; these change no number."""
 
-    parallel: Annotated[
-        Literal["pmap", "shard_map"],
-        OneOf("pmap", "shard_map"),
-        "how a step is spread over devices",
-    ] = "pmap"
+    parallel: Annotated[Literal["pmap", "shard_map"], "how a step is spread over devices"] = "pmap"
     workers: Annotated[
         int,
         Within(0, 1024, "0 (one per core) or a number of processes"),
@@ -102,7 +97,6 @@ class Runtime:
     ] = ""
     engine: Annotated[
         Literal["local", "ray", "dask"],
-        OneOf("local", "ray", "dask"),
         "who trains the trials: this machine, or the machines of a Ray or Dask cluster",
     ] = "local"
     cluster: Annotated[
@@ -112,7 +106,6 @@ class Runtime:
     trial_resources: Resources = field(default_factory=Resources)
     keep_checkpoints: Annotated[
         Literal["last", "none"],
-        OneOf("last", "none"),
         "what a finished trial keeps; paper_figures, evaluate and start_from.trial read the last",
     ] = "last"
     tensorboard: Annotated[bool, "write event files beside metrics.csv for TensorBoard"] = True

@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 # These keep the orders of the images apart from every other use of a trial's seed.
 SHUFFLE_STREAM, FILE_STREAM = 1, 2
-Order = Literal["shuffled", "file", "permuted"]
+Order = Literal["shuffled", "permuted", "file"]
 
 
 def batch_indices(

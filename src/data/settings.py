@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from src.fields import OneOf, Rule, Within
+from src.fields import Rule, Within
 
 PRINTABLE = Rule(str.isprintable, "a folder")
 NAME = Rule(lambda name: name.strip() and name.isprintable(), "a data set's name")
@@ -28,6 +28,5 @@ class Data:
     ] = 0
     fallback: Annotated[
         Literal["none", "procedural"],
-        OneOf("none", "procedural"),
         "procedural: if the data cannot be had, say so and use the built-in set",
     ] = "none"

@@ -28,14 +28,13 @@ from src.fields import (
     ConfigError,
     Field,
     NamedValues,
-    OneOf,
-    Rule,
     Value,
     checked,
     nearest,
     one_of,
     require,
     require_group,
+    rules_of,
 )
 from src.models.activations import get_activation
 from src.models.alexnet import AlexNet, AlexNet2012
@@ -224,7 +223,7 @@ def _option(name: str, hint: Any, default: Any) -> Field:
     extras: Sequence[Any] = ()
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
-    rules = tuple(extra for extra in extras if isinstance(extra, Rule | OneOf))
+    rules = rules_of(hint, extras)
     sentence = next((extra for extra in extras if isinstance(extra, str)), "")
     usual = Value | None if default is None else _kind(type(default)) or type(default)
     return Field((name,), _kind(hint) or usual, rules, sentence, default)

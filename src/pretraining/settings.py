@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from src.fields import AtLeast, ConfigError, OneOf, Rule, Within, require
+from src.fields import AtLeast, ConfigError, Rule, Within, require
 
 Method = Literal["none", "conv_autoencoder", "conv_rbm"]
 Control = Literal["", "shuffled", "scale"]
@@ -21,12 +21,9 @@ SHARE = Rule(lambda x: 0 <= x < 1, "a fraction in [0, 1)")
 class Pretraining:
     """Unsupervised pre-training of a network's convolutions, one after another."""
 
-    method: Annotated[
-        Method, OneOf("none", "conv_autoencoder", "conv_rbm"), "what its layers are trained as"
-    ] = "none"
+    method: Annotated[Method, "what its layers are trained as"] = "none"
     control: Annotated[
         Control,
-        OneOf("", "shuffled", "scale"),
         "what replaces the weights: the same shuffled, or normal ones of the same norm",
     ] = ""
     layers: Annotated[tuple[str, ...], "convolutions, in this order; empty: all of them"] = ()
@@ -51,7 +48,6 @@ class Pretraining:
     noise: Annotated[float, SHARE, "share of an auto-encoder's inputs that is set to zero"] = 0.25
     competition: Annotated[
         Literal["none", "2x2"],
-        OneOf("none", "2x2"),
         "2x2: at most one unit of each block is on (Masci's and Lee's maximum pooling)",
     ] = "none"
     gibbs_steps: Annotated[int, Within(1, 1000), "k of an RBM's CD-k"] = 1

@@ -7,7 +7,7 @@ a traced number, so that one compiled step serves every rate.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from src import environment, own
+from src.data.batches import Order
 from src.data.scaling import Input
 from src.errors import one_line
 from src.fields import AtLeast, ConfigError, NamedNumbers, OneOf, Rule, Within, one_of
@@ -33,7 +34,6 @@ class Recipe:
     name: str = ""
     input: Annotated[
         Input,
-        OneOf("centered", "scaled", "standardized"),
         "centered: grey levels minus the mean image; scaled: that over 64; standardized: per"
         " channel, mean 0, variance 1",
     ] = "standardized"
@@ -55,8 +55,7 @@ class Recipe:
         "layer, or layer/kernel, -> factor on its learning rate; 0 freezes it",
     ] = field(default_factory=NamedNumbers)
     order: Annotated[
-        Literal["shuffled", "permuted", "file"],
-        OneOf("shuffled", "permuted", "file"),
+        Order,
         "order of the images: drawn anew every epoch; drawn once by the seed; as in the file",
     ] = "shuffled"
     file_images: Annotated[
