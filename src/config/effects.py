@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from src.config.arms import Arm
 from src.config.config import Config
-from src.config.flags import Request
+from src.config.flags import Override, Request
 from src.errors import LabError
 from src.fields import ConfigError, Number
 from src.models.registry import ModelSettings, takes
@@ -30,7 +30,7 @@ def refuse_late(configs: Sequence[Config], request: Request) -> None:
         ConfigError: Naming the field and the last epoch.
     """
     late = _late(configs)
-    kept = _late(_of_file(request)) if late else {}
+    kept = _late(configs_with(request, ())) if late else {}
     for moment, last in late.items():
         asked = any(moment.name.partition(".")[0] in each.path for each in request.overrides)
         if asked or moment in kept:
@@ -64,10 +64,10 @@ def _moments(trial: TrialSettings) -> Iterator[tuple[Moment, bool]]:
             yield Moment(f"schedule.{name}.{layer}", epoch), epoch < last
 
 
-def _of_file(request: Request) -> list[Config]:
-    """The studies of the file as it stands; none if it needs the command line."""
+def configs_with(request: Request, overrides: tuple[Override, ...]) -> list[Config]:
+    """The studies of the file under other overrides; none if it needs those that are given."""
     try:
-        return [Config.read(tree) for tree, _ in replace(request, overrides=()).studies()]
+        return [Config.read(tree) for tree, _ in replace(request, overrides=overrides).studies()]
     except LabError:
         return []
 

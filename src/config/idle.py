@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from src import own
 from src.config.config import Config
+from src.config.effects import configs_with
 from src.config.flags import Request
-from src.errors import LabError
 from src.fields import ConfigError
 from src.models import model_options
 from src.training.schedule import Schedule
@@ -164,10 +164,7 @@ def _is_used_in_file(request: Request, name: str, switch: Switch) -> bool:
     """Whether the file sets a field and has its switch, in any of its studies."""
     if any(dotted(override.path).removeprefix("sweep.") == name for override in request.overrides):
         return False
-    try:
-        studies = [Config.read(tree) for tree, _ in replace(request, overrides=()).studies()]
-    except LabError:  # It needs the command line.
-        return False
+    studies = configs_with(request, ())
     return any(switch.is_on(arm.settings) for config in studies for arm in config.arms)
 
 
@@ -196,10 +193,7 @@ def _is_swept(path: Path, config: Config) -> bool:
 
 def _is_idle(path: Path, request: Request, configs: Sequence[Config]) -> bool:
     others = tuple(override for override in request.overrides if override.path != path)
-    try:
-        without = [Config.read(tree) for tree, _ in replace(request, overrides=others).studies()]
-    except LabError:  # The others need it.
-        return False
+    without = configs_with(request, others)
     if [config.tree for config in without] == [config.tree for config in configs]:
         return False  # It says what the file says.
     return [_decided(config) for config in without] == [_decided(config) for config in configs]
