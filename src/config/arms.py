@@ -9,7 +9,7 @@ from src.config.schema import trial_settings
 from src.fields import ConfigError, NamedValues, Value
 from src.records.trial import make_trial_name
 from src.training.settings import Trial, TrialSettings
-from src.trees import Path, Tree, leaves, plain, replaced
+from src.trees import Path, Tree, leaves, replaced
 
 VARIANT = "variant"  # The column of results.csv for `config.variants`.
 
@@ -59,7 +59,7 @@ def make_arms(tree: Tree) -> list[Arm]:
     """
     combinations = []
     for settings in itertools.product(*axes(tree)):
-        chosen = plain(tree)
+        chosen = tree
         for path, value in (change for setting in settings for change in setting.changes):
             chosen = replaced(chosen, path, value)
         swept = NamedValues({setting.column: setting.value for setting in settings})

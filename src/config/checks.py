@@ -229,7 +229,7 @@ def _networks(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for fields in tree["variants"].values():
         found = dict(leaves(fields)) if isinstance(fields, Mapping) else {}
         names += [found[network]] if network in found else []
-    return [tree, *(replaced(tree, ("model", "name"), name) for name in names)]
+    return [tree, *(replaced(tree, network, name) for name in names)]
 
 
 def _names(cls: type) -> tuple[str, ...]:
