@@ -26,7 +26,7 @@ from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fie
 from src.config.studies import named_trees
 from src.errors import LabError, one_line
 from src.fields import ConfigError, Field, Named, describe, nearest, same_kind
-from src.models.registry import MODEL_NAMES, options_of
+from src.models.registry import MODEL_NAMES, ModelSettings, options_of
 from src.paths import local_path
 from src.trees import Path as FieldPath
 from src.trees import Tree, dotted, leaves, replaced
@@ -255,7 +255,10 @@ def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:
         return tree
     kept = {field.path[0] for field in options_of(name)}
     model = {k: v for k, v in tree["model"].items() if k in kept or k not in before}
-    return {**tree, "model": {"activation": before.get("activation", "relu"), **model}}
+    return {
+        **tree,
+        "model": {"activation": before.get("activation", ModelSettings.activation), **model},
+    }
 
 
 def _field(path: FieldPath, tree: Tree) -> Field | None:
@@ -400,7 +403,7 @@ def help_text(tree: Tree | None) -> Iterator[str]:
     values = {dotted(path): value for path, value in leaves(tree or {})}
     for field in all_fields():
         yield from _field_lines(field, dotted(field.path), values)
-    network = str(values.get("model.name", "conv3"))
+    network = str(values.get("model.name", ModelSettings.name))
     options = _options(network)
     yield ""
     yield f"Options of {network}, --config.model.OPTION=VALUE (other networks have others):"

@@ -22,7 +22,7 @@ from src.fields import (
     require_group,
     require_once,
 )
-from src.models.registry import options_of
+from src.models.registry import ModelSettings, options_of
 from src.own import is_own
 from src.training.optimizers import RATES, Recipe, check_optimizer
 from src.training.settings import TrialSettings
@@ -137,7 +137,7 @@ def trial_settings(tree: Mapping[str, Any]) -> TrialSettings:
     part.pop("recipe", None)
     model = part.get("model", {})
     require_group(("model",), model)
-    network = model.get("name", "conv3")
+    network = model.get("name", ModelSettings.name)
     options = tree["model_options"].get(network, {}) if isinstance(network, str) else {}
     part["model"] = {**options, **model}
     found = read(TrialSettings, part, (), recipe=recipes[name])

@@ -96,7 +96,7 @@ class ModelSettings:
         Raises:
             ConfigError: Naming the field, its value and what would be valid.
         """
-        tree = {"name": "conv3", "activation": "relu", **tree}
+        tree = {"name": cls.name, "activation": cls.activation, **tree}
         for key in ("name", "activation"):
             require(dotted((*group, key)), tree[key], lambda x: type(x) is str, "a string")
         check_names(tree["name"], tree["activation"], group)
