@@ -157,18 +157,16 @@ def check_data(
     Raises:
         ConfigError: Naming the field, its value and what the data set has.
     """
-    height, width, channels = shape
     networks: dict[tuple[ModelSettings, str, Shape], list[TrialSettings]] = {}
     for arm in arms:
-        _check_sizes(arm, (height, width), images)
+        _check_sizes(arm, shape[:2], images)
         trial = arm.settings
         if streamed and trial.pretraining.method != "none":
             raise ConfigError(
                 f"config.pretraining.method = {trial.pretraining.method!r} needs images in memory;"
                 " let config.data.stream_size be 0, or the method 'none'"
             )
-        crop = trial.augment.crop
-        taken = (crop or height, crop or width, channels)
+        taken = trial.augment.taken(shape)
         networks.setdefault((trial.model, trial.recipe.init, taken), []).append(trial)
     for (model, _, taken), trials in networks.items():
         check_network(model, trials, shape, taken, num_classes)

@@ -4,7 +4,7 @@ Everything here acts on centred grey levels: pixels minus the training set's mea
 by its deviation. Zero is then the mean pixel, and fills the border of a translated image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -59,6 +59,11 @@ class Augment:
         AtLeast(1, most=10**6),
         "so many consecutive images of a batch have one crop, shift and flip; 32 as run in 2012",
     ] = 1
+
+    def taken(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """Height, width and channels of what a network reads of images of that shape."""
+        height, width, channels = shape
+        return self.crop or height, self.crop or width, channels
 
 
 def make_augment_fn(

@@ -232,9 +232,7 @@ def network_sizes(config: Config, provenance: dict[str, Any]) -> dict[str, dict[
     found = {}
     sizes: dict[tuple[ModelSettings, tuple[int, ...]], dict[str, int]] = {}
     for arm in config.arms:
-        height, width, channels = provenance["image_shape"]
-        crop = arm.settings.augment.crop
-        shape = (crop or height, crop or width, channels)
+        shape = arm.settings.augment.taken(provenance["image_shape"])
         key = (arm.settings.model, shape)
         if key not in sizes:
             model = arm.settings.model.make(arm.settings.recipe.init, provenance["num_classes"])

@@ -80,12 +80,10 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
 
 def _like(settings: TrialSettings, header: dict[str, Any]) -> PyTree:
     """Shapes and types of what a checkpoint holds."""
-    height, width, channels = header["image_shape"]
-    crop = settings.augment.crop
     model = settings.model.make(settings.recipe.init, header["num_classes"])
     # Only shapes are wanted, so it does not matter at which iterations the stages begin.
     stages = make_stages(settings.schedule, Grid(settings, 1).iteration_of)
     optimizer = optimizers.make_optimizer(0.0, settings.recipe, settings.weight_decay, stages)
-    shape = (crop or height, crop or width, channels)
+    shape = settings.augment.taken(header["image_shape"])
     state = jax.eval_shape(lambda: first_state(model.init, optimizer, shape, 0))
     return {"state": state, **Points().window}

@@ -57,9 +57,7 @@ class Program:
         self.parallel, self.settings = parallel, settings
         self.num_classes = dataset.num_classes
         self.model = settings.model.make(settings.recipe.init, dataset.num_classes)
-        crop = settings.augment.crop
-        height, width, channels = image_shape(dataset)
-        self.input_shape = (crop or height, crop or width, channels)
+        self.input_shape = settings.augment.taken(image_shape(dataset))
         self.source = _make_source(settings, dataset)
         self.grid = Grid(settings, self.num_images)
         self.make_optimizer = functools.partial(

@@ -104,14 +104,14 @@ def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_cl
         WeightsError: If weights cannot be read or do not fit.
         RecordError: If they belong to a trial that is not finished or not sound.
     """
-    height, width, channels = shape
     asked = {
-        (each.start_from, each.model, each.recipe.init, each.augment.crop) for each in settings
+        (each.start_from, each.model, each.recipe.init, each.augment.taken(shape))
+        for each in settings
     }
     origins = {start: read_origin(start) for start, *_ in asked if start.path}
-    for start, model, init, crop in asked:
+    for start, model, init, taken in asked:
         if start.path:
-            made, taken = model.make(init, num_classes), (crop or height, crop or width, channels)
+            made = model.make(init, num_classes)
             variables = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, *taken)))
             last = last_layer(made, taken)
             take(variables, origins[start].variables, start.layers, last, start.path)
