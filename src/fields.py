@@ -93,10 +93,6 @@ class Named(tuple[tuple[str, Any], ...]):
         """Pairs of a name and its value."""
         return iter(self)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of a name."""
-        return dict(self).get(name, default)
-
     def __or__(self, other: Mapping[str, Any]) -> Any:
         return type(self)(dict(self) | dict(other))
 

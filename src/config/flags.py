@@ -131,6 +131,8 @@ def parse(argv: Sequence[str]) -> Request:
 
     Raises:
         FlagError: If a flag is wrong, or the config file fails.
+        PathError: If --workdir cannot be meant as it was typed.
+        HostError: If --hosts has no such value.
     """
     rest, overrides = _split(argv)
     for name in ("config", "workdir", "dry_run", "hosts"):

@@ -77,7 +77,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a study is run; these change no number."""
+    """How a study is run; only `together` changes numbers, within float error."""
 
     parallel: Annotated[Literal["pmap", "shard_map"], "how a step is spread over devices"] = "pmap"
     workers: Annotated[

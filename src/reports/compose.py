@@ -248,7 +248,7 @@ def _mixed(rows: Sequence[Row]) -> list[str]:
 
 
 def _of_different_beginnings(rows: Sequence[Row]) -> list[str]:
-    """A note about arms whose trials began with different weights."""
+    """Names of the arms whose trials began with different weights."""
     found: dict[str, set[str]] = {}
     for row in rows:
         arm = parse_trial_name(row["trial"]).arm

@@ -1,4 +1,4 @@
-"""The windows of a pooling layer: how many there are, and the pixels under each."""
+"""The windows of a pooling layer or a kernel: how many there are, and the pixels under each."""
 
 from typing import NamedTuple
 

@@ -127,6 +127,7 @@ def knock(address: str) -> None:
 
     Raises:
         OSError: If nobody does.
+        OverflowError: If there is no such port.
     """
     if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d{1,5})", address):
         socket.create_connection((match[1], int(match[2])), KNOCK_SECONDS).close()
