@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,28 +132,31 @@ def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
         RecordError: If a sound checkpoint is another trial's or does not fit `like`, or a damaged
             one cannot be set aside.
     """
-    complaints: list[str] = []
     files.refuse_link(directory)
     for partial in _folders(directory, re.escape(PARTIAL) + r"\d+"):  # A killed process left it.
         shutil.rmtree(partial, ignore_errors=True)
-    for iteration in reversed(_found(directory)):
-        path = directory / str(iteration)
-        if not (fault := _fault(path)):
-            return Restored(*_read(path, like, of), complaints)
-        complaints.append(f"checkpoint {path} is damaged ({fault}); set aside as {_aside(path)}")
-    if complaints:
-        complaints.append(f"no sound checkpoint is left in {directory}: the trial starts again")
-    return Restored(None, {}, complaints)
+    found = _newest(directory, like, of, lambda path: f"; set aside as {_aside(path)}")
+    if found.arrays is None and found.complaints:
+        lost = f"no sound checkpoint is left in {directory}: the trial starts again"
+        found.complaints.append(lost)
+    return found
 
 
 def read_newest(directory: Path, like: PyTree, of: Identity) -> Restored:
     """As `restore`, for a trial that is only looked at: nothing is renamed or removed."""
+    return _newest(directory, like, of, lambda path: "")
+
+
+def _newest(
+    directory: Path, like: PyTree, of: Identity, put_aside: Callable[[Path], str]
+) -> Restored:
+    """The newest sound checkpoint; `put_aside` says what it has done with a damaged one."""
     complaints: list[str] = []
     for iteration in reversed(_found(directory)):
         path = directory / str(iteration)
         if not (fault := _fault(path)):
             return Restored(*_read(path, like, of), complaints)
-        complaints.append(f"checkpoint {path} is damaged ({fault})")
+        complaints.append(f"checkpoint {path} is damaged ({fault}){put_aside(path)}")
     return Restored(None, {}, complaints)
 
 
