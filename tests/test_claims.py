@@ -225,7 +225,7 @@ def test_a_smaller_gap_alone_shows_nothing(tmp_path):
 
 def test_a_study_without_records_or_of_other_arms_says_so(tmp_path):
     (missing,) = find(LOWER, None)
-    waiting = claims.claims_table([missing], "").split("### Not run yet")[1]
+    waiting = claims.claims_table([missing]).split("### Not run yet")[1]
     assert "| t | 3.3 | -2 points | `python -m src.main --config=configs/s.py` |" in waiting
     write_study(tmp_path, {1: 0.3}, {})
     assert found(tmp_path, LOWER)[0].ours == "not measured yet"

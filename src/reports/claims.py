@@ -70,17 +70,14 @@ def _read(folder: Path) -> Analysis | None:
     return analyse(load_study(folder)) if (folder / "study.json").exists() else None
 
 
-def claims_table(
-    found: Sequence[Finding], link: str, published: Sequence[Sequence[str]] = ()
-) -> str:
+def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = ()) -> str:
     """The table of claims, with the sentences that it needs to be read rightly.
 
     Args:
         found: The rows, from `findings.find_all`.
-        link: Path from the table's file to the folder of the studies, empty or ending in a slash.
         published: Rows of published weights, see `published_rows`.
     """
-    rows = [*(_row(each, link) for each in found if each.group), *published]
+    rows = [*(_row(each) for each in found if each.group), *published]
     to_run = [
         _open(each.claim, study_command(each.claim.study)) for each in found if not each.group
     ]
@@ -100,10 +97,10 @@ def claims_table(
     return "\n\n".join(parts)
 
 
-def _row(found: Finding, link: str) -> list[str]:
+def _row(found: Finding) -> list[str]:
     claim = found.claim
     start = [claim.text, claim.source, claim.number]
-    records = f"[{claim.study}]({link}{claim.study}/report.md)"
+    records = f"[{claim.study}]({claim.study}/report.md)"
     return [*start, f"{found.group}: {found.ours}", found.trained, found.words, records]
 
 
@@ -185,7 +182,7 @@ def write_claims(folder: Path) -> None:
     found += [*evaluated.averages(folder), evaluated.ten_views(folder)]
     found += [rate_drops.first_drop(folder)]
     picture = f"![{webpage.CLAIMS}](claims.png)"
-    table = claims_table(found, "", published_rows(folder))
+    table = claims_table(found, published_rows(folder))
     readme.fill(folder / "README.md", "claims", f"{picture}\n\n{table}")
     with canvas.style():
         canvas.save(draw_claims(_bars(found)), folder / "claims")
