@@ -9,7 +9,7 @@ import numpy as np
 
 from src.analysis.choice import Choice, choose_rate, replaced_trials
 from src.analysis.study import Study
-from src.config.arms import Arm
+from src.config.arms import VARIANT, Arm
 from src.config.config import Config
 from src.records.trial import TrialRecord, parse_trial_name
 from src.training.settings import TrialSettings
@@ -105,7 +105,7 @@ def _make_group(fields: dict[str, Any], arms: list[ArmRecord], baseline: str) ->
 
 def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
     """The fields that tell the arm's group from others, and its value of the compared field."""
-    shared = config.trial
+    shared = config.trial if compared == VARIANT else arm.settings  # Variants share a group.
     fields = {"model": shared.model.name, "recipe": shared.recipe.name, **dict(arm.swept)}
     value = fields.pop(compared, arm.settings.model.as_tree().get(compared, "all"))
     return fields, str(value)
