@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+# Numbers of views of an image that are averaged.
+VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
 TOO_SMALL, TOO_LARGE = 0.01, 100.0  # Beyond these the ends of a ratio are not given in figures.
 
 

@@ -111,7 +111,7 @@ class GoogLeNet(nn.Module):
         return jnp.concatenate(ways, axis=-1)
 
     def _auxiliary(self, x: Array, name: str, keys: Array | None) -> Array:
-        x = AvgPool(5, 3, name=f"{name}_pool")(x)  # [B, 4, 4, 512]
+        x = AvgPool(5, 3, name=f"{name}_pool")(x)  # [B, 4, 4, 512 or 528]
         x = self._conv(x, f"{name}_conv", 128, 1).reshape(x.shape[0], -1)  # [B, 2048]
         init, bias = self._kernel(self.activation), self._bias()
         hidden = nn.Dense(

@@ -1,10 +1,11 @@
 """The convolutional auto-encoder: a layer that reconstructs inputs from which parts are missing.
 
 Its decoder has the encoder's weights, its loss is the mean squared error, and it has no bias.
-Sources: Masci, Meier, Ciresan &
-Schmidhuber (2011), "Stacked convolutional auto-encoders"; Vincent et al. (2010), "Stacked denoising
-autoencoders", for the masking; Paine, Khorrami, Han & Huang (2014), "An analysis of unsupervised
-pre-training in light of recent advances", for the missing bias.
+
+Sources: Masci, Meier, Ciresan & Schmidhuber (2011), "Stacked convolutional auto-encoders"; Vincent
+et al. (2010), "Stacked denoising autoencoders", for the masking; Paine, Khorrami, Han & Huang
+(2014), "An analysis of unsupervised pre-training in light of recent advances", for the missing
+bias.
 """
 
 from collections.abc import Callable

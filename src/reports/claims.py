@@ -120,7 +120,7 @@ def published_rows(folder: Path) -> list[list[str]]:
         for net in (each for each in record["networks"] if "published" in each):
             ours = [
                 f"{error['top1']['wrong']:,} of {error['top1']['images']:,} wrong"
-                f" ({wording.percent(error['top1']['value'])}) in {_views(views)}"
+                f" ({wording.percent(error['top1']['value'])}) in {wording.VIEWS[int(views)]}"
                 for views, error in net["errors"].items()
             ]
             link = f"[{path.parent.name}]({PUBLISHED}/{path.parent.name}/report.md)"
@@ -128,10 +128,6 @@ def published_rows(folder: Path) -> list[list[str]]:
             cells = [claim, "Caffe", net["published"], f"{'; '.join(ours)}; {record['dataset']}"]
             rows.append([*cells, "-", "evaluated", link])
     return rows
-
-
-def _views(number: str) -> str:
-    return {"1": "one view", "2": "image and mirror"}.get(number, f"{number} views")
 
 
 def _command(arguments: str) -> str:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 
 from src.paths import local_path_of
-from src.trained.evaluation_report import VIEWS
 from src.weights.layouts import NAMES
+from src.wording import VIEWS
 
 
 def parse(arguments: Sequence[str], description: str | None) -> argparse.Namespace:

@@ -7,9 +7,8 @@ import numpy as np
 
 from src.analysis.shares import Paired, Share
 from src.training.evaluation import TOP
-from src.wording import counted, p_value, percent, points, points_ends, table
+from src.wording import VIEWS, counted, p_value, percent, points, points_ends, table
 
-VIEWS = {1: "one view", 2: "image and mirror", 10: "ten views"}
 WHOLE_CONFUSION = 12  # classes up to which it is printed in full
 WORST = 20  # pairs of classes that are printed otherwise
 PAIRED_TEXT = (

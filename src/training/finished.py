@@ -48,6 +48,7 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
             training has diverged.
         InUseError: If it is being trained.
         CodeError: If its network or activation is the user's own, and has changed since.
+        ConfigError: If its settings are not ones that this code knows.
     """
     given, trial_dir = trial_dir, study.find_trial(trial_dir)
     if not given.is_dir():
