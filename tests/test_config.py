@@ -154,6 +154,21 @@ def test_two_swept_fields_may_not_share_a_column():
     )
 
 
+@pytest.mark.parametrize("option", ["seed", "iterations", "learning_rate", "variant"])
+def test_an_option_may_not_share_a_column_that_every_trial_has(option, tmp_path, monkeypatch):
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / f"columns_{option}.py").write_text(
+        NET.replace("num_classes: int = 10", f"{option}: int = 1")
+    )
+    monkeypatch.setattr(sys.modules["configs"], "__path__", [str(folder)])
+    tree = tiny.make_tree(
+        model__name=f"configs.columns_{option}.Net", sweep={"model": {option: (1, 2)}}
+    )
+    said = f"config.sweep.model.{option}: results.csv has a column {option!r} of every trial; give"
+    assert said in refusal(tree)
+
+
 def test_a_variant_may_not_set_what_is_swept():
     config = tiny.make_tree(
         sweep={"weight_decay": (0.0, 0.1)}, variants={"a": {"weight_decay": 0.5}}

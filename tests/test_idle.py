@@ -22,6 +22,7 @@ BASE, QUICK, ABLATIONS = (CONFIGS / f"{name}.py" for name in ("base", "quick", "
 IMAGENET = CONFIGS / "alexnet_imagenet.py"
 FACTS = {"dataset": "cifar10", "digest": "d", "image_shape": (32, 32, 3), "num_classes": 10}
 FACTS |= {"device": "1 x cpu", "jax_version": "0", "commit": "abc"}
+AGAINST = {"compare": {"field": "variant", "baseline": "a"}}
 COMPARED = ("compare.field=batch_size", "compare.baseline=64")
 
 
@@ -71,6 +72,38 @@ def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
         idle.refuse_switched_off([config])
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {  # The momentum of `modern` is none of `cuda_convnet`'s.
+            "sweep": {
+                "recipe": ("modern", "cuda_convnet"),
+                "recipes": {"modern": {"momentum": (0.5, 0.9)}},
+            },
+            "compare": {"field": "momentum", "baseline": 0.9},
+        },
+        {  # Without pre-training there are no steps of it.
+            "sweep": {"pretraining": {"method": ("none", "conv_autoencoder"), "steps": (5, 40)}},
+            "compare": {"field": "steps", "baseline": 5},
+        },
+        {  # The study's rates hold for all its arms.
+            "variants": {"b": {}, "a": {"recipes": {"modern": {"learning_rates": (0.1,)}}}},
+            **AGAINST,
+        },
+    ],
+)
+def test_a_training_is_not_compared_with_itself(fields):
+    config = tiny.make_config(learning_rates=(0.02,), max_epochs=5.0, **fields)
+    with pytest.raises(ConfigError, match="would be the same trainings, for what tells them apart"):
+        idle.refuse_switched_off([config])
+
+
+def test_arms_that_differ_in_their_rates_alone_are_compared():
+    rates = {"conv3-modern-relu-a": (0.02,), "conv3-modern-relu-b": (0.04,)}
+    config = tiny.make_config(variants={"a": {}, "b": {}}, arm_learning_rates=rates, **AGAINST)
+    idle.refuse_switched_off([config])
+
+
 def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
     request = asked(tmp_path, QUICK, "model.activation=gelu")
     ((tree, _),) = request.studies()
@@ -81,7 +114,6 @@ def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
 
 
 SLOWED = {"schedule__slowed": {"conv1": 2.0}}
-AGAINST = {"compare": {"field": "variant", "baseline": "a"}}
 
 
 @pytest.mark.parametrize(

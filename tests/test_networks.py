@@ -76,6 +76,18 @@ def test_a_faster_network_that_costs_more_is_sooner_in_iterations_alone(tmp_path
     assert vgg.endswith(": not measured yet.")
 
 
+@pytest.mark.parametrize(
+    ("speeds", "margin"),
+    [
+        ([(1, 1.01, 1.02, 1.03)] * 2, "2 points; down to"),
+        ([(1, 1.05, 1.1, 1.15), (1.01, 1.06, 1.11, 1.16)], "a factor of 1.5; "),
+    ],
+)
+def test_a_verdict_of_no_effect_names_its_margin(tmp_path, speeds, margin):
+    write_study(tmp_path, dict(zip(NETS, speeds, strict=False)), seconds=1.0)
+    assert f": no effect larger than {margin}" in claims(tmp_path)[0]
+
+
 def test_the_goal_is_what_every_seed_of_the_other_gets_to(tmp_path):
     write_study(tmp_path, dict.fromkeys(NETS, (1, 2)), seconds=1.0)
     accuracy = claims(tmp_path)[0]

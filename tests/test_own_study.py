@@ -245,6 +245,30 @@ def test_a_worker_that_has_other_code_than_the_study_trains_nothing(configs, tmp
     assert not list((tmp_path / "trial").glob("checkpoints/*"))
 
 
+NET = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    num_classes: int
+    gate: str = "relu"
+
+    @nn.compact
+    def __call__(self, x, keys=None):
+        return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
+
+def gate(x):
+    return x
+"""
+
+
+def test_a_function_that_an_option_names_is_own_code_too(configs):
+    (configs / "mine.py").write_text(NET)
+    model = {"name": "configs.mine.Net", "gate": "configs.mine.gate"}
+    config = tiny.make_config(model=model)
+    assert list(config.trial.own_code) == ["configs.mine.Net", "configs.mine.gate"]
+    assert list(question.own_code(config, {})) == ["configs.mine.Net", "configs.mine.gate"]
+
+
 def test_a_measure_that_was_mended_asks_the_same_question():
     tree = {"compare": {"measure": "configs.mine.number", "further": ("configs.mine.other",)}}
     code = {"configs.mine.number": "1", "configs.mine.other": "2", "configs.mine.f": "3"}

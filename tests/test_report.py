@@ -10,6 +10,7 @@ import pytest
 from src.analysis import groups, paper, ranks
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
+from src.records import study as studies
 from src.reports import compose as report
 from src.reports import tables
 from tests import synthetic
@@ -159,8 +160,39 @@ def test_variants_are_compared_in_one_group_whatever_they_set(tmp_path):
             fields = {"trial": trial, "model": model, "recipe": "modern", "learning_rate": 0.02}
             synthetic.write_trial(tmp_path, steps(39 * points), seed=seed, variant=name, **fields)
     (group,) = groups.make_groups(load_study(tmp_path))
-    assert (group.label, [arm.value for arm in group.arms]) == ("conv3, modern", ["plain", "deep"])
+    assert (group.label, [arm.value for arm in group.arms]) == ("modern", ["plain", "deep"])
     assert "deep needs 2.8 times as many iterations as plain to reach 25%" in summary(tmp_path)
+
+
+def test_groups_by_variants_have_the_names_that_their_arms_share_and_are_compared(tmp_path):
+    """The recipe is a variant's: it stands in the group's label, and does not tell groups apart."""
+    variants = {"new": {}, "old": {"recipe": "cuda_convnet"}}
+    sweep = {"model": {"activation": ["relu", "tanh"]}}
+    synthetic.write_header(tmp_path, sweep=sweep, variants=variants, learning_rates=[0.02])
+    for name, recipe, tanh in (("new", "modern", 12), ("old", "cuda_convnet", 40)):
+        for activation, points in (("relu", 10), ("tanh", tanh)):
+            for seed in (1, 2):
+                trial = f"conv3-{recipe}-{activation}-{name}-lr0.02-s{seed}"
+                fields = {"activation": activation, "recipe": recipe, "learning_rate": 0.02}
+                fields |= {"trial": trial, "seed": seed, "variant": name}
+                synthetic.write_trial(tmp_path, steps(39 * (points + seed)), **fields)
+    analysis = analyse(load_study(tmp_path))
+    labels = ["conv3, modern, variant new", "conv3, cuda_convnet, variant old"]
+    assert [group.label for group in analysis.groups] == labels
+    (found,) = analysis.interactions(analysis.measure)
+    assert (found.field, found.first, found.second) == ("variant", "new", "old")
+
+
+def test_while_a_wider_grid_is_unfinished_nothing_is_answered(tmp_path):
+    """A report says that trials at the rate of before count no more, and counts them no more."""
+    synthetic.write_study(tmp_path)
+    header = studies.read_study_header(tmp_path)
+    header["config"]["recipes"]["modern"]["learning_rates"] = [0.005, 0.01, 0.02, 0.04]
+    studies.write_study_header(tmp_path, header)
+    for group in groups.make_groups(load_study(tmp_path)):
+        for arm in group.arms:
+            done = group.fields["recipe"] == "cuda_convnet"
+            assert (len(arm.fresh), len(arm.replaced)) == ((3, 0) if done else (0, 3))
 
 
 def write_errors(study_dir: Path, arms: dict[str, list[float]], **changes) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from src.analysis.choice import Choice, choose_rate, replaced_trials
 from src.analysis.study import Study
-from src.config.arms import VARIANT, Arm
+from src.config.arms import Arm
 from src.config.config import Config
 from src.records.trial import TrialRecord, parse_trial_name
 from src.training.settings import TrialSettings
@@ -57,7 +57,7 @@ class Group:
     """Arms that differ in the compared field alone.
 
     Attributes:
-        fields: The values that they share: network, recipe and whatever else is swept.
+        fields: What tells groups apart: the config's network and recipe, and whatever is swept.
         arms: The arms, baseline first.
         baseline: The arm with the baseline's value; None if a variant leaves it out.
     """
@@ -68,10 +68,23 @@ class Group:
 
     @property
     def label(self) -> str:
-        """Such as `conv3, cuda_convnet` or `conv3, modern, batch_size 64`."""
-        named = [str(self.fields[key]) for key in ("model", "recipe") if key in self.fields]
-        others = [f"{k} {v}" for k, v in self.fields.items() if k not in ("model", "recipe")]
-        return ", ".join(named + others)
+        """Such as `conv3, cuda_convnet` or `conv3, modern, batch_size 64`.
+
+        Variants may change network and recipe: named are those that all arms of the group have.
+        """
+        settings = [arm.settings for arm in self.arms]
+        shared = {
+            "model": {each.model.name for each in settings},
+            "recipe": {each.recipe.name for each in settings},
+        }
+        named = [
+            name
+            for key, names in shared.items()
+            if key in self.fields and len(names) == 1
+            for name in names
+        ]
+        others = [f"{k} {v}" for k, v in self.fields.items() if k not in shared]
+        return ", ".join(named + others) or "all arms"
 
     @property
     def others(self) -> tuple[ArmRecord, ...]:
@@ -105,7 +118,7 @@ def _make_group(fields: dict[str, Any], arms: list[ArmRecord], baseline: str) ->
 
 def _fields(config: Config, arm: Arm, compared: str) -> tuple[dict[str, Any], str]:
     """The fields that tell the arm's group from others, and its value of the compared field."""
-    shared = config.trial if compared == VARIANT else arm.settings  # Variants share a group.
+    shared = config.trial
     fields = {"model": shared.model.name, "recipe": shared.recipe.name, **dict(arm.swept)}
     value = fields.pop(compared, arm.settings.model.as_tree().get(compared, "all"))
     return fields, str(value)
@@ -115,9 +128,9 @@ def _arm_record(config: Config, arm: Arm, value: str, trials: Sequence[TrialReco
     selection = tuple(t for t in trials if t.row["purpose"] == "selection")
     choice = choose_rate(config, selection) if selection else None
     chosen = len(selection) == config.selection_size(arm)
-    rate = choice.rate if choice else arm.learning_rates[0]
-    fresh = [t for t in trials if t.row["purpose"] == "fresh" and t.row["learning_rate"] == rate]
     replaced = replaced_trials(config, arm, trials)
+    gone = {trial.row["trial"] for trial in replaced}
+    fresh = [t for t in trials if t.row["purpose"] == "fresh" and t.row["trial"] not in gone]
     return ArmRecord(
         arm.name, value, arm.settings, arm.learning_rates, choice, chosen, selection, tuple(fresh),
         tuple(replaced),

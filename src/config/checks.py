@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from src.config.arms import Arm, axes, column
+from src.config.arms import VARIANT, Arm, axes, column
 from src.config.networks import Shape, check_network
 from src.config.schema import GROUPS, StudySettings, check_rates, field_at, is_named
 from src.config.schema import Runtime as RuntimeSettings
@@ -22,6 +22,7 @@ from src.fields import (
     require_once,
 )
 from src.models import ModelSettings
+from src.records.trial import FLOAT_COLUMNS, RESULT_COLUMNS
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves, replaced
 
@@ -29,6 +30,7 @@ MAX_ARMS = 1000
 RATE_GRID = next(field for field in declared(StudySettings) if field.path == ("learning_rates",))
 # All trials of a study share one data set and one target, so neither can be swept.
 FIXED_FIELDS = ("data", "target_train_error")
+SHOWN = (("model", "name"), ("model", "activation"), ("recipe",))  # Columns show just these.
 NAME_BYTES = 150  # Names of folders, 255 bytes at most, begin with the name of an arm.
 
 
@@ -235,7 +237,17 @@ def _names(cls: type) -> tuple[str, ...]:
 
 
 def _check_columns(paths: Sequence[Path]) -> None:
-    """Refuses two swept fields with one column name: the column is what tells their arms apart."""
+    """Refuses two swept fields with one column name: the column is what tells their arms apart.
+
+    A column that every row has, such as `seed`, or that tells variants apart, is taken as well.
+    """
+    taken = {*RESULT_COLUMNS, *FLOAT_COLUMNS, VARIANT}
+    for path in paths:
+        if column(path) in taken and path not in SHOWN:
+            raise ConfigError(
+                f"config.sweep.{dotted(path)}: results.csv has a column {column(path)!r} of every"
+                " trial; give the field another name"
+            )
     for path, other in itertools.combinations(paths, 2):
         if column(path) == column(other):
             raise ConfigError(

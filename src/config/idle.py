@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from src import own
+from src.config.arms import Arm
 from src.config.config import Config
 from src.config.effects import configs_with
 from src.config.flags import Request
-from src.fields import ConfigError
+from src.fields import ConfigError, NamedValues
 from src.models import model_options
 from src.training.schedule import Schedule
 from src.training.settings import TrialSettings
@@ -117,12 +118,51 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
                 )
     for trial in trials:
         _refuse_no_drop(trial.schedule)
+    for config in configs:
+        _refuse_alike(config.arms)
     steps = [trial.schedule for trial in trials if trial.schedule.name == "steps"]
     if steps and not any(each.boundaries or each.bias_boundaries for each in steps):
         raise ConfigError(
             "config.schedule.name = 'steps' drops no rate without config.schedule.boundaries, the"
             " epochs at which it drops; give these, or leave schedule.name at 'constant'"
         )
+
+
+def _refuse_alike(arms: Sequence[Arm]) -> None:
+    """Refuses arms that differ in nothing that they use: a training is not compared with itself.
+
+    Raises:
+        ConfigError: Naming the arms.
+    """
+    alike: dict[tuple[TrialSettings, tuple[float, ...]], Arm] = {}
+    for arm in arms:
+        other = alike.setdefault((_used(arm.settings), arm.learning_rates), arm)
+        if other is not arm:
+            raise ConfigError(
+                f"the arms {other.name} and {arm.name} would be the same trainings, for what tells"
+                " them apart changes nothing in them; leave one out, by config.variants in place of"
+                " a sweep if need be"
+            )
+
+
+def _used(trial: TrialSettings) -> TrialSettings:
+    """The settings of a trial, with those that it does not use as usual."""
+    for switch in SWITCHES:
+        if not switch.is_on(trial):
+            for name in switch.fields:
+                trial = _as_usual(trial, name)
+    return replace(trial, recipe=replace(trial.recipe, name=""))
+
+
+def _as_usual(trial: TrialSettings, name: str) -> TrialSettings:
+    group, _, option = name.partition(".")
+    if group != "model":
+        part = replace(getattr(trial, group), **{option: _usual(trial, name)})
+        return replace(trial, **{group: part})
+    if own.is_own(trial.model.name):
+        return trial  # What its options mean is not known.
+    options = NamedValues({k: v for k, v in trial.model.options if k != option})
+    return replace(trial, model=replace(trial.model, options=options))
 
 
 def _refuse_no_drop(schedule: Schedule) -> None:

@@ -121,6 +121,12 @@ class ModelSettings:
             raise ConfigError(f"config.{dotted(group)}.name = {found.name!r}: {reason}") from None
         return found
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be of the user's own: network, activation, and functions that options name."""
+        texts = (value for _, value in self.options if isinstance(value, str))
+        return (self.name, self.activation, *filter(own.is_own, texts))
+
     def as_tree(self) -> dict[str, Value]:
         """The settings in the shape of a config."""
         return {"name": self.name, "activation": self.activation, **dict(self.options)}

@@ -87,7 +87,6 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
         program.devices,
         program.parallel,
     )
-    named = (settings.model.name, settings.model.activation)
     made_from = {
         "model": plain(settings.model),
         "input": settings.recipe.input,
@@ -98,7 +97,7 @@ def make_stacks(program: Program, settings: TrialSettings, root: Path, data_dige
     if settings.train_images or settings.validation_images or by_class:
         # Images of the same number may be others then, or have another scaling.
         made_from["pixels"] = _digest(source)
-    if code := {name: own.digest(name) for name in named if own.is_own(name)}:
+    if code := {name: own.digest(name) for name in settings.model.names if own.is_own(name)}:
         made_from["own_code"] = code
     return Stacks(root, source, replace(how, control=""), made_from)
 

@@ -88,7 +88,7 @@ def _more_accurate(
         return f"{claim}: a trial diverged, not decided."
     known = f"{sentences.value_words(found)} ({sentences.interval(found)}{sentences.p_words(p)})"
     return (
-        f"{claim}: {measure} {known}: {verdicts.judge(found, -1, p=p)}; down to"
+        f"{claim}: {measure} {known}: {_verdict(found, p)}; down to"
         f" {other.value}'s {wording.percent(goal)}: {_race_words(sooner)}."
     )
 
@@ -126,10 +126,16 @@ def _race_words(races: Sequence[Race]) -> str:
     parts = []
     for words, (numbers, found, p) in zip(TIMES.values(), races, strict=True):
         ends = f"{sentences.ends(found)}{sentences.p_words(p)}"
-        verdict = verdicts.judge(found, -1, p=p)
         times = f"{sentences.value_words(found)} times ({ends})"
-        parts.append(f"{numbers} {words}, {times}: {verdict}")
+        parts.append(f"{numbers} {words}, {times}: {_verdict(found, p)}")
     return "; ".join(parts)
+
+
+def _verdict(found: Interval, p: float) -> str:
+    verdict = verdicts.judge(found, -1, p=p)
+    if verdict != "no effect larger than":
+        return verdict
+    return f"{verdict} {sentences.margin_words(found.kind, verdicts.MARGINS[found.kind])}"
 
 
 def _sample(arm: ArmRecord, there: Callable[[TrialRecord], Ends]) -> Sample:

@@ -222,7 +222,7 @@ def own_code(config: Config, header: Tree) -> dict[str, str]:
     named = {config.study.compare.measure, *config.study.compare.further}
     for arm in config.arms:
         settings = arm.settings
-        named |= {settings.model.activation, settings.model.name, settings.recipe.optimizer}
+        named |= {*settings.model.names, settings.recipe.optimizer}
     found = {name: own.digest(name, before.get(name, "")) for name in sorted(named)}
     return {name: digest for name, digest in found.items() if digest}
 

@@ -336,7 +336,7 @@ def row(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
         "purpose": trial.purpose,
         **outcome,
     }
-    if taken := [name for name in trial.swept if name in outcome]:
+    if taken := [name for name, _ in trial.swept if name in outcome]:
         raise RecordError(f"column {taken[0]} of results.csv is taken: vary another field")
     return found | dict(trial.swept)
 

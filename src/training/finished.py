@@ -63,7 +63,7 @@ def read_kept(trial_dir: Path, *, finished: bool) -> Kept:
     header = study.read_study_header(trial_dir.parent.parent)
     of = study.identity_of(header, trial_dir.name, trial_dir)
     settings = read_settings(trial.read_config(trial_dir, of))
-    for name in (settings.model.name, settings.model.activation):
+    for name in settings.model.names:
         own.check_recorded(name, header.get("own_code", {}).get(name, ""), trial_dir)
     with locks.unchanging(trial_dir):
         if finished and trial.read_result(trial_dir, of) is None:

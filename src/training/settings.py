@@ -79,7 +79,7 @@ class TrialSettings:
     @property
     def own_code(self) -> dict[str, str]:
         """Digests of the user's own functions and networks that a trial runs, by their names."""
-        named = (self.data.name, self.model.name, self.model.activation, self.recipe.optimizer)
+        named = (self.data.name, *self.model.names, self.recipe.optimizer)
         return {name: code for name in named if (code := own.digest(name))}
 
 
