@@ -40,7 +40,8 @@ class Measure:
         of: (a trial's record, the target training error) -> bounds of its number. They are equal
             for an exact number and a recording step apart for a time, whose upper one is `inf` if
             the trial was stopped before it got there; both are nan if it has no such number.
-        kind: Whether arms are compared by a ratio, as times are, or by a difference.
+        kind: Whether arms are compared by a ratio, as times and other counts are, or by a
+            difference, which is told in percentage points: the number is a fraction.
         words: The number in words, within a sentence; `{target}` stands for the target.
         better: Whether the smaller or the larger number is the better one.
         reading: For a time, the reading of the training error that it is measured to: `online`,
