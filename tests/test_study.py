@@ -183,3 +183,36 @@ def test_a_plan_of_a_study_begun_estimates_by_its_speed():
     assert "  conv3-modern-relu-lr0.04-s0 (reached)" in lines
     assert "5 trials, 3 of them done: at most 8 epochs to train" in lines
     assert lines[-1] == "At most about 8 s with 2 at a time, at 2 s an epoch so far"  # 8 x 2 / 2
+
+
+def test_workers_do_not_wait_for_a_stack_while_there_is_other_work():
+    """The first trial of an arm makes the stack that chooses the rates of its other seeds."""
+    config = make_config(
+        sweep={"pretraining": {"method": ("none", "conv_autoencoder", "conv_rbm")}},
+        compare={"field": "method", "baseline": "none", "measure": "test_error"},
+        learning_rates=(0.01, 0.02),
+        stop_at_target=False,
+    )
+    finished: dict[str, TrialRecord] = {}
+    queue = study.Queue(config, finished)
+
+    def taken(places: int) -> list[str]:
+        groups = queue.take_groups(places, 1)
+        return [task.trial.name.partition("method")[2] for (task,) in groups]
+
+    assert taken(4) == [
+        "none-lr0.02-s0",
+        "none-lr0.01-s0",
+        "conv_autoencoder-lr0.02-s0",
+        "conv_rbm-lr0.02-s0",
+    ]
+    (arm,) = {
+        task.trial.arm: task
+        for task in study.ready_tasks(config, {})
+        if "autoencoder" in task.trial.name
+    }
+    (done, *_) = (t.trial for t in study.ready_tasks(config, {}) if t.trial.arm == arm)
+    finished[done.name] = finish(done, [0.5, 0.4])
+    queue.ended(arm)
+    assert taken(1) == ["conv_autoencoder-lr0.01-s0"]
+    assert taken(2) == ["conv_rbm-lr0.01-s0"]  # All that is left must wait.

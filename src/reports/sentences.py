@@ -233,7 +233,8 @@ def mean(sample: Sample, kind: str) -> str:
     if not all(sample.at_least):
         return "-"  # A trial without points is known to take longer than nothing.
     known = math.exp(sum(map(math.log, sample.at_least)) / len(sample.low))
-    return f"> {known:,.0f}" if sample.censored.any() else f"{known:,.0f}"
+    shown = f"{known:,.0f}" if known >= 10 or known == int(known) else f"{known:.3g}"
+    return f"> {shown}" if sample.censored.any() else shown
 
 
 def to_target(trial: TrialRecord) -> str:

@@ -13,7 +13,7 @@ from src.analysis.choice import choose_rate
 from src.analysis.measures import get_measure
 from src.config.arms import Arm, make_trial, race_order
 from src.config.config import Config
-from src.records.trial import TrialRecord
+from src.records.trial import TrialRecord, parse_trial_name
 from src.training.points import COLUMNS
 from src.training.settings import Limit, Trial
 
@@ -63,15 +63,8 @@ class Queue:
     def take(self, most: int) -> list[Task]:
         """Takes up to `most` trials, in the order of the study; they count as under way."""
         chosen: list[Task] = []
-        for place in sorted(self.waiting):
-            tasks = self.waiting[place]
-            while tasks and len(chosen) < most:
-                chosen.append(tasks.pop(0))
-            if not tasks:
-                del self.waiting[place]
-            if len(chosen) >= most:
-                break
-        self.taken |= {task.trial.name for task in chosen}
+        while self and len(chosen) < most:
+            chosen += self._take(self._next(), most - len(chosen))
         return chosen
 
     def take_groups(self, places: int, most: int) -> list[list[Task]]:
@@ -86,10 +79,32 @@ class Queue:
         for left in range(places, 0, -1):
             if not self:
                 break
-            same_arm = len(self.waiting[min(self.waiting)])
             share = math.ceil(sum(map(len, self.waiting.values())) / left)
-            groups.append(self.take(min(most, same_arm, share)))
+            groups.append(self._take(self._next(), min(most, share)))
         return groups
+
+    def _next(self) -> int:
+        """The place of the first arm that need not wait for a stack; of the first, if all must.
+
+        While the first trial of an arm pre-trains, the others have no learning rates for theirs.
+        """
+        begun = {parse_trial_name(name).arm for name in self.taken - self.trials.keys()}
+        done = {parse_trial_name(name).arm for name in self.trials}
+        for place in sorted(self.waiting):
+            arm = self.config.arms[place]
+            pretrains = arm.settings.pretraining.method != "none"
+            if not (pretrains and arm.name in begun - done):
+                return place
+        return min(self.waiting)
+
+    def _take(self, place: int, most: int) -> list[Task]:
+        """Takes up to `most` trials of an arm."""
+        tasks = self.waiting.pop(place)
+        chosen, left = tasks[:most], tasks[most:]
+        if left:
+            self.waiting[place] = left
+        self.taken |= {task.trial.name for task in chosen}
+        return chosen
 
     def ended(self, arm: str) -> None:
         """Tells that a trial of this arm has finished, so that others may follow it."""
