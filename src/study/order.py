@@ -53,6 +53,8 @@ class Queue:
         self.places = {arm.name: place for place, arm in enumerate(config.arms)}
         self.waiting: dict[int, list[Task]] = {}  # Place of an arm -> its trials.
         self.taken: set[str] = set()
+        self.begun = {parse_trial_name(name).arm for name in finished}
+        self.pretraining: set[int] = set()  # Places of arms whose first trial is under way.
         for task in ready_tasks(config, finished):
             self.waiting.setdefault(self.places[task.trial.arm], []).append(task)
 
@@ -88,14 +90,8 @@ class Queue:
 
         While the first trial of an arm pre-trains, the others have no learning rates for theirs.
         """
-        begun = {parse_trial_name(name).arm for name in self.taken - self.trials.keys()}
-        done = {parse_trial_name(name).arm for name in self.trials}
-        for place in sorted(self.waiting):
-            arm = self.config.arms[place]
-            pretrains = arm.settings.pretraining.method != "none"
-            if not (pretrains and arm.name in begun - done):
-                return place
-        return min(self.waiting)
+        places = sorted(self.waiting)
+        return next((place for place in places if place not in self.pretraining), places[0])
 
     def _take(self, place: int, most: int) -> list[Task]:
         """Takes up to `most` trials of an arm."""
@@ -104,11 +100,16 @@ class Queue:
         if left:
             self.waiting[place] = left
         self.taken |= {task.trial.name for task in chosen}
+        arm = self.config.arms[place]
+        if arm.settings.pretraining.method != "none" and arm.name not in self.begun:
+            self.pretraining.add(place)
+        self.begun.add(arm.name)
         return chosen
 
     def ended(self, arm: str) -> None:
         """Tells that a trial of this arm has finished, so that others may follow it."""
         place = self.places[arm]
+        self.pretraining.discard(place)
         ready = _ready_in_arm(self.config, self.config.arms[place], self.trials)
         if tasks := [task for task in ready if task.trial.name not in self.taken]:
             self.waiting[place] = tasks
