@@ -252,6 +252,36 @@ def first_task(display: Display) -> order.Task:
     return order.ready_tasks(display.config, display.trials)[0]
 
 
+POINT = {
+    "layer": "conv2", "learning_rate": 0.003, "step": 1500, "held_out_error": 0.21345,
+    "seconds": 90.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_pre_training_is_shown_while_it_lasts(monkeypatch, is_terminal):
+    """60 ms an update, 500 of which are left at this rate."""
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "240")
+    out = Terminal() if is_terminal else io.StringIO()
+    display = make_display(out, {}, pretraining__method="conv_rbm")
+    task = first_task(display)
+    display.started(task)
+    display.heard(task.trial.name, "pretraining", POINT)
+    words = (
+        "pre-training conv2, update 1,500 of 2,000 at rate 0.003, 30 s left at this rate, held-out"
+        " error 0.213, 60 ms a step"
+    )
+    assert progress_words.stack_words(POINT, 2000, len(words)) == words
+    assert progress_words.stack_words(POINT, 2000, len(words) - 1) == words.rpartition(",")[0]
+    assert words in out.getvalue()
+    display.heard(task.trial.name, "point", position(40, 160, 20.0, 0.5))
+    shown = out.getvalue().partition(words)[2]
+    assert "training error 50.0%" in shown and words not in shown
+    assert ", without pre-training" in shown
+
+
 def test_lines_follow_one_another_where_there_is_no_terminal(monkeypatch):
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
     out, finished = io.StringIO(), {}

@@ -13,6 +13,7 @@ from src.data import Split
 from src.data.splits import first_rows, is_grouped, last_rows, take
 from src.fields import plain
 from src.pretraining.kept import Stacks
+from src.pretraining.measures import Row
 from src.pretraining.source import Source
 from src.pretraining.transfer import transfer
 from src.training.program import Program
@@ -27,6 +28,7 @@ def with_stack(
     root: Path,
     data_digest: str,
     should_stop: Callable[[], bool] = lambda: False,
+    on_point: Callable[[Row], None] = lambda row: None,
     on_wait: Callable[[str], None] = lambda line: None,
 ) -> tuple[TrainState, dict[str, Any]]:
     """A trial's state before its first step, with its stack if the settings ask for one.
@@ -38,6 +40,7 @@ def with_stack(
         root: Folder of all stacks; it is made if need be.
         data_digest: Digest of the data set.
         should_stop: Asked while a stack is made, here or by another process.
+        on_point: Told of every point of a stack that is made.
         on_wait: Told in a line that another process makes it, which one, and where.
 
     Returns:
@@ -52,7 +55,7 @@ def with_stack(
     if how.method == "none":
         return state, {}
     stack = make_stacks(program, trial.settings, root, data_digest).get(
-        trial.seed, should_stop, on_wait
+        trial.seed, should_stop, on_point, on_wait
     )
     params = transfer(state.params, stack.layers, how.control, trial.seed)
     return state._replace(params=params), {"stack": stack.name, "stack_sha256": stack.sha256}

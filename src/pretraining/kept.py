@@ -88,6 +88,7 @@ class Stacks:
         self,
         seed: int,
         should_stop: Callable[[], bool] = lambda: False,
+        on_point: Callable[[Row], None] = lambda row: None,
         on_wait: Callable[[str], None] = lambda line: None,
     ) -> Stack:
         """The stack of a trial's seed; it is made if it does not exist yet.
@@ -97,6 +98,7 @@ class Stacks:
         Args:
             seed: The trial's seed.
             should_stop: Asked before each layer, after every point and while it waits.
+            on_point: Told of every point.
             on_wait: Told once, in a line, for whom it waits.
 
         Raises:
@@ -104,7 +106,7 @@ class Stacks:
             RecordError: If one of its files is damaged.
             LabError: If a layer diverges at every learning rate.
         """
-        rates = self._rates(seed, should_stop, on_wait)
+        rates = self._rates(seed, should_stop, on_point, on_wait)
         folder = self._folder(seed)
         with locks.locked(folder, math.inf, _patience(should_stop, on_wait)):
             params = self.source.init(seed)
@@ -120,7 +122,8 @@ class Stacks:
                     if should_stop():
                         raise Stopped
                     trainer = LayerTrainer(self.source, self.settings, seed, layer, params)
-                    best, record = _train(place, trainer, rates[layer.name], of, should_stop)
+                    ask = (of, should_stop, on_point)
+                    best, record = _train(place, trainer, rates[layer.name], *ask)
                     pictures = self._pictures(params, [*below, Learned(layer, trainer.unit, best)])
                     _write(place, _arrays(best) | pictures, {**record, "below": digests})
                 arrays, record = _read(place, of, digests)
@@ -209,10 +212,11 @@ def _train(
     grid: tuple[float, ...],
     of: Identity,
     should_stop: Callable[[], bool],
+    on_point: Callable[[Row], None],
 ) -> tuple[PyTree, dict[str, Any]]:
     """Trains a layer at every rate of its grid: parameters at the best rate, and the record."""
     folder = _checkpoints(place)
-    found = {rate: trainer.train(rate, folder, of, should_stop) for rate in grid}
+    found = {rate: trainer.train(rate, folder, of, should_stop, on_point) for rate in grid}
     rate = best_rate([rows[-1] for _, rows in found.values()])
     return found[rate][0], {
         "of": asdict(of),

@@ -96,6 +96,7 @@ class LayerTrainer:
         folder: Path,
         of: Identity,
         should_stop: Callable[[], bool] = lambda: False,
+        on_point: Callable[[Row], None] = lambda row: None,
     ) -> tuple[PyTree, list[Row]]:
         """Does all steps at one rate, from the newest checkpoint on if there is one.
 
@@ -104,6 +105,7 @@ class LayerTrainer:
             folder: Where checkpoints are saved.
             of: Identity of the layer, written into its checkpoints.
             should_stop: Asked after every point.
+            on_point: Told of every point.
 
         Returns:
             The layer's parameters, and the measures at each point.
@@ -133,6 +135,7 @@ class LayerTrainer:
                 "seconds": seconds,
             }
             rows.append(row)
+            on_point(row)
             checkpoints.save(place, int(state.step), {"state": state}, {"rows": rows}, of)
             if should_stop():
                 raise Stopped

@@ -25,6 +25,7 @@ from src.study.progress_words import (
     left_words,
     live_words,
     position_words,
+    stack_words,
 )
 from src.study.screen import Screen
 from src.study.time_left import Left, Stage
@@ -79,6 +80,7 @@ class Display:
         self.expected: dict[tuple[str, str], float] = {}
         self.tasks: dict[str, Task] = {}
         self.beside: dict[str, Sequence[str]] = {}
+        self.stacks: dict[str, Mapping[str, Any]] = {}  # The newest point of its stack.
         self.points: dict[str, deque[Position]] = {}
         self.curves: dict[str, list[tuple[float, float]]] = {}
         self.last: dict[str, float] = {}  # Arm -> iterations of a trial at most.
@@ -100,6 +102,8 @@ class Display:
         """Takes a worker's message about a trial: where it stands, a complaint or a note."""
         if kind in SAID:
             self.screen.say(f"{SAID[kind]}: {payload}")
+        elif name in self.tasks and kind == "pretraining":
+            self._hear_of_stack(name, payload)
         elif name in self.tasks:
             self._learn(name, payload)
             is_first = len(self.points[name]) == 1
@@ -110,11 +114,23 @@ class Display:
                 where = position_words(payload, self._step_seconds(name))
                 self._say(name, "; ".join([where, *self._left_words(name)]))
 
+    def _hear_of_stack(self, name: str, point: Mapping[str, Any]) -> None:
+        self.stacks[name] = point
+        if self.screen.is_terminal:
+            self._redraw()
+        elif time.monotonic() - self.shown[name] >= EVERY_SECONDS:
+            self.shown[name] = time.monotonic()
+            self._say(name, stack_words(point, self._updates(name)))
+
+    def _updates(self, name: str) -> int:
+        return self.tasks[name].trial.settings.pretraining.steps
+
     def finished(self, row: Mapping[str, Any]) -> None:
         """Tells that a trial has ended; its record is among the finished ones already."""
         name = row["trial"]
         task = self.tasks.pop(name)
         del self.points[name], self.curves[name]
+        self.stacks.pop(name, None)
         self.measured |= _speeds([self.trials[name]])
         self.ended.setdefault(task.trial.arm, []).append(self.trials[name])
         self.expected = {key: n for key, n in self.expected.items() if key[0] != task.trial.arm}
@@ -241,20 +257,27 @@ class Display:
         lines = [f"  {name:<{width}}  {self._live(name, room)}" for name in self.tasks]
         counts = f"{self._done()} of {self.total} trials done"
         counts += f", {len(self.tasks)} under way" if self.tasks else ""
-        whole = left_words(self.study_left()) if self.tasks else ""
+        whole = self._study_left_words() if self.tasks else ""
         whole += ", by a first estimate" if whole and not self.measured else ""
-        self.screen.show([*lines, f"{counts}; study {whole}" if whole else counts])
+        self.screen.show([*lines, f"{counts}; {whole}" if whole else counts])
 
     def _left_words(self, name: str) -> list[str]:
         own = left_words(self.left(name, self._typical_total()))
-        whole = left_words(self.study_left())
-        found = ", ".join(part for part in (own, whole and f"study {whole}") if part)
+        found = ", ".join(part for part in (own, self._study_left_words()) if part)
         return [found] if found else []
+
+    def _study_left_words(self) -> str:
+        """What is left of the study; "" if nothing is known. How long stacks take is not known."""
+        whole = left_words(self.study_left())
+        pretrains = any(arm.settings.pretraining.method != "none" for arm in self.config.arms)
+        without = ", without pre-training" if pretrains else ""
+        return f"study {whole}{without}" if whole else ""
 
     def _live(self, name: str, room: int) -> str:
         points = self.points[name]
         if not points:
-            return "starting"
+            stack = self.stacks.get(name)
+            return stack_words(stack, self._updates(name), room) if stack else "starting"
         left = self.left(name, self._typical_total())
         return live_words(points[-1], left, self._step_seconds(name), room)
 

@@ -1,6 +1,7 @@
 """Progress in words: where a trial stands, what is left of it, how it has ended."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,25 @@ def step_words(seconds: float) -> str:
     return f"{seconds:.1f} s a step" if seconds >= 1 else f"{1000 * seconds:.3g} ms a step"
 
 
+def stack_words(point: Mapping[str, Any], steps: int, room: int = sys.maxsize) -> str:
+    """Where the pre-training of a layer stands: the important parts that fit.
+
+    Args:
+        point: A point of it, see `pretraining.measures.Row`.
+        steps: Updates of each layer at each rate.
+        room: Number of letters; a part that would be cut is left out.
+    """
+    done, seconds = int(point["step"]), float(point["seconds"])
+    parts = [
+        f"pre-training {point['layer']}",
+        f"update {done:,} of {steps:,} at rate {point['learning_rate']:g}",
+        f"{duration(seconds / done * (steps - done))} left at this rate",
+        f"held-out error {point['held_out_error']:.3g}",
+        step_words(seconds / done),
+    ]
+    return _fitting(parts, ", ", room)
+
+
 def position_words(position: Position, step_seconds: float) -> str:
     """Where a trial stands, for a line of its own."""
     if not position["iteration"]:
@@ -80,10 +100,14 @@ def live_words(position: Position, left: Left, step_seconds: float, room: int) -
     shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
     step = step_words(step_seconds) if position["iteration"] else "first estimate"
     parts = [f"epoch {position['epoch']:5.1f}", shown, left_words(left, both=False), step]
-    parts = [part for part in parts if part]
-    while len(parts) > 1 and len("  ".join(parts)) > room:
-        parts.pop()
-    return "  ".join(parts)
+    return _fitting([part for part in parts if part], "  ", room)
+
+
+def _fitting(parts: Sequence[str], between: str, room: int) -> str:
+    """As many of the first parts as fit, at least one."""
+    fitting = range(len(parts), 1, -1)
+    joined = (between.join(parts[:number]) for number in fitting)
+    return next((text for text in joined if len(text) <= room), parts[0])
 
 
 def end_words(trial: TrialRecord, limits: Sequence[Limit], settings: TrialSettings) -> str:

@@ -87,8 +87,9 @@ class Line(Protocol):
 
         Args:
             trial: Name of the trial.
-            kind: "point", "complaint", "note", or "ended" for one whose group goes on.
-            payload: `Run.position`, one line, or the trial's record.
+            kind: "point", "pretraining", "complaint", "note", or "ended" for one whose group goes
+                on.
+            payload: `Run.position`, a point of its stack, one line, or the trial's record.
         """
 
     def should_stop(self) -> bool:
@@ -188,8 +189,9 @@ class _Begun:
         for remark in remarks:
             self.complain(remark)
         self.state, stack = with_stack(
-            program, trial, state, job.stacks_dir, job.of.data, line.should_stop, on_wait=self.note
-        )
+            program, trial, state, job.stacks_dir, job.of.data, line.should_stop,
+            on_point=lambda row: line.tell(trial.name, "pretraining", row), on_wait=self.note,
+        )  # fmt: skip
         images, limits = program.num_images, job.task.limits
         self.run = Run(trial, images, job.directory, job.of, limits, made, origin | stack)
         logged = job.runtime.tensorboard and hosts.is_leader()
