@@ -154,8 +154,8 @@ def test_two_swept_fields_may_not_share_a_column():
     )
 
 
-@pytest.mark.parametrize("option", ["seed", "iterations", "learning_rate", "variant"])
-def test_an_option_may_not_share_a_column_that_every_trial_has(option, tmp_path, monkeypatch):
+@pytest.mark.parametrize("option", ["seed", "iterations", "threads", "stack", "variant"])
+def test_an_option_may_not_share_a_column_that_says_something_else(option, tmp_path, monkeypatch):
     folder = tmp_path / "configs"
     folder.mkdir()
     (folder / f"columns_{option}.py").write_text(
@@ -165,7 +165,7 @@ def test_an_option_may_not_share_a_column_that_every_trial_has(option, tmp_path,
     tree = tiny.make_tree(
         model__name=f"configs.columns_{option}.Net", sweep={"model": {option: (1, 2)}}
     )
-    said = f"config.sweep.model.{option}: results.csv has a column {option!r} of every trial; give"
+    said = f"config.sweep.model.{option}: results.csv has a column {option!r} already, which"
     assert said in refusal(tree)
 
 

@@ -73,28 +73,30 @@ def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "what"),
     [
-        {  # The momentum of `modern` is none of `cuda_convnet`'s.
+        ({  # The momentum of `modern` is none of `cuda_convnet`'s.
             "sweep": {
                 "recipe": ("modern", "cuda_convnet"),
                 "recipes": {"modern": {"momentum": (0.5, 0.9)}},
             },
             "compare": {"field": "momentum", "baseline": 0.9},
-        },
-        {  # Without pre-training there are no steps of it.
+        }, "momentum = 0.5 and 0.9"),
+        ({  # Without pre-training there are no steps of it.
             "sweep": {"pretraining": {"method": ("none", "conv_autoencoder"), "steps": (5, 40)}},
             "compare": {"field": "steps", "baseline": 5},
-        },
-        {  # The study's rates hold for all its arms.
+        }, "steps = 5 and 40"),
+        ({  # The study's rates hold for all its arms.
             "variants": {"b": {}, "a": {"recipes": {"modern": {"learning_rates": (0.1,)}}}},
             **AGAINST,
-        },
+        }, "variant = 'a' and 'b'"),
     ],
-)
-def test_a_training_is_not_compared_with_itself(fields):
+)  # fmt: skip
+def test_a_training_is_not_compared_with_itself(fields, what):
     config = tiny.make_config(learning_rates=(0.02,), max_epochs=5.0, **fields)
-    with pytest.raises(ConfigError, match="would be the same trainings, for what tells them apart"):
+    with pytest.raises(
+        ConfigError, match=f"same trainings, for in them {what} change nothing; leave one"
+    ):
         idle.refuse_switched_off([config])
 
 

@@ -251,6 +251,7 @@ import flax.linen as nn
 class Net(nn.Module):
     num_classes: int
     gate: str = "relu"
+    gates: tuple[str, ...] = ()
 
     @nn.compact
     def __call__(self, x, keys=None):
@@ -258,15 +259,19 @@ class Net(nn.Module):
 
 def gate(x):
     return x
+
+def second(x):
+    return x
 """
 
 
 def test_a_function_that_an_option_names_is_own_code_too(configs):
     (configs / "mine.py").write_text(NET)
-    model = {"name": "configs.mine.Net", "gate": "configs.mine.gate"}
+    used = ["configs.mine.Net", "configs.mine.gate", "configs.mine.second"]
+    model = {"name": used[0], "gate": used[1], "gates": ("relu", used[2])}
     config = tiny.make_config(model=model)
-    assert list(config.trial.own_code) == ["configs.mine.Net", "configs.mine.gate"]
-    assert list(question.own_code(config, {})) == ["configs.mine.Net", "configs.mine.gate"]
+    assert list(config.trial.own_code) == used
+    assert list(question.own_code(config, {})) == used
 
 
 def test_a_measure_that_was_mended_asks_the_same_question():

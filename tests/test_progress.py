@@ -278,7 +278,7 @@ def test_pre_training_is_shown_while_it_lasts(monkeypatch, is_terminal):
     assert words in out.getvalue()
     display.heard(task.trial.name, "point", position(40, 160, 20.0, 0.5))
     shown = out.getvalue().partition(words)[2]
-    assert "training error 50.0%" in shown and words not in shown
+    assert "error 50.0%" in shown and words not in shown
     assert ", without pre-training" in shown
 
 

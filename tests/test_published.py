@@ -22,6 +22,7 @@ from src.analysis.study import load_study
 from src.config.config import Config
 from src.records import files
 from src.records import study as records
+from src.records.trial import FURTHER_COLUMNS, RESULT_COLUMNS
 from src.reports import compose
 from src.study import question
 from src.trained import evaluation_report
@@ -194,6 +195,15 @@ def test_a_study_is_of_the_original_data_and_of_committed_code(folder):
     for row in rows:  # A trial that went on with later code names both.
         for commit in row["commit"].split(" + "):
             assert re.fullmatch(r"[0-9a-f]{10}", commit), row["trial"]
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=named)
+def test_the_columns_of_results_are_known_so_that_no_swept_field_takes_one(folder):
+    with open(folder / "results.csv", newline="") as file:
+        columns = set(next(csv.reader(file)))
+    config = header(folder)["config"]
+    asked = {*swept(config["sweep"]), *(["variant"] if config.get("variants") else [])}
+    assert columns == {*RESULT_COLUMNS, *(columns & {*FURTHER_COLUMNS}), *asked}
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=named)

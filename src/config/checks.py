@@ -22,7 +22,7 @@ from src.fields import (
     require_once,
 )
 from src.models import ModelSettings
-from src.records.trial import FLOAT_COLUMNS, RESULT_COLUMNS
+from src.records.trial import FURTHER_COLUMNS, RESULT_COLUMNS
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves, replaced
 
@@ -239,14 +239,14 @@ def _names(cls: type) -> tuple[str, ...]:
 def _check_columns(paths: Sequence[Path]) -> None:
     """Refuses two swept fields with one column name: the column is what tells their arms apart.
 
-    A column that every row has, such as `seed`, or that tells variants apart, is taken as well.
+    Columns that say other things, such as `seed`, or tell variants apart, are taken as well.
     """
-    taken = {*RESULT_COLUMNS, *FLOAT_COLUMNS, VARIANT}
+    taken = {*RESULT_COLUMNS, *FURTHER_COLUMNS, VARIANT}
     for path in paths:
         if column(path) in taken and path not in SHOWN:
             raise ConfigError(
-                f"config.sweep.{dotted(path)}: results.csv has a column {column(path)!r} of every"
-                " trial; give the field another name"
+                f"config.sweep.{dotted(path)}: results.csv has a column {column(path)!r} already,"
+                " which says something else; give the field another name"
             )
     for path, other in itertools.combinations(paths, 2):
         if column(path) == column(other):

@@ -138,10 +138,12 @@ def _refuse_alike(arms: Sequence[Arm]) -> None:
     for arm in arms:
         other = alike.setdefault((_used(arm.settings), arm.learning_rates), arm)
         if other is not arm:
+            before = dict(other.swept)
+            apart = [f"{k} = {before[k]!r} and {v!r}" for k, v in arm.swept if before[k] != v]
             raise ConfigError(
-                f"the arms {other.name} and {arm.name} would be the same trainings, for what tells"
-                " them apart changes nothing in them; leave one out, by config.variants in place of"
-                " a sweep if need be"
+                f"the arms {other.name} and {arm.name} would be the same trainings, for in them"
+                f" {' with '.join(apart)} change nothing; leave one out, by config.variants in"
+                " place of a sweep if need be"
             )
 
 

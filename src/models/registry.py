@@ -124,7 +124,8 @@ class ModelSettings:
     @property
     def names(self) -> tuple[str, ...]:
         """What may be of the user's own: network, activation, and functions that options name."""
-        texts = (value for _, value in self.options if isinstance(value, str))
+        values = (value if isinstance(value, tuple) else (value,) for _, value in self.options)
+        texts = (each for value in values for each in value if isinstance(each, str))
         return (self.name, self.activation, *filter(own.is_own, texts))
 
     def as_tree(self) -> dict[str, Value]:

@@ -35,6 +35,11 @@ RESULT_COLUMNS = (
     "status", "iterations_to_target", "epochs_to_target", "seconds_to_target", "final_train_error",
     "final_test_error", "iterations", "train_seconds", "device", "jax_version", "commit",
 )
+FURTHER_COLUMNS = (  # Some rows have these too.
+    "final_test_top5_error", "compile_seconds", "measure_seconds", "save_seconds",
+    "jaxlib_version", "processor", "vectors", "threads", "xla_flags", "together",
+    "stack", "stack_sha256", "start_layers", "start_sha256",
+)
 FLOAT_COLUMNS = (
     "learning_rate", "iterations_to_target", "epochs_to_target", "seconds_to_target",
     "final_train_error", "final_test_error", "train_seconds",

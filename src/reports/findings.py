@@ -128,7 +128,7 @@ def _of_interaction(
     )
     p = adjusted if alone or not math.isnan(adjusted) else 1.0
     verdict = verdicts.judge(interval, claim.direction, p=p)
-    remark = _margin(interval, verdict)
+    remark = sentences.remark(interval, verdict)
     pair = (found.first, found.second)
     groups = [each for each in analysis.groups if str(each.fields.get(found.field)) in pair]
     if any(_differ_in_code((group.baseline, group.arm(found.value))) for group in groups):
@@ -160,12 +160,6 @@ def _trained(arms: Sequence[ArmRecord]) -> str:
     return " and ".join(sentences.means(MEASURES["train_error"], arm, 0.0) for arm in arms)
 
 
-def _margin(found: Interval, verdict: Verdict) -> str:
-    if verdict != "no effect larger than":
-        return ""
-    return sentences.margin_words(found.kind, verdicts.MARGINS[found.kind])
-
-
 # --- Verdicts. ---
 
 
@@ -178,9 +172,9 @@ def _judge_arms(
         return CONFOUNDED
     if claim.rule == "overfitting":
         verdict = judge_overfitting(*(_judge(claim, effect) for effect in effects))
-        return verdict, _margin(found, verdict)
+        return verdict, sentences.remark(found, verdict)
     verdict = _judge(claim, effects[0])
-    remarks = (_margin(found, verdict), _factor(claim, found))
+    remarks = (sentences.remark(found, verdict), _factor(claim, found))
     return verdict, "; ".join(part for part in remarks if part)
 
 

@@ -133,9 +133,7 @@ def _race_words(races: Sequence[Race]) -> str:
 
 def _verdict(found: Interval, p: float) -> str:
     verdict = verdicts.judge(found, -1, p=p)
-    if verdict != "no effect larger than":
-        return verdict
-    return f"{verdict} {sentences.margin_words(found.kind, verdicts.MARGINS[found.kind])}"
+    return f"{verdict} {sentences.remark(found, verdict)}".strip()
 
 
 def _sample(arm: ArmRecord, there: Callable[[TrialRecord], Ends]) -> Sample:

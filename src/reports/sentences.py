@@ -160,6 +160,13 @@ def conclusion(effect: Effect) -> str:
     return " No difference is shown."
 
 
+def remark(found: Interval, verdict: verdicts.Verdict) -> str:
+    """The margin that follows a verdict of no effect larger than it; "" behind all others."""
+    if verdict != "no effect larger than":
+        return ""
+    return margin_words(found.kind, verdicts.MARGINS[found.kind])
+
+
 def margin_words(kind: str, margin: float) -> str:
     """A margin in words, such as `a factor of 1.5` or `2 points`."""
     return f"a factor of {margin:g}" if kind == "ratio" else f"{100 * margin:g} points"
