@@ -190,6 +190,23 @@ def test_the_command_writes_record_report_and_features(cifar, tmp_path, capsys):
     assert tuple(kept["class_names"]) == CLASSES
 
 
+@pytest.mark.slow
+def test_a_published_error_stands_beside_its_own_images_alone(cifar, tmp_path, monkeypatch):
+    path = written(tmp_path, "a", QUICK)
+    assert "25.09% wrong" in of_weights(path, "", "").facts["published"]
+    monkeypatch.setattr(data, "load", lambda *_, **options: cifar._replace(name="mine"))
+    assert "published" not in of_weights(path, "", "mine").facts
+
+
+@pytest.mark.slow
+def test_another_mean_image_is_another_network(cifar, tmp_path):
+    path, means = written(tmp_path, "a", QUICK), [tmp_path / f"{n}.npy" for n in range(2)]
+    for number, mean in enumerate(means):
+        np.save(mean, np.full((3, 32, 32), 100.0 + number))
+    found = {of_weights(path, "", "", mean=mean).identity for mean in (None, *means)}
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".binaryproto"])
 def test_a_mean_image_is_turned_to_red_first_where_its_network_takes_blue_first(tmp_path, suffix):
     """Number 6 of the eight pixels of each channel lies in row 1, column 2."""

@@ -138,6 +138,24 @@ def test_record_and_report_hold_the_comparison(three):
     assert evaluation_report.describe(one | {"images": 1})[0].startswith("**net0**, 1 image: ")
 
 
+def test_one_of_five_classes_is_always_among_five(three):
+    record = evaluation.make_record(three[:1], testing.measure(three[:1], (1,)))
+    for classes, told in ((6, True), (5, False)):
+        record["class_names"] = [*"abcdef"][:classes]
+        record["confusion"] = np.zeros((classes, classes + 1), int).tolist()
+        text = evaluation_report.compose(record)
+        assert (", top-5 " in text) == ("| top-5 error |" in text) == told
+
+
+def test_a_guess_about_a_file_is_in_the_answer(three):
+    record = evaluation.make_record(three[:1], testing.measure(three[:1], (1,)))
+    record["networks"][0] |= {"of": "net0: AlexNet", "guessed": "the order was guessed"}
+    record["networks"][0]["published"] = "42.9% wrong"
+    _, published, guessed = evaluation_report.describe(record)
+    assert published == "Published for AlexNet: 42.9% wrong."
+    assert guessed == "**net0**: the order was guessed."
+
+
 def test_answers_that_are_no_classes_have_a_column_where_there_are_any(three):
     record = evaluation.make_record(three, testing.measure(three, (1,)))
     header = f"| class \\ taken for | {' | '.join('abcdefghij')} |"

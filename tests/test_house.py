@@ -1,6 +1,7 @@
 """How the house is built: which room may know which, and what stands in one place only."""
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,12 @@ def imports(path: Path) -> Iterator[str]:
             first, _, rest = name.partition(".")
             if first in ("src", "configs"):
                 yield rest if first == "src" else first
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_what_a_test_sets_for_its_process_is_gone_in_the_next(time):
+    assert "SET_BY_A_TEST" not in os.environ
+    os.environ["SET_BY_A_TEST"] = time
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))

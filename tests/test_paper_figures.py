@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from src import data, models
 from src.errors import LabError
+from src.models import ModelSettings
 from src.models.layers import LocallyConnected
 from src.records import locks, trial
 from src.records.files import RecordError
@@ -31,7 +33,7 @@ from src.trained.kernels import (
 )
 from src.trained.neighbours import nearest, share_of_same_class
 from src.trained.network import Trained, call_layers
-from src.training import checkpoints, program
+from src.training import checkpoints, finished, program
 from src.training.finished import read_kept
 from src.training.program import Program
 from tests import tiny
@@ -97,6 +99,12 @@ def test_nearest_of_many_bright_images_is_exact(monkeypatch):
     assert nearest(images[:9:4], images, 3).tolist() == [[0, 1, 2], [4, 3, 5], [8, 7, 9]]
 
 
+def test_oblong_images_are_drawn_in_their_shape():
+    axes = Figure().subplots()
+    trained_figures.show_image(axes, np.zeros((36, 44, 3), np.uint8))
+    assert axes.get_aspect() == 1
+
+
 def test_shares_have_intervals_within_zero_and_one():
     """Three of four queries with both, one with one of two: the mean is 7/8."""
     rows, key_labels = np.array([[0, 1], [0, 1], [0, 1], [0, 2]]), np.array([0, 0, 1])
@@ -105,6 +113,15 @@ def test_shares_have_intervals_within_zero_and_one():
     alike = share_of_same_class(np.zeros(12, int), np.zeros((12, 2), int), key_labels)
     # Wilson's of 12 of 12: 12 / (12 + 1.96^2)
     assert (alike.low, alike.high) == pytest.approx((0.7575, 1.0), abs=1e-4)
+
+
+def test_a_function_that_an_option_names_must_be_as_it_was(study_dir, monkeypatch):
+    named = []
+    names = ("conv3", "relu", "configs.mine.gate")
+    monkeypatch.setattr(ModelSettings, "names", names)
+    monkeypatch.setattr(finished.own, "check_recorded", lambda name, *_: named.append(name))
+    read_kept(trial_of(study_dir), finished=True)
+    assert named == [*names]
 
 
 def test_a_network_that_has_diverged_is_refused(study_dir, monkeypatch):
@@ -118,9 +135,9 @@ def test_a_network_that_has_diverged_is_refused(study_dir, monkeypatch):
 
     read = checkpoints.read_newest
     monkeypatch.setattr(checkpoints, "read_newest", spoiled)
-    for finished in (True, False):
+    for must_be in (True, False):
         with pytest.raises(RecordError, match="has diverged: its weights are no numbers"):
-            read_kept(trial_of(study_dir), finished=finished)
+            read_kept(trial_of(study_dir), finished=must_be)
 
 
 def test_share_of_the_same_class_beside_chance():

@@ -16,6 +16,7 @@ from src import data, own
 from src.config.checks import check_data
 from src.data import Dataset, Split
 from src.fields import ConfigError, plain
+from src.models import ModelSettings
 from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
 from src.pretraining.kept import read_layers
@@ -95,6 +96,14 @@ def test_unlabelled_images_are_the_training_set_whatever_has_labels(tmp_path):
     np.testing.assert_array_equal(stacks.source.images, DATASET.train.images[:48])
     np.testing.assert_array_equal(stacks.source.held_out, DATASET.train.images[48:])
     assert program.num_images == 20
+
+
+def test_a_stack_is_of_the_code_that_its_network_names(tmp_path, monkeypatch):
+    settings = make_trial(pretraining__method="conv_rbm").settings
+    monkeypatch.setattr(ModelSettings, "names", ("conv3", "relu", "configs.mine.gate"))
+    monkeypatch.setattr(own, "digest", lambda name: f"of {name}")
+    stacks = make_stacks(Program(settings, DATASET), settings, tmp_path, "digest")
+    assert stacks.made_from["own_code"] == {"configs.mine.gate": "of configs.mine.gate"}
 
 
 def test_arms_of_another_scaling_or_other_images_share_no_stack(tmp_path):
