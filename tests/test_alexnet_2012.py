@@ -69,6 +69,7 @@ def test_layers_145():
     ]
 
 
+@pytest.mark.slow
 def test_the_table_beside_the_layer_file_is_what_the_network_is():
     """Parameters there are kernels times what each reads, and biases, in both towers."""
     readme = Path(__file__).parents[1] / "experiments" / "networks" / "README.md"
@@ -116,6 +117,7 @@ def test_layers_147_pool_2x2_with_other_paddings():
     assert parameters(make(pooling="2x2_as_run")) == 60_965_224
 
 
+@pytest.mark.slow
 def test_layers_148_have_no_normalization_at_all():
     assert {"norm1", "norm2", "within2"} <= outputs(make()).keys()
     assert not {"norm1", "norm2", "within2"} & outputs(make(lrn="none")).keys()

@@ -55,6 +55,7 @@ def test_translation_by_every_shift_and_zeros_move_in():
     assert len(seen) == 25
 
 
+@pytest.mark.slow
 def test_crops_from_every_place_inside():
     images = make_batch()  # 6 x 8: a crop of 5 has 2 x 4 places
     cropped = jax.vmap(functools.partial(augment.random_crop, size=5))(images, KEYS)
@@ -104,6 +105,7 @@ def make_colours() -> np.ndarray:
     return np.clip(pixels + rng.normal(0, 4, (50, 9, 7, 3)), 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_colour_noise_is_one_colour_per_image_with_a_tenth_of_the_covariance():
     components = jnp.asarray(colour_components(sum_images([make_colours()])))
     images = jnp.zeros((400, 2, 3, 3))
@@ -121,6 +123,7 @@ def test_colour_noise_is_one_colour_per_image_with_a_tenth_of_the_covariance():
 ALL = Augment(crop=5, translation=1, flip=True, noise=2.0, pca=0.1)
 
 
+@pytest.mark.slow
 def test_an_operation_leaves_the_draws_of_the_others_alone():
     images = make_batch(20, 6, 6)
     keys = KEYS[:20]

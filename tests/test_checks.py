@@ -91,6 +91,7 @@ def test_as_many_labels_as_images_and_layers_that_are_there_are_not_refused():
     check_data(config.arms, (8, 8, 3), 64)
 
 
+@pytest.mark.slow
 def test_a_later_arm_is_checked_too():
     sweep = {"model": {"name": ("conv3", "lenet5_modern")}}
     config = tiny.make_config(

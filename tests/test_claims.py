@@ -122,6 +122,7 @@ def test_arms_of_different_code_are_confounded(tmp_path):
     assert row.words == "confounded; the arms were trained by different code"
 
 
+@pytest.mark.slow
 def test_a_factor_outside_the_interval_is_said_also_where_the_direction_is_open(tmp_path):
     synthetic.write_study(tmp_path)
     two_times = Claim("t", "4.2", "2 times", "s", "relu", "tanh", ("iterations",), -1, factor=2.0)
@@ -169,6 +170,7 @@ def test_an_interaction_is_confounded_where_the_arms_of_one_group_differ_in_code
     assert row.verdict == ("shown" if both else "confounded")
 
 
+@pytest.mark.slow
 def test_interactions_claimed_of_one_study_are_one_family(tmp_path, monkeypatch):
     """Holm: of two claims with the same p, both have twice that."""
     synthetic.write_study(tmp_path, target_train_error=0.35, thresholds=[0.35])

@@ -374,6 +374,7 @@ def test_every_crop_of_a_sweep_must_be_large_enough():
         check_data(tiny.make_config(sweep=sweep, compare=compare).arms, (16, 16, 3), 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swept", ["alexnet", "vgg11_cifar"])
 def test_every_network_of_a_sweep_needs_large_enough_images(swept):
     sweep = {"model": {"name": ("conv3", swept)}}

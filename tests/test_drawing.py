@@ -37,6 +37,7 @@ def test_the_boxes_are_those_of_fig_2():
     # fmt: on
 
 
+@pytest.mark.slow
 def test_one_tower_is_whole():
     boxes = boxes_of(1)
     assert [box.features for box in boxes] == [3, 64, 192, 384, 256, 256, 4096, 4096, 1000]
@@ -44,6 +45,7 @@ def test_one_tower_is_whole():
     assert all(box.sees_all for box in boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("towers", "crossing"), [(2, 6), (1, 0)])
 def test_lines_cross_where_a_layer_reads_both(towers, crossing):
     """conv3, fc6 and fc7, each in two lines; image and classes lie between the towers."""

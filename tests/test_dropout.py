@@ -18,6 +18,7 @@ def dropped(rate: float, keys: jax.Array | None = KEYS, **options: bool) -> np.n
     return np.asarray(Dropout(rate, name="drop6", **options).apply({}, ONES, keys))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.7])
 def test_the_rate_is_the_share_of_zeros(rate):
     zeros = np.mean(dropped(rate) == 0)

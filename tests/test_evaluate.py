@@ -231,6 +231,7 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         testing.features(candidate, "fc7")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

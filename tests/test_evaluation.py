@@ -29,6 +29,7 @@ def test_errors_equal_pytorchs(k):
     assert 0 < expected.mean() < 1
 
 
+@pytest.mark.slow
 def test_of_equal_scores_the_lower_class_comes_first():
     scores = jnp.zeros((10, 10)).at[3, 9].set(1)
     labels = jnp.arange(10)

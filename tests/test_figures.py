@@ -176,6 +176,7 @@ def test_the_papers_curves_stand_beside_cifar10_alone(study_dir, tmp_path, name,
     assert not lines(figure, panel, canvas.GREY)
 
 
+@pytest.mark.slow
 def test_only_what_is_read_as_the_papers_stands_beside_it(study_dir):
     """The left panel is the online error of the trailing epoch, which the paper's is not."""
     figure = draw(study_dir, "ratios")

@@ -106,6 +106,7 @@ def test_arms_that_differ_in_their_rates_alone_are_compared():
     idle.refuse_switched_off([config])
 
 
+@pytest.mark.slow
 def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
     request = asked(tmp_path, QUICK, "model.activation=gelu")
     ((tree, _),) = request.studies()

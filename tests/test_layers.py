@@ -287,6 +287,7 @@ def test_conv_by_hand():
     np.testing.assert_array_equal(conv(x, kernel)[0, :, :, 0], [[27, 37], [57, 67]])
 
 
+@pytest.mark.slow
 def test_conv_under_vmap_is_one_convolution_per_seed():
     x, kernels = normal(0, 3, 2, 6, 6, 3), normal(1, 3, 3, 3, 3, 4)
     ours = jax.vmap(functools.partial(pullback, functools.partial(conv, padding=1)))

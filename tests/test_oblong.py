@@ -28,6 +28,7 @@ def test_googlenet_averages_over_the_whole_map(sides):
     assert kernels("googlenet_cifar", sides) == kernels("googlenet_cifar", (32, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", SIDES)
 def test_fc6_in_towers_has_a_weight_for_each_place(sides):
     """Pools halve the sides thrice."""

@@ -115,6 +115,7 @@ def test_shares_have_intervals_within_zero_and_one():
     assert (alike.low, alike.high) == pytest.approx((0.7575, 1.0), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_function_that_an_option_names_must_be_as_it_was(study_dir, monkeypatch):
     named = []
     names = ("conv3", "relu", "configs.mine.gate")
@@ -124,6 +125,7 @@ def test_a_function_that_an_option_names_must_be_as_it_was(study_dir, monkeypatc
     assert named == [*names]
 
 
+@pytest.mark.slow
 def test_a_network_that_has_diverged_is_refused(study_dir, monkeypatch):
     def spoiled(*arguments):
         found = read(*arguments)
@@ -359,6 +361,7 @@ def test_a_first_layer_without_kernels_to_draw_is_refused(layer, shape):
         untrained(layer).first_kernels()
 
 
+@pytest.mark.slow
 def test_a_first_layer_with_kernels_to_draw(monkeypatch):
     for layer in (nn.Conv(4, (1, 2)), nn.Conv(6, (3, 3), feature_group_count=3)):
         found = untrained(layer)

@@ -83,6 +83,7 @@ def test_normal_draws_are_normal():
     np.testing.assert_allclose(chances, (np.arange(2**16) + 0.5) / 2**16, rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_noisy_rectified_draw_is_a_rectified_normal_number():
     """E max(0, x + s n) = x P(n > -x / s) + s p(x / s), by quadrature of the normal density."""
     x = np.array([[[-0.8, 0.0, 0.5, 3.0]]])

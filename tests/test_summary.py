@@ -42,6 +42,7 @@ def test_alexnet_costs_each_weight_once_per_place():
     ]
 
 
+@pytest.mark.slow
 def test_what_alexnet_sees_grows_by_the_strides_before():
     layers = layers_of("alexnet")
     sees, apart = 1, 1  # pixels seen, and pixels between two neighbours

@@ -121,6 +121,7 @@ def test_a_page_holds_all_of_its_report_and_needs_nothing_else(study_dir):
     assert len(text) < 1_000_000
 
 
+@pytest.mark.slow
 def test_a_name_in_a_report_is_text_never_code(study_dir):
     page = webpage.make_page("# <b>1 & 2\n\n<script>alert(1)</script>\n", study_dir)
     assert Page(page).tags.count("script") == 1

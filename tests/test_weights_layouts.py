@@ -361,6 +361,7 @@ def test_what_pytorch_wraps_a_network_in_is_taken_off(pattern):
     check_names([pattern.format(f"{name}.{{}}") for name in TORCH_NAMES])
 
 
+@pytest.mark.slow
 def test_only_a_part_of_a_network_may_be_wrapped():
     """PyTorch's ImageNet example spreads AlexNet's convolutions over devices, and no more."""
     parts = (name.split(".") for name in TORCH_NAMES)

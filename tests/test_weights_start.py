@@ -222,6 +222,7 @@ def test_a_network_without_kernels_has_no_last_layer():
     assert start.last_layer(Plain(), (8, 8, 3)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
