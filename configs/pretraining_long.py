@@ -9,8 +9,8 @@ Source:  Krizhevsky, Sutskever & Hinton (2012), section 1; Paine et al. (2014) t
          for 2000 updates.
 Size:    configs/pretraining.py with 2000 updates of each convolution in place of 200, 60 epochs in
          place of 20 with 2000 labels and 12 in place of 8 with all, rates a factor of two apart in
-         place of four, and five fresh seeds, none of which that study had. labels_2000 takes two
-         cores of a CPU about an hour and a half, labels_50000 six times as long.
+         place of four, and five fresh seeds, none of which that study had. For a GPU, or hours of
+         a CPU.
 
 Predicted before the first trial (2026-11-28), of differences in test error from no pre-training:
 1. labels_2000: both are within 2 points.

@@ -169,6 +169,14 @@ def test_an_option_may_not_share_a_column_that_says_something_else(option, tmp_p
     assert said in refusal(tree)
 
 
+def test_fields_of_pretraining_are_not_called_as_those_of_training():
+    sweep = {"pretraining": {"batch_size": (16, 64), "steps": (5, 40)}, "batch_size": (16, 32)}
+    compare = {"field": "pretraining_batch_size", "baseline": 16}
+    config = tiny.make_config(sweep=sweep, compare=compare, pretraining__method="conv_rbm")
+    columns = {name for name, _ in config.arms[0].swept}
+    assert columns == {"pretraining_batch_size", "steps", "batch_size"}
+
+
 def test_a_variant_may_not_set_what_is_swept():
     config = tiny.make_tree(
         sweep={"weight_decay": (0.0, 0.1)}, variants={"a": {"weight_decay": 0.5}}

@@ -86,6 +86,9 @@ def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
             "sweep": {"pretraining": {"method": ("none", "conv_autoencoder"), "steps": (5, 40)}},
             "compare": {"field": "steps", "baseline": 5},
         }, "steps = 5 and 40"),
+        ({  # Measures beside a training do not change it.
+            "sweep": {"layer_images": (0, 8)}, "compare": {"field": "layer_images", "baseline": 0},
+        }, "layer_images = 0 and 8"),
         ({  # The study's rates hold for all its arms.
             "variants": {"b": {}, "a": {"recipes": {"modern": {"learning_rates": (0.1,)}}}},
             **AGAINST,

@@ -5,13 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from src.config.schema import trial_settings
-from src.fields import ConfigError, NamedValues, Value
+from src.config.schema import StudySettings, trial_settings
+from src.fields import ConfigError, NamedValues, Value, declared
 from src.records.trial import make_trial_name
+from src.training.optimizers import Recipe
 from src.training.settings import Trial, TrialSettings
 from src.trees import Path, Tree, leaves, replaced
 
 VARIANT = "variant"  # The column of results.csv for `config.variants`.
+TRAINING = {
+    field.path[-1]
+    for cls in (TrialSettings, Recipe, StudySettings)
+    for field in declared(cls)
+    if field.path[0] != "pretraining"
+}
 
 
 class Setting(NamedTuple):
@@ -111,7 +118,12 @@ def _make_arm(tree: Tree, name: str, settings: TrialSettings, swept: NamedValues
 
 
 def column(path: Sequence[str]) -> str:
-    """The column of results.csv for a swept field: its last name, and `model` for `model.name`."""
+    """The column of results.csv for a swept field: its last name, and `model` for `model.name`.
+
+    Pre-training has fields by the names of training's: `pretraining_batch_size`.
+    """
+    if path[0] == "pretraining" and path[-1] in TRAINING:
+        return "_".join(path)
     return path[-2] if path[-1] == "name" else path[-1]
 
 

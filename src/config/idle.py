@@ -153,7 +153,9 @@ def _used(trial: TrialSettings) -> TrialSettings:
         if not switch.is_on(trial):
             for name in switch.fields:
                 trial = _as_usual(trial, name)
-    return replace(trial, recipe=replace(trial.recipe, name=""))
+    recipe = replace(trial.recipe, name="")
+    # How often a trial saves itself and what is measured beside it change none of its numbers.
+    return replace(trial, recipe=recipe, layer_images=0, checkpoint_every_epochs=1.0)
 
 
 def _as_usual(trial: TrialSettings, name: str) -> TrialSettings:
