@@ -1,4 +1,4 @@
-"""The error that every door turns into one line."""
+"""The error that every door turns into one line, and the end of work that was told to stop."""
 
 
 class LabError(Exception):
@@ -7,6 +7,10 @@ class LabError(Exception):
     The message is one line, with the remedy. Each room derives its own error from this one, and
     `src.doors` prints them all in the same way.
     """
+
+
+class Stopped(Exception):
+    """Work was told to stop, and what was done is saved: the same command goes on from there."""
 
 
 def one_line(words: object) -> str:

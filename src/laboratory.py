@@ -13,7 +13,7 @@ from src import data, doors, environment, hosts, own
 from src.analysis.measures import check_measures
 from src.config import checks, effects, flags, idle
 from src.config.config import Config
-from src.errors import LabError
+from src.errors import LabError, Stopped
 from src.records import provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
@@ -70,7 +70,7 @@ def main(argv: Sequence[str], usage: str) -> int:
                 environment.share_accelerator()
             with _start_workers(config, request.hosts) as ready:
                 _run(config, workdir, ready)
-    except runner.Stopped:
+    except Stopped:
         print(f"Stopped and saved. To go on: {flags.command(argv)}")
         return doors.STOPPED
     except Exception as error:

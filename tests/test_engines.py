@@ -16,6 +16,7 @@ import pytest
 
 from src import laboratory
 from src.environment import MachineError
+from src.errors import Stopped
 from src.records import study as studies
 from src.records import trial as trials
 from src.records.trial import TrialRecord
@@ -168,7 +169,7 @@ def test_trials_that_have_not_begun_do_not_begin_when_the_study_is_stopped(tmp_p
         heard(self, *message)
 
     monkeypatch.setattr(runner.Display, "heard", stop)
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         run(tmp_path, fresh_seeds=(1, 2, 3))
     assert seeds(tmp_path) == [1]  # it was under way
 

@@ -18,6 +18,7 @@ from src.analysis.study import load_study
 from src.config import flags
 from src.config.config import Config
 from src.data import Dataset
+from src.errors import Stopped
 from src.models import registry
 from src.records import study as records
 from src.reports import compose
@@ -189,7 +190,7 @@ def test_running_means_survive_an_interruption(write, tmp_path, monkeypatch):
     )  # fmt: skip
     run(config, tmp_path / "whole")
     at_point(monkeypatch, 2, lambda: runner.signal.raise_signal(runner.signal.SIGTERM))
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         run(config, tmp_path / "stopped")
     assert len(list(tmp_path.glob("stopped/trials/*/checkpoints/[0-9]*"))) == 1
     run(config, tmp_path / "stopped")

@@ -15,7 +15,7 @@ import pytest
 
 from src import models
 from src.data.scaling import in_chunks, input_scaling, sum_images
-from src.errors import LabError
+from src.errors import LabError, Stopped
 from src.models.layers import Conv
 from src.models.params import get_layer, with_layer
 from src.pretraining import kept, layers
@@ -23,7 +23,7 @@ from src.pretraining.kept import Stacks
 from src.pretraining.pictures import Learned, give_back
 from src.pretraining.settings import Pretraining
 from src.pretraining.source import Source
-from src.pretraining.stack import LayerTrainer, Stopped, best_rate, make_unit
+from src.pretraining.stack import LayerTrainer, best_rate, make_unit
 from src.pretraining.transfer import controlled, transfer
 from src.records import files
 from src.records.files import RecordError

@@ -15,12 +15,13 @@ from experiments.pretraining import figures
 from src import data, own
 from src.config.checks import check_data
 from src.data import Dataset, Split
+from src.errors import Stopped
 from src.fields import ConfigError, plain
 from src.models import ModelSettings
 from src.pretraining import settings, units
 from src.pretraining.begin import make_stacks, with_stack
 from src.pretraining.kept import read_layers
-from src.pretraining.stack import LayerTrainer, Stopped
+from src.pretraining.stack import LayerTrainer
 from src.records import locks
 from src.records import study as studies
 from src.records import trial as trials

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from src.errors import Stopped
 from src.training import checkpoints, program, train
 from src.training.program import Program
 from tests import tiny
@@ -89,7 +90,7 @@ def test_a_resumed_trial_is_bit_identical_to_an_uninterrupted_one(tmp_path):
                 should_stop=lambda n=stop_after, points=points: next(points) == n,
                 on_complaint=complaints.append,
             )
-        except train.Interrupted:
+        except Stopped:
             newest = max(
                 int(p.name) for p in (directory / "checkpoints").iterdir() if p.name.isdigit()
             )

@@ -25,6 +25,7 @@ from src.analysis.study import load_study
 from src.config.config import Config
 from src.doors import SIGNALS
 from src.environment import MachineError
+from src.errors import Stopped
 from src.records import locks, provenance
 from src.records import study as studies
 from src.records.files import RecordError
@@ -121,7 +122,7 @@ def test_a_signal_saves_and_the_study_goes_on_to_the_same_end(tmp_path, monkeypa
     expected = run_once(tuple(changes.items()))
     at_point(monkeypatch, 1, lambda: os.kill(os.getpid(), number))
     before = signal.getsignal(number)
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         run(tmp_path / "stopped", **changes)
     assert signal.getsignal(number) is before
     assert "saving the trials under way" in capfd.readouterr().err
@@ -607,12 +608,12 @@ def test_copies_end_where_all_devices_train_one_trial(tmp_path, monkeypatch, dev
 
     def stop(*given: Any) -> None:
         assert given[3:] == ((2, ready) if stays else (1, None))
-        raise runner.Stopped
+        raise Stopped
 
     monkeypatch.setattr(runner, "run_study", stop)
     monkeypatch.setattr(environment, "usable_cores", lambda: 2)
     monkeypatch.setattr(laboratory.jax, "device_count", lambda: devices)
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         laboratory._run(make_config(fresh_seeds=(1, 2), workers=0), tmp_path, ready)
     if stays:
         return ready.executor.shutdown()

@@ -12,6 +12,7 @@ from experiments.streaming.photos import open_stream
 from src.config.arms import make_trial
 from src.data import Dataset, Stream, sources
 from src.data.sources import Streamed
+from src.errors import Stopped
 from src.training import checkpoints, train
 from src.training.program import Program
 from src.training.trial import Run
@@ -69,7 +70,7 @@ def test_a_stream_trains_as_memory_does_and_goes_on_at_the_same_image(tmp_path, 
         assert ours["validation_error"] == pytest.approx(theirs["validation_error"], nan_ok=True)
 
     stopped, _ = begin(tmp_path / "stopped", stream)
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Stopped):
         train.train_trial(stopped, program, should_stop=lambda: stopped.points.iteration == 6)
     resumed, _ = begin(tmp_path / "stopped", stream)
     assert tiny.without_times(train.train_trial(resumed, program)) == tiny.without_times(streamed)

@@ -16,6 +16,7 @@ import pytest
 from src import hosts, models
 from src.config.arms import make_trial
 from src.config.config import Config
+from src.errors import Stopped
 from src.records import study as studies
 from src.records import trial as records
 from src.study import runner, worker
@@ -140,7 +141,7 @@ def compare_states(ours: Run, theirs: Run, program: Program) -> None:
 def test_a_group_that_is_stopped_goes_on_to_the_same_bits(whole, tmp_path):
     config, program = network("conv3")
     asked = iter([False] * 11 + [True] * 99)
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Stopped):
         train_group(
             make_runs(config, tmp_path / "stopped"), program, should_stop=lambda: next(asked)
         )
@@ -156,7 +157,7 @@ def test_a_trial_that_lost_its_checkpoints_catches_up_with_the_others(whole, tmp
     config, program = network("conv3")
     asked = iter([False] * 11 + [True] * 99)
     behind = make_runs(config, tmp_path / "behind")
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Stopped):
         train_group(behind, program, should_stop=lambda: next(asked))
     shutil.rmtree(behind[0].directory / "checkpoints")
     again = make_runs(config, tmp_path / "behind")
@@ -264,7 +265,7 @@ def test_a_study_has_the_records_it_has_alone(tmp_path):
 def test_a_study_is_stopped_in_mid_group_and_goes_on_to_the_same_records(tmp_path, monkeypatch):
     run(tmp_path / "whole", together=3, **STUDY)
     at_point(monkeypatch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         run(tmp_path / "stopped", together=3, **STUDY)
     assert len(list(tmp_path.glob("stopped/trials/*/checkpoints/[0-9]*"))) >= 3
     assert not rows(tmp_path / "stopped")

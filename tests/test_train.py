@@ -11,6 +11,7 @@ import pytest
 
 from src.config.arms import make_trial
 from src.data.sources import Resident, TakeFn
+from src.errors import Stopped
 from src.records import trial as records
 from src.records.files import RecordError
 from src.training import checkpoints, train
@@ -341,7 +342,7 @@ def test_a_resumed_trial_knows_how_long_it_has_waited(tmp_path):
     fake = FakeProgram([16] * 20, validation=VALIDATION)
     for stop_at in (6, 9, 99):  # after one epoch in vain, and right after the drop
         run = make_plateau(tmp_path)
-        with contextlib.suppress(train.Interrupted):
+        with contextlib.suppress(Stopped):
             train.train_trial(
                 run, fake, should_stop=lambda r=run, at=stop_at: r.points.iteration >= at
             )
@@ -364,7 +365,7 @@ def test_a_stopped_trial_saves_itself_and_goes_on(tmp_path):
     expected = train_fake(whole, wrong)
     run = make_run(tmp_path / "stopped")
     seen: list[int] = []
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Stopped):
         train_fake(
             run,
             wrong,
@@ -391,7 +392,7 @@ def stop_after_a_point(directory: Path, **began_with: str) -> None:
     """A trial that begins with other weights than its seed's, stopped at its first point."""
     run = make_run(directory)
     run.began_with = began_with
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Stopped):
         train_fake(run, [16] * 10, should_stop=lambda: True)
 
 

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
+from src.errors import Stopped
 from src.pretraining.layers import Layer, layers_to_train
 from src.pretraining.measures import Row
 from src.pretraining.pictures import Learned, give_back
 from src.pretraining.settings import LEARNING_RATES, Pretraining
 from src.pretraining.source import Source
-from src.pretraining.stack import LayerTrainer, Stopped, best_rate, file_name, make_unit
+from src.pretraining.stack import LayerTrainer, best_rate, file_name, make_unit
 from src.pretraining.transfer import LayerParams, transfer
 from src.records import files, locks
 from src.records.files import RecordError
@@ -102,7 +103,7 @@ class Stacks:
             on_wait: Told once, in a line, for whom it waits.
 
         Raises:
-            Stopped: If `should_stop` said so; what was done is saved.
+            Stopped: If `should_stop` said so.
             RecordError: If one of its files is damaged.
             LabError: If a layer diverges at every learning rate.
         """

@@ -18,7 +18,7 @@ from jaxtyping import Array, PyTree
 
 from src.data import batches
 from src.data.sources import DeviceSplit
-from src.errors import LabError
+from src.errors import LabError, Stopped
 from src.models import get_activation
 from src.pretraining import units
 from src.pretraining.autoencoder import Autoencoder
@@ -36,10 +36,6 @@ from src.training.step import TrainState
 
 PRETRAIN_STREAM = 2  # Keeps these draws apart from a trial's, whose streams are 0 and 1.
 POINTS = 4  # Each layer is measured and saved so often at each rate, evenly spaced.
-
-
-class Stopped(Exception):
-    """Pre-training was told to stop; what was done is saved."""
 
 
 class LayerTrainer:

@@ -18,6 +18,7 @@ from src import hosts
 from src.config.config import Config
 from src.config.schema import Resources
 from src.doors import SIGNALS
+from src.errors import Stopped
 from src.paths import local_path
 from src.records import files, locks
 from src.records import study as records
@@ -37,10 +38,6 @@ ASK_SECONDS = 0.2
 # `timeout` sends its signal to the process and to the process's group.
 SAME_SIGNAL_SECONDS = 1.0
 MOST_TOGETHER = 16  # A worker with an accelerator is given so many trials at a time.
-
-
-class Stopped(Exception):
-    """The study was told to stop; what was under way is saved."""
 
 
 def run_study(

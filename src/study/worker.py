@@ -14,9 +14,9 @@ from src import data, environment, hosts, own
 from src.config.checks import check_devices
 from src.config.schema import Runtime
 from src.data import DataError
+from src.errors import Stopped
 from src.fields import plain
 from src.pretraining.begin import with_stack
-from src.pretraining.stack import Stopped
 from src.records import files, locks
 from src.records import trial as trials
 from src.records.event_files import EventFile
@@ -237,7 +237,7 @@ def _train(job: Job, line: Line) -> dict[str, Any] | None:
                 should_stop=lambda: hosts.any_of(line.should_stop()),
                 on_complaint=begun.complain,
             )
-        except (train.Interrupted, Stopped):
+        except Stopped:
             return None
 
 
@@ -287,7 +287,7 @@ def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
                 should_stop=line.should_stop,
                 on_complaint=lambda run, text: begun[run.trial.name].complain(text),
             )
-        except (train.Interrupted, Stopped):
+        except Stopped:
             return
 
 

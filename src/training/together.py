@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from src.errors import Stopped
 from src.training.program import Program
 from src.training.step import TrainState
-from src.training.train import Interrupted, measure, save_if_due
+from src.training.train import measure, save_if_due
 from src.training.trial import Run
 
 LEAST_GAIN = 1.05  # A smaller gain is not worth compiling a second program.
@@ -51,7 +52,7 @@ def train_together(
         on_complaint: Called with a line about every damaged checkpoint that was set aside.
 
     Raises:
-        Interrupted: If `should_stop` said so; trials that had ended by then are finished.
+        Stopped: If `should_stop` said so; trials that had ended by then are finished.
     """
     places = []
     for run, first in zip(runs, states, strict=True):
@@ -74,7 +75,7 @@ def train_together(
             if place.run.status != "running":
                 on_end(place.run)
         if stopping and _next_to_move(places):
-            raise Interrupted
+            raise Stopped
 
 
 def _next_to_move(places: Sequence[Place]) -> list[Place]:

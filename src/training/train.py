@@ -8,14 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from src.errors import Stopped
 from src.training.evaluation import TOP
 from src.training.program import Program
 from src.training.step import TrainState
 from src.training.trial import Run
-
-
-class Interrupted(Exception):
-    """The trial was told to stop; it has saved itself."""
 
 
 def train_trial(
@@ -41,7 +38,7 @@ def train_trial(
         Status, iterations, errors and seconds: the trial's part of its row in results.csv.
 
     Raises:
-        Interrupted: If `should_stop` said so.
+        Stopped: If `should_stop` said so.
     """
     state, complaints = run.restore(state or program.start(run.trial.seed))
     for complaint in complaints:
@@ -59,7 +56,7 @@ def train_trial(
         stopping = should_stop() and run.status == "running"
         save_if_due(run, state, stopping)
         if stopping:
-            raise Interrupted
+            raise Stopped
     return run.outcome()
 
 

@@ -18,6 +18,7 @@ from src import data, environment
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
 from src.config.config import Config
+from src.errors import Stopped
 from src.records import provenance
 from src.records import trial as records
 from src.reports import compose as report
@@ -67,7 +68,7 @@ class Laboratory:
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=interrupt, daemon=True).start()
-        with contextlib.suppress(runner.Stopped):
+        with contextlib.suppress(Stopped):
             self.go_on(workdir)
         assert _begun(workdir), "the study was over before it was stopped"
 
