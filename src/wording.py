@@ -57,10 +57,16 @@ def points_ends(low: float, high: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value, such as `p = 0.03` or `p < 0.001`."""
+    """A p-value, such as `p = 0.03` or `p < 0.001`.
+
+    One that is rounded to 5% has as many digits as say on which side of it it lies.
+    """
     if math.isnan(p):
         return "no p"
-    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+    if p < 0.001:
+        return "p < 0.001"
+    digits = (f"{p:.{count}g}" for count in range(2, 17))
+    return f"p = {next((each for each in digits if (float(each) <= 0.05) == (p <= 0.05)), p)}"
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,14 @@ def write_study(study_dir: Path, relu: dict[int, float], tanh: dict[int, float],
             given = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "activation": name}
             given |= fields if name == "tanh" else {}
             synthetic.write_trial(study_dir, rows, **given)
+
+
+def set_column(study_dir: Path, names: Sequence[str], **columns: str) -> None:
+    """Writes the records of some trials again, with other words in a column."""
+    for path in [path for name in names for path in (study_dir / "trials").glob(name)]:
+        record = files.read_sealed(path / "result.json", "")
+        record["result"] |= columns
+        files.write_sealed(path / "result.json", record)
 
 
 def found(folder: Path, claim: Claim) -> list[Finding]:
@@ -120,6 +129,39 @@ def test_arms_of_different_code_are_confounded(tmp_path):
     write_study(tmp_path, RELU, TANH, commit="another")
     (row,) = found(tmp_path, LOWER)
     assert row.words == "confounded; the arms were trained by different code"
+    assert ". The two were trained by different code.\n" in report.compose(
+        analyse(load_study(tmp_path))
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "confounded"),
+    [
+        ({"relu": (1,), "tanh": (2, 3)}, True),  # Both arms have trials of either code.
+        ({"relu": (1,), "tanh": ()}, True),
+        ({"relu": (1, 2), "tanh": (1, 2)}, False),
+    ],
+)
+def test_arms_are_confounded_where_one_seed_is_of_different_code(tmp_path, others, confounded):
+    write_study(tmp_path, RELU, TANH)
+    for name, seeds in others.items():
+        set_column(tmp_path, [f"*-{name}-*-s{seed}" for seed in seeds], commit="another")
+    (row,) = found(tmp_path, LOWER)
+    assert row.verdict == ("confounded" if confounded else "shown")
+
+
+def test_arms_of_different_devices_are_said_to_be(tmp_path):
+    write_study(tmp_path, RELU, TANH, device="1 x gpu")
+    (row,) = found(tmp_path, LOWER)
+    assert row.words == "shown; the two were trained on different devices"
+
+
+def test_a_claim_about_arms_that_a_study_does_not_have_stays_in_the_table(tmp_path):
+    write_study(tmp_path, RELU, TANH)
+    of_2012 = dataclasses.replace(LOWER, where=(("recipe", "cuda_convnet"),))
+    assert [(row.group, row.ours) for row in found(tmp_path, of_2012)] == [
+        ("cuda_convnet", "not compared")
+    ]
 
 
 @pytest.mark.slow
@@ -161,13 +203,12 @@ def test_an_interaction_is_shown_where_its_interval_leaves_out_one(tmp_path):
 def test_an_interaction_is_confounded_where_the_arms_of_one_group_differ_in_code(tmp_path, both):
     """What differs between the groups alone makes no difference to the ratio in either."""
     synthetic.write_study(tmp_path, target_train_error=0.35, thresholds=[0.35])
-    for path in (tmp_path / "trials").glob("*-modern-*/result.json"):
-        if both or "tanh" in path.parent.name:
-            record = files.read_sealed(path, "")
-            record["result"]["commit"] = "another"
-            files.write_sealed(path, record)
+    set_column(tmp_path, ["*-modern-*" if both else "*-modern-tanh-*"], commit="another")
     (row,) = found(tmp_path, DEPENDS)
-    assert row.verdict == ("shown" if both else "confounded")
+    between = "those with cuda_convnet and those with modern were trained by different code"
+    assert row.words == (
+        f"shown; {between}" if both else "confounded; the arms were trained by different code"
+    )
 
 
 @pytest.mark.slow

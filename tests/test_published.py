@@ -311,7 +311,9 @@ def test_predictions_have_the_effects_of_the_reports():
     times = re.search(r"\(([\d.]+): ", lenet)[1]
     assert f"tanh needs {times} times as many iterations as ReLU to 45%" in README
     assert (
-        "makes {} of the difference ({}, n = 5, one H100 and CPU cores)".format(*share.groups())
+        "makes {} of the difference ({}, n = 5; trained likewise, with one H100)".format(
+            *share.groups()
+        )
         in README
     )
     assert f"tanh needs {ratio} times as many iterations" in text_of(WHY / "README.md")
@@ -591,6 +593,41 @@ def test_what_came_of_pretraining_is_what_its_reports_say():
         said = told(folder / "speed")["conv3, modern", method]
         ratio, interval = re.search(r"\((\S+): (\S+ to [^,)]+)", said).groups()
         assert f"{name} {ratio} ({interval})" in text
+
+
+def test_what_came_of_longer_pretraining_is_what_its_records_say():
+    folder, shorter = EXPERIMENTS / "pretraining_long", EXPERIMENTS / "pretraining"
+    text = text_of(folder / "README.md")
+
+    def found(study: Path, method: str) -> str:
+        said = told(study / "labels_2000")["conv3, modern", method]
+        return "{} ({})".format(*re.search(r"\((\S+) points: (\S+ to [^,)]+)", said).groups())
+
+    both = [
+        [found(each, method) for each in (folder, shorter)]
+        for method in ("conv_autoencoder", "conv_rbm")
+    ]
+    (autoencoder, before), (rbm, rbm_before) = both
+    assert f"| auto-encoder {autoencoder}, RBM {rbm} | auto-encoder: yes; RBM: no |" in text
+    assert f"| {rbm} against {rbm_before} | no |" in text
+    assert f"| {autoencoder} against {before} | yes |" in text
+    for layer in ("conv1", "conv2", "conv3"):
+        lost = [
+            np.mean([last_error(each, method, seed, layer) for seed in seeds])
+            for method in ("conv_autoencoder", "conv_rbm")
+            for each, seeds in ((shorter, range(100, 105)), (folder, range(200, 205)))
+        ]
+        assert lost[1] < lost[0]
+        assert lost[3] < lost[2]
+        assert f"| `{layer}` | {' | '.join(f'{error:.3f}' for error in lost)} |" in text
+
+
+def last_error(folder: Path, method: str, seed: int, layer: str) -> float:
+    """What a layer of a ReLU stack loses of held-out inputs after its last update."""
+    (path,) = (folder / "stacks").glob(f"{method}-relu-s{seed}-*/metrics.csv")
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["layer"] == layer]
+    return float(rows[-1]["held_out_error"])
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,14 @@ def test_part_of_the_images_is_said_and_is_not_what_the_paper_trained_on(tmp_pat
     assert "six times" not in compose(tmp_path)
 
 
+def test_views_that_are_averaged_are_said(tmp_path):
+    views = "Each test image is seen in ten views, whose scores are averaged."
+    write_pair(tmp_path, [10], [20], augment={"crop": 24})
+    assert views not in compose(tmp_path)
+    write_pair(tmp_path, [10], [20], augment={"crop": 24}, test_crops=10)
+    assert views in compose(tmp_path)
+
+
 def test_nothing_is_said_of_times_that_the_papers_curves_or_ours_do_not_have(tmp_path):
     """Neither of its curves falls to 10%, and none of our trials does to 25%."""
     write_pair(tmp_path, [0, 0], [0, 0])

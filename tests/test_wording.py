@@ -46,7 +46,16 @@ def test_ends_of_a_difference_are_rounded_outwards():
 
 
 @pytest.mark.parametrize(
-    ("p", "words"), [(0.0298, "p = 0.03"), (0.001, "p = 0.001"), (1e-5, "p < 0.001")]
+    ("p", "words"),
+    [
+        (0.0298, "p = 0.03"),
+        (0.001, "p = 0.001"),
+        (1e-5, "p < 0.001"),
+        (0.0504, "p = 0.0504"),  # Not at most 5%, as 0.05 would be.
+        (0.05004, "p = 0.05004"),
+        (0.0496, "p = 0.05"),
+        (0.05, "p = 0.05"),
+    ],
 )
 def test_a_p_value_has_two_figures(p, words):
     assert wording.p_value(p) == words

@@ -38,6 +38,7 @@ class Interaction(NamedTuple):
         first: Its value in one group.
         second: Its value in the other.
         value: The arm that is compared with the baseline in both.
+        groups: The two groups.
         interval: The effect under `first` over that under `second`, or minus it.
     """
 
@@ -45,7 +46,14 @@ class Interaction(NamedTuple):
     first: str
     second: str
     value: str
+    groups: tuple[Group, Group]
     interval: Interval
+
+    @property
+    def pairs(self) -> tuple[tuple[ArmRecord | None, ArmRecord | None], ...]:
+        """Baseline and arm of either group."""
+        one, two = ((group.baseline, group.arm(self.value)) for group in self.groups)
+        return one, two
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,7 @@ class Analysis:
                 str(one.fields[name]),
                 str(two.fields[name]),
                 arm.value,
+                (one, two),
                 self._interaction(measure, one, two, arm.value),
             )
             for one, two in itertools.combinations(self.groups, 2)
@@ -189,6 +198,7 @@ class Analysis:
                 str(one.fields["recipe"]),
                 str(part.fields["recipe"]),
                 arm.value,
+                (one, part),
                 parts.share(
                     (
                         self._arms(self.measure, one, arm.value),

@@ -96,6 +96,24 @@ class Group:
         return next((arm for arm in self.arms if arm.value == value), None)
 
 
+def trained_apart(one: ArmRecord | None, two: ArmRecord | None) -> tuple[str, ...]:
+    """Columns in which the fresh trials of two arms differ that should not: commit, device.
+
+    Trials of one seed are held against each other, and all that were used against all; so a study
+    whose later seeds were trained elsewhere is as it should be if both arms were.
+    """
+    first, second = (
+        {trial.row["seed"]: trial.row for trial in arm.fresh} if arm else {} for arm in (one, two)
+    )
+    pairs = [(first[seed], second[seed]) for seed in first.keys() & second.keys()]
+    return tuple(
+        column
+        for column in ("commit", "device")
+        if any(mine[column] != theirs[column] for mine, theirs in pairs)
+        or {row[column] for row in first.values()} != {row[column] for row in second.values()}
+    )
+
+
 def make_groups(study: Study) -> tuple[Group, ...]:
     """The groups of a study, in the order of its sweep."""
     compare = study.config.study.compare

@@ -134,8 +134,9 @@ def compare(kind: Kind, baseline: Sample, other: Sample) -> Interval:
 
     Returns:
         The comparison. It has no interval if an arm has fewer than two trials, a trial has no
-        number, or an arm shows no spread: equal numbers say how coarsely they were read, not how
-        certain they are.
+        number, or an arm shows no spread where no trial was censored: equal numbers say how
+        coarsely they were read, not how certain they are. The likelihood of censored times knows
+        between which two points each was reached.
     """
     n = (len(baseline.low), len(other.low))
     if not all(n):

@@ -44,7 +44,7 @@ TEXT = (
     "| contradicted | the opposite effect is there |\n"
     "| no effect larger than | an effect, if there is one, is smaller than this |\n"
     "| not decided | the data allow an effect and none |\n"
-    "| confounded | the arms were trained by different code |\n"
+    "| confounded | the two arms of a comparison were trained by different code |\n"
     "| not testable at this budget | the claimed effect would take more than"
     f" {verdicts.MOST_SEEDS} seeds an arm |\n\n"
     "A smaller gap between training and test error shows nothing by itself: the gap is also small"

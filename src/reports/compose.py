@@ -227,9 +227,11 @@ def _wider_grids(analysis: Analysis) -> str:
 
 
 def _measured_on(analysis: Analysis) -> str:
-    """Data and devices, and an explanation of the two usual recipes if the answers name both."""
+    """Data, devices and views, and what the two usual recipes are if the answers name both."""
     devices = f" with {analysis.devices}" if analysis.devices else ""
     text = f"Measured on {analysis.study.trained_on}{devices}."
+    if all(arm.settings.test_crops > 1 for arm in analysis.study.config.arms):
+        text += " Each test image is seen in ten views, whose scores are averaged."
     recipes = {group.fields.get("recipe") for group in analysis.groups}
     return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
 

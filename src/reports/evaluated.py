@@ -17,7 +17,8 @@ from src.reports.paper_claims import Claim
 FOLDER = "ensembles"  # In experiments/; in it a folder for each evaluation of several trials.
 CROPPED = "imagenette"  # The study in experiments/ whose network sees crops.
 NAME = "evaluation.json"
-VIEW, VIEWS = "1", "10"  # Of each image: as in the networks' own tests; corners and centre.
+# Of each image: the whole one or its centre; corners and centre, each mirrored too.
+VIEW, VIEWS = "1", "10"
 AVERAGING = Claim(
     "Averaging the softmax of networks of other seeds lowers the error",
     "6, Table 2",

@@ -8,7 +8,7 @@ from src import wording
 from src.analysis import verdicts
 from src.analysis.effects import Analysis, Effect, Interaction
 from src.analysis.families import holm
-from src.analysis.groups import ArmRecord, Group
+from src.analysis.groups import ArmRecord, Group, trained_apart
 from src.analysis.intervals import Interval
 from src.analysis.measures import MEASURES, get_measure
 from src.analysis.verdicts import Verdict
@@ -63,11 +63,12 @@ def find(claim: Claim, analysis: Analysis | None) -> list[Finding]:
         return [Finding(claim, "", "-")]
     if claim.rule == "interaction":
         return [_interaction(claim, analysis)]
-    return [
+    rows = [
         _of_group(claim, analysis, group)
         for group in analysis.groups
         if all(str(group.fields.get(name)) == value for name, value in claim.where)
     ]
+    return rows or [Finding(claim, ", ".join(value for _, value in claim.where), "not compared")]
 
 
 def _of_group(claim: Claim, analysis: Analysis, group: Group) -> Finding:
@@ -129,9 +130,8 @@ def _of_interaction(
     p = adjusted if alone or not math.isnan(adjusted) else 1.0
     verdict = verdicts.judge(interval, claim.direction, p=p)
     remark = sentences.remark(interval, verdict)
-    pair = (found.first, found.second)
-    groups = [each for each in analysis.groups if str(each.fields.get(found.field)) in pair]
-    if any(_differ_in_code((group.baseline, group.arm(found.value))) for group in groups):
+    remark = "; ".join(part for part in (remark, sentences.groups_apart(found)) if part)
+    if any(_differ_in_code(pair) for pair in found.pairs):
         verdict, remark = CONFOUNDED
     return Finding(claim, label, ours, verdict=verdict, remark=remark, found=interval)
 
@@ -174,14 +174,14 @@ def _judge_arms(
         verdict = judge_overfitting(*(_judge(claim, effect) for effect in effects))
         return verdict, sentences.remark(found, verdict)
     verdict = _judge(claim, effects[0])
-    remarks = (sentences.remark(found, verdict), _factor(claim, found))
+    apart = sentences.apart("the two", trained_apart(*arms))
+    remarks = (sentences.remark(found, verdict), _factor(claim, found), apart)
     return verdict, "; ".join(part for part in remarks if part)
 
 
 def _differ_in_code(arms: Sequence[ArmRecord | None]) -> bool:
     """Whether the two arms of a group were trained by different commits."""
-    first, second = ({trial.row["commit"] for trial in arm.fresh} if arm else () for arm in arms)
-    return first != second
+    return "commit" in trained_apart(*arms)
 
 
 def _judge(claim: Claim, effect: Effect) -> Verdict:

@@ -1,11 +1,12 @@
 """Comparisons in sentences that are no stronger than their intervals."""
 
 import math
+from collections.abc import Collection
 
 from src import wording
 from src.analysis import verdicts
 from src.analysis.effects import Analysis, Effect, Interaction
-from src.analysis.groups import ArmRecord, Group
+from src.analysis.groups import ArmRecord, Group, trained_apart
 from src.analysis.intervals import How, Interval, Sample
 from src.analysis.measures import Measure
 from src.records.trial import TrialRecord
@@ -17,6 +18,7 @@ DATA_NOTES = {
 }
 RECIPES = " `cuda_convnet` is the recipe of 2012, `modern` one of today."
 FIELD_WORDS = {"lrn": "normalization", "model": "network", "name": "network"}
+APART = {"commit": "by different code", "device": "on different devices"}
 REASONS: dict[How, str] = {
     "no spread": "no interval: the trials of an arm do not differ",
     "too few": "no interval",
@@ -92,7 +94,28 @@ def answer(analysis: Analysis, effect: Effect) -> str:
     return (
         f"{_claim(found, words, other, baseline)} ({interval(found)}{p_words(effect.p)};"
         f" {' against '.join(numbers)}).{conclusion(effect)}"
+        f"{_sentence(apart('the two', trained_apart(group.baseline, arm)))}"
     )
+
+
+def apart(these: str, columns: Collection[str]) -> str:
+    """What differs between trials beside what is compared; "" if nothing does."""
+    ways = " and ".join(words for column, words in APART.items() if column in columns)
+    return ways and f"{these} were trained {ways}"
+
+
+def _sentence(words: str) -> str:
+    """Words as one more sentence; "" if there are none."""
+    return words and f" {wording.capital(words)}."
+
+
+def groups_apart(found: Interaction) -> str:
+    """What differs between the trials of two groups beside their field; "" if nothing does."""
+    columns = {
+        column for one, two in zip(*found.pairs, strict=True) for column in trained_apart(one, two)
+    }
+    one, two = (arm_words(found.field, value) for value in (found.first, found.second))
+    return apart(f"those with {one} and those with {two}", columns)
 
 
 def _too_few(analysis: Analysis, effect: Effect) -> str:
@@ -184,6 +207,7 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
     p = p_words(found.interval.p)
     side = found.interval.side
     depends = f" So it depends on the {field_words(found.field)}." if side else ""
+    depends += _sentence(groups_apart(found))
     if ratio:
         times = f"{value_words(found.interval)} times as large"
         return f"{start} is {times} with {one} as with {two} ({known}{p}).{depends}"

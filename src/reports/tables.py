@@ -152,7 +152,9 @@ def shares(analysis: Analysis) -> str:
         " Shares are of the logarithm of the ratio, with Fieller's 95% interval. They need not add"
         " up to 100%, for parts act together."
     )
-    return f"{text}\n\n{table([found[0].field, 'arm', 'share', '95% interval'], rows)}"
+    apart = {words: None for each in found if (words := sentences.groups_apart(each))}
+    told = "".join(f"\n\n{wording.capital(words)}." for words in apart)
+    return f"{text}\n\n{table([found[0].field, 'arm', 'share', '95% interval'], rows)}{told}"
 
 
 def _percent(share: float) -> str:
