@@ -85,10 +85,12 @@ def run_all(
             break
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
         codes[name] = run(asked, left, should_stop)
-        if folder.is_dir() and codes[name] != doors.REFUSED:
+        begun = folder.is_dir() and codes[name] != doors.REFUSED
+        if begun or (folder / "study.json").exists():  # It may have broken half way, too.
             refuse_other(pack, folder)  # It may have been brought here meanwhile.
             write_pack(folder, pack)
-        print(f"{name}: exit code {codes[name]}, {pack}", flush=True)
+        packed = f", {pack}" if pack.is_file() else ""
+        print(f"{name}: exit code {codes[name]}{packed}", flush=True)
     return codes
 
 
@@ -112,8 +114,9 @@ def write_pack(folder: Path, pack: Path) -> None:
     partial = pack.with_name(pack.name + ".part")
     with tarfile.open(partial, "w:gz", compresslevel=1) as file:
         file.add(folder, folder.name, filter=lambda e: None if e.name.endswith("/.lock") else e)
-    _note(folder, partial)
+    _note(folder, *(each for each in (pack, partial) if each.is_file()))  # Killed here: either.
     os.replace(partial, pack)
+    _note(folder, pack)
 
 
 def refuse_other(pack: Path, folder: Path) -> None:
@@ -125,7 +128,7 @@ def refuse_other(pack: Path, folder: Path) -> None:
     if not folder.exists() or not pack.is_file():
         return
     noted = _noted(folder)
-    if not noted.is_file() or files.read_text(noted).strip() != _digest(pack):
+    if not noted.is_file() or _digest(pack) not in files.read_text(noted).split():
         raise LabError(
             f"{pack} is another pack than that of {folder}: another machine may have gone on with"
             f" the study in it; move {folder} away to go on from the pack, or {pack} to go on"
@@ -133,9 +136,9 @@ def refuse_other(pack: Path, folder: Path) -> None:
         )
 
 
-def _note(folder: Path, pack: Path) -> None:
-    """Keeps the digest of a study's pack beside its folder."""
-    files.write_atomic(_noted(folder), _digest(pack) + "\n")
+def _note(folder: Path, *packs: Path) -> None:
+    """Keeps the digest of a study's pack beside its folder; of both while one replaces another."""
+    files.write_atomic(_noted(folder), "".join(f"{_digest(pack)}\n" for pack in packs))
 
 
 def _noted(folder: Path) -> Path:

@@ -1,5 +1,7 @@
 import dataclasses
+import errno
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -153,13 +155,42 @@ def test_a_manifest_that_is_not_one_is_noticed(tmp_path, content):
     assert_restores(tmp_path, 10, complaints=1)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "progress.json", "state/_METADATA"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE, errno.EMFILE])
+def test_what_cannot_be_read_for_the_moment_is_not_called_damaged(
+    tmp_path, monkeypatch, number, file
+):
+    save(tmp_path, 10, 20)
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path == tmp_path / "20" / file:
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        for look in (checkpoints.restore, checkpoints.read_newest):
+            with pytest.raises(RecordError, match=f"cannot read .*{file}: .*; nothing is set asi"):
+                look(tmp_path, like(), OF)
+    assert_restores(tmp_path, 20, complaints=0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_looked_into_is_not_called_damaged(tmp_path):
+    save(tmp_path, 10)
+    (tmp_path / "10" / "state").chmod(0)
+    with pytest.raises(RecordError, match=r"cannot read .*: Permission denied"):
+        checkpoints.restore(tmp_path, like(), OF)
+
+
 def test_with_all_damaged_it_starts_again_and_says_so(tmp_path):
     save(tmp_path, 10, 20)
     for iteration in (10, 20):
         (tmp_path / str(iteration) / "progress.json").write_text(json.dumps({}))
     lines = assert_restores(tmp_path, None, complaints=3)
     assert "20" in lines[0] and "10" in lines[1]
-    assert "the trial starts again" in lines[2]
+    assert "training starts again" in lines[2]
     save(tmp_path, 10)
     assert_restores(tmp_path, 10, complaints=0)
 

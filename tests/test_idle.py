@@ -42,6 +42,10 @@ def check(request: flags.Request) -> None:
         ("recipe=cuda_convnet", "config.sweep.recipe decides"),
         ("learning_rates=(0.1, 0.2)", "config.arm_learning_rates decides"),
         ("recipes.modern.learning_rates=(0.1, 0.2)", "config.arm_learning_rates decides"),
+        (
+            "learning_rates=(0.08,0.04,0.02,0.01,0.005)",
+            "each arm has these rates without it, and their order says nothing",
+        ),
         ("selection_seeds=(7, 8)", "each arm has one learning rate"),
         ("sweep.batch_size={}", "it sweeps nothing"),
         ("recipes.cuda_convnet.momentum=0.5", "no trial uses it"),
@@ -51,7 +55,7 @@ def check(request: flags.Request) -> None:
 )
 def test_a_field_that_another_decides_is_refused(tmp_path, field, why):
     name = field.partition("=")[0]
-    request = asked(tmp_path, QUICK if "decides" in why or "each" in why else BASE, field)
+    request = asked(tmp_path, QUICK if "decides" in why or "one learning" in why else BASE, field)
     with pytest.raises(ConfigError, match=f"^config.{name} changes nothing, for {why}$"):
         check(request)
 
@@ -89,6 +93,24 @@ def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
         ({  # Measures beside a training do not change it.
             "sweep": {"layer_images": (0, 8)}, "compare": {"field": "layer_images", "baseline": 0},
         }, "layer_images = 0 and 8"),
+        *(({  # One value has two names.
+            "model__name": "alexnet_cifar", "sweep": {"model": {name: values}}, **paper,
+            "compare": {"field": name, "baseline": values[0]},
+        }, f"{name} = {values[0]!r} and {values[1]!r}") for name, values, paper in (
+            ("dropout_scale", ("by_init", "testing"), {"recipes__modern__init": "paper"}),
+            ("dropout_scale", ("by_init", "training"), {}),
+            ("ones", ("by_init", "no"), {}),
+            ("without", ("conv3+conv4", "conv4+conv3"), {}),
+            ("activation", ("silu", "swish"), {}),
+        )),
+        ({
+            "variants": {
+                "a": {"schedule": {"boundaries": (1.0, 2.0)}},
+                "b": {"schedule": {"boundaries": (2.0, 1.0)}},
+            },
+            "schedule__name": "steps",
+            **AGAINST,
+        }, "variant = 'a' and 'b'"),
         ({  # The study's rates hold for all its arms.
             "variants": {"b": {}, "a": {"recipes": {"modern": {"learning_rates": (0.1,)}}}},
             **AGAINST,
@@ -98,9 +120,19 @@ def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
 def test_a_training_is_not_compared_with_itself(fields, what):
     config = tiny.make_config(learning_rates=(0.02,), max_epochs=5.0, **fields)
     with pytest.raises(
-        ConfigError, match=f"same trainings, for in them {what} change nothing; leave one"
+        ConfigError,
+        match=f"same trainings, for in them {re.escape(what)} change nothing; leave one",
     ):
         idle.refuse_switched_off([config])
+
+
+def test_values_that_a_recipe_tells_apart_are_compared():
+    config = tiny.make_config(
+        model__name="alexnet_cifar", learning_rates=(0.02,),
+        sweep={"model": {"ones": ("by_init", "yes"), "activation": ("relu", "silu")}},
+        compare={"field": "ones", "baseline": "yes"},
+    )  # fmt: skip
+    idle.refuse_switched_off([config])
 
 
 def test_arms_that_differ_in_their_rates_alone_are_compared():

@@ -137,11 +137,44 @@ def test_a_damaged_pack_is_refused_and_leaves_nothing_that_would_replace_it(
         assert not list((tmp_path / "two").iterdir())
 
 
-def test_a_study_that_is_refused_is_not_packed(tmp_path, monkeypatch):
+def test_a_study_that_was_killed_before_its_pack_had_its_name_goes_on(tmp_path, monkeypatch):
+    run_all(monkeypatch, tmp_path / "runs", quick=0.1)
+
+    def replace(source: Path, target: Path) -> None:
+        if str(target).endswith(".tar.gz"):
+            raise KeyboardInterrupt
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(records.os, "replace", replace)
+        run_all(monkeypatch, tmp_path / "runs", quick=0.1)
+    run_all(monkeypatch, tmp_path / "runs", quick=0.1)
+    assert (tmp_path / "runs" / "quick" / "starts").read_text() == "xxx"
+    noted = (tmp_path / "runs" / "quick.pack").read_text().split()
+    assert noted == [records._digest(tmp_path / "packs" / "quick.tar.gz")]
+
+
+def test_a_study_that_breaks_half_way_is_packed(tmp_path, monkeypatch, capsys):
+    """It ends as one that is refused does: a worker was killed, or the disk is full."""
+    folder, packs = tmp_path / "runs" / "quick", tmp_path / "packs"
+
+    def run(*_: Any) -> int:
+        folder.mkdir(parents=True)
+        (folder / "study.json").touch()
+        return doors.REFUSED
+
+    monkeypatch.setattr(records, "run", run)
+    assert records.run_all(1.0, tmp_path / "runs", packs, ["quick"]) == {"quick": 2}
+    assert (packs / "quick.tar.gz").is_file()
+    assert capsys.readouterr().out == f"quick: exit code 2, {packs / 'quick.tar.gz'}\n"
+
+
+def test_a_study_that_is_refused_is_not_packed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(records, "run", lambda *_: 2)
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     assert records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"]) == {"quick": 2}
     assert not (tmp_path / "packs").exists()
+    assert capsys.readouterr().out == "quick: exit code 2\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -187,6 +187,20 @@ def test_killed_and_resumed_is_as_not_killed(whole, tmp_path):
     assert found.learning_rates == whole[1].learning_rates
 
 
+def test_a_damaged_checkpoint_of_a_layer_is_complained_of(whole, tmp_path):
+    points: list[Any] = []
+    with pytest.raises(Stopped):
+        make_stacks(tmp_path).get(0, lambda: len(points) == 2, points.append)
+    (newest,) = tmp_path.glob("*/checkpoints/*/conv1-lr0.001/4")
+    (newest / "progress.json").write_text("{}")
+    said: list[str] = []
+    found = make_stacks(tmp_path).get(0, on_complaint=said.append)
+    assert said == [
+        f"checkpoint {newest} is damaged (progress.json is not as written); set aside as damaged-4"
+    ]
+    assert found.sha256 == whole[1].sha256
+
+
 def test_what_is_measured_of_each_layer_and_rate(whole):
     root, stack = whole
     lines = (root / stack.name / "metrics.csv").read_text().splitlines()

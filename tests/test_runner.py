@@ -202,6 +202,32 @@ def test_the_grid_of_an_arm_or_a_recipe_grows_as_well(tmp_path, field, monkeypat
     assert header["rates_before"] == [{"conv3-modern-relu": [0.01, 0.02]}]
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["learning_rates", "arm_learning_rates__conv3-modern-relu", "recipes__modern__learning_rates"],
+)
+def test_the_same_grid_in_another_order_is_the_same_study(tmp_path, field, monkeypatch):
+    monkeypatch.setattr(runner.Runner, "run", lambda self: None)
+    others = {"learning_rates": ()} if field.startswith("recipes") else {}
+    for grid in ((0.01, 0.02), (0.02, 0.01), (0.01, 0.02)):
+        run(tmp_path, **others, **{field: grid})
+    assert "rates_before" not in studies.read_study_header(tmp_path)
+
+
+@pytest.mark.parametrize("more", [{"fresh_seeds": (100, 101)}, {"learning_rates": (0.01, 0.02)}])
+def test_what_is_refused_for_its_records_has_asked_nothing_more(tmp_path, more):
+    run(tmp_path)
+    header = (tmp_path / "study.json").read_text()
+    (metrics,) = tmp_path.glob("trials/*-s100/metrics.csv")
+    sound = metrics.read_text()
+    metrics.write_text(sound + "x")
+    with pytest.raises(RecordError, match="is not as it was written"):
+        run(tmp_path, **more)
+    assert (tmp_path / "study.json").read_text() == header
+    metrics.write_text(sound)
+    run(tmp_path)
+
+
 def test_the_rates_of_pretraining_belong_to_the_question(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.Runner, "run", lambda self: None)
     stacked = {"pretraining__method": "conv_rbm", "stacks_dir": str(tmp_path / "stacks")}

@@ -276,6 +276,18 @@ def test_a_study_is_stopped_in_mid_group_and_goes_on_to_the_same_records(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("company", "said"), [((3, 1), "3 + 1"), ((1, 3), "1 + 3")])
+def test_a_trial_says_in_whose_company_it_was_all_the_time(tmp_path, monkeypatch, company, said):
+    before, after = company
+    with monkeypatch.context() as patch:
+        at_point(patch, 7 if before > 1 else 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped):
+            run(tmp_path, together=before, **STUDY)
+    run(tmp_path, together=after, **STUDY)
+    assert said in [row.get("together") for row in rows(tmp_path)]
+
+
+@pytest.mark.slow
 def test_a_trial_of_a_group_is_on_the_disk_when_it_has_ended(tmp_path, monkeypatch):
     """The others go on: what reads the study meanwhile finds it, and a kill does not lose it."""
     seen: list[int] = []

@@ -14,7 +14,7 @@ from src.study import runner
 from src.trained.network import load_trained
 from src.training.finished import Kept, read_kept
 from src.training.program import Program
-from src.training.settings import Trial
+from src.training.settings import Trial, TrialSettings
 from src.weights import start
 from src.weights.settings import StartFrom
 from src.weights.tensors import WeightsError
@@ -145,6 +145,8 @@ def test_a_guess_is_said_and_nothing_is_concluded_from_it(order):
         ({}, {"lrn": "none", "within_map": True}, ["lrn = paper, this network has none"]),
         ({"lrn": "none"}, {"lrn": "none", "order": "pool_norm"}, []),
         ({}, {"deep_std": 0.03, "ones": "no"}, []),  # Of the first weights alone.
+        ({}, {"dropout": 0.0}, ["dropout = 0.5, this network has 0.0"]),
+        ({"dropout_scale": "training"}, {"dropout_scale": "training", "dropout": 0.0}, []),
     ],
 )
 def test_what_changes_the_meaning_of_weights_is_said_and_nothing_else(theirs, ours, said):
@@ -155,6 +157,24 @@ def test_what_changes_the_meaning_of_weights_is_said_and_nothing_else(theirs, ou
 
     origin = start.Origin({}, "", meaning(**theirs), "centered")
     found = start.remarks(origin, meaning(**ours), "centered")
+    assert found == [f"start_from: the weights were trained with {each}" for each in said]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "said"),
+    [
+        ("quick", "conv3_fc64", ["linear = True, this network has False"]),
+        ("conv3_fc64", "quick", ["linear = False, this network has True"]),
+        ("quick", "conv3", []),  # It has no hidden layer.
+        ("quick", "quick", []),
+    ],
+)
+def test_what_the_name_of_a_network_says_of_its_weights_is_compared(theirs, ours, said):
+    def meaning(name: str) -> dict:
+        return start._meaning_in(TrialSettings(model=models.ModelSettings(name=name)))
+
+    origin = start.Origin({}, "", meaning(theirs), "standardized")
+    found = start.remarks(origin, meaning(ours), "standardized")
     assert found == [f"start_from: the weights were trained with {each}" for each in said]
 
 

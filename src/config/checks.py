@@ -180,6 +180,9 @@ def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
     height, width = size
     expected = f"at most {min(size)}: images are {height} x {width}"
     require("augment.crop", crop, lambda n: n <= min(size), expected)
+    side = crop or min(size)
+    expected = f"less than {side}, the side of the image that is moved"
+    require("augment.translation", settings.augment.translation, lambda n: n < side, expected)
     if settings.test_crops == 10 and (crop, crop) == size:
         raise ConfigError(
             f"config.test_crops = 10 with config.augment.crop = {crop}: images are {height} x"
@@ -193,6 +196,8 @@ def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
     trained = settings.train_images or left
     expected = f"0 (all) or at most {trained}, the images that are trained on"
     require("labels", settings.labels, lambda n: n <= trained, expected)
+    expected = f"at most {trained}, the images that are trained on"
+    require("layer_images", settings.layer_images, lambda n: n <= trained, expected)
     if settings.pretraining.method != "none":
         settings.pretraining.check_images(trained)
 

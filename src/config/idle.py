@@ -12,7 +12,9 @@ from src.config.config import Config
 from src.config.effects import configs_with
 from src.config.flags import Request
 from src.fields import ConfigError, NamedValues
-from src.models import model_options
+from src.models import get_activation, model_options
+from src.models.activations import ACTIVATION_NAMES
+from src.models.options import BY_INIT, decided
 from src.training.schedule import Schedule
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves
@@ -148,7 +150,8 @@ def _refuse_alike(arms: Sequence[Arm]) -> None:
 
 
 def _used(trial: TrialSettings) -> TrialSettings:
-    """The settings of a trial, with those that it does not use as usual."""
+    """The settings of a trial, each in one spelling, with those that it does not use as usual."""
+    trial = _in_one_spelling(trial)
     for switch in SWITCHES:
         if not switch.is_on(trial):
             for name in switch.fields:
@@ -156,6 +159,28 @@ def _used(trial: TrialSettings) -> TrialSettings:
     recipe = replace(trial.recipe, name="")
     # How often a trial saves itself and what is measured beside it change none of its numbers.
     return replace(trial, recipe=recipe, layer_images=0, checkpoint_every_epochs=1.0)
+
+
+def _in_one_spelling(trial: TrialSettings) -> TrialSettings:
+    """The settings of a trial with one value for each meaning: silu for swish, say."""
+    activation = trial.model.activation
+    if activation in ACTIVATION_NAMES:
+        fn = get_activation(activation)
+        activation = next(name for name in ACTIVATION_NAMES if get_activation(name) is fn)
+    options = model_options(trial.model.name) | dict(trial.model.options)
+    if not own.is_own(trial.model.name):  # What its options mean is not known.
+        for name in BY_INIT.keys() & options.keys():
+            options[name] = decided(name, options[name], trial.recipe.init)
+        if "without" in options:
+            options["without"] = "+".join(sorted({*options["without"].split("+")}))
+    model = replace(trial.model, activation=activation, options=NamedValues(options))
+    drops, of_biases = trial.schedule.boundaries, trial.schedule.bias_boundaries
+    schedule = replace(
+        trial.schedule, boundaries=tuple(sorted(drops)), bias_boundaries=tuple(sorted(of_biases))
+    )
+    layers = tuple(sorted(trial.start_from.layers))
+    start = replace(trial.start_from, layers=layers)
+    return replace(trial, model=model, schedule=schedule, start_from=start)
 
 
 def _as_usual(trial: TrialSettings, name: str) -> TrialSettings:
@@ -256,8 +281,10 @@ def _why(path: Path, configs: Sequence[Config]) -> str:
         return f"config.sweep.{dotted(path)} decides"
     used = {arm.settings.recipe.name for config in configs for arm in config.arms}
     if path[-1] == "learning_rates" and (path[0] != "recipes" or path[1] in used):
-        own = all(config.tree["arm_learning_rates"] for config in configs)
-        return f"config.{'arm_learning_rates' if own else 'learning_rates'} decides"
+        for deciding in ("arm_learning_rates", "learning_rates"):
+            if path[0] != deciding and all(config.tree[deciding] for config in configs):
+                return f"config.{deciding} decides"
+        return "each arm has these rates without it, and their order says nothing"
     if path[0] == "selection_seeds":
         return "each arm has one learning rate"
     return "it sweeps nothing" if path[0] == "sweep" else "no trial uses it"

@@ -221,7 +221,16 @@ def check_rates(name: str, rates: tuple[float, ...]) -> None:
 def _check_together(trial: TrialSettings) -> None:
     """Refuses fields that are valid one by one but not together."""
     require("readings", trial.readings, len, "a tuple of at least one value")
-    require_once("readings", trial.readings)
+    for name, values in (
+        ("readings", trial.readings),
+        ("pretraining.layers", trial.pretraining.layers),
+        ("start_from.layers", trial.start_from.layers),
+        ("schedule.boundaries", trial.schedule.boundaries),
+        ("schedule.bias_boundaries", trial.schedule.bias_boundaries),
+    ):
+        require_once(name, values)
+    if trial.pretraining.learning_rates:  # Else they are the method's.
+        check_rates("pretraining.learning_rates", trial.pretraining.learning_rates)
     trial.pretraining.check(trial.model.activation)
     if trial.pretraining.method != "none" and trial.start_from.path:
         raise ConfigError(

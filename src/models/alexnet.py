@@ -18,7 +18,7 @@ from src.models.layers import Conv
 from src.models.layers.dropout import Dropout
 from src.models.layers.lrn import LocalResponseNorm
 from src.models.layers.pooling import MaxPool
-from src.models.options import DROPOUT, LRN, WIDTH, check_choice, check_options, scaled
+from src.models.options import DROPOUT, LRN, WIDTH, check_choice, check_options, decided, scaled
 
 # Number of towers -> features of conv1 to conv5. With one they are those of Krizhevsky (2014), "One
 # weird trick for parallelizing convolutional neural networks", layers-imagenet-1gpu.cfg.
@@ -205,9 +205,7 @@ class AlexNet(nn.Module):
             size = (x.shape[1], x.shape[2])
             layer = Conv(features, size, 1, 0, self.towers, kernel, bias, name=name)
             x = layer(x)
-        inverted = {"testing": False, "training": True}.get(
-            self.dropout_scale, self.init_scheme == "modern"
-        )
+        inverted = decided("dropout_scale", self.dropout_scale, self.init_scheme) == "training"
         return Dropout(self.dropout, inverted=inverted, name=f"drop{name[-1]}")(self._act(x), keys)
 
     def _norm_and_pool(self, x: Array, number: str) -> Array:
@@ -242,8 +240,8 @@ class AlexNet(nn.Module):
         return kernel_init(self.init_scheme, follows, std)
 
     def _bias(self, value: int) -> nn.initializers.Initializer:
-        begin = {"yes": True, "no": False}.get(self.ones, self.init_scheme == "paper")
-        return nn.initializers.constant(value if begin else 0)
+        begin = decided("ones", self.ones, self.init_scheme)
+        return nn.initializers.constant(value if begin == "yes" else 0)
 
 
 class AlexNet2012(AlexNet):

@@ -11,6 +11,17 @@ LRN = OneOf("paper", "caffe", "within", "paper_net", "constant", "none")
 DROPOUT = Rule(lambda rate: 0 <= rate < 1, "a fraction in [0, 1)")
 WIDTH = AtLeast(0, "a factor of at least 0", most=1000)
 
+# Options that a recipe's `init` decides unless they are set.
+BY_INIT = {
+    "dropout_scale": {"paper": "testing", "modern": "training"},
+    "ones": {"paper": "yes", "modern": "no"},
+}
+
+
+def decided(name: str, value: str, init: str) -> str:
+    """The value of an option in `BY_INIT` with a recipe's `init`."""
+    return BY_INIT[name][init] if value == "by_init" else value
+
 
 def check_options(module: nn.Module) -> None:
     """Checks that the options of a network fulfil the rules of their declarations.

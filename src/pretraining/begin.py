@@ -30,6 +30,7 @@ def with_stack(
     should_stop: Callable[[], bool] = lambda: False,
     on_point: Callable[[Row], None] = lambda row: None,
     on_wait: Callable[[str], None] = lambda line: None,
+    on_complaint: Callable[[str], None] = lambda line: None,
 ) -> tuple[TrainState, dict[str, Any]]:
     """A trial's state before its first step, with its stack if the settings ask for one.
 
@@ -42,6 +43,7 @@ def with_stack(
         should_stop: Asked while a stack is made, here or by another process.
         on_point: Told of every point of a stack that is made.
         on_wait: Told in a line that another process makes it, which one, and where.
+        on_complaint: Told in a line of every damaged checkpoint that was set aside.
 
     Returns:
         The state, and columns of the trial's row, none without pre-training.
@@ -55,7 +57,7 @@ def with_stack(
     if how.method == "none":
         return state, {}
     stack = make_stacks(program, trial.settings, root, data_digest).get(
-        trial.seed, should_stop, on_point, on_wait
+        trial.seed, should_stop, on_point, on_wait, on_complaint
     )
     params = transfer(state.params, stack.layers, how.control, trial.seed)
     return state._replace(params=params), {"stack": stack.name, "stack_sha256": stack.sha256}

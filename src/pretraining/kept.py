@@ -91,6 +91,7 @@ class Stacks:
         should_stop: Callable[[], bool] = lambda: False,
         on_point: Callable[[Row], None] = lambda row: None,
         on_wait: Callable[[str], None] = lambda line: None,
+        on_complaint: Callable[[str], None] = lambda line: None,
     ) -> Stack:
         """The stack of a trial's seed; it is made if it does not exist yet.
 
@@ -101,15 +102,18 @@ class Stacks:
             should_stop: Asked before each layer, after every point and while it waits.
             on_point: Told of every point.
             on_wait: Told once, in a line, for whom it waits.
+            on_complaint: Told in a line of every damaged checkpoint that was set aside.
 
         Raises:
             Stopped: If `should_stop` said so.
             RecordError: If one of its files is damaged.
             LabError: If a layer diverges at every learning rate.
         """
-        rates = self._rates(seed, should_stop, on_point, on_wait)
+        rates = self._rates(seed, should_stop, on_point, on_wait, on_complaint)
         folder = self._folder(seed)
+        files.make_folder(folder)
         with locks.locked(folder, math.inf, _patience(should_stop, on_wait)):
+            _write_content(folder / "stack.json", self._content(seed))
             params = self.source.init(seed)
             learned: dict[str, dict[str, np.ndarray]] = {}
             chosen: dict[str, float] = {}
@@ -123,7 +127,7 @@ class Stacks:
                     if should_stop():
                         raise Stopped
                     trainer = LayerTrainer(self.source, self.settings, seed, layer, params)
-                    ask = (of, should_stop, on_point)
+                    ask = (of, should_stop, on_point, on_complaint)
                     best, record = _train(place, trainer, rates[layer.name], *ask)
                     pictures = self._pictures(params, [*below, Learned(layer, trainer.unit, best)])
                     _write(place, _arrays(best) | pictures, {**record, "below": digests})
@@ -160,21 +164,25 @@ class Stacks:
         chosen = self.get(self.settings.rate_seed, *ask).learning_rates
         return {name: (rate,) for name, rate in chosen.items()}
 
+    def _content(self, seed: int) -> dict[str, Any]:
+        """All that a seed's stack is made from."""
+        return {**self.made_from, "seed": seed}
+
     def _folder(self, seed: int) -> Path:
-        """The folder of a seed's stack; its `stack.json` is written first, before any layer."""
-        content = {**self.made_from, "seed": seed}
-        digest = _sha256(json.dumps(content, sort_keys=True).encode())[:10]
-        name = f"{self.settings.method}-{self.source.activation}-s{seed}-{digest}"
-        path = self.root / name / "stack.json"
-        files.make_folder(path.parent)
-        if not path.exists():
-            files.write_sealed(path, {**content, "made_by": made_by()})
-        remedy = f"restore it from a copy, or move {path.parent} away, to pre-train again"
-        there = files.json_safe(files.read_sealed(path, remedy))
-        there.pop("made_by", None)  # Another process may have begun it; older stacks do not say.
-        if there != content:
-            raise RecordError(f"{path} is of another stack; {remedy}")
-        return path.parent
+        """The folder of a seed's stack, which is named after all that it is made from."""
+        digest = _sha256(json.dumps(self._content(seed), sort_keys=True).encode())[:10]
+        return self.root / f"{self.settings.method}-{self.source.activation}-s{seed}-{digest}"
+
+
+def _write_content(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes what a stack is made from, before any layer, or checks that it is there."""
+    if not path.exists():
+        files.write_sealed(path, {**content, "made_by": made_by()})
+    remedy = f"restore it from a copy, or move {path.parent} away, to pre-train again"
+    there = files.json_safe(files.read_sealed(path, remedy))
+    there.pop("made_by", None)  # Another process may have begun it; older stacks do not say.
+    if there != content:
+        raise RecordError(f"{path} is of another stack; {remedy}")
 
 
 def _patience(
@@ -212,12 +220,14 @@ def _train(
     trainer: LayerTrainer,
     grid: tuple[float, ...],
     of: Identity,
-    should_stop: Callable[[], bool],
-    on_point: Callable[[Row], None],
+    *ask: Callable[..., Any],
 ) -> tuple[PyTree, dict[str, Any]]:
-    """Trains a layer at every rate of its grid: parameters at the best rate, and the record."""
+    """Trains a layer at every rate of its grid: parameters at the best rate, and the record.
+
+    `ask` is what `LayerTrainer.train` asks and tells.
+    """
     folder = _checkpoints(place)
-    found = {rate: trainer.train(rate, folder, of, should_stop, on_point) for rate in grid}
+    found = {rate: trainer.train(rate, folder, of, *ask) for rate in grid}
     rate = best_rate([rows[-1] for _, rows in found.values()])
     return found[rate][0], {
         "of": asdict(of),

@@ -93,6 +93,7 @@ class LayerTrainer:
         of: Identity,
         should_stop: Callable[[], bool] = lambda: False,
         on_point: Callable[[Row], None] = lambda row: None,
+        on_complaint: Callable[[str], None] = lambda line: None,
     ) -> tuple[PyTree, list[Row]]:
         """Does all steps at one rate, from the newest checkpoint on if there is one.
 
@@ -102,6 +103,7 @@ class LayerTrainer:
             of: Identity of the layer, written into its checkpoints.
             should_stop: Asked after every point.
             on_point: Told of every point.
+            on_complaint: Told in a line of every damaged checkpoint that was set aside.
 
         Returns:
             The layer's parameters, and the measures at each point.
@@ -110,7 +112,9 @@ class LayerTrainer:
             Stopped: If `should_stop` said so.
         """
         place = folder / f"{file_name(self.layer.name)}-lr{learning_rate:g}"
-        arrays, kept, _ = checkpoints.restore(place, {"state": self.start()}, of)
+        arrays, kept, complaints = checkpoints.restore(place, {"state": self.start()}, of)
+        for complaint in complaints:
+            on_complaint(complaint)
         state, rows = (arrays["state"], kept["rows"]) if arrays else (self.start(), [])
         state, rate = self._place(state), self._place(jnp.float32(learning_rate))
         key = self._place(jax.random.fold_in(self._key(), 1))

@@ -67,7 +67,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
 
     Raises:
         StudyError: Listing the fields that differ, in the question or in the settings of an arm.
-        RecordError: If study.json was lost or is damaged.
+        RecordError: If study.json was lost or is damaged, or a trial's record.
     """
     there = records.read_study_header(workdir) if records.holds_study(workdir) else {}
     provenance = {**provenance, "own_code": own_code(config, there)}
@@ -76,6 +76,7 @@ def open_study(config: Config, workdir: Path, provenance: dict[str, Any]) -> dic
         header = _with_more(there, asked, config)
         _refuse_other(identity(header["config"], header), identity(asked, provenance), workdir)
         _refuse_other_settings(config, header, workdir)
+        records.read_finished(workdir)  # What is refused for its records has asked nothing more.
         header["own_code"] = provenance["own_code"]
     else:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -168,10 +169,11 @@ def _with_more(header: Tree, asked: Tree, config: Config) -> Tree:
         header["seeds_before"] = [*header.get("seeds_before", []), before]
     grids = {name: arm["learning_rates"] for name, arm in header["arms"].items()}
     wider = {arm.name: list(arm.learning_rates) for arm in config.arms}
-    if wider != grids and _adds_rates(grids, wider):
+    if _adds_rates(grids, wider):  # The same rates may stand in another order.
         for path, value in leaves(asked):
             if _is_grid(path):
                 header["config"] = replaced(header["config"], path, value)
+    if wider != grids and _adds_rates(grids, wider):
         for name, grid in wider.items():
             header["arms"][name]["learning_rates"] = grid
         header["rates_before"] = [*header.get("rates_before", []), grids]

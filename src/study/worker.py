@@ -27,7 +27,7 @@ from src.study.order import Task
 from src.training import checkpoints, together, train
 from src.training.program import Program
 from src.training.settings import TrialSettings
-from src.training.trial import Run
+from src.training.trial import COMPANY, Run
 from src.weights.start import begin
 
 PROGRAMS_KEPT = 4  # Each holds the data set on the devices.
@@ -191,6 +191,7 @@ class _Begun:
         self.state, stack = with_stack(
             program, trial, state, job.stacks_dir, job.of.data, line.should_stop,
             on_point=lambda row: line.tell(trial.name, "pretraining", row), on_wait=self.note,
+            on_complaint=self.complain,
         )  # fmt: skip
         images, limits = program.num_images, job.task.limits
         self.run = Run(trial, images, job.directory, job.of, limits, made, origin | stack)
@@ -265,7 +266,7 @@ def _most_together(
 
 
 def _train_group(jobs: Sequence[Job], program: Any, line: Line) -> None:
-    made = made_by() | {"together": str(len(jobs))}
+    made = made_by() | {COMPANY: str(len(jobs))}
     begun: dict[str, _Begun] = {}
 
     def on_end(run: Any) -> None:

@@ -6,6 +6,7 @@ name only when all of it is on disk and has been read back.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,8 @@ from src.records.trial import Identity
 KEEP = 2
 PARTIAL = "partial-"
 MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state"
+# Why a file cannot be read that is not as it was: it is gone, or its sectors are.
+LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
 # Files that file managers and network disks leave in any folder.
 _FOREIGN = re.compile(r"(.*/)?(\.[^/]*|Thumbs\.db|desktop\.ini)$")
 # Orbax looks for files by pattern and TensorStore takes paths for addresses: `[`, `*`, `\` and
@@ -137,7 +140,7 @@ def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
         shutil.rmtree(partial, ignore_errors=True)
     found = _newest(directory, like, of, lambda path: f"; set aside as {_aside(path)}")
     if found.arrays is None and found.complaints:
-        lost = f"no sound checkpoint is left in {directory}: the trial starts again"
+        lost = f"no sound checkpoint is left in {directory}: training starts again"
         found.complaints.append(lost)
     return found
 
@@ -279,14 +282,24 @@ def _folders(directory: Path, pattern: str) -> list[Path]:
 
 
 def _fault(path: Path) -> str:
-    """What is wrong with a checkpoint, or an empty string."""
+    """What is wrong with a checkpoint, or an empty string.
+
+    Raises:
+        RecordError: If it cannot be read as things are, which says nothing of what is in it.
+    """
     try:
         wanted = files.read_sealed(path / MANIFEST, "")["sha256"]
         found = _digests(path)
-    except (RecordError, KeyError):
-        return f"{MANIFEST} is not as written"
-    except OSError as error:
-        return f"{error.filename} cannot be read: {error.strerror}"
+    except (RecordError, KeyError, OSError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError):
+            return f"{MANIFEST} is not as written"
+        if reason.errno not in LOST:
+            raise RecordError(
+                f"cannot read {reason.filename}: {reason.strerror}; nothing is set aside: see that"
+                " it can be read, and run the same command again"
+            ) from error
+        return f"{reason.filename} cannot be read: {reason.strerror}"
     wrong = sorted(
         name
         for name in wanted.keys() | found.keys()
@@ -297,5 +310,14 @@ def _fault(path: Path) -> str:
 
 def _digests(path: Path) -> dict[str, str]:
     """SHA-256 of every file but the manifest, by its path in the checkpoint."""
-    paths = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != MANIFEST]
+    paths = sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(path, onerror=_raise)
+        for name in names
+        if name != MANIFEST and os.path.isfile(os.path.join(folder, name))
+    )
     return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+def _raise(error: OSError) -> None:
+    raise error

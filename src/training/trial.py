@@ -20,6 +20,7 @@ from src.training.points import ROUNDING, Grid, Points, Row, StopRule
 from src.training.settings import Limit, Trial
 from src.training.step import StepErrors, TrainState
 
+COMPANY = "together"  # Column: number of trials in one program.
 TIMED = ("train", "compile", "measure", "save")
 
 
@@ -188,8 +189,15 @@ class Run:
                 )
 
     def _sign(self) -> None:
-        """Appends this run's device, versions and commit to those of earlier runs."""
-        for name, value in self._now.items():
+        """Appends this run's device, versions and commit to those of earlier runs.
+
+        In how many trials' company it is says only one that has not been alone all the time.
+        """
+        now = dict(self._now)
+        if self.made_by and COMPANY in {*self.made_by, *now}:
+            self.made_by.setdefault(COMPANY, ["1"])
+            now.setdefault(COMPANY, "1")
+        for name, value in now.items():
             self.made_by[name] = list(dict.fromkeys([*self.made_by.get(name, []), value]))
 
     @contextmanager

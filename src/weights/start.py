@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from src.models import model_options
+from src.models.options import decided
+from src.models.registry import get_network
 from src.paths import local_path
 from src.records.study import is_study
 from src.training.finished import read_kept
@@ -27,7 +29,7 @@ from src.weights.settings import StartFrom
 from src.weights.tensors import WeightsError, read_bytes
 
 # Options that change what weights mean without changing their shapes.
-MEANINGS = ("lrn", "border", "pooling", "dropout_scale")
+MEANINGS = ("lrn", "border", "pooling", "dropout_scale", "linear")
 OF_NORMALIZATION = (
     "order",
     "lrn_per_tower",
@@ -145,7 +147,7 @@ def read_origin(start: StartFrom) -> Origin:
     )
     sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
     made = imported.make_model()
-    options = model_options(imported.layout.model) | dict(imported.layout.options)
+    options = _options(imported.layout.model, dict(imported.layout.options))
     meaning = meaning_of(options, made.activation, made.init_scheme)
     params = {"params": imported.params}
     return Origin(params, sha256, meaning, _input(imported), imported.guessed)
@@ -221,9 +223,18 @@ def meaning_of(options: Mapping[str, Any], activation: str, init: str) -> dict[s
     """
     names = MEANINGS if options.get("lrn") == "none" else (*MEANINGS, *OF_NORMALIZATION)
     found = {"activation": activation, **{n: options[n] for n in names if n in options}}
-    if found.get("dropout_scale") == "by_init":
-        found["dropout_scale"] = {"paper": "testing", "modern": "training"}[init]
+    if "dropout_scale" in found:
+        found["dropout_scale"] = decided("dropout_scale", found["dropout_scale"], init)
+        if found["dropout_scale"] == "testing":  # Activities are multiplied by 1 - dropout.
+            found["dropout"] = options["dropout"]
+    if not options.get("hidden", 1):
+        found.pop("linear", None)  # It says what is behind the hidden layer.
     return found
+
+
+def _options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a network's name and its options say of it."""
+    return {**get_network(name).fixed, **model_options(name), **options}
 
 
 def remarks(origin: Origin, meaning: Mapping[str, Any], given: str) -> list[str]:
@@ -252,7 +263,7 @@ def remarks(origin: Origin, meaning: Mapping[str, Any], given: str) -> list[str]
 
 def _meaning_in(settings: TrialSettings) -> dict[str, Any]:
     model = settings.model
-    options = model_options(model.name) | dict(model.options)
+    options = _options(model.name, dict(model.options))
     return meaning_of(options, model.activation, settings.recipe.init)
 
 
