@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from os.path import abspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from src.errors import LabError, one_line
 
@@ -133,13 +133,16 @@ def digest(name: str, like: str = "") -> str | None:
 def _bodies(module: str, thing: str = "") -> dict[str, list[ast.stmt]]:
     """Name of a module -> its code: of a config file what the thing uses, and all it imports.
 
-    Without a thing it is the whole file.
+    Without a thing it is the whole file, and so it is where what the thing uses imports the file
+    again, for that may use anything in it.
     """
     found: dict[str, list[ast.stmt]] = {}
     paths: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop(0)
+        if thing and name == module and name in found:
+            return _bodies(module)
         within = paths.get(name.rpartition(".")[0])  # Only packages hold modules.
         if name in found or (within and within.name != "__init__.py"):
             continue
@@ -155,7 +158,8 @@ def _bodies(module: str, thing: str = "") -> dict[str, list[ast.stmt]]:
         for node in _nodes(walked):
             waiting += _imported(node, package)
         for text in _names_in(code):
-            waiting += _and_holders(text)
+            known = name == module and text != module  # `_used` has looked for it in this file.
+            waiting += [each for each in _and_holders(text) if not (known and each == module)]
     return found
 
 
@@ -238,14 +242,28 @@ def _nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _used(body: list[ast.stmt], thing: str, module: str) -> list[ast.stmt]:
-    """The statements that define a thing or what these use, and those that define nothing."""
+    """The statements that define a thing or what these use, or that may change it otherwise."""
     defined = [_defines(node) for node in body]
+    functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    imported = {
+        name
+        for node, names in zip(body, defined, strict=True)
+        for name in names
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    changing = {node.name for node in body if _changes_others(node)}
     kept: set[int] = set()
     wanted = {thing, "__getattr__"}
     while more := {
         place
         for place, names in enumerate(defined)
-        if place not in kept and (not names or names & wanted)
+        if place not in kept
+        and (
+            not names
+            or names & wanted
+            or _calls(body[place]) & changing
+            or _passes_on(body[place]) & (wanted - functions - imported)
+        )
     }:
         kept |= more
         statements = [body[place] for place in more]
@@ -265,3 +283,38 @@ def _defines(node: ast.stmt) -> set[str]:
     names = {target.id for target in targets if isinstance(target, ast.Name)}
     plain = isinstance(node, ast.Assign | ast.AnnAssign) and len(names) == len(targets)
     return names if plain else set()
+
+
+def _at_once(node: ast.stmt) -> list[ast.AST]:
+    """The expressions that are computed when a statement is: of a class those of its body."""
+    if isinstance(node, ast.ClassDef):
+        return [part for each in node.body for part in _at_once(each)]
+    return [] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else [node]
+
+
+def _calls(node: ast.stmt) -> set[str]:
+    """Names that a statement calls, or makes a class of."""
+    called = [each.func for each in _nodes(_at_once(node)) if isinstance(each, ast.Call)]
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return {each.id for each in (*called, *bases) if isinstance(each, ast.Name)}
+
+
+def _passes_on(node: ast.stmt) -> set[str]:
+    """Names that a statement gives to a call, which may change them: `L` in `L.append(K)`."""
+    calls = [each for each in _nodes(_at_once(node)) if isinstance(each, ast.Call)]
+    given = [part for call in calls for part in (call.func, *call.args, *call.keywords)]
+    bare = [call.func for call in calls if isinstance(call.func, ast.Name)]
+    names = [each for each in _nodes(given) if isinstance(each, ast.Name) and each not in bare]
+    return {each.id for each in names}
+
+
+def _changes_others(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.ClassDef]:
+    """Whether to call a function changes more than it returns, or to derive a class from one."""
+    if isinstance(node, ast.ClassDef):
+        return any(getattr(each, "name", "") == "__init_subclass__" for each in node.body)
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(each, ast.Global)
+        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Call))
+        or (isinstance(each, ast.Attribute | ast.Subscript) and isinstance(each.ctx, ast.Store))
+        for each in _nodes(node.body)
+    )

@@ -132,6 +132,8 @@ def test_all_that_an_own_function_imports_of_its_project_is_told_apart(
         ("return 1.0, dx", "return 1.0, 7 * dx", True),
         ("return trial.row", "return trial.metrics", False),
         ("OTHER: int = 1", "OTHER: int = 2", False),
+        ("return x / 2", "return x / 2\nQUARTER = half(0.5)", False),  # half changes nothing.
+        ("return trial.row", "return trial.row\nfast = jax.jit(f)", False),
     ],
 )
 def test_what_an_own_function_does_not_use_is_not_told_apart(configs, before, after, told):
@@ -158,6 +160,20 @@ def test_what_an_own_function_does_not_use_is_not_told_apart(configs, before, af
         "def f(x): return get_activation('configs.mine.g')(x)\ndef g(x): return NUMBER * x",
         "def f(x):\n    'NUMBER'\n    return float(f.__doc__) * x",
         "def __getattr__(name): return lambda x: NUMBER * x",
+        # What the file is asked for by another one, or by itself.
+        "K = NUMBER\ndef f(x):\n    import configs.mine as me\n    return me.K * x",
+        "K = NUMBER\ndef f(x):\n    from configs.mine import K as k\n    return k * x",
+        "K = NUMBER\ndef f(x):\n    from configs import mine\n    return mine.K * x",
+        "from configs.around import g\nK = NUMBER\ndef f(x): return g(x)",
+        "from configs.named import g\ndef k(x): return NUMBER * x\ndef f(x): return g(x)",
+        # What is changed by a statement that defines another name.
+        "S = 0\ndef setup():\n    global S\n    S = NUMBER\nr = setup()\ndef f(x): return S * x",
+        "L = []\nz = L.append(NUMBER)\ndef f(x): return L[0] * x",
+        "class A: k = 0\nq = setattr(A, 'k', NUMBER)\ndef f(x): return A.k * x",
+        "T = []\nclass A:\n    def __init_subclass__(cls): T.append(cls.k)\n"
+        "class B(A): k = NUMBER\ndef f(x): return T[0] * x",
+        "T = []\nclass B:\n    T.append(NUMBER)\ndef f(x): return T[0] * x",
+        "T = {}\ndef note(k): T['k'] = k\nr = note(NUMBER)\ndef f(x): return T['k'] * x",
     ],
 )
 def test_what_an_own_function_reaches_by_a_name_is_told_apart(configs, text):
@@ -166,6 +182,8 @@ def test_what_an_own_function_reaches_by_a_name_is_told_apart(configs, text):
         forget()
         (configs / "mine.py").write_text(text.replace("NUMBER", number))
         (configs / "helper.py").write_text(f"S = {number}")
+        (configs / "around.py").write_text("def g(x):\n    from .mine import K\n    return K * x")
+        (configs / "named.py").write_text("def g(x): return find('configs.mine.k')(x)")
         digests.append(own.digest("configs.mine.f"))
     assert digests[0] == digests[2] != digests[1]
 
