@@ -1,5 +1,6 @@
 """From a command line to a finished study: checks all that can be checked, runs, reports."""
 
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -164,7 +165,7 @@ def _end_all(error: Exception) -> None:
 def _help(argv: Sequence[str], usage: str) -> int:
     """Prints every flag and field, with the values of the named config file or the defaults."""
     rest = [argument for argument in argv if argument not in HELP]
-    named = any(argument.startswith("--config") for argument in rest)
+    named = any(re.match("--?config", argument) for argument in rest)
     tree = flags.parse(rest).studies()[0][0] if named else None
     print(usage)
     print("\n".join(flags.help_text(tree)))

@@ -183,6 +183,25 @@ BAD_ARRAYS = {
         {"images": np.zeros((4, 2, 2), np.uint8), "labels": np.full(4, 7)},
         "has only one class",
     ),
+    "a third split": (
+        {
+            f"{split}_{what}": np.zeros((4, 2, 2), np.uint8) if what == "images" else np.arange(4)
+            for split in ("train", "val", "test")
+            for what in ("images", "labels")
+        },
+        r"a\.npz has images val_images as well, which would be left out",
+    ),
+    "test images of another naming": (
+        {
+            **{"images": np.zeros((4, 2, 2), np.uint8), "labels": np.arange(4)},
+            **{"x_test": np.zeros((4, 2, 2, 3), np.uint8), "y_test": np.arange(4)},
+        },
+        r"a\.npz has images x_test as well",
+    ),
+    "a label beyond 63 bits": (
+        {"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array([5, 2**64 - 1], np.uint64)},
+        r"a\.npz has the label 18446744073709551615; the largest is 9223372036854775807",
+    ),
     "none": ({"images": np.zeros((0, 2, 2), np.uint8), "labels": np.zeros(0, int)}, "is empty"),
 }
 

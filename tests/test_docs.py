@@ -116,8 +116,8 @@ def test_another_command_has_these_options(command, capsys):
         assert re.search(rf"^{target}:", read("Makefile"), re.MULTILINE), command
         return
     assert words[:2] == ["python", "-m"], command
-    if words[2].startswith("experiments."):
-        assert importlib.util.find_spec(words[2]) and len(words) == 3, command
+    if words[2].startswith("experiments.") and len(words) == 3:
+        assert importlib.util.find_spec(words[2]), command
         return
     door = importlib.import_module(words[2])
     with pytest.raises(SystemExit):

@@ -1,12 +1,14 @@
 """Fields by flag, whatever stands before or behind them."""
 
 import itertools
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from src import laboratory
 from src.config import flags
 from src.config.config import Config
 from src.fields import ConfigError
@@ -152,6 +154,43 @@ def test_what_was_typed_leads_to_a_field(typed, path):
 def test_what_is_no_rate_of_an_arm_is_refused(text):
     with pytest.raises(ConfigError, match=r"arm_learning_rates\.conv3-modern-relu"):
         read(f"{ARM}={text}", file="quick")
+
+
+def test_a_path_with_a_colon_is_said_to_be_one(tmp_path):
+    (tmp_path / "a:b").mkdir()
+    file = tmp_path / "a:b" / "mine.py"
+    shutil.copy(ROOT / "configs" / "base.py", file)
+    for arguments in ([f"--config={file}"], ["--config", str(file)]):
+        with pytest.raises(
+            flags.FlagError, match=r"^--config=.*a:b/mine\.py: ml_collections reads"
+        ):
+            flags.parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ("schedule.slowed", "{'conv1': 67.0}"),
+        ("schedule.boundaries", "(0.5, 1.0)"),
+        ("max_epochs", "3.0"),
+        ("sweep", "{'model': {'activation': ('relu', 'tanh')}}"),
+        ("recipe", "'modern'"),
+        ("augment.flip", "False"),
+    ],
+)
+def test_help_shows_what_the_config_has_of_fields_and_groups_and_else_the_defaults(field, shown):
+    tree = {
+        "schedule": {"slowed": {"conv1": 67.0}, "boundaries": (0.5, 1.0)},
+        "sweep": {"model": {"activation": ("relu", "tanh")}},
+        "max_epochs": 3.0,
+    }
+    assert f"  {field} = {shown}" in list(flags.help_text(tree))
+
+
+@pytest.mark.parametrize("dashes", ["-", "--"])
+def test_help_is_of_the_config_that_is_named(capsys, dashes):
+    assert laboratory.main([f"{dashes}config={ROOT / 'configs' / 'quick.py'}", "--help"], "") == 0
+    assert "  max_epochs = 25.0\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

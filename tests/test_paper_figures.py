@@ -29,6 +29,7 @@ from src.trained.kernels import (
     Kernels,
     colour_share,
     correlation_side_by_side,
+    describe,
     specialization,
 )
 from src.trained.neighbours import nearest, share_of_same_class
@@ -390,6 +391,26 @@ def test_what_is_learned_is_found_beside_what_is_left_of_the_beginning():
     kernels = Kernels(0.25 * started + learned, started)
     assert kernels.left == pytest.approx(0.25, rel=1e-5)  # what is learned is orthogonal to it
     np.testing.assert_allclose(kernels.learned, learned, atol=1e-5)
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_of_kernels_that_are_as_they_began_nothing_is_learned(towers):
+    started = np.random.default_rng(0).normal(size=(5, 5, 3, 32)).astype(np.float32)
+    found = describe(Kernels(started, started), towers)
+    assert found["left_of_the_beginning"] == 1
+    assert found["colour_apart_p"] is None
+    run = {"trial": "t", "iteration": 3, "test_error": None, "kernels": found | {"layer": "conv1"}}
+    json.dumps(run, allow_nan=False)
+    said = paper_figures._run_words(run, "tiny")[1]
+    assert said.endswith(f"at {found['correlation']:.2f}: training has left them as they were.")
+
+
+def test_one_channel_has_no_colour():
+    rng = np.random.default_rng(0)
+    found = describe(Kernels(*rng.normal(size=(2, 5, 5, 1, 32)).astype(np.float32)), 2)
+    assert found["colour_of_what_is_learned"] is None
+    run = {"trial": "t", "iteration": 3, "test_error": None, "kernels": found | {"layer": "conv1"}}
+    assert re.search(r"is left, at -?0\.\d\d\.$", paper_figures._run_words(run, "tiny")[1])
 
 
 def test_colour_is_what_channels_do_not_share():

@@ -356,6 +356,15 @@ def test_a_constant_rate_adds_no_columns(tmp_path):
     assert tuple(records.read_metrics(tmp_path)) == columns
 
 
+def test_the_loss_is_the_mean_over_images_as_the_error_is(tmp_path):
+    """The last batch of a file may be smaller."""
+    run = make_run(tmp_path, points_per_epoch=1)
+    seen, loss, wrong = (np.array(each) for each in ([16, 2], [0.25, 4.0], [10, 1]))
+    run.record(StepErrors(wrong.astype(np.int32), loss.astype(np.float32), seen), 0.5)
+    assert column(run, "interval_error") == [11 / 18]
+    assert column(run, "train_loss") == [(16 * 0.25 + 2 * 4.0) / 18]
+
+
 # --- Stopping and going on. ---
 
 

@@ -118,10 +118,15 @@ def command(argv: Sequence[str]) -> str:
 
 def hosts_of(argv: Sequence[str]) -> str:
     """The value of --hosts, even in a command line that is wrong otherwise."""
-    found = "none"
+    return _typed(argv, "hosts", "none")
+
+
+def _typed(argv: Sequence[str], flag: str, default: str = "") -> str:
+    """The value of a flag as it was typed."""
+    found = default
     for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
         name, given, value = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and name == "hosts":
+        if argument.startswith("-") and name == flag:
             found = value if given else following
     return found
 
@@ -135,6 +140,11 @@ def parse(argv: Sequence[str]) -> Request:
         HostError: If --hosts has no such value.
     """
     rest, overrides = _split(argv)
+    if ":" in (typed := _typed(rest, "config")) and Path(typed).is_file():
+        raise FlagError(
+            f"--config={typed}: ml_collections reads a path up to its first colon; give the file,"
+            " or the folder that it is in, another name"
+        )
     for name in ("config", "workdir", "dry_run", "hosts"):
         flags.FLAGS[name].unparse()  # An earlier command line of this process does not count.
     before, sys.argv = sys.argv, rest
@@ -402,24 +412,33 @@ def help_text(tree: Tree | None) -> Iterator[str]:
         yield f"  --{flag.name}: {flags.FLAGS[flag.name].help}"
     yield ""
     yield "Fields of a config, --config.FIELD=VALUE:" + ("" if tree else " (defaults)")
-    values = {dotted(path): value for path, value in leaves(tree or {})}
     for field in all_fields():
-        yield from _field_lines(field, dotted(field.path), values)
-    network = str(values.get("model.name", ModelSettings.name))
+        yield from _field_lines(field, field.path, tree or {})
+    network = str(_value_at(tree or {}, ("model", "name"), ModelSettings.name))
     options = _options(network)
     yield ""
     yield f"Options of {network}, --config.model.OPTION=VALUE (other networks have others):"
     for field in options:
-        yield from _field_lines(field, f"model.{field.path[0]}", values)
+        yield from _field_lines(field, ("model", field.path[0]), tree or {})
     yield ""
-    yield "Fields of a recipe, --config.recipes.NAME.FIELD=VALUE:"
+    yield "Fields of a recipe, --config.recipes.NAME.FIELD=VALUE: (defaults)"
     for field in recipe_fields():
-        yield from _field_lines(field, field.path[0], {})
+        yield from _field_lines(field, field.path, {})
 
 
-def _field_lines(field: Field, name: str, values: Mapping[str, Any]) -> Iterator[str]:
-    value = values.get(name, field.default)
+def _field_lines(field: Field, path: FieldPath, tree: Tree) -> Iterator[str]:
+    value = _value_at(tree, path, field.default)
     shown = dict(value) if isinstance(value, Named) else value
-    yield f"  {name} = {shown!r}"
+    yield f"  {dotted(path)} = {shown!r}"
     if field.help:
         yield f"      {field.help}"
+
+
+def _value_at(tree: Tree, path: FieldPath, default: Any) -> Any:
+    """The value of a field or a group in a config; the default where the config does not say."""
+    value: Any = tree
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return default
+        value = value[name]
+    return value

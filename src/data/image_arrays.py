@@ -3,7 +3,7 @@
 import functools
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,13 @@ def read_arrays(path: Path) -> Collection:
     """Reads images and labels from a .npz file, see `ARRAY_NAMES`.
 
     Raises:
-        DataError: If it is not such a file, or arrays are missing or of the wrong type or shape.
+        DataError: If it is not such a file, or arrays are missing, too many or of the wrong type
+            or shape.
     """
     arrays = _load(path)
+    for labels in arrays[1::2]:
+        if len(labels) and labels.max() > np.iinfo(np.int64).max:
+            raise DataError(f"{path} has the label {labels.max()}; the largest is {2**63 - 1}")
     pairs = [
         (images[..., None] if images.ndim == 3 else images, labels.reshape(-1).astype(np.int64))
         for images, labels in zip(arrays[::2], arrays[1::2], strict=True)
@@ -56,6 +60,8 @@ def _load(path: Path) -> list[np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             names = _names(path, file.files)
+            others = [name for name in file.files if name not in names]
+            _refuse_more(path, {each: _header(file.zip, f"{each}.npy")[1] for each in others})
             for place, name in enumerate(names):
                 check = _check_labels if place % 2 else _check_images
                 check(f"{path}: {name}", *_header(file.zip, f"{name}.npy"))
@@ -81,6 +87,16 @@ def _names(path: Path, have: Sequence[str]) -> tuple[str, ...]:
             return names
     wanted = "; or ".join(", ".join(each) for each in ARRAY_NAMES)
     raise DataError(f"{path} has arrays {', '.join(have)}; wanted are {wanted}")
+
+
+def _refuse_more(path: Path, others: Mapping[str, Sequence[int]]) -> None:
+    """Refuses further images, which would be left out: those of a third split, say."""
+    for name, shape in others.items():
+        if len(shape) > 2:
+            raise DataError(
+                f"{path} has images {name} as well, which would be left out; save it without them,"
+                " or with them among the others"
+            )
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> tuple[np.dtype, tuple[int, ...]]:

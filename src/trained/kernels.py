@@ -26,19 +26,25 @@ class Kernels(NamedTuple):
 
 
 def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
-    """Numbers for the record: the structure that training has given them, and colour by tower."""
-    apart = specialization(kernels.learned, towers)
+    """Numbers for the record: the structure that training has given them, and colour by tower.
+
+    Of kernels that are as they began nothing is learned, and one channel has no colour: what is
+    said of these is None.
+    """
+    of_towers = np.split(kernels.learned, towers, axis=-1)
+    has_colour = kernels.trained.shape[2] > 1 and all(map(np.any, of_towers))
+    apart = specialization(kernels.learned, towers) if has_colour else None
     return {
         "count": kernels.trained.shape[-1],
         "correlation": correlation_side_by_side(kernels.trained),
         "correlation_before_training": correlation_side_by_side(kernels.started),
         "left_of_the_beginning": kernels.left,
-        "correlation_of_what_is_learned": correlation_side_by_side(kernels.learned),
-        "colour_of_what_is_learned": [
-            colour_share(tower) for tower in np.split(kernels.learned, towers, axis=-1)
-        ],
-        "colour_apart": apart.difference,
-        "colour_apart_p": apart.p,
+        "correlation_of_what_is_learned": (
+            correlation_side_by_side(kernels.learned) if np.any(kernels.learned) else None
+        ),
+        "colour_of_what_is_learned": list(map(colour_share, of_towers)) if has_colour else None,
+        "colour_apart": apart and apart.difference,
+        "colour_apart_p": apart and apart.p,
     }
 
 
@@ -50,7 +56,7 @@ def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"])
 
 
 def colour_share(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
-    """Share of the squared weights that channels do not share: 0 if grey, 2/3 if random."""
+    """Share of the squared weights that channels do not share: 0 if grey; of 3, 2/3 if random."""
     common = kernels.mean(axis=2, keepdims=True)
     return float(np.sum((kernels - common) ** 2) / np.sum(kernels**2))
 

@@ -178,20 +178,22 @@ def describe(record: Mapping[str, Any]) -> list[str]:
 def _run_words(run: Mapping[str, Any], dataset: str) -> list[str]:
     first, error = run["kernels"], run["test_error"]
     tested = "" if error is None else f", test error {error:.1%}"
-    shares = first["colour_of_what_is_learned"]
-    apart = (
-        f" Kernels dealt to the towers at random are as far apart with"
-        f" {p_value(first['colour_apart_p'])}."
-    )
+    learned, shares = first["correlation_of_what_is_learned"], first["colour_of_what_is_learned"]
+    without, colour = ": training has left them as they were", ""
+    if learned is not None:
+        without = f"; without the {first['left_of_the_beginning']:.0%} of their beginning that is"
+        without += f" left, at {learned:.2f}"
+    if shares is not None:
+        each = ", ".join(f"{share:.0%}" for share in shares)
+        colour = f" Colour's share of what is learned, by tower: {each} (grey 0%, random 67%)."
+    if shares is not None and len(shares) > 1:
+        colour += " Kernels dealt to the towers at random are as far apart with"
+        colour += f" {p_value(first['colour_apart_p'])}."
     return [
         f"`{run['trial']}`: {run['iteration']} iterations on {dataset}{tested}.",
         f"**Fig. 3**: in the {first['count']} kernels of {first['layer']}, weights one pixel"
         f" apart correlate at {first['correlation']:.2f}; before training at"
-        f" {first['correlation_before_training']:.2f}; without the"
-        f" {first['left_of_the_beginning']:.0%} of their beginning that is left, at"
-        f" {first['correlation_of_what_is_learned']:.2f}. Colour's share of what is learned, by"
-        f" tower: {', '.join(f'{c:.0%}' for c in shares)}"
-        f" (grey 0%, random 67%).{apart if len(shares) > 1 else ''}",
+        f" {first['correlation_before_training']:.2f}{without}.{colour}",
     ]
 
 

@@ -85,13 +85,18 @@ class Points:
                 "iteration": self.iteration,
                 "epoch": self.iteration / grid.per_epoch,
                 "train_error": self._share(window) if full else math.nan,
-                "train_loss": float(self.loss[-window:].mean(dtype=np.float64)),
+                "train_loss": self._mean_loss(window),
                 "interval_error": self._share(len(errors.wrong)),
                 "test_error": math.nan,
                 "train_seconds": seconds,
                 "figure_error": self._figure(grid, len(errors.wrong)),
             }
         )
+
+    def _mean_loss(self, newest: int) -> float:
+        """The mean over images, of which a batch at the end of a file may have fewer."""
+        loss, seen = self.loss[-newest:].astype(np.float64), self.seen[-newest:]
+        return float(np.sum(loss * seen) / np.sum(seen))
 
     def _share(self, newest: int) -> float:
         return float(self.wrong[-newest:].sum() / self.seen[-newest:].sum())

@@ -39,7 +39,8 @@ def local_response_norm(
             in the same channel, times alpha / n^2, also at a border, as in cuda-convnet's `rnorm`
             and Caffe's WITHIN_CHANNEL. `paper_net`: as `caffe`, for the paper's net as it was run,
             with its k of 2 and its towers. `constant`: no neighbourhood, only the factor k^-beta.
-            The others amount to it if activities are small, so it is their control.
+            `paper` and `paper_net` amount to it if activities are small, so it is their control;
+            `caffe` and `within`, whose k is 1, amount to no normalization.
         towers: Number of equal parts of the channels that do not see one another; the paper's GPUs.
 
     Raises:
