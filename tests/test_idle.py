@@ -48,6 +48,8 @@ def check(request: flags.Request) -> None:
         ),
         ("selection_seeds=(7, 8)", "each arm has one learning rate"),
         ("sweep.batch_size={}", "it sweeps nothing"),
+        ("compare.field=batch_size", "there is one arm"),
+        ("compare.baseline=64", "there is one arm"),
         ("recipes.cuda_convnet.momentum=0.5", "no trial uses it"),
         ("recipes.cuda_convnet.learning_rates=(0.1,)", "no trial uses it"),
         ("model_options.alexnet_cifar.width=0.5", "no trial uses it"),

@@ -11,6 +11,7 @@ from src.config.arms import Arm
 from src.config.config import Config
 from src.config.effects import configs_with
 from src.config.flags import Request
+from src.config.schema import Compare
 from src.fields import ConfigError, NamedValues
 from src.models import get_activation, model_options
 from src.models.activations import ACTIVATION_NAMES
@@ -24,6 +25,11 @@ GROUPS = (
     *("arm_learning_rates", "learning_rates", "model", "model_options", "recipe", "recipes"),
     *("selection_seeds", "sweep", "variants"),
 )
+
+COMPARED = (
+    ("compare", "field"),
+    ("compare", "baseline"),
+)  # Of one arm there is nothing to compare.
 
 
 class Switch(NamedTuple):
@@ -251,8 +257,10 @@ def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
     for path in given:
         if ("sweep", *path) in given:
             continue  # The same command sweeps it, in full view.
-        asked = path[0] in GROUPS or any(_is_swept(path, config) for config in configs)
-        if asked and _is_idle(path, request, configs):
+        asked = path[0] in GROUPS or path in COMPARED
+        if (asked or any(_is_swept(path, config) for config in configs)) and _is_idle(
+            path, request, configs
+        ):
             raise ConfigError(f"config.{dotted(path)} changes nothing, for {_why(path, configs)}")
 
 
@@ -273,6 +281,9 @@ def _decided(config: Config) -> tuple[object, ...]:
     study = replace(config.study, learning_rates=())
     if not any(map(config.selection_size, config.arms)):
         study = replace(study, selection_seeds=())
+    if len(config.arms) == 1:
+        usual = {name: getattr(Compare(), name) for _, name in COMPARED}
+        study = replace(study, compare=replace(study.compare, **usual))
     return config.arms, study, config.runtime
 
 
@@ -285,6 +296,8 @@ def _why(path: Path, configs: Sequence[Config]) -> str:
             if path[0] != deciding and all(config.tree[deciding] for config in configs):
                 return f"config.{deciding} decides"
         return "each arm has these rates without it, and their order says nothing"
+    if path in COMPARED:
+        return "there is one arm"
     if path[0] == "selection_seeds":
         return "each arm has one learning rate"
     return "it sweeps nothing" if path[0] == "sweep" else "no trial uses it"
