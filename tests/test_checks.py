@@ -68,7 +68,6 @@ def of_mine(monkeypatch):
         ({"labels": 65}, r"labels = 65 should be 0 \(all\) or at most 64"),
         ({"augment__translation": 8}, "augment.translation = 8 should be less than 8, the side of"),
         ({"augment__translation": 6, "augment__crop": 6}, "augment.translation = 6 .* less than 6"),
-        ({"layer_images": 65}, "layer_images = 65 should be at most 64, the images that are"),
         ({"labels": 31, "train_images": 30}, r"labels = 31 should be .* at most 30"),
         ({"sweep": {"labels": (60, 61)}, "validation_images": 4,
           "compare": {"field": "labels", "baseline": 60}}, "labels = 61 should be .* at most 60"),

@@ -196,8 +196,6 @@ def _check_sizes(arm: Arm, size: tuple[int, int], images: int) -> None:
     trained = settings.train_images or left
     expected = f"0 (all) or at most {trained}, the images that are trained on"
     require("labels", settings.labels, lambda n: n <= trained, expected)
-    expected = f"at most {trained}, the images that are trained on"
-    require("layer_images", settings.layer_images, lambda n: n <= trained, expected)
     if settings.pretraining.method != "none":
         settings.pretraining.check_images(trained)
 

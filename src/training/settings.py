@@ -66,7 +66,9 @@ class TrialSettings:
         float, EPOCHS, "how often the test set is tested, and at the end"
     ] = 5.0
     layer_images: Annotated[
-        int, AtLeast(0, most=10**5), "measure each layer's outputs on so many images at every point"
+        int,
+        AtLeast(0, most=10**5),
+        "measure each layer's outputs on so many images, or all there are, at every point",
     ] = 0
     checkpoint_every_epochs: Annotated[float, EPOCHS, "how often a trial saves itself"] = 1.0
 
