@@ -267,6 +267,22 @@ def test_a_quick_look_does_not_replace_what_took_long(evaluate, capsys, first, q
     assert evaluate((0,), "--out=out", *first) == 0
 
 
+def test_features_of_a_network_of_the_same_name_are_not_replaced(three, tmp_path):
+    record = evaluation.make_record(three, testing.measure(three, (1,)))
+    record["features"] = {"network": "net0", "identity": three[0].identity, "layer": "fc10"}
+    files.write_sealed(tmp_path / "evaluation.json", record)
+    ask = (0, (1,), "fc10")
+    evaluation_folder.refuse_less(tmp_path, three[0], *ask)
+    other = dataclasses.replace(three[0], identity="of another study")
+    with pytest.raises(RecordError, match="features of fc10 of net0, which this one would repla"):
+        evaluation_folder.refuse_less(tmp_path, other, *ask)
+    del record["features"]["identity"]  # as older records have it
+    files.write_sealed(tmp_path / "evaluation.json", record)
+    evaluation_folder.refuse_less(tmp_path, three[0], *ask)
+    with pytest.raises(RecordError, match="features of fc10 of net0"):
+        evaluation_folder.refuse_less(tmp_path, three[1], *ask)
+
+
 # --- Networks that are tested together. ---
 
 

@@ -50,8 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     _check_views(candidates, views)
     out = given.out or default_folder(candidates)
     check_folder(out, candidates)
-    asked = None if given.features is None else (candidates[0].name, given.features)
-    refuse_less(out, candidates[0].count(given.images), views, asked)
+    refuse_less(out, candidates[0], given.images, views, given.features)
     if given.features is not None:
         check_layer(candidates[0], given.features, given.images)
     tested = measure(candidates, views, given.images)
@@ -149,4 +148,5 @@ def write_features(candidate: Candidate, layer: str, most: int, out: Path) -> Re
     names = np.array(candidate.dataset.label_names, dtype=str)
     np.savez(content, features=found, labels=labels, class_names=names)
     files.write_atomic(out / FEATURES, content.getvalue())
-    return {"layer": layer, "network": candidate.name, "shape": list(found.shape)}
+    of = {"network": candidate.name, "identity": candidate.identity}
+    return {"layer": layer, **of, "shape": list(found.shape)}

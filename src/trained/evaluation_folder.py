@@ -42,15 +42,16 @@ def check_folder(out: Path, candidates: Sequence[Candidate]) -> None:
 
 
 def refuse_less(
-    out: Path, images: int, views: Sequence[int], features: tuple[str, str] | None
+    out: Path, first: Candidate, most: int, views: Sequence[int], layer: str | None
 ) -> None:
     """Refuses to replace an evaluation by one of less, such as a quick look at a few images.
 
     Args:
         out: The folder, which has passed `check_folder`.
-        images: Number of images that are to be tested.
+        first: The first network, whose features may be written.
+        most: Number of images that are to be tested at most; 0: all.
         views: Numbers of views that are to be averaged.
-        features: The network and the layer whose features are to be written; None: none are.
+        layer: The layer whose features are to be written; None: none are.
 
     Raises:
         RecordError: If the present one has more images, other views too, or features
@@ -60,10 +61,11 @@ def refuse_less(
         return
     record = files.read_sealed(out / RECORD, REMEDY.format(out=out))
     seen = {int(number) for network in record["networks"] for number in network["errors"]}
-    more = [f"{record['images']:,} images"] if record["images"] > images else []
+    more = [f"{record['images']:,} images"] if record["images"] > first.count(most) else []
     more += [f"views {number}" for number in sorted(seen - set(views))]
     if kept := record.get("features"):
-        same = features == (kept["network"], kept["layer"])
+        older = first.identity if kept["network"] == first.name else ""  # These have names alone.
+        same = (kept.get("identity", older), kept["layer"]) == (first.identity, layer)
         more += [] if same else [f"features of {kept['layer']} of {kept['network']}"]
     if more:
         raise files.RecordError(
