@@ -27,7 +27,7 @@ from pathlib import Path
 
 from src import doors
 from src.errors import LabError, one_line
-from src.records import files
+from src.records import files, locks
 
 # Names of configs: the claim first, then why, then the rest.
 STUDIES = (
@@ -86,11 +86,16 @@ def run_all(
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
         codes[name] = run(asked, left, should_stop)
         begun = folder.is_dir() and codes[name] != doors.REFUSED
+        packed = "not packed"
         if begun or (folder / "study.json").exists():  # It may have broken half way, too.
-            refuse_other(pack, folder)  # It may have been brought here meanwhile.
-            write_pack(folder, pack)
-        packed = f", {pack}" if pack.is_file() else ""
-        print(f"{name}: exit code {codes[name]}{packed}", flush=True)
+            try:
+                with locks.locked(folder):  # It may have been refused for another process.
+                    refuse_other(pack, folder)  # It may have been brought here meanwhile.
+                    write_pack(folder, pack)
+                packed = str(pack)
+            except locks.InUseError as error:
+                packed = f"not packed: {error}"
+        print(f"{name}: exit code {codes[name]}, {packed}", flush=True)
     return codes
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from os.path import abspath
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from src.errors import LabError, one_line
 
@@ -112,7 +112,8 @@ def digest(name: str, like: str = "") -> str | None:
     project, in configs/ or beside it, without comments, docstrings and `get_config`, since a
     study's question is compared by itself. It is of the code that this process imports, whatever
     happens to the files later. The laboratory's own code is not covered: records name its commit;
-    nor are other files that the thing reads.
+    nor are other files that the thing reads, nor what a statement changes while it defines another
+    name: `done = TABLE.append(3)`.
 
     Args:
         name: Its name; `find` has found it.
@@ -242,28 +243,14 @@ def _nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _used(body: list[ast.stmt], thing: str, module: str) -> list[ast.stmt]:
-    """The statements that define a thing or what these use, or that may change it otherwise."""
+    """The statements that define a thing or what these use, and those that define nothing."""
     defined = [_defines(node) for node in body]
-    functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
-    imported = {
-        name
-        for node, names in zip(body, defined, strict=True)
-        for name in names
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    changing = {node.name for node in body if _changes_others(node)}
     kept: set[int] = set()
     wanted = {thing, "__getattr__"}
     while more := {
         place
         for place, names in enumerate(defined)
-        if place not in kept
-        and (
-            not names
-            or names & wanted
-            or _calls(body[place]) & changing
-            or _passes_on(body[place]) & (wanted - functions - imported)
-        )
+        if place not in kept and (not names or names & wanted)
     }:
         kept |= more
         statements = [body[place] for place in more]
@@ -283,38 +270,3 @@ def _defines(node: ast.stmt) -> set[str]:
     names = {target.id for target in targets if isinstance(target, ast.Name)}
     plain = isinstance(node, ast.Assign | ast.AnnAssign) and len(names) == len(targets)
     return names if plain else set()
-
-
-def _at_once(node: ast.stmt) -> list[ast.AST]:
-    """The expressions that are computed when a statement is: of a class those of its body."""
-    if isinstance(node, ast.ClassDef):
-        return [part for each in node.body for part in _at_once(each)]
-    return [] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else [node]
-
-
-def _calls(node: ast.stmt) -> set[str]:
-    """Names that a statement calls, or makes a class of."""
-    called = [each.func for each in _nodes(_at_once(node)) if isinstance(each, ast.Call)]
-    bases = node.bases if isinstance(node, ast.ClassDef) else []
-    return {each.id for each in (*called, *bases) if isinstance(each, ast.Name)}
-
-
-def _passes_on(node: ast.stmt) -> set[str]:
-    """Names that a statement gives to a call, which may change them: `L` in `L.append(K)`."""
-    calls = [each for each in _nodes(_at_once(node)) if isinstance(each, ast.Call)]
-    given = [part for call in calls for part in (call.func, *call.args, *call.keywords)]
-    bare = [call.func for call in calls if isinstance(call.func, ast.Name)]
-    names = [each for each in _nodes(given) if isinstance(each, ast.Name) and each not in bare]
-    return {each.id for each in names}
-
-
-def _changes_others(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.ClassDef]:
-    """Whether to call a function changes more than it returns, or to derive a class from one."""
-    if isinstance(node, ast.ClassDef):
-        return any(getattr(each, "name", "") == "__init_subclass__" for each in node.body)
-    return isinstance(node, ast.FunctionDef) and any(
-        isinstance(each, ast.Global)
-        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Call))
-        or (isinstance(each, ast.Attribute | ast.Subscript) and isinstance(each.ctx, ast.Store))
-        for each in _nodes(node.body)
-    )

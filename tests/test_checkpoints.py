@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -171,17 +172,45 @@ def test_what_cannot_be_read_for_the_moment_is_not_called_damaged(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", fail)
         for look in (checkpoints.restore, checkpoints.read_newest):
-            with pytest.raises(RecordError, match=f"cannot read .*{file}: .*; nothing is set asi"):
+            with pytest.raises(RecordError, match=f"cannot read .*{file}: .*; it is not set aside"):
                 look(tmp_path, like(), OF)
     assert_restores(tmp_path, 20, complaints=0)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_looked_into_is_not_called_damaged(tmp_path):
+def test_a_folder_that_cannot_be_looked_into_is_not_called_damaged(tmp_path, monkeypatch):
     save(tmp_path, 10)
-    (tmp_path / "10" / "state").chmod(0)
-    with pytest.raises(RecordError, match=r"cannot read .*: Permission denied"):
-        checkpoints.restore(tmp_path, like(), OF)
+    look = os.scandir
+
+    def fail(path: str) -> Any:
+        if str(path).endswith("state"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return look(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", fail)
+        with pytest.raises(RecordError, match=r"cannot read .*state: Permission denied; it is not"):
+            checkpoints.restore(tmp_path, like(), OF)
+    assert_restores(tmp_path, 10, complaints=0)
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_called_damaged_and_what_was_is_said(
+    tmp_path, monkeypatch
+):
+    save(tmp_path, 10, 20)
+    (tmp_path / "20" / "progress.json").write_text("{}")
+    look = Path.stat
+
+    def fail(path: Path, **options: Any) -> Any:
+        if path == tmp_path / "10" / "progress.json":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return look(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", fail)
+        said = r"20 is damaged .*; set aside as damaged-20; cannot read .*10: Stale file handle"
+        with pytest.raises(RecordError, match=said):
+            checkpoints.restore(tmp_path, like(), OF)
+    assert_restores(tmp_path, 10, complaints=0)
 
 
 def test_with_all_damaged_it_starts_again_and_says_so(tmp_path):

@@ -23,6 +23,7 @@ from configs import (
 )
 from src.analysis import intervals
 from src.analysis.effects import analyse
+from src.analysis.groups import trained_apart
 from src.analysis.study import load_study
 from src.config.arms import axes
 from src.config.studies import named_trees
@@ -152,8 +153,15 @@ def test_arms_are_confounded_where_one_seed_is_of_different_code(tmp_path, other
 
 def test_arms_of_different_devices_are_said_to_be(tmp_path):
     write_study(tmp_path, RELU, TANH, device="1 x gpu")
-    (row,) = found(tmp_path, LOWER)
-    assert row.words == "shown; the two were trained on different devices"
+    for claim in (LOWER, FITS_LESS):
+        (row,) = found(tmp_path, claim)
+        assert row.words == "shown; the two were trained on different devices"
+
+
+def test_an_arm_without_trials_is_not_said_to_differ(tmp_path):
+    write_study(tmp_path, RELU, {})
+    for arm in ("relu", "tanh"):
+        assert not trained_apart(analyse(load_study(tmp_path)).groups[0].arm(arm), None)
 
 
 def test_a_claim_about_arms_that_a_study_does_not_have_stays_in_the_table(tmp_path):
@@ -365,6 +373,21 @@ def test_towers_are_specialized_where_they_are_in_every_run(tmp_path, ps, words)
     path.write_text(json.dumps({"runs": [{}]}))
     with pytest.raises(RecordError, match="is damaged"):
         paper_figures.towers(tmp_path)
+
+
+def test_towers_that_have_learned_nothing_say_nothing_of_the_claim(tmp_path):
+    learned, none = (
+        {"kernels": {"colour_apart_p": p, "colour_of_what_is_learned": shares}}
+        for p, shares in ((0.001, [0.37, 0.08]), (None, None))
+    )
+    path = tmp_path / "paper_figures" / "paper_figures" / "paper_figures.json"
+    path.parent.mkdir(parents=True)
+    for runs, words in (
+        ([learned, none, learned], "shown; in 2 of 2 runs"),
+        ([none], "-"),
+    ):
+        path.write_text(json.dumps({"runs": runs, "dataset": "cifar10"}))
+        assert paper_figures.towers(tmp_path).words == words
 
 
 def test_a_trial_among_the_published_weights_makes_no_row(tmp_path):

@@ -97,12 +97,6 @@ def test_a_value_is_checked_even_where_a_sweep_takes_its_place():
         ("pretraining__learning_rates", (0.03, 0.030000001), "holds a rate twice"),
         ("pretraining__layers", ("conv1", "conv1"), "('conv1', 'conv1') holds a value"),
         ("start_from__layers", ("conv1", "conv1"), "('conv1', 'conv1') holds a value"),
-        (
-            "schedule__boundaries",
-            (1.0, 1.0),
-            "schedule.boundaries = (1.0, 1.0) holds a value twice",
-        ),
-        ("schedule__bias_boundaries", (1.0, 1.0), "(1.0, 1.0) holds a value twice"),
         ("fresh_seeds", (0,), "must hold no seed twice and none of the selection_seeds"),
         ("fresh_seeds", (True,), "should be whole numbers from 0 to 2^31 - 1"),
         ("racing_slack", 0.5, "should be a number of at least 1, or inf"),

@@ -144,6 +144,21 @@ def test_arrays_become_a_data_set(tmp_path, names, form):
     assert dataset.num_classes == 3
 
 
+def test_what_is_no_image_may_lie_beside_the_arrays(tmp_path):
+    images, labels = np.zeros((10, 4, 4), np.uint8), np.arange(10) % 2
+    beside = {
+        "mean": np.zeros((4, 4, 3), np.float32),
+        "boxes": np.zeros((10, 5, 4)),
+        "features": np.zeros((10, 2, 2, 16), np.uint8),
+        "class_names": np.array(["a", "b"]),
+    }
+    np.savez(tmp_path / "a.npz", images=images, labels=labels, **beside)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("README.txt", "how they were made")
+        archive.writestr("__MACOSX/._images.npy", b"\0")
+    assert prepare("beside", tmp_path / "a.npz", f"--data_dir={tmp_path}") == 0
+
+
 BAD_ARRAYS = {
     "floats": ({"images": np.zeros((4, 2, 2, 3)), "labels": np.arange(4)}, "uint8"),
     "channels first": (

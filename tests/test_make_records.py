@@ -14,6 +14,7 @@ import pytest
 from experiments import records
 from src import doors
 from src.errors import LabError
+from src.records import locks
 
 # A study that saves itself when it is told to stop, as all do.
 STUDY = """
@@ -169,12 +170,24 @@ def test_a_study_that_breaks_half_way_is_packed(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == f"quick: exit code 2, {packs / 'quick.tar.gz'}\n"
 
 
+def test_a_study_that_another_process_is_at_work_in_is_not_packed(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "runs" / "quick"
+    folder.mkdir(parents=True)
+    (folder / "study.json").touch()
+    monkeypatch.setattr(records, "run", lambda *_: doors.REFUSED)
+    with locks.locked(folder):
+        records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"])
+    assert not (tmp_path / "packs").exists()
+    assert "quick: exit code 2, not packed: " in (said := capsys.readouterr().out)
+    assert "is in use by process" in said
+
+
 def test_a_study_that_is_refused_is_not_packed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(records, "run", lambda *_: 2)
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     assert records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"]) == {"quick": 2}
     assert not (tmp_path / "packs").exists()
-    assert capsys.readouterr().out == "quick: exit code 2\n"
+    assert capsys.readouterr().out == "quick: exit code 2, not packed\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

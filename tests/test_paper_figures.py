@@ -393,16 +393,19 @@ def test_what_is_learned_is_found_beside_what_is_left_of_the_beginning():
     np.testing.assert_allclose(kernels.learned, learned, atol=1e-5)
 
 
+@pytest.mark.parametrize("left", [1.0, 0.9])
 @pytest.mark.parametrize("towers", [1, 2])
-def test_of_kernels_that_are_as_they_began_nothing_is_learned(towers):
+def test_of_kernels_that_are_as_they_began_nothing_is_learned(towers, left):
     started = np.random.default_rng(0).normal(size=(5, 5, 3, 32)).astype(np.float32)
-    found = describe(Kernels(started, started), towers)
-    assert found["left_of_the_beginning"] == 1
+    found = describe(Kernels(np.float32(left) * started, started), towers)
+    assert found["left_of_the_beginning"] == pytest.approx(left)
     assert found["colour_apart_p"] is None
     run = {"trial": "t", "iteration": 3, "test_error": None, "kernels": found | {"layer": "conv1"}}
     json.dumps(run, allow_nan=False)
     said = paper_figures._run_words(run, "tiny")[1]
-    assert said.endswith(f"at {found['correlation']:.2f}: training has left them as they were.")
+    assert said.endswith(
+        f"; beside the {left:.0%} of their beginning that is left, nothing was learned."
+    )
 
 
 def test_one_channel_has_no_colour():

@@ -10,6 +10,7 @@ import pytest
 from src.analysis import groups, paper, ranks
 from src.analysis.effects import analyse
 from src.analysis.study import load_study
+from src.records import files
 from src.records import study as studies
 from src.reports import compose as report
 from src.reports import tables
@@ -309,6 +310,13 @@ def test_a_study_of_parts_gives_their_shares(tmp_path, part, has_shares):
     shares = [row for row in rows if "| 50% |" in row or "| 49% |" in row]  # half a step is off
     assert len(shares) == has_shares
     assert ("goes away with a part of cuda_convnet" in text) == has_shares
+    apart = "those with cuda_convnet, those with without_it and those with modern were trained by"
+    assert apart not in text.lower()
+    for path in (tmp_path / "trials").glob("*-modern-*/result.json"):
+        record = files.read_sealed(path, "")
+        record["result"]["commit"] = "another"
+        files.write_sealed(path, record)
+    assert (f"{apart} different code.\n" in compose(tmp_path).lower()) == has_shares
 
 
 def test_what_is_said_beside_the_curves_goes_by_the_arms(tmp_path):

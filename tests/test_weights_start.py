@@ -178,6 +178,11 @@ def test_what_the_name_of_a_network_says_of_its_weights_is_compared(theirs, ours
     assert found == [f"start_from: the weights were trained with {each}" for each in said]
 
 
+def test_an_option_of_a_network_of_ones_own_needs_no_other_beside_it():
+    found = start.meaning_of({"dropout_scale": "testing", "rate": 0.5}, "relu", "paper")
+    assert found == {"activation": "relu", "dropout_scale": "testing"}
+
+
 def test_layers_within_layers_are_compared_too():
     ours = {"inception": {"reduce": tree(0)["conv1"], "wide": tree(0)["conv2"]}}
     theirs = {

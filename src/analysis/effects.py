@@ -38,7 +38,7 @@ class Interaction(NamedTuple):
         first: Its value in one group.
         second: Its value in the other.
         value: The arm that is compared with the baseline in both.
-        groups: The two groups.
+        groups: The two groups, and of a share the one that sets its scale.
         interval: The effect under `first` over that under `second`, or minus it.
     """
 
@@ -46,14 +46,13 @@ class Interaction(NamedTuple):
     first: str
     second: str
     value: str
-    groups: tuple[Group, Group]
+    groups: tuple[Group, ...]
     interval: Interval
 
     @property
     def pairs(self) -> tuple[tuple[ArmRecord | None, ArmRecord | None], ...]:
-        """Baseline and arm of either group."""
-        one, two = ((group.baseline, group.arm(self.value)) for group in self.groups)
-        return one, two
+        """Baseline and arm of each group."""
+        return tuple((group.baseline, group.arm(self.value)) for group in self.groups)
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ class Analysis:
                 str(one.fields["recipe"]),
                 str(part.fields["recipe"]),
                 arm.value,
-                (one, part),
+                (one, part, two),
                 parts.share(
                     (
                         self._arms(self.measure, one, arm.value),

@@ -105,6 +105,8 @@ def trained_apart(one: ArmRecord | None, two: ArmRecord | None) -> tuple[str, ..
     first, second = (
         {trial.row["seed"]: trial.row for trial in arm.fresh} if arm else {} for arm in (one, two)
     )
+    if not (first and second):
+        return ()
     pairs = [(first[seed], second[seed]) for seed in first.keys() & second.keys()]
     return tuple(
         column

@@ -225,8 +225,6 @@ def _check_together(trial: TrialSettings) -> None:
         ("readings", trial.readings),
         ("pretraining.layers", trial.pretraining.layers),
         ("start_from.layers", trial.start_from.layers),
-        ("schedule.boundaries", trial.schedule.boundaries),
-        ("schedule.bias_boundaries", trial.schedule.bias_boundaries),
     ):
         require_once(name, values)
     if trial.pretraining.learning_rates:  # Else they are the method's.

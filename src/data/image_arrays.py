@@ -60,8 +60,9 @@ def _load(path: Path) -> list[np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             names = _names(path, file.files)
-            others = [name for name in file.files if name not in names]
-            _refuse_more(path, {each: _header(file.zip, f"{each}.npy")[1] for each in others})
+            arrays = (n.removesuffix(".npy") for n in file.zip.namelist() if n.endswith(".npy"))
+            others = [name for name in arrays if name not in names and "/" not in name]
+            _refuse_more(path, {each: _header(file.zip, f"{each}.npy") for each in others})
             for place, name in enumerate(names):
                 check = _check_labels if place % 2 else _check_images
                 check(f"{path}: {name}", *_header(file.zip, f"{name}.npy"))
@@ -89,10 +90,10 @@ def _names(path: Path, have: Sequence[str]) -> tuple[str, ...]:
     raise DataError(f"{path} has arrays {', '.join(have)}; wanted are {wanted}")
 
 
-def _refuse_more(path: Path, others: Mapping[str, Sequence[int]]) -> None:
+def _refuse_more(path: Path, others: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
     """Refuses further images, which would be left out: those of a third split, say."""
-    for name, shape in others.items():
-        if len(shape) > 2:
+    for name, (dtype, shape) in others.items():
+        if _are_images(dtype, shape):
             raise DataError(
                 f"{path} has images {name} as well, which would be left out; save it without them,"
                 " or with them among the others"
@@ -115,8 +116,12 @@ def _header(archive: zipfile.ZipFile, name: str) -> tuple[np.dtype, tuple[int, .
     return dtype, shape
 
 
+def _are_images(dtype: np.dtype, shape: tuple[int, ...]) -> bool:
+    return dtype == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3)))
+
+
 def _check_images(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    if dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))):
+    if not _are_images(dtype, shape):
         raise DataError(
             f"{where} is {dtype} {shape}; images are uint8 [N, height, width] or"
             " [N, height, width, 3], from 0 to 255"

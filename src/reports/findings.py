@@ -170,12 +170,12 @@ def _judge_arms(
     found = effects[0].interval
     if _differ_in_code(arms):
         return CONFOUNDED
-    if claim.rule == "overfitting":
-        verdict = judge_overfitting(*(_judge(claim, effect) for effect in effects))
-        return verdict, sentences.remark(found, verdict)
-    verdict = _judge(claim, effects[0])
+    overfits = claim.rule == "overfitting"
+    judged = [_judge(claim, effect) for effect in effects]
+    verdict = judge_overfitting(*judged) if overfits else judged[0]
+    factor = "" if overfits else _factor(claim, found)
     apart = sentences.apart("the two", trained_apart(*arms))
-    remarks = (sentences.remark(found, verdict), _factor(claim, found), apart)
+    remarks = (sentences.remark(found, verdict), factor, apart)
     return verdict, "; ".join(part for part in remarks if part)
 
 

@@ -87,7 +87,9 @@ def _of_neighbours(record: dict[str, Any]) -> Finding:
 def _of_towers(record: dict[str, Any]) -> Finding:
     """Shown if it is so in every run, as the paper says."""
     runs = [run["kernels"] for run in record["runs"]]
-    runs = [run for run in runs if run["colour_apart_p"] is not None]  # Else nothing is learned.
+    runs = [run for run in runs if run["colour_apart_p"] is not None]
+    if not runs:
+        return Finding(TOWERS, "", "conv1 has learned nothing of colour")
     apart = [float(run["colour_apart_p"]) <= ERROR for run in runs]
     each = [
         f"{' and '.join(map(wording.percent, run['colour_of_what_is_learned']))}"

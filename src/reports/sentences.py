@@ -110,12 +110,16 @@ def _sentence(words: str) -> str:
 
 
 def groups_apart(found: Interaction) -> str:
-    """What differs between the trials of two groups beside their field; "" if nothing does."""
+    """What differs between the trials of groups beside their field; "" if nothing does."""
     columns = {
-        column for one, two in zip(*found.pairs, strict=True) for column in trained_apart(one, two)
+        column
+        for first, *others in zip(*found.pairs, strict=True)
+        for other in others
+        for column in trained_apart(first, other)
     }
-    one, two = (arm_words(found.field, value) for value in (found.first, found.second))
-    return apart(f"those with {one} and those with {two}", columns)
+    named = [arm_words(found.field, str(group.fields[found.field])) for group in found.groups]
+    *before, last = (f"those with {each}" for each in named)
+    return apart(f"{', '.join(before)} and {last}", columns)
 
 
 def _too_few(analysis: Analysis, effect: Effect) -> str:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+ROUNDING = 1e-6  # What is smaller beside the kernels was not learned.
 DEALS = 9999  # Number of times that the kernels are dealt to the towers at random.
 
 
@@ -28,11 +29,13 @@ class Kernels(NamedTuple):
 def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
     """Numbers for the record: the structure that training has given them, and colour by tower.
 
-    Of kernels that are as they began nothing is learned, and one channel has no colour: what is
-    said of these is None.
+    Of kernels that are as they began, or have only shrunk, nothing is learned, and one channel has
+    no colour: what is said of these is None.
     """
     of_towers = np.split(kernels.learned, towers, axis=-1)
-    has_colour = kernels.trained.shape[2] > 1 and all(map(np.any, of_towers))
+    least = ROUNDING * np.linalg.norm(kernels.trained)
+    learned = [bool(np.linalg.norm(tower) > least) for tower in of_towers]
+    has_colour = kernels.trained.shape[2] > 1 and all(learned)
     apart = specialization(kernels.learned, towers) if has_colour else None
     return {
         "count": kernels.trained.shape[-1],
@@ -40,7 +43,7 @@ def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
         "correlation_before_training": correlation_side_by_side(kernels.started),
         "left_of_the_beginning": kernels.left,
         "correlation_of_what_is_learned": (
-            correlation_side_by_side(kernels.learned) if np.any(kernels.learned) else None
+            correlation_side_by_side(kernels.learned) if any(learned) else None
         ),
         "colour_of_what_is_learned": list(map(colour_share, of_towers)) if has_colour else None,
         "colour_apart": apart and apart.difference,

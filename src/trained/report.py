@@ -179,10 +179,10 @@ def _run_words(run: Mapping[str, Any], dataset: str) -> list[str]:
     first, error = run["kernels"], run["test_error"]
     tested = "" if error is None else f", test error {error:.1%}"
     learned, shares = first["correlation_of_what_is_learned"], first["colour_of_what_is_learned"]
-    without, colour = ": training has left them as they were", ""
+    colour, left = "", f"the {first['left_of_the_beginning']:.0%} of their beginning that is left"
+    without = f"; beside {left}, nothing was learned"
     if learned is not None:
-        without = f"; without the {first['left_of_the_beginning']:.0%} of their beginning that is"
-        without += f" left, at {learned:.2f}"
+        without = f"; without {left}, at {learned:.2f}"
     if shares is not None:
         each = ", ".join(f"{share:.0%}" for share in shares)
         colour = f" Colour's share of what is learned, by tower: {each} (grey 0%, random 67%)."

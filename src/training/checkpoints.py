@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,8 +133,8 @@ def restore(directory: Path, like: PyTree, of: Identity) -> Restored:
         of: Identity of the trial.
 
     Raises:
-        RecordError: If a sound checkpoint is another trial's or does not fit `like`, or a damaged
-            one cannot be set aside.
+        RecordError: If a sound checkpoint is another trial's or does not fit `like`, a damaged one
+            cannot be set aside, or one cannot be read as things are.
     """
     files.refuse_link(directory)
     for partial in _folders(directory, re.escape(PARTIAL) + r"\d+"):  # A killed process left it.
@@ -157,7 +158,11 @@ def _newest(
     complaints: list[str] = []
     for iteration in reversed(_found(directory)):
         path = directory / str(iteration)
-        if not (fault := _fault(path)):
+        try:
+            fault = _fault(path)
+        except RecordError as error:
+            raise RecordError("; ".join([*complaints, str(error)])) from error
+        if not fault:
             return Restored(*_read(path, like, of), complaints)
         complaints.append(f"checkpoint {path} is damaged ({fault}){put_aside(path)}")
     return Restored(None, {}, complaints)
@@ -296,10 +301,10 @@ def _fault(path: Path) -> str:
             return f"{MANIFEST} is not as written"
         if reason.errno not in LOST:
             raise RecordError(
-                f"cannot read {reason.filename}: {reason.strerror}; nothing is set aside: see that"
-                " it can be read, and run the same command again"
+                f"cannot read {reason.filename or path}: {reason.strerror}; it is not set aside:"
+                " see that it can be read, and run the same command again"
             ) from error
-        return f"{reason.filename} cannot be read: {reason.strerror}"
+        return f"{reason.filename or path} cannot be read: {reason.strerror}"
     wrong = sorted(
         name
         for name in wanted.keys() | found.keys()
@@ -314,9 +319,18 @@ def _digests(path: Path) -> dict[str, str]:
         Path(folder, name)
         for folder, _, names in os.walk(path, onerror=_raise)
         for name in names
-        if name != MANIFEST and os.path.isfile(os.path.join(folder, name))
+        if name != MANIFEST and _is_file(Path(folder, name))
     )
     return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno not in LOST:
+            raise
+        return False
 
 
 def _raise(error: OSError) -> None:

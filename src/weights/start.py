@@ -225,8 +225,8 @@ def meaning_of(options: Mapping[str, Any], activation: str, init: str) -> dict[s
     found = {"activation": activation, **{n: options[n] for n in names if n in options}}
     if "dropout_scale" in found:
         found["dropout_scale"] = decided("dropout_scale", found["dropout_scale"], init)
-        if found["dropout_scale"] == "testing":  # Activities are multiplied by 1 - dropout.
-            found["dropout"] = options["dropout"]
+        if found["dropout_scale"] == "testing" and "dropout" in options:
+            found["dropout"] = options["dropout"]  # Activities are multiplied by 1 - dropout.
     if not options.get("hidden", 1):
         found.pop("linear", None)  # It says what is behind the hidden layer.
     return found
