@@ -26,10 +26,8 @@ GROUPS = (
     *("selection_seeds", "sweep", "variants"),
 )
 
-COMPARED = (
-    ("compare", "field"),
-    ("compare", "baseline"),
-)  # Of one arm there is nothing to compare.
+# Where there is one arm, there is nothing to compare.
+COMPARED = (("compare", "field"), ("compare", "baseline"))
 
 
 class Switch(NamedTuple):
@@ -258,9 +256,8 @@ def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
         if ("sweep", *path) in given:
             continue  # The same command sweeps it, in full view.
         asked = path[0] in GROUPS or path in COMPARED
-        if (asked or any(_is_swept(path, config) for config in configs)) and _is_idle(
-            path, request, configs
-        ):
+        asked = asked or any(_is_swept(path, config) for config in configs)
+        if asked and _is_idle(path, request, configs):
             raise ConfigError(f"config.{dotted(path)} changes nothing, for {_why(path, configs)}")
 
 
