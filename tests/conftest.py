@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -47,7 +48,7 @@ for number, action in (
 
 # Where no shapes are named beartype alone checks the types: jaxtyping takes longer for each call.
 # beartype also checks the fields of NamedTuples, and a Split holds other things at times.
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE, CONFIGS = (Path(__file__).parents[1] / name for name in ("src", "configs"))
 SHAPED = [path for path in SOURCE.rglob("*.py") if "jaxtyping" in path.read_text(encoding="utf-8")]
 SHAPED.append(SOURCE / "data" / "dataset.py")
 install_import_hook(
@@ -66,14 +67,19 @@ environment.seal_compilations()  # JAX does not write atomically: what is half t
 def nothing_of_other_tests():
     """Drops what a process has loaded and compiled for the tests of another file.
 
-    Many call their images `tiny`. Compiled programs stay mapped into memory as long as JAX keeps
-    them, and Linux kills a process of 65,530 mappings: a long suite had that many.
+    Many call their images `tiny`, and their own config file `mine`. Compiled programs stay mapped
+    into memory as long as JAX keeps them, and Linux kills a process of 65,530 mappings: a long
+    suite had that many.
     """
     from src.study import worker  # noqa: PLC0415  (under the hook above)
 
     worker._program.cache_clear()
     worker._dataset.cache_clear()
     jax.clear_caches()
+    for name, module in [*sys.modules.items()]:
+        place = getattr(module, "__file__", None)
+        if name.startswith("configs.") and place and not Path(place).is_relative_to(CONFIGS):
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
