@@ -113,6 +113,16 @@ def test_a_schedule_that_leaves_the_rate_alone_is_refused(fields, message):
             "schedule__name": "steps",
             **AGAINST,
         }, "variant = 'a' and 'b'"),
+        *(({"variants": {"a": {group: one}, "b": {group: two}}, **more, **AGAINST},
+           "variant = 'a' and 'b'") for group, one, two, more in (
+            ("start_from", {"path": "x/t"}, {"path": "./x//t"}, {}),
+            ("pretraining", {"learning_rates": (0.003, 0.01)}, {"learning_rates": (0.01, 0.003)},
+             {"pretraining__method": "conv_rbm"}),
+            ("pretraining", {"learning_rates": (0.003, 0.01, 0.03)}, {},  # the method's grid
+             {"pretraining__method": "conv_autoencoder"}),
+            ("schedule", {"bias_boundaries": (1.0,)}, {},
+             {"schedule__name": "steps", "schedule__boundaries": (1.0,)}),
+        )),
         ({  # The study's rates hold for all its arms.
             "variants": {"b": {}, "a": {"recipes": {"modern": {"learning_rates": (0.1,)}}}},
             **AGAINST,

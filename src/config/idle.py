@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from src.fields import ConfigError, NamedValues
 from src.models import get_activation, model_options
 from src.models.activations import ACTIVATION_NAMES
 from src.models.options import BY_INIT, decided
+from src.pretraining.settings import LEARNING_RATES
 from src.training.schedule import Schedule
 from src.training.settings import TrialSettings
 from src.trees import Path, dotted, leaves
@@ -178,13 +180,16 @@ def _in_one_spelling(trial: TrialSettings) -> TrialSettings:
         if "without" in options:
             options["without"] = "+".join(sorted({*options["without"].split("+")}))
     model = replace(trial.model, activation=activation, options=NamedValues(options))
-    drops, of_biases = trial.schedule.boundaries, trial.schedule.bias_boundaries
+    drops, start, how = trial.schedule.boundaries, trial.start_from, trial.pretraining
+    of_biases = trial.schedule.bias_boundaries or drops
     schedule = replace(
         trial.schedule, boundaries=tuple(sorted(drops)), bias_boundaries=tuple(sorted(of_biases))
     )
-    layers = tuple(sorted(trial.start_from.layers))
-    start = replace(trial.start_from, layers=layers)
-    return replace(trial, model=model, schedule=schedule, start_from=start)
+    path = os.path.normpath(start.path) if start.path else ""
+    start = replace(start, path=path, layers=tuple(sorted(start.layers)))
+    rates = how.learning_rates or LEARNING_RATES.get(how.method, ())
+    how = replace(how, learning_rates=tuple(sorted(rates)))
+    return replace(trial, model=model, schedule=schedule, start_from=start, pretraining=how)
 
 
 def _as_usual(trial: TrialSettings, name: str) -> TrialSettings:
