@@ -17,6 +17,7 @@ from scipy import stats
 
 from experiments.speed import tables
 from src.analysis.effects import analyse
+from src.analysis.groups import trained_apart
 from src.analysis.measures import get_measure
 from src.analysis.study import load_study
 from src.config.config import Config
@@ -620,6 +621,42 @@ def test_what_came_of_longer_pretraining_is_what_its_records_say():
         assert lost[1] < lost[0]
         assert lost[3] < lost[2]
         assert f"| `{layer}` | {' | '.join(f'{error:.3f}' for error in lost)} |" in text
+
+
+def test_kernels_are_said_to_be_as_smooth_as_their_figures_say():
+    folder = EXPERIMENTS / "pretraining_long"
+    smooth = {}
+    for method in ("conv_rbm", "conv_autoencoder"):
+        drawn = (folder / f"kernels_{method}.svg").read_text(encoding="utf-8")
+        assert f"method{method}-lr0.01-s200" in drawn
+        smooth[method], alone = re.search(r"fine-tuned (\S+), from random (\S+)", drawn).groups()
+    both = " and ".join(smooth.values())
+    words = f"one pixel apart correlate at {both}, in the net that began at random at {alone}"
+    assert f"{words} (seed 200)." in text_of(folder / "README.md")
+
+
+@pytest.mark.parametrize(
+    ("study", "elsewhere"),
+    [("flips", {"without_slow_conv1", "without_init"}), ("lenet", {"without_slow_conv1"})],
+)
+def test_which_nets_were_trained_elsewhere_is_what_the_records_say(study, elsewhere):
+    groups = analyse(load_study(WHY / study)).groups
+    trained = {}
+    for group in groups:
+        assert not any(trained_apart(group.baseline, arm) for arm in group.others)
+        trials = (trial.row for arm in group.arms for trial in arm.fresh)
+        (trained[group.fields["recipe"]],) = {(row["commit"], row["device"]) for row in trials}
+    assert {name for name, (_, device) in trained.items() if " cpu " in device} == elsewhere
+    commits = {
+        kind: {commit for name, (commit, _) in trained.items() if (name in elsewhere) == kind}
+        for kind in (True, False)
+    }
+    assert not commits[True] & commits[False]
+    assert len({device for name, (_, device) in trained.items() if name not in elsewhere}) == 1
+    told = text_of(WHY / "README.md")
+    assert all(
+        f"`{name}`" in told.split("In `flips` and `lenet` the nets")[1] for name in elsewhere
+    )
 
 
 def last_error(folder: Path, method: str, seed: int, layer: str) -> float:
