@@ -17,7 +17,16 @@ from src.analysis.study import load_study
 from src.errors import LabError
 from src.paths import local_path_of
 from src.records import files
-from src.reports import evaluated, findings, paper_figures, rate_drops, readme, sentences, webpage
+from src.reports import (
+    activity,
+    evaluated,
+    findings,
+    paper_figures,
+    rate_drops,
+    readme,
+    sentences,
+    webpage,
+)
 from src.reports.figures import canvas
 from src.reports.figures.claims import LOOKS, UNDECIDED, draw_claims, verdict_words
 from src.reports.figures.forest import Bar
@@ -173,7 +182,9 @@ def write_claims(folder: Path) -> None:
         RecordError: If a record is damaged or a file cannot be written.
     """
     folder = folder.resolve()  # Its name stands in links.
-    found = findings.find_all(read_studies(folder))
+    studies = read_studies(folder)
+    found = findings.find_all(studies)
+    found += activity.active_units(studies[activity.ACTIVE.study])
     found += [paper_figures.towers(folder), paper_figures.neighbours(folder)]
     found += [*evaluated.averages(folder), evaluated.ten_views(folder)]
     found += [rate_drops.first_drop(folder)]

@@ -195,8 +195,6 @@ UNTESTED: tuple[Untested, ...] = (
     Untested("The whole network on ImageNet (2012), one net", "6, Table 2; article",
              "40.7% top-1, 18.2% top-5 error (Caffe's release: 57.1% and 80.2% right)",
              "--config=configs/alexnet_imagenet.py"),
-    Untested("A ReLU does not limit its output, and few units are active", "article", "-",
-             "--config=configs/ablations.py --config.study=activations --config.layer_images=256"),
     Untested("Training on a GPU is many times faster than on a CPU (a run on each)", "article", "-",
              "python -m experiments.speed.accelerator"),
 )

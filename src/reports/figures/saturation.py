@@ -57,10 +57,10 @@ def saturation(analysis: Analysis) -> Figure:
 def _draw_arm(axes: Axes, arm: ArmRecord, index: int, column: str) -> None:
     color, dash = line_style(index)
     for trial in arm.fresh:
-        axes.plot(*_measured(trial, column), color=color, ls=dash, lw=1.1, alpha=0.8)
+        axes.plot(*measured(trial, column), color=color, ls=dash, lw=1.1, alpha=0.8)
 
 
-def _measured(trial: TrialRecord, column: str) -> tuple[np.ndarray, np.ndarray]:
+def measured(trial: TrialRecord, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Epochs [P] and shares [P] of the points at which the layer was measured."""
     values = trial.metrics.get(column, np.full(len(trial.metrics["epoch"]), np.nan))
     there = ~np.isnan(values)
