@@ -16,8 +16,9 @@ Rates:   each arm has the best of four to six by the study's own measure, mostly
 Seeds:   pooling, depth, towers and augmentation have five to eleven by the deviations that an
          earlier run of these studies showed (on a JPEG copy of the data): enough, at 80%, for the
          paper's effect.
-GPU:     --config.train_images=0 --config.max_epochs=60.0 and --config.model.width=1.0; the command
-         line wins over a study's values.
+GPU:     --config.train_images=0 --config.max_epochs=60.0 and, for the studies of alexnet_cifar
+         (dropout, dropout_speed, pooling, augmentation, weight_decay, depth, towers, biases),
+         --config.model.width=1.0; the command line wins over a study's values.
 Own:     --config.studies.lrn.sweep.model.lrn="('none','paper')" changes what a study sweeps.
 """
 

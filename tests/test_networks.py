@@ -8,6 +8,7 @@ import pytest
 
 from src.analysis.effects import Analysis, analyse
 from src.analysis.study import load_study
+from src.records import files
 from src.records import study as studies
 from src.reports import compose as report
 from src.reports import networks
@@ -144,3 +145,39 @@ def test_curves_have_each_measure_by_iterations_and_by_seconds(tmp_path):
     assert len(drawn) == 2
     last = falling(1, 1.0)[-1]
     assert tuple(drawn[0][-1]) == (last["train_seconds"], last["test_error"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "confounded"), [({"commit": "another"}, 5), ({"device": "1 x NVIDIA H200"}, 2)]
+)
+def test_networks_that_were_trained_otherwise_are_confounded(tmp_path, changed, confounded):
+    """By other code in all that is compared, on another device in the two counts of seconds."""
+    slow, fast = (1, 1.05, 1.1, 1.15), (2, 2.1, 2.2, 2.3)
+    write_study(tmp_path, {NETS[0]: slow, NETS[1]: fast}, seconds=1.0)
+    assert "confounded" not in "".join(claims(tmp_path))
+    for path in (tmp_path / "trials").glob("alexnet*/result.json"):
+        record = files.read_sealed(path, "")
+        record["result"] |= changed
+        files.write_sealed(path, record)
+    told = "".join(claims(tmp_path))
+    assert told.count(": confounded, the two were trained ") == confounded
+
+
+def test_claims_of_several_groups_name_them(tmp_path):
+    synthetic.write_header(
+        tmp_path, sweep={"model": {"name": list(NETS), "activation": ["relu", "tanh"]}},
+        compare={"field": "model", "baseline": NETS[0]}, learning_rates=[0.02],
+        model_options={"vgg11_cifar": {"width": 0.25}},
+    )  # fmt: skip
+    told = claims(tmp_path)
+    assert len(told) == 6
+    assert [line.partition(": Claim")[0] for line in told[::3]] == [
+        f"**{group.label}**" for group in analysis_of(tmp_path).groups
+    ]
+
+
+def test_the_figure_says_of_rates_and_windows_what_is_so(tmp_path):
+    write_study(tmp_path, {NETS[0]: (1, 2), NETS[1]: (2, 3)}, seconds=1.0)
+    texts = [text.get_text() for text in curves(analysis_of(tmp_path)).texts]
+    assert "Loss and errors" in texts  # one rate: none was chosen
+    assert any(text.endswith("error are of the trailing epoch") for text in texts)

@@ -161,13 +161,13 @@ def test_the_forecasts_of_recorded_trials_come_near(part):
 
 def test_nan_is_never_shown():
     position = {"iteration": 39, "epoch": 0.1, "train_error": math.nan, "interval_error": 0.875}
-    said = progress_words.position_words(position, 0.05)
+    said = progress_words.position_words(position, 0.05, measured=True)
     assert said == "epoch 0.1, iteration 39, error of the newest images 87.5%, 50 ms a step"
     before = {"iteration": 0, "epoch": 0.0, "train_error": math.nan}
     for words in (
-        progress_words.position_words(before, 0.05),
-        progress_words.live_words(before, Left(math.nan, 0.0), 0.0, 80),
-        progress_words.live_words(position, Left(math.nan, 65.0), 0.05, 80),
+        progress_words.position_words(before, 0.05, measured=False),
+        progress_words.live_words(before, Left(math.nan, 0.0), 0.0, 80, measured=False),
+        progress_words.live_words(position, Left(math.nan, 65.0), 0.05, 80, measured=True),
     ):
         assert "nan" not in words
 
@@ -241,10 +241,12 @@ def make_display(out: io.StringIO, finished: dict, **changes: object) -> Display
     )
 
 
-def position(iteration: int, last: int, seconds: float, error: float = math.nan) -> dict:
+def position(
+    iteration: int, last: int, seconds: float, error: float = math.nan, most: int = 0
+) -> dict:
     return {
-        "iteration": iteration, "last": last, "epoch": iteration / 40, "seconds": seconds,
-        "train_error": error, "interval_error": 0.9,
+        "iteration": iteration, "last": last, "most": most or last, "epoch": iteration / 40,
+        "seconds": seconds, "train_error": error, "interval_error": 0.9,
     }  # fmt: skip
 
 
@@ -439,6 +441,93 @@ def test_trials_that_do_not_stop_at_a_target_take_as_long_as_they_may(terminal):
     assert display.left(task.trial.name) == (60, 60)
 
 
+def heard(display: Display, *points: dict) -> Left:
+    """Tells of the first trial that is to be trained; returns what is left of the study."""
+    task = first_task(display)
+    display.started(task)
+    for point in points:
+        display.heard(task.trial.name, "point", point)
+    return display.study_left()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "epochs", "images"),
+    [
+        ({"batch_size": (16, 64)}, (4, 4), (640, 640)),
+        ({"batch_size": (64, 16)}, (4, 4), (640, 640)),
+        ({"max_epochs": (4.0, 20.0)}, (4, 20), (640, 640)),
+        ({"train_images": (640, 160)}, (4, 4), (640, 160)),
+    ],
+)
+def test_an_arm_not_heard_of_takes_as_many_iterations_as_its_own_images_make(sweep, epochs, images):
+    """640 images an epoch, half a second a step of either arm; two seeds of one, one by one."""
+    (field, values), racing = next(iter(sweep.items())), False
+    config = tiny.make_config(
+        sweep=sweep, compare__field=field, compare__baseline=values[0], learning_rates=(0.01,),
+        fresh_seeds=(100,), stop_at_target=False, racing=racing, max_epochs=4.0, batch_size=16,
+    )  # fmt: skip
+    batches = values if field == "batch_size" else (16, 16)
+    iterations = [n * e // b for n, e, b in zip(images, epochs, batches, strict=True)]
+    display = Display(config, {}, 1, {}, screen=Screen(io.StringIO()))
+    display.measured = {arm.name: 0.5 for arm in config.arms}
+    most = iterations[0]
+    left = heard(display, position(0, most, 0.0), position(4, most, 2.0, 0.9))
+    expected = 0.5 * (iterations[0] - 4) + 0.5 * iterations[1]
+    assert left == pytest.approx((expected, expected))
+
+
+def test_a_race_limits_the_trial_in_it_and_none_to_come():
+    """Three rates, two seeds: 20 of the 160 iterations are left to this one, all to the others."""
+    display = make_display(io.StringIO(), {})
+    left = heard(display, position(0, 30, 0.0, most=160), position(10, 30, 5.0, 0.9, most=160))
+    assert left.most == pytest.approx(0.5 * (20 + 2 * 160 + 160))  # two workers: a pair at the end
+
+
+def test_a_rate_that_diverged_says_nothing_of_trials_that_train_to_the_end():
+    finished: dict[str, TrialRecord] = {}
+    display = make_display(io.StringIO(), finished, stop_at_target=False, racing=False)
+    name = first_task(display).trial.name
+    finished[name] = record(name, "diverged", [], iterations=17)
+    display = make_display(io.StringIO(), finished, stop_at_target=False, racing=False)
+    left = heard(display, position(0, 160, 0.0), position(40, 160, 20.0, 0.9))
+    assert left.about == left.most == pytest.approx(0.5 * (160 + 160))  # two rates, then two seeds
+
+
+def test_trials_that_are_replaced_are_to_come_again(monkeypatch):
+    """A grid has grown: what was trained at the rate of the old one is trained again."""
+    finished: dict[str, TrialRecord] = {}
+    config = make_display(io.StringIO(), finished).config
+    (arm,) = config.arms
+    for rate, seed in (*((rate, 0) for rate in RATES), (RATES[-1], 100), (RATES[-1], 101)):
+        name = f"{arm.name}-lr{rate:g}-s{seed}"
+        kind = "fresh" if seed else "selection"
+        finished[name] = record(name, "reached", [0.2] * 16, purpose=kind)
+    gone = [trial for trial in finished.values() if trial.row["purpose"] == "fresh"]
+    monkeypatch.setattr(progress, "replaced_trials", lambda *_: gone)
+    grown = tiny.make_config(learning_rates=(*RATES, 0.08), fresh_seeds=(100, 101))
+    display = Display(grown, finished, 1, {}, screen=Screen(io.StringIO()))
+    left = heard(display, position(0, 160, 0.0), position(40, 160, 20.0, 0.9))
+    assert left.most == pytest.approx(0.5 * (120 + 160 + 160))
+    assert display._done() == 3
+
+
+def test_the_first_words_of_a_trial_say_what_its_estimate_is_made_of():
+    out, finished = io.StringIO(), {}
+    display = make_display(out, finished, racing=False)
+    heard(display, position(0, 160, 0.0))
+    assert "first estimate, by the size of its network" in out.getvalue()
+    one, two = order.ready_tasks(display.config, finished)[:2]
+    display.heard(one.trial.name, "point", position(40, 160, 20.0, 0.5))
+    display.started(two)
+    display.heard(two.trial.name, "point", position(0, 160, 0.0))
+    assert "first estimate, by the speed of its arm so far" in out.getvalue().splitlines()[-1]
+
+
+def test_a_cluster_without_a_machine_yet_has_a_speed_too(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert machine_speed.multiply_adds_per_second(0) > 0
+
+
 def test_a_machine_is_as_fast_as_its_fastest_product(monkeypatch):
     times = iter([0.0, *(t for begun in (0, 5, 6) for t in (begun, begun + 1 + begun % 2)), 99.0])
     clock = SimpleNamespace(perf_counter=lambda: next(times))
@@ -472,6 +561,6 @@ def test_what_stays_is_broken_between_words(terminal, monkeypatch):
 def test_a_trial_past_the_limit_of_its_race_may_go_on_to_its_end(tmp_path):
     trial = first_task(make_display(io.StringIO(), {})).trial
     run = Run(trial, 64, tmp_path, tiny.identity(trial.name), (Limit(0.25, 5.0),))
-    assert (run.position()["last"], run.grid.last) == (5, 16)
+    assert (run.position()["last"], run.position()["most"], run.grid.last) == (5, 16, 16)
     run.points.iteration = 6
     assert run.position()["last"] == 16

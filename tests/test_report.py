@@ -328,6 +328,18 @@ def test_what_is_said_beside_the_curves_goes_by_the_arms(tmp_path):
     assert paper.curves_beside(load_study(tmp_path)) == {}
     synthetic.write_header(tmp_path, sweep={"model": {"activation": ["relu", "tanh"]}}, **config)
     assert set(paper.curves_beside(load_study(tmp_path))) == {"relu", "tanh"}
+    for changed in (
+        {"validation_images": 5000},
+        {"train_images": 5000},
+        {"weight_decay": 0.01},
+        {"pretraining": {"method": "conv_rbm"}},
+        {"start_from": {"path": "weights.npz"}},
+    ):
+        activations = {"model": {"activation": ["relu", "tanh"]}}
+        synthetic.write_header(tmp_path, sweep=activations, **config, **changed)
+        assert paper.curves_beside(load_study(tmp_path)) == {}
+    synthetic.write_header(tmp_path, sweep=sweep, validation_images=5000, **config)
+    assert load_study(tmp_path).trained_on == "cifar10 (5,000 images held out)"
     synthetic.write_header(tmp_path, sweep=sweep, **config)
     assert "is the error over the last epoch or 2 epochs, known" in compose(tmp_path)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src import wording
 from src.records.files import RecordError
 from src.reports import compose as report
 from src.reports import webpage
@@ -258,6 +259,19 @@ def test_a_click_on_a_head_sorts_its_table(tmp_path, column, times, expected):
     (tmp_path / "page.html").write_text(text.replace("</body>", f"{script}</body>"))
     page = Page(browse(tmp_path / "page.html"))
     assert [row[0] for row in page.tables[0][1:]] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_durations_are_sorted_by_their_length(tmp_path, times):
+    durations = ["36 s", "71 s", "2 min", "24 min", "1 h 35 min", "2 h 00 min"]
+    assert durations == [wording.duration(n) for n in (36.0, 71.0, 120.0, 1440.0, 5700.0, 7200.0)]
+    rows = "".join(f"| {each} |\n" for each in sorted(durations))
+    text = webpage.make_page(f"| training time |\n|---|\n{rows}", tmp_path)
+    script = CLICK.format(table=0, column=0, times=times)
+    (tmp_path / "page.html").write_text(text.replace("</body>", f"{script}</body>"))
+    page = Page(browse(tmp_path / "page.html"))
+    assert [row[0] for row in page.tables[0][1:]] == durations[:: 1 if times == 1 else -1]
 
 
 @pytest.mark.slow

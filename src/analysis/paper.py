@@ -55,7 +55,8 @@ def _bounds(curve: Series, threshold: float) -> Ends:
 def curves_beside(study: Study) -> dict[str, Series]:
     """The paper's curves if a study compares activations as its figure does, else none.
 
-    That is in NETS alone, on all images of CIFAR-10 and their labels, as they are.
+    That is in NETS alone, on all images of CIFAR-10 and their labels, as they are, from weights
+    that are the seed's, and without regularization, as its caption says.
     """
     config, dataset = study.config, study.header["dataset"]
     alike = dataset in DATASETS and all(_is_alike(arm.settings) for arm in config.arms)
@@ -63,8 +64,10 @@ def curves_beside(study: Study) -> dict[str, Series]:
 
 
 def _is_alike(settings: TrialSettings) -> bool:
-    part = settings.train_images or settings.labels
-    return settings.model.name in NETS and not part and settings.augment == Augment()
+    part = settings.train_images or settings.labels or settings.validation_images
+    begun = settings.start_from.path or settings.pretraining.method != "none"
+    changed = part or begun or settings.weight_decay or settings.augment != Augment()
+    return settings.model.name in NETS and not changed
 
 
 def ratios_beside(study: Study, thresholds: Sequence[float]) -> dict[float, Interval]:

@@ -29,7 +29,11 @@ class Study:
     def trained_on(self) -> str:
         """The data set, and the part of it that all arms train on, as `cifar10 (5,000 images)`."""
         parts = []
-        for kind, field in (("images", "train_images"), ("labels", "labels")):
+        for kind, field in (
+            ("images", "train_images"),
+            ("labels", "labels"),
+            ("images held out", "validation_images"),
+        ):
             counts = {getattr(arm.settings, field) for arm in self.config.arms}
             parts += [f"{count:,} {kind}" for count in counts if count and len(counts) == 1]
         return f"{self.header['dataset']} ({', '.join(parts)})" if parts else self.header["dataset"]

@@ -88,7 +88,9 @@ def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = 
     """
     rows = [*(_row(each) for each in found if each.group), *published]
     to_run = [
-        _open(each.claim, study_command(each.claim.study)) for each in found if not each.group
+        _open(each.claim, study_command(each.claim.study), each.claim.then)
+        for each in found
+        if not each.group
     ]
     to_run += [_open(claim, _command(claim.command)) for claim in UNTESTED]
     notes = [(note.run, note.text, note.number) for note in NOTES]
@@ -97,7 +99,7 @@ def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = 
         "### Measured",
         wording.table(HEADER, rows) if rows else "Nothing yet.",
         "### Not run yet",
-        "Each command measures the claims beside it.",
+        "Each command measures the claim beside it, or trains the networks that it asks about.",
         wording.table(OPEN, to_run),
         "### What the author's own notes show",
         NOTES_TEXT,
@@ -113,8 +115,9 @@ def _row(found: Finding) -> list[str]:
     return [*start, f"{found.group}: {found.ours}", found.trained, found.words, records]
 
 
-def _open(claim: Claim | Untested, command: str) -> list[str]:
-    return [claim.text, claim.source, claim.number, f"`{command}`"]
+def _open(claim: Claim | Untested, *commands: str) -> list[str]:
+    told = ", then ".join(f"`{command}`" for command in commands if command)
+    return [claim.text, claim.source, claim.number, told]
 
 
 def published_rows(folder: Path) -> list[list[str]]:
@@ -150,14 +153,17 @@ def study_command(study: str) -> str:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    """A sentence that counts claims by verdict."""
+    """A sentence that counts claims, and findings by verdict: a claim has one for each group."""
     counts = collections.Counter(verdict_words(each.verdict) for each in found if each.group)
-    rows, measured = len(found) + len(UNTESTED), counts.total()
+    waiting = {claim.text for claim in UNTESTED}
+    claims = len(waiting | {each.claim.text for each in found})
+    measured = len({each.claim.text for each in found if each.group})
     if not measured:
-        return f"Of {rows} claims none is measured yet."
+        return f"Of {claims} claims none is measured yet."
     verb = "is" if measured == 1 else "are"
     told = ", ".join(f"{number} {words}" for words, number in counts.most_common())
-    return f"Of {rows} claims {measured} {verb} measured so far: {told}."
+    findings = wording.counted(counts.total(), "finding")
+    return f"Of {claims} claims {measured} {verb} measured so far, in {findings}: {told}."
 
 
 def _bars(found: Sequence[Finding]) -> list[Bar]:

@@ -34,6 +34,7 @@ TEN_VIEWS = Claim(
     CROPPED,
     direction=-1,
     effect=0.015,
+    then=f"python -m src.evaluate runs/{CROPPED}/trials/* --out=runs/{CROPPED}/evaluation",
 )
 Record = Mapping[str, Any]
 

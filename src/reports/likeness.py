@@ -8,7 +8,7 @@ from src import wording
 from src.analysis import paper
 from src.analysis.curves import Series
 from src.analysis.effects import Analysis
-from src.analysis.groups import ArmRecord, Group
+from src.analysis.groups import ArmRecord, Group, rates_were_chosen
 from src.records.trial import TrialRecord
 from src.wording import table
 
@@ -24,10 +24,11 @@ def likeness(analysis: Analysis) -> str:
     ]
     if not rows:
         return ""
+    chosen = "The rates were chosen by the study's measure, not for likeness. "
     text = (
         "The paper's point k is most likely the error of the first 10,000 images after k epochs."
-        " The table has ours, the median over seeds, minus the paper's, in percentage points. The"
-        " rates were chosen by the study's measure, not for likeness. The paper does not say its"
+        " The table has ours, the median over seeds, minus the paper's, in percentage points."
+        f" {chosen if rates_were_chosen(analysis.groups) else ''}The paper does not say its"
         " rates, its network, its batch size or its first weights."
     )
     header = ["group", "arm", *(f"point {k}" for k in paper.POINTS), "largest", "within 3 points"]

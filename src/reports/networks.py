@@ -16,7 +16,7 @@ from src import wording
 from src.analysis import curves, families, intervals, verdicts
 from src.analysis.curves import Series
 from src.analysis.effects import Analysis
-from src.analysis.groups import ArmRecord, Group
+from src.analysis.groups import ArmRecord, Group, trained_apart
 from src.analysis.intervals import Ends, Interval, Sample
 from src.analysis.measures import MEASURES, UNKNOWN
 from src.records.trial import TrialRecord
@@ -50,7 +50,12 @@ class Race(NamedTuple):
 def claims(analysis: Analysis) -> list[str]:
     """A line per claim and pair of networks; none if there is no AlexNet among them."""
     end = "at the end" if analysis.equally_long else "where training stopped"
-    return [line for group in analysis.groups for line in _claims(group, end)]
+    several = len(analysis.groups) > 1
+    return [
+        f"**{group.label}**: {line}" if several else line
+        for group in analysis.groups
+        for line in _claims(group, end)
+    ]
 
 
 def _claims(group: Group, end: str) -> list[str]:
@@ -88,8 +93,8 @@ def _more_accurate(
         return f"{claim}: a trial diverged, not decided."
     known = f"{sentences.value_words(found)} ({sentences.interval(found)}{sentences.p_words(p)})"
     return (
-        f"{claim}: {measure} {known}: {_verdict(found, p)}; down to"
-        f" {other.value}'s {wording.percent(goal)}: {_race_words(sooner)}."
+        f"{claim}: {measure} {known}: {_verdict(pair, found, p)}; down to"
+        f" {other.value}'s {wording.percent(goal)}: {_race_words(pair, sooner)}."
     )
 
 
@@ -99,7 +104,9 @@ def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
         return f"{claim}: not measured yet."
     goal = highest_last(other, "train_loss")
     (sooner,) = races([(net, other)], "train_loss", [goal])
-    return f"{claim}: down to {other.value}'s last, {goal:.2f}: {_race_words(sooner)}."
+    return (
+        f"{claim}: down to {other.value}'s last, {goal:.2f}: {_race_words((net, other), sooner)}."
+    )
 
 
 def highest_last(arm: ArmRecord, column: str) -> float:
@@ -122,16 +129,21 @@ def races(pairs: Sequence[Pair], column: str, goals: Sequence[float]) -> list[tu
     return list(zip(*by_time, strict=True))
 
 
-def _race_words(races: Sequence[Race]) -> str:
+def _race_words(pair: Pair, races: Sequence[Race]) -> str:
     parts = []
-    for words, (numbers, found, p) in zip(TIMES.values(), races, strict=True):
+    for (time, words), (numbers, found, p) in zip(TIMES.items(), races, strict=True):
         ends = f"{sentences.ends(found)}{sentences.p_words(p)}"
         times = f"{sentences.value_words(found)} times ({ends})"
-        parts.append(f"{numbers} {words}, {times}: {_verdict(found, p)}")
+        verdict = _verdict(pair, found, p, in_seconds=time == "train_seconds")
+        parts.append(f"{numbers} {words}, {times}: {verdict}")
     return "; ".join(parts)
 
 
-def _verdict(found: Interval, p: float) -> str:
+def _verdict(pair: Pair, found: Interval, p: float, *, in_seconds: bool = False) -> str:
+    """The verdict; a pair that was trained otherwise is confounded, as in the table of claims."""
+    ways = [way for way in trained_apart(*pair) if way == "commit" or in_seconds]
+    if ways:
+        return f"confounded, {sentences.apart('the two', ways)}"
     verdict = verdicts.judge(found, -1, p=p)
     return f"{verdict} {sentences.remark(found, verdict)}".strip()
 

@@ -25,6 +25,8 @@ class Claim:
             on which the effect is said to depend, and its two values.
         rule: `effect`: the first measure decides. `overfitting`: see `findings.judge_overfitting`.
             `interaction`: whether the effect is larger under the first value of `where`.
+        then: The command that looks at the networks which the study's command trains; "" if the
+            study itself is looked at.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Claim:
     effect: float = 0.0
     where: tuple[tuple[str, str], ...] = ()
     rule: Rule = "effect"
+    then: str = ""
 
 
 class Untested(NamedTuple):

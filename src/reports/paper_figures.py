@@ -14,11 +14,13 @@ from src.reports.findings import Finding
 from src.reports.paper_claims import Claim
 
 NAME = "paper_figures"
+COMMAND = f"python -m src.{NAME} runs/{NAME}/trials/*"
 NEIGHBOURS = Claim(
     "Images nearest in the last hidden layer are alike; those nearest in pixels are not",
     "6.1, Fig. 4",
     "by eye",
     NAME,
+    then=COMMAND,
 )
 
 TOWERS = Claim(
@@ -26,6 +28,7 @@ TOWERS = Claim(
     "6.1, Fig. 3",
     "one in colour, one in shape",
     NAME,
+    then=COMMAND,
 )
 
 
@@ -89,7 +92,7 @@ def _of_towers(record: dict[str, Any]) -> Finding:
     runs = [run["kernels"] for run in record["runs"]]
     runs = [run for run in runs if run["colour_apart_p"] is not None]
     if not runs:
-        return Finding(TOWERS, "", "conv1 has learned nothing of colour")
+        return Finding(TOWERS, "all runs", "conv1 has learned nothing of colour")
     apart = [float(run["colour_apart_p"]) <= ERROR for run in runs]
     each = [
         f"{' and '.join(map(wording.percent, run['colour_of_what_is_learned']))}"

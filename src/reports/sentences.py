@@ -73,7 +73,8 @@ def alone(analysis: Analysis, group: Group) -> str:
         for measure in analysis.measures
     ]
     seeds = len(arm.fresh)
-    return f"{'; '.join(reached)} ({'means, ' if seeds > 1 else ''}n = {seeds})."
+    told = f"{'; '.join(reached)} ({'means, ' if seeds > 1 else ''}n = {seeds})"
+    return "; ".join([told, *_without(analysis.measure, arm, analysis.target)]) + "."
 
 
 def answer(analysis: Analysis, effect: Effect) -> str:
@@ -92,7 +93,7 @@ def answer(analysis: Analysis, effect: Effect) -> str:
         return f"{other} against {baseline}: {_too_few(analysis, effect)}{ends}."
     numbers = [means(measure, each, analysis.target) for each in (arm, group.baseline)]
     return (
-        f"{_claim(found, words, other, baseline)} ({interval(found)}{p_words(effect.p)};"
+        f"{_claim(measure, found, words, other, baseline)} ({interval(found)}{p_words(effect.p)};"
         f" {' against '.join(numbers)}).{conclusion(effect)}"
         f"{_sentence(apart('the two', trained_apart(group.baseline, arm)))}"
     )
@@ -130,7 +131,7 @@ def _too_few(analysis: Analysis, effect: Effect) -> str:
     words = measure_words(analysis.measure, analysis.target)
     if all(number == len(each.low) for number, each in zip(there, samples, strict=True)):
         return f"{words} of 0 have no ratio"
-    goal = words.partition(" to ")[2] or words
+    goal = _goal(analysis.measure, words)[1] or words
     if not any(there):
         return f"no trial got to {goal}"
     told = [
@@ -140,33 +141,48 @@ def _too_few(analysis: Analysis, effect: Effect) -> str:
     return f"too few trials got to {goal} to say which does sooner, {' and '.join(told)}"
 
 
-def _claim(found: Interval, words: str, other: str, baseline: str) -> str:
+def _goal(measure: Measure, words: str) -> tuple[str, str]:
+    """What is counted, and the goal that it is counted to, which only a time has."""
+    counted, _, goal = words.partition(" to ") if measure.reading else (words, "", "")
+    return counted, goal
+
+
+def _claim(measure: Measure, found: Interval, words: str, other: str, baseline: str) -> str:
     if found.kind == "ratio":
-        counted, _, goal = words.partition(" to ")
+        counted, goal = _goal(measure, words)
         reach = f" to reach {goal}" if goal else ""
         times = f"{value_words(found)} times as many {counted}"
         return f"{other} needs {times} as {baseline}{reach}"
-    apart = f"{abs(100 * found.value):.1f} points"
-    where = "lower than" if found.value < 0 else "higher than"
-    if apart == "0.0 points":
-        apart, where = "to a tenth of a point", "the same as"
-    return f"With {other} the {_closed(words)} is {apart} {where} with {baseline}"
+    apart, than = _apart(found)
+    return f"With {other} the {_closed(words)} is {apart} {than} with {baseline}"
+
+
+def _apart(found: Interval) -> tuple[str, str]:
+    """A difference in words, and the word that joins what it is a difference to."""
+    points = f"{abs(100 * found.value):.1f}"
+    if points == "0.0":
+        return "to a tenth of a point the same", "as"
+    return f"{points} points {'lower' if found.value < 0 else 'higher'}", "than"
 
 
 def _missing(analysis: Analysis, effect: Effect) -> str:
     """A sentence that says which trials have no number."""
-    parts = []
-    for arm in (effect.group.baseline, effect.arm):
-        sample = analysis.measure.sample(arm.fresh if arm else (), analysis.target)
-        without = int(sum(math.isnan(x) for x in sample.low))
-        diverged = sum(t.row["status"] == "diverged" for t in (arm.fresh if arm else ()))
-        ends = {"diverged": diverged, "have none": without - diverged}
-        parts += [
-            f"{number} of {len(arm.fresh)} trials of {arm.value} {how}"
-            for how, number in ends.items()
-            if arm and number
-        ]
-    return "; ".join(parts)
+    arms = [arm for arm in (effect.group.baseline, effect.arm) if arm]
+    return "; ".join(
+        part for arm in arms for part in _without(analysis.measure, arm, analysis.target)
+    )
+
+
+def _without(measure: Measure, arm: ArmRecord, target: float) -> list[str]:
+    """How many trials of an arm have no number, by what became of them."""
+    without = int(sum(math.isnan(x) for x in measure.sample(arm.fresh, target).low))
+    diverged = sum(trial.row["status"] == "diverged" for trial in arm.fresh)
+    ends = {"diverged": diverged, "have none": without - diverged}
+    return [
+        f"{number} of {len(arm.fresh)} trials of {arm.value} {how}"
+        for how, number in ends.items()
+        if number
+    ]
 
 
 def p_words(p: float) -> str:
@@ -203,7 +219,8 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
     """A sentence that says how far an effect depends on what two groups do not share."""
     ratio = found.interval.kind == "ratio"
     one, two = (arm_words(found.field, value) for value in (found.first, found.second))
-    value, baseline = found.value, analysis.study.config.study.compare.baseline
+    arms = (found.value, str(analysis.study.config.study.compare.baseline))
+    value, baseline = (arm_words(analysis.compared, each) for each in arms)
     start = f"The {'ratio' if ratio else 'difference'} of {value} to {baseline}"
     if not found.interval.exists or math.isnan(found.interval.bound):
         return f"{start} with {one} against {two}: {REASONS.get(found.interval.how, 'unknown')}."
@@ -215,9 +232,12 @@ def interaction(analysis: Analysis, found: Interaction) -> str:
     if ratio:
         times = f"{value_words(found.interval)} times as large"
         return f"{start} is {times} with {one} as with {two} ({known}{p}).{depends}"
-    more = "larger" if found.interval.value > 0 else "smaller"
-    apart = f"{abs(100 * found.interval.value):.1f} points {more}"
-    return f"{start} is {apart} with {one} than with {two} ({known}{p}).{depends}"
+    words = measure_words(analysis.measure, analysis.target)
+    apart, than = _apart(found.interval)
+    return (
+        f"The {_closed(words)} with {value}, minus that with {baseline}, is {apart} with {one}"
+        f" {than} with {two} ({known}{p}).{depends}"
+    )
 
 
 def value_words(found: Interval) -> str:

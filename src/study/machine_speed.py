@@ -17,6 +17,7 @@ def multiply_adds_per_second(workers: int) -> float:
     The fastest of several products counts, so that other programs on the machine matter little.
     Large convolutions come near this speed; small networks do not, so their time is estimated too
     short. Trials share an accelerator; on a CPU each has a thread of its own, as the product here.
+    A cluster whose machines have not come yet has no worker so far.
     """
     matrix = jax.device_put(np.ones((SIZE, SIZE), np.float32))
     product = jax.jit(jnp.matmul).lower(matrix, matrix).compile()
@@ -25,5 +26,5 @@ def multiply_adds_per_second(workers: int) -> float:
     while (begun := time.perf_counter()) < start + SECONDS:
         product(matrix, matrix).block_until_ready()
         fastest = min(fastest, time.perf_counter() - begun)
-    sharing = 1 if jax.default_backend() == "cpu" else workers
+    sharing = 1 if jax.default_backend() == "cpu" else max(1, workers)
     return SIZE**3 / fastest * jax.device_count() / sharing

@@ -74,7 +74,7 @@ class Display:
         for name, trial in finished.items():
             self.ended.setdefault(parse_trial_name(name).arm, []).append(trial)
         self.arms = {arm.name: arm for arm in config.arms}
-        self.replaced = {arm: count for arm in self.ended if (count := self._count_replaced(arm))}
+        self.replaced = {arm: names for arm in self.ended if (names := self._replaced(arm))}
         # By arm and purpose, iterations; then by the name of a trial under way: the trial, those in
         # its program, its newest points, its curve of iterations and training errors.
         self.expected: dict[tuple[str, str], float] = {}
@@ -83,7 +83,7 @@ class Display:
         self.stacks: dict[str, Mapping[str, Any]] = {}  # The newest point of its stack.
         self.points: dict[str, deque[Position]] = {}
         self.curves: dict[str, list[tuple[float, float]]] = {}
-        self.last: dict[str, float] = {}  # Arm -> iterations of a trial at most.
+        self.most: dict[str, float] = {}  # Arm -> iterations of a trial at most.
         self.shown: dict[str, float] = {}
         self._machine_speed: float | None = None
 
@@ -111,7 +111,10 @@ class Display:
                 self._redraw()
             elif is_first or time.monotonic() - self.shown[name] >= EVERY_SECONDS:
                 self.shown[name] = time.monotonic()
-                where = position_words(payload, self._step_seconds(name))
+                arm = self.tasks[name].trial.arm
+                where = position_words(
+                    payload, self._step_seconds(name), measured=arm in self.measured
+                )
                 self._say(name, "; ".join([where, *self._left_words(name)]))
 
     def _hear_of_stack(self, name: str, point: Mapping[str, Any]) -> None:
@@ -135,7 +138,7 @@ class Display:
         self.ended.setdefault(task.trial.arm, []).append(self.trials[name])
         self.expected = {key: n for key, n in self.expected.items() if key[0] != task.trial.arm}
         if (arm := task.trial.arm) in self.replaced:
-            self.replaced[arm] = self._count_replaced(arm)
+            self.replaced[arm] = self._replaced(arm)
         self._say(name, end_words(self.trials[name], task.limits, task.trial.settings))
         self._redraw()
 
@@ -144,7 +147,7 @@ class Display:
 
         Args:
             name: Name of the trial.
-            otherwise: The iterations that it is assumed to need in all if neither tells.
+            otherwise: The images that it is assumed to see in all if neither tells.
         """
         trial, points = self.tasks[name].trial, self.points[name]
         if not points:
@@ -152,15 +155,16 @@ class Display:
         done, last = float(points[-1]["iteration"]), float(points[-1]["last"])
         total = self._total(name)
         if math.isnan(total):
-            total = last if done >= otherwise else otherwise
+            total = otherwise / trial.settings.batch_size
+            total = last if done >= total else total
         return time_left.left(done, total, last, self._step_seconds(name) * self._sharing(name))
 
     def study_left(self) -> Left:
         """Seconds until the last trial of the study ends.
 
-        An arm about which nothing is known yet is assumed to need as much as the others.
+        An arm about which nothing is known yet is assumed to need as many images as the others.
         """
-        typical = self._typical_total()
+        typical = self._typical_images()
         arms = [self._stages(arm, typical) for arm in self.config.arms]
         busy = round(sum(1 / self._sharing(name) for name in self.tasks))  # machines
         workers = max(self.workers, busy)
@@ -169,11 +173,18 @@ class Display:
             return Left(math.nan, most)
         return Left(time_left.study_seconds(_in_seconds(arms, "about"), workers), most)
 
-    def _typical_total(self) -> float:
-        """Median iterations of the arms and running trials for which they are known, or nan."""
-        totals = [self._total(name) for name in self.tasks if self.points[name]]
-        totals += [self._expected(arm, "fresh") for arm in self.ended]
-        known = [total for total in totals if not math.isnan(total)]
+    def _typical_images(self) -> float:
+        """Median of the images that arms and running trials see, of those that are known, or nan.
+
+        An arm's iterations say little of another's, whose batches may be larger.
+        """
+        totals = [(self.tasks[n].trial.arm, self._total(n)) for n in self.tasks if self.points[n]]
+        totals += [(arm, self._expected(arm, "fresh")) for arm in self.ended]
+        known = [
+            total * self.arms[arm].settings.batch_size
+            for arm, total in totals
+            if not math.isnan(total)
+        ]
         return statistics.median(known) if known else math.nan
 
     def _total(self, name: str) -> float:
@@ -192,7 +203,8 @@ class Display:
 
     def _stages(self, arm: Arm, typical: float) -> Stages:
         """The trials of an arm that are not done, by stage: those under way, and those to come."""
-        ended, seeds = self._ended(arm.name), len(self.config.study.fresh_seeds)
+        replaced, seeds = self.replaced.get(arm.name, ()), len(self.config.study.fresh_seeds)
+        ended = [trial for trial in self._ended(arm.name) if trial.row["trial"] not in replaced]
         if len(ended) == sum(map(len, self.races[arm.name])) + seeds:
             return []
         stages: Stages = []
@@ -215,11 +227,20 @@ class Display:
         """What is left of each of `count` trials that have not begun."""
         if count <= 0:
             return []
-        last = self.last.get(arm, max(self.last.values(), default=0.0))
-        total = self._expected(arm, purpose)
+        settings, most = self.arms[arm].settings, self._most(arm)
+        total = self._expected(arm, purpose) if settings.stop_at_target else most
         if math.isnan(total):
-            total = otherwise
-        return [time_left.left(0.0, total, last, self._step_seconds_of(arm))] * count
+            total = otherwise / settings.batch_size
+        return [time_left.left(0.0, total, most, self._step_seconds_of(arm))] * count
+
+    def _most(self, arm: str) -> float:
+        """Iterations of a trial of an arm at most, by the images of another arm if need be."""
+        if arm in self.most or not self.most:
+            return self.most.get(arm, 0.0)
+        other, most = next(iter(self.most.items()))
+        settings, others = self.arms[arm].settings, self.arms[other].settings
+        images = settings.train_images or most * others.batch_size / others.max_epochs
+        return images * settings.max_epochs / settings.batch_size
 
     def _expected(self, arm: str, purpose: str) -> float:
         """Iterations of a trial, by those of its arm that have ended; computed once after each."""
@@ -233,7 +254,7 @@ class Display:
 
     def _learn(self, name: str, position: Position) -> None:
         points, arm = self.points[name], self.tasks[name].trial.arm
-        self.last[arm] = max(self.last.get(arm, 0.0), float(position["last"]))
+        self.most[arm] = float(position["most"])
         points.append(position)
         self.curves[name].append((float(position["iteration"]), position["train_error"]))
         steps = position["iteration"] - points[0]["iteration"]
@@ -262,7 +283,7 @@ class Display:
         self.screen.show([*lines, f"{counts}; {whole}" if whole else counts])
 
     def _left_words(self, name: str) -> list[str]:
-        own = left_words(self.left(name, self._typical_total()))
+        own = left_words(self.left(name, self._typical_images()))
         found = ", ".join(part for part in (own, self._study_left_words()) if part)
         return [found] if found else []
 
@@ -278,17 +299,20 @@ class Display:
         if not points:
             stack = self.stacks.get(name)
             return stack_words(stack, self._updates(name), room) if stack else "starting"
-        left = self.left(name, self._typical_total())
-        return live_words(points[-1], left, self._step_seconds(name), room)
+        left = self.left(name, self._typical_images())
+        measured = self.tasks[name].trial.arm in self.measured
+        return live_words(points[-1], left, self._step_seconds(name), room, measured=measured)
 
     def _say(self, name: str, text: str) -> None:
         self.screen.say(f"[{self._done()}/{self.total} done] {name}: {text}")
 
-    def _count_replaced(self, arm: str) -> int:
-        return len(replaced_trials(self.config, self.arms[arm], self.ended[arm]))
+    def _replaced(self, arm: str) -> set[str]:
+        """Names of an arm's trials that count no more, as others are trained in their place."""
+        trials = replaced_trials(self.config, self.arms[arm], self.ended[arm])
+        return {trial.row["trial"] for trial in trials}
 
     def _done(self) -> int:
-        return len(self.trials) - sum(self.replaced.values())
+        return len(self.trials) - sum(map(len, self.replaced.values()))
 
 
 def _races(config: Config, arm: Arm) -> list[list[str]]:

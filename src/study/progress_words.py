@@ -69,10 +69,17 @@ def stack_words(point: Mapping[str, Any], steps: int, room: int = sys.maxsize) -
     return _fitting(parts, ", ", room)
 
 
-def position_words(position: Position, step_seconds: float) -> str:
-    """Where a trial stands, for a line of its own."""
+def position_words(position: Position, step_seconds: float, *, measured: bool) -> str:
+    """Where a trial stands, for a line of its own.
+
+    Args:
+        position: Where the trial stands.
+        step_seconds: Seconds of one iteration.
+        measured: Whether they were measured, of this trial or of others of its arm.
+    """
     if not position["iteration"]:
-        return "first estimate, by the size of its network"
+        by = "speed of its arm so far" if measured else "size of its network"
+        return f"first estimate, by the {by}"
     return ", ".join(
         part
         for part in (
@@ -85,7 +92,9 @@ def position_words(position: Position, step_seconds: float) -> str:
     )
 
 
-def live_words(position: Position, left: Left, step_seconds: float, room: int) -> str:
+def live_words(
+    position: Position, left: Left, step_seconds: float, room: int, *, measured: bool
+) -> str:
     """Where a trial stands, for a line that changes in its place: the important parts that fit.
 
     Args:
@@ -93,12 +102,13 @@ def live_words(position: Position, left: Left, step_seconds: float, room: int) -
         left: What is left of it.
         step_seconds: Seconds of one iteration.
         room: Number of letters; a part that would be cut is left out.
+        measured: As for `position_words`.
     """
     error = position["train_error"]
     if math.isnan(error):
         error = position.get("interval_error", math.nan)
     shown = "error     -" if math.isnan(error) else f"error {error:5.1%}"
-    step = step_words(step_seconds) if position["iteration"] else "first estimate"
+    step = step_words(step_seconds) if measured else "first estimate"
     parts = [f"epoch {position['epoch']:5.1f}", shown, left_words(left, both=False), step]
     return _fitting([part for part in parts if part], "  ", room)
 

@@ -182,6 +182,7 @@ class Runner:
         if not (slots or self.running or self.stop.is_set() or self.told_of_waiting):
             self.told_of_waiting = True
             self.display.screen.say(f"note: {_waits_for(self.config.runtime.trial_resources)}")
+        self.display.workers = slots
         free = slots - len(self.running)
         for tasks in self.queue.take_groups(free, self.most_together):
             jobs = tuple(self._job(task) for task in tasks)

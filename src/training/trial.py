@@ -208,7 +208,10 @@ class Run:
         self.seconds[what] += time.perf_counter() - start
 
     def position(self) -> Row:
-        """Where the trial stands, for the progress display; times are seconds."""
+        """Where the trial stands, for the progress display; times are seconds.
+
+        It is stopped at iteration `last`, or at `most` if it stays in its race.
+        """
         rows, limits = self.points.rows, self.rule.limits
         newest = rows[-1] if rows else {"epoch": 0.0}
         last = self.grid.last
@@ -216,6 +219,7 @@ class Run:
         return {
             "iteration": self.points.iteration,
             "last": min(last, limits[-1][1]) if racing else last,
+            "most": last,
             "epoch": newest["epoch"],
             "train_error": newest.get("train_error", math.nan),
             "interval_error": newest.get("interval_error", math.nan),

@@ -176,8 +176,11 @@ def write_around(
 
 
 def line_style(index: int) -> tuple[str, Any]:
-    """Colour and dashes of the arm or line of that number; the first is blue and solid."""
-    return COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]
+    """Colour and dashes of the arm or line of that number; the first is blue and solid.
+
+    Where all colours are used up they come again with other dashes.
+    """
+    return COLORS[index % len(COLORS)], DASHES[(index + index // len(COLORS)) % len(DASHES)]
 
 
 def legend_entry(label: str, **properties: Any) -> Line2D:

@@ -32,7 +32,7 @@ def learning_rates(analysis: Analysis) -> Figure:
     figure, panels = canvas.make_panels(
         [group.label for group in groups],
         title=wording.capital(words),
-        ylabel="iterations" if measure.kind == "ratio" else words,
+        ylabel="iterations" if measure.reading else words,
         caption=caption(analysis, f"selection seeds: {seeds}"),
         handles=[*(_entry(arm, i) for i, arm in enumerate(arms)), *_marks(analysis)],
     )
@@ -67,10 +67,12 @@ def _marks(analysis: Analysis) -> list[Line2D]:
     """Legend entries for what may happen to a trial."""
     ring = {"marker": "o", "ls": "", "ms": 10, "mfc": "none"}
     entries = [legend_entry("chosen", color=DARK, **ring)]
-    if analysis.measure.kind == "ratio":
+    measure, arms = analysis.measure, [arm for group in analysis.groups for arm in group.arms]
+    samples = [measure.sample(_trials(arm), analysis.target) for arm in arms]
+    if measure.reading or any(sample.censored.any() for sample in samples):
         triangle = {"marker": "^", "ls": "", "mfc": "w", "ms": 5}
         entries.append(legend_entry("not reached by then", color=DARK, **triangle))
-    ends = [_without_number(analysis, arm) for group in analysis.groups for arm in group.arms]
+    ends = [_without_number(analysis, arm) for arm in arms]
     entries += [
         legend_entry(words, color=DARK, marker=marker, ls="", ms=5, mfc="none")
         for words, marker in WITHOUT.items()

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from src.analysis.effects import Analysis
-from src.analysis.groups import ArmRecord, Group
+from src.analysis.groups import ArmRecord, Group, rates_were_chosen
 from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import legend_entry, line_style
 from src.reports.networks import TIMES
@@ -23,16 +23,19 @@ def curves(analysis: Analysis) -> Figure:
     groups, study = analysis.groups, analysis.study
     arms = [(group, arm) for group in groups for arm in group.arms if arm.fresh]
     named = len(groups) > 1
+    tuned = ", each network at its own learning rate" if rates_were_chosen(groups) else ""
+    windows = {arm.settings.window_epochs for _, arm in arms} or {1.0}
+    window = "the trailing epoch" if windows == {1.0} else "a trailing window"
     handles = [
         legend_entry(_label(group, arm, named), color=line_style(i)[0], ls=line_style(i)[1], lw=1.4)
         for i, (group, arm) in enumerate(arms)
     ]
     figure, panels = canvas.make_panels(
         [f"{shown} by {words}" for shown in COLUMNS.values() for words in TIMES.values()],
-        title="Loss and errors, each network at its own learning rate",
+        title=f"Loss and errors{tuned}",
         ylabel="",
         caption=f"data: {study.trained_on}; device: {analysis.devices or 'none yet'}\n"
-        "a line per fresh seed; training loss and error are of the trailing epoch",
+        f"a line per fresh seed; training loss and error are of {window}",
         handles=handles,
         sharex="col",
         sharey="row",
