@@ -15,7 +15,8 @@ from src.analysis.measures import check_measures
 from src.config import checks, effects, flags, idle
 from src.config.config import Config
 from src.errors import LabError, Stopped
-from src.records import provenance
+from src.paths import local_path
+from src.records import files, provenance
 from src.records import study as records
 from src.records.trial import TrialRecord
 from src.study import plan, progress_words, question, runner
@@ -66,6 +67,9 @@ def main(argv: Sequence[str], usage: str) -> int:
         # A process that called `give_up` is heard here.
         studies = hosts.together(lambda: studies or _checked(request, trees))
         hosts.together(_check_commit)
+        if len(studies) > 1:
+            _start_jax()
+            hosts.together(lambda: _check_all(studies))
         for config, workdir in studies:
             if config.runtime.workers > 1:
                 environment.share_accelerator()
@@ -96,12 +100,12 @@ def _checked(
     for config, _ in studies:
         check_measures(config)
         question.check_readable(config)
-    if not any(_is_begun(config, workdir) for config, workdir in studies):
-        configs = [config for config, _ in studies]
+    if new := [config for config, workdir in studies if not _is_begun(config, workdir)]:
+        configs = [config for config, _ in studies]  # What one of them uses is used.
         idle.refuse_idle(request, configs)
-        idle.refuse_switched_off(configs, request)
+        idle.refuse_switched_off(configs, request, new)
         effects.refuse_late(configs, request)
-        effects.refuse_unknown(configs)
+        effects.refuse_unknown(new)
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
     return studies
@@ -181,10 +185,28 @@ def _start_workers(
     return local.fork_engine(workers) if several else nullcontext()
 
 
-def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None:
+def _check_all(studies: Sequence[tuple[Config, Path]]) -> None:
+    """Looks at the data and the folder of every study, before the first trial of one."""
+    dataset: Any = None
+    for number, (config, workdir) in enumerate(studies):
+        if not number or config.trial.data != studies[number - 1][0].trial.data:
+            dataset = _load(config)
+        _check_devices(config)
+        _check_data(config, dataset)
+        if hosts.is_leader():
+            _check_folder(config, workdir, dataset)
+        if hosts.is_leader() and records.holds_study(workdir):
+            question.check_same(config, records.read_study_header(workdir), workdir)
+
+
+def _start_jax() -> None:
     environment.start_jax()
     if hosts.count() > 1:
         step.connect()
+
+
+def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None:
+    _start_jax()
     dataset = hosts.together(lambda: _checked_data(config))
     if not hosts.is_leader():
         return runner.follow_study()
@@ -196,10 +218,7 @@ def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None
     facts |= {"image_shape": data.image_shape(dataset), "num_classes": dataset.num_classes}
     facts |= provenance.provenance()
     print(f"{workdir}: {dataset.name}, {facts['device']}, jax {facts['jax_version']}", flush=True)
-    _refuse_foreign(workdir)
-    if not records.holds_study(workdir):  # Later each trial that begins says it by itself.
-        settings = [arm.settings for arm in config.arms]
-        start.check(settings, data.image_shape(dataset), dataset.num_classes)
+    _check_folder(config, workdir, dataset)
     workers = _workers(config)
     if ready and ready.workers != workers:  # One trial on several devices needs none of them.
         ready.executor.shutdown()
@@ -227,6 +246,21 @@ def _remarks(config: Config, dataset: Any) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def _check_folder(config: Config, workdir: Path, dataset: Any) -> None:
+    """Refuses a study that could not write what it makes, or not begin with the weights it names.
+
+    Raises:
+        LabError: Naming the file or field.
+    """
+    _refuse_foreign(workdir)
+    settings = [arm.settings for arm in config.arms]
+    if config.runtime.stacks_dir and any(each.pretraining.method != "none" for each in settings):
+        stacks = local_path(config.runtime.stacks_dir, "config.stacks_dir")
+        files.refuse_unwritable(stacks, "give another config.stacks_dir")
+    if not records.holds_study(workdir):  # Later each trial that begins says it by itself.
+        start.check(settings, data.image_shape(dataset), dataset.num_classes)
+
+
 def _refuse_foreign(workdir: Path) -> None:
     """Refuses a new study whose report would overwrite files that are not its own."""
     if not workdir.is_dir() or records.holds_study(workdir) or not any(workdir.iterdir()):
@@ -238,17 +272,28 @@ def _refuse_foreign(workdir: Path) -> None:
 
 def _checked_data(config: Config) -> Any:
     """Loads the data set, and refuses a config that asks for what it cannot give."""
+    _check_devices(config)
+    dataset = _load(config)
+    _check_data(config, dataset)
+    return dataset
+
+
+def _check_devices(config: Config) -> None:
     if config.runtime.engine == "local":
         for arm in config.arms:
             checks.check_devices(arm.settings, jax.device_count())
+
+
+def _load(config: Config) -> Any:
     about = config.trial.data
-    dataset = data.load(
-        about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size
-    )
+    return data.load(about.name, about.dir, fallback=about.fallback, stream_size=about.stream_size)
+
+
+def _check_data(config: Config, dataset: Any) -> None:
+    """Refuses a config that asks for what the data cannot give."""
     shape, images = data.image_shape(dataset), data.count(dataset.train)
     streamed = isinstance(dataset, data.Stream)
     checks.check_data(config.arms, shape, images, dataset.num_classes, streamed=streamed)
-    return dataset
 
 
 def _workers(config: Config) -> int:

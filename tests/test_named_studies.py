@@ -5,16 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from src import doors, main
+from src import data, doors, laboratory, main
+from src.config import flags
 from src.config.config import Config
 from src.config.studies import named_trees
+from src.errors import LabError
 from src.fields import ConfigError
+from src.records.files import RecordError
+from src.study import question
 from tests import tiny
 
 pytestmark = [
     pytest.mark.usefixtures("in_process"),
     pytest.mark.filterwarnings("ignore:the load_module"),  # of ml_collections
 ]
+FACTS = {"dataset": "tiny", "digest": "d", "image_shape": (8, 8, 3), "num_classes": 10}
+FACTS |= {"device": "1 x cpu", "jax_version": "0", "commit": "abc"}
 ABLATIONS = Path(__file__).parent.parent / "configs" / "ablations.py"
 
 
@@ -89,6 +95,7 @@ def test_the_command_line_wins_over_a_study():
         ("decoy", STUDIES, "config.study = 'decoy' is not one of decay, depth, all; did you mean"),
         ("decay", {}, "config.studies = {} should be a group of studies"),
         ("decay", {"decay": 3}, "config.studies.decay = 3 should be a group of fields"),
+        ("all", {"all": {}}, "config.studies.all: 'all' asks for every study; name it otherwise"),
     ],
 )
 def test_what_is_refused(study, studies, message):
@@ -113,3 +120,93 @@ def test_a_misspelt_study_is_refused_in_one_line(capsys):
     assert dry_run("--config.study=poling") == doors.REFUSED
     said = capsys.readouterr().err
     assert re.fullmatch(r"error: config.study = 'poling' .*; did you mean 'pooling'\?\n", said)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["studies.poling.max_epochs=1"], "no study of that name; did you mean 'pooling'?"),
+        (["studies.nonesuch={}"], "no study of that name; there are activations, lrn, "),
+        (
+            ["study=lrn", "studies.pooling.max_epochs=1"],
+            "config.study = 'lrn' asks for another study; ask for this one",
+        ),
+    ],
+)
+def test_a_field_of_a_study_that_is_not_run_is_refused(capsys, fields, said):
+    assert dry_run(*(f"--config.{field}" for field in fields)) == doors.REFUSED
+    error, *more = capsys.readouterr().err.splitlines()
+    name = fields[-1].partition("=")[0]
+    assert error.startswith(f"error: config.{name}: ") and said in error
+    assert not more
+
+
+# --- Several studies of a file: all are looked at before the first trial of one. ---
+
+
+STACKS = {
+    "pretraining__method": "conv_rbm", "pretraining__held_out": 16, "pretraining__batch_size": 16,
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **__: tiny.make_dataset())
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"augment__crop": 100}, ConfigError, "config.augment.crop = 100 should be at most 8"),
+        ({"batch_size": 12}, ConfigError, "config.batch_size = 12 cannot be split evenly over 8"),
+        (
+            STACKS | {"stacks_dir": "{file}"}, RecordError,
+            "afile is not a folder; give another config.stacks_dir",
+        ),
+        (
+            STACKS | {"stacks_dir": "s3://bucket/stacks"}, LabError,
+            "config.stacks_dir",
+        ),
+        ({"start_from__path": "{file}"}, LabError, "afile"),
+    ],
+)  # fmt: skip
+def test_what_a_later_study_cannot_have_is_refused_first(tmp_path, images, changes, error, said):
+    (tmp_path / "afile").write_text("")
+    changes = {
+        name: value.format(file=tmp_path / "afile") if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    sound, wrong = tiny.make_config(batch_size=16), tiny.make_config(**changes)
+    with pytest.raises(error, match=re.escape(said)):
+        laboratory._check_all([(sound, tmp_path / "a"), (wrong, tmp_path / "b")])
+    laboratory._check_all([(sound, tmp_path / "a")])
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]
+
+
+def test_the_folder_of_a_later_study_is_looked_at_first(tmp_path, images):
+    sound = tiny.make_config()
+    for folder, name in (("foreign", "report.md"), ("other", "study.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("mine")
+    question.open_study(tiny.make_config(weight_decay=0.1), tmp_path / "another", FACTS)
+    for folder, said in (
+        ("foreign", "report.md is of no study"),
+        ("other", "study.json"),
+        ("another", "holds another study: .*weight_decay was 0.1, is 0.0"),
+    ):
+        with pytest.raises(LabError, match=said):
+            laboratory._check_all([(sound, tmp_path / "a"), (sound, tmp_path / folder)])
+
+
+def test_arms_of_a_new_study_are_compared_though_another_was_begun(tmp_path):
+    """The second sweeps what a constant schedule does not use."""
+    text = f"--config={ABLATIONS}", f"--workdir={tmp_path}", "--dry_run"
+    request = flags.parse(list(text))
+    begun = tiny.make_config(max_epochs=3.0)
+    alike = tiny.make_tree(sweep={"schedule": {"factor": (0.1, 0.5)}})
+    alike |= {"compare": {"field": "factor", "baseline": 0.1}}
+    question.open_study(begun, tmp_path / "a", FACTS)
+    trees = [(dict(begun.tree), tmp_path / "a"), (alike, tmp_path / "b")]
+    with pytest.raises(ConfigError, match=r"schedule\.factor = 0\.5 is not used"):
+        laboratory._checked(request, trees)
+    laboratory._checked(request, trees[:1])

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from src import hosts
 from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fields
-from src.config.studies import named_trees
+from src.config.studies import ALL, named_trees
 from src.errors import LabError, one_line
 from src.fields import ConfigError, Field, Named, describe, nearest, same_kind
 from src.models.registry import MODEL_NAMES, ModelSettings, options_of
@@ -100,7 +100,7 @@ class Request:
         """
         tree = _file_tree(self.file)
         model = dict(tree["model"]) if isinstance(tree.get("model"), Mapping) else {}
-        there = tree.get("recipes")
+        there, studies = tree.get("recipes"), tree.get("studies")
         overrides = {each.path: each for each in self.overrides}
         found: dict[FieldPath, Any] = {}
         # The network is set first, since the options that exist depend on it.
@@ -108,6 +108,7 @@ class Request:
             tree, value = _set(tree, each, model)
             found[path] = value
         _check_recipes(self.overrides, there, tree)
+        _check_studies(self.overrides, studies, tree)
         return [(study, self.workdir / name) for name, study in named_trees(tree, found)]
 
 
@@ -259,6 +260,22 @@ def _check_recipes(overrides: Sequence[Override], there: Any, tree: Tree) -> Non
             names = ", ".join(dict.fromkeys(map(str, known)))
             hint = nearest(override.path[1], known) or f"; there are {names}"
             raise ConfigError(f"{override}: no trial has a recipe of that name{hint}")
+
+
+def _check_studies(overrides: Sequence[Override], there: Any, tree: Tree) -> None:
+    """Refuses to set a field of a study that the file does not have, or that is not asked for."""
+    known = list(there) if isinstance(there, Mapping) else []
+    for override in overrides:
+        if override.path[0] != "studies" or not override.path[1:] or not known:
+            continue
+        name, chosen = override.path[1], str(tree.get("study", ""))
+        if name not in known:
+            hint = nearest(name, known) or f"; there are {', '.join(map(str, known))}"
+            raise ConfigError(f"{override}: the file has no study of that name{hint}")
+        if chosen not in (name, ALL):
+            raise ConfigError(
+                f"{override}: config.study = {chosen!r} asks for another study; ask for this one"
+            )
 
 
 def _without_options(tree: Tree, name: Any, before: Tree) -> Tree:

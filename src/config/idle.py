@@ -99,7 +99,9 @@ SWITCHES = (
 # fmt: on
 
 
-def refuse_switched_off(configs: Sequence[Config], request: Request | None = None) -> None:
+def refuse_switched_off(
+    configs: Sequence[Config], request: Request | None = None, new: Sequence[Config] | None = None
+) -> None:
     """Refuses a field that is set where no trial has what it needs, and steps without a boundary.
 
     A field of the file that is used by what the file asks is not refused where the command line
@@ -108,6 +110,7 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
     Args:
         configs: The studies that are asked for; a field that one of them uses is used.
         request: The command line; None if all stands in the configs.
+        new: Those of them that have not begun, whose arms must differ; None if none has.
 
     Raises:
         ConfigError: Naming the field, and what no trial has.
@@ -126,7 +129,7 @@ def refuse_switched_off(configs: Sequence[Config], request: Request | None = Non
                 )
     for trial in trials:
         _refuse_no_drop(trial.schedule)
-    for config in configs:
+    for config in configs if new is None else new:
         _refuse_alike(config.arms)
     steps = [trial.schedule for trial in trials if trial.schedule.name == "steps"]
     if steps and not any(each.boundaries or each.bias_boundaries for each in steps):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from src.fields import one_of, require
+from src.fields import ConfigError, one_of, require
 from src.models import ModelSettings
 from src.trees import Path, Tree, laid_over, plain, replaced
 
@@ -30,6 +30,8 @@ def named_trees(
     studies = tree["studies"]
     expected = "a group of studies, each with a text for its name"
     require("studies", studies, _named_by_text, expected)
+    if ALL in studies:
+        raise ConfigError(f"config.studies.{ALL}: {ALL!r} asks for every study; name it otherwise")
     chosen = str(tree.get("study", ""))
     one_of("study", chosen, (*studies, ALL))
     shared = {name: value for name, value in tree.items() if name not in ("study", "studies")}
