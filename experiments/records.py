@@ -10,6 +10,7 @@ save itself and packs it.
 """
 
 import argparse
+import contextlib
 import ctypes
 import gzip
 import hashlib
@@ -27,6 +28,7 @@ from pathlib import Path
 
 from src import doors
 from src.errors import LabError, one_line
+from src.paths import local_path_of
 from src.records import files, locks
 
 # Names of configs: the claim first, then why, then the rest.
@@ -86,10 +88,14 @@ def run_all(
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
         codes[name] = run(asked, left, should_stop)
         begun = folder.is_dir() and codes[name] != doors.REFUSED
-        packed = "not packed"
-        if begun or (folder / "study.json").exists():  # It may have broken half way, too.
+        packed, parts = "not packed", studies_in(folder)
+        if begun or parts:  # It may have broken half way, too.
             try:
-                with locks.locked(folder):  # It may have been refused for another process.
+                with (
+                    contextlib.ExitStack() as held
+                ):  # One may have been refused for another process.
+                    for each in dict.fromkeys((folder, *parts)):
+                        held.enter_context(locks.locked(each))
                     refuse_other(pack, folder)  # It may have been brought here meanwhile.
                     write_pack(folder, pack)
                 packed = str(pack)
@@ -97,6 +103,11 @@ def run_all(
                 packed = f"not packed: {error}"
         print(f"{name}: exit code {codes[name]}, {packed}", flush=True)
     return codes
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """The folders of the studies of a config file that have begun: its own, or those in it."""
+    return [each for each in (folder, *sorted(folder.glob("*"))) if (each / "study.json").exists()]
 
 
 def run(command: Sequence[str], seconds: float, should_stop: Callable[[], bool]) -> int:
@@ -114,10 +125,13 @@ def run(command: Sequence[str], seconds: float, should_stop: Callable[[], bool])
 
 
 def write_pack(folder: Path, pack: Path) -> None:
-    """Packs a study with its checkpoints; the old pack is kept until the new one is whole."""
+    """Packs a study with its checkpoints; the old pack is kept until the new one is whole.
+
+    What a link leads to is packed in its place: on another machine the link would lead nowhere.
+    """
     pack.parent.mkdir(parents=True, exist_ok=True)
     partial = pack.with_name(pack.name + ".part")
-    with tarfile.open(partial, "w:gz", compresslevel=1) as file:
+    with tarfile.open(partial, "w:gz", compresslevel=1, dereference=True) as file:
         file.add(folder, folder.name, filter=lambda e: None if e.name.endswith("/.lock") else e)
     _note(folder, *(each for each in (pack, partial) if each.is_file()))  # Killed here: either.
     os.replace(partial, pack)
@@ -190,8 +204,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hours", type=hours, default=0.4, help="more than 0; default 0.4")
-    parser.add_argument("--workdir", type=Path, default=Path("runs"))
-    parser.add_argument("--packs", type=Path, default=Path("packs"))
+    parser.add_argument("--workdir", type=local_path_of("--workdir"), default=Path("runs"))
+    parser.add_argument("--packs", type=local_path_of("--packs"), default=Path("packs"))
     asked = parser.parse_args(arguments)
     # They import JAX, whose environment is set now.
     from src.study.runner import stopping_on_signals  # noqa: PLC0415

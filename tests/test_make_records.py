@@ -155,9 +155,10 @@ def test_a_study_that_was_killed_before_its_pack_had_its_name_goes_on(tmp_path, 
     assert noted == [records._digest(tmp_path / "packs" / "quick.tar.gz")]
 
 
-def test_a_study_that_breaks_half_way_is_packed(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("study", ["quick", "quick/named"])
+def test_a_study_that_breaks_half_way_is_packed(tmp_path, monkeypatch, capsys, study):
     """It ends as one that is refused does: a worker was killed, or the disk is full."""
-    folder, packs = tmp_path / "runs" / "quick", tmp_path / "packs"
+    folder, packs = tmp_path / "runs" / study, tmp_path / "packs"
 
     def run(*_: Any) -> int:
         folder.mkdir(parents=True)
@@ -170,16 +171,45 @@ def test_a_study_that_breaks_half_way_is_packed(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == f"quick: exit code 2, {packs / 'quick.tar.gz'}\n"
 
 
-def test_a_study_that_another_process_is_at_work_in_is_not_packed(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "runs" / "quick"
+@pytest.mark.parametrize("code", [doors.REFUSED, doors.STOPPED])
+@pytest.mark.parametrize("study", ["quick", "quick/named"])
+def test_a_study_that_another_process_is_at_work_in_is_not_packed(
+    tmp_path, monkeypatch, capsys, study, code
+):
+    folder = tmp_path / "runs" / study
     folder.mkdir(parents=True)
     (folder / "study.json").touch()
-    monkeypatch.setattr(records, "run", lambda *_: doors.REFUSED)
+    monkeypatch.setattr(records, "run", lambda *_: code)
     with locks.locked(folder):
         records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"])
     assert not (tmp_path / "packs").exists()
-    assert "quick: exit code 2, not packed: " in (said := capsys.readouterr().out)
+    assert f"quick: exit code {code}, not packed: " in (said := capsys.readouterr().out)
     assert "is in use by process" in said
+
+
+@pytest.mark.parametrize("linked", ["quick", "quick/trials/one"])
+def test_what_lies_elsewhere_is_in_the_pack(tmp_path, monkeypatch, linked):
+    """A study or a trial on a larger disk, with a link in its place."""
+    runs, there = tmp_path / "runs", tmp_path / "elsewhere"
+    there.mkdir()
+    (there / "study.json").write_text("whole")
+    (runs / linked).parent.mkdir(parents=True)
+    (runs / linked).symlink_to(there)
+    monkeypatch.setattr(records, "run", lambda *_: 0)
+    records.run_all(1.0, runs, tmp_path / "packs", ["quick"])
+    records.unpack(tmp_path / "packs" / "quick.tar.gz", tmp_path / "brought" / "quick")
+    assert (tmp_path / "brought" / linked / "study.json").read_text() == "whole"
+
+
+def test_folders_are_read_as_other_commands_read_theirs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked: list[Path] = []
+    monkeypatch.setattr(records, "run_all", lambda _, *folders, **__: asked.extend(folders) or {})
+    assert records.main(["--workdir=~/runs", "--packs=~/packs"]) == 0
+    assert asked == [tmp_path / "runs", tmp_path / "packs"]
+    for flag in ("--workdir", "--packs"):
+        with pytest.raises(LabError, match=flag):
+            records.main([f"{flag}=s3://bucket/folder"])
 
 
 def test_a_study_that_is_refused_is_not_packed(tmp_path, monkeypatch, capsys):
