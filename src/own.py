@@ -6,12 +6,13 @@ processes imported the same code.
 """
 
 import ast
+import copy
 import functools
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from os.path import abspath
 from pathlib import Path
@@ -118,17 +119,33 @@ def digest(name: str, like: str = "") -> str | None:
     Args:
         name: Its name; `find` has found it.
         like: A digest that this one is to be compared with. Those of older studies cover the file
-            whole, and lack the mark of the others.
+            whole, and lack the mark of the others, or are of the code as one Python wrote it.
     """
     if not is_own(name):
         return None
     module, _, thing = name.rpartition(".")
     whole = like != "" and not like.startswith(USED)
     bodies = _bodies(module, "" if whole else thing)
-    parts = {each: ast.dump(ast.Module(body, [])) for each, body in bodies.items()}
-    return ("" if whole else USED) + hashlib.sha256(
-        repr(sorted(parts.items())).encode()
-    ).hexdigest()
+    found = [("" if whole else USED) + _sha256_of(bodies, write) for write in (_text, ast.dump)]
+    return found[1] if found[1] == like else found[0]
+
+
+def _sha256_of(bodies: Mapping[str, list[ast.stmt]], write: Callable[[ast.AST], str]) -> str:
+    parts = {each: write(ast.Module(body, [])) for each, body in bodies.items()}
+    return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
+
+
+def _text(tree: ast.AST) -> str:
+    """Code as text, as Python 3.11 writes it.
+
+    Python 3.12 adds parameters of types, and an empty text behind the format of a value; 3.13
+    leaves out what is empty.
+    """
+    for node in ast.walk(tree := copy.deepcopy(tree)):
+        if isinstance(node, ast.JoinedStr):
+            node.values = [v for v in node.values if getattr(v, "value", None) != ""]
+    written = ast.dump(tree, **({"show_empty": True} if sys.version_info >= (3, 13) else {}))
+    return written.replace(", type_params=[]", "")
 
 
 def _bodies(module: str, thing: str = "") -> dict[str, list[ast.stmt]]:

@@ -1,5 +1,6 @@
 """The study of one's own that the README shows, run as it stands there."""
 
+import ast
 import csv
 import ctypes
 import importlib
@@ -312,3 +313,22 @@ def test_a_study_of_ones_own_runs_and_notices_another_function(project):
     refused = run(project)
     assert refused.returncode == 2
     assert f"holds another study: own_code.{own} was '" in refused.stderr
+
+
+def test_the_text_of_code_is_what_python_3_11_writes():
+    """Written by Python 3.11.7 itself."""
+    code = ast.parse("def f(): return f'{x:<{n}}'")
+    assert own._text(code) == (
+        "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[], kwonlyargs=[],"
+        " kw_defaults=[], defaults=[]), body=[Return(value=JoinedStr(values=[FormattedValue(value="
+        "Name(id='x', ctx=Load()), conversion=-1, format_spec=JoinedStr(values=[Constant(value='<')"
+        ", FormattedValue(value=Name(id='n', ctx=Load()), conversion=-1)]))]))],"
+        " decorator_list=[])], type_ignores=[])"
+    )
+
+
+def test_a_digest_of_code_as_another_python_wrote_it_is_known_again(configs, monkeypatch):
+    (configs / "mine.py").write_text("def f(x): return f'{x:>8}'")
+    before = own.digest("configs.mine.f")
+    monkeypatch.setattr(own, "_text", lambda tree: "as Python 3.15 may write it")
+    assert own.digest("configs.mine.f", before) == before != own.digest("configs.mine.f")
