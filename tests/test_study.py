@@ -165,9 +165,8 @@ def test_a_plan_adds_the_epochs_of_each_arm():
     (short, _) = study.ready_tasks(config, {})
     lines = plan.describe_plan(config, [finish(short.trial, [0.5, 0.25])], 2)
     assert lines[-2] == "2 trials, 1 of them done: at most 500 epochs to train"
-    assert (
-        lines[-1] == "At most about 8 min with 2 at a time, at 2 s an epoch so far"
-    )  # 500 x 2 / 2
+    # A trial of 500 epochs, 2 s each, which two workers do not share.
+    assert lines[-1] == "At most about 17 min with 2 at a time, at 2 s an epoch so far"
 
 
 def test_a_plan_of_a_single_trial_has_nothing_to_race():
@@ -183,6 +182,27 @@ def test_a_plan_of_a_study_begun_estimates_by_its_speed():
     assert "  conv3-modern-relu-lr0.04-s0 (reached)" in lines
     assert "5 trials, 3 of them done: at most 8 epochs to train" in lines
     assert lines[-1] == "At most about 8 s with 2 at a time, at 2 s an epoch so far"  # 8 x 2 / 2
+
+
+def test_a_plan_knows_that_rates_race_and_what_measuring_costs():
+    """Two rates of 4 epochs, one after the other, then two seeds side by side; 5 s an epoch."""
+    config = make_config()
+    (task, *_) = study.ready_tasks(config, {})
+    done = finish(task.trial, [0.5, 0.25])
+    done.row.update(measure_seconds=0.5, save_seconds=1.0)  # Of half an epoch.
+    lines = plan.describe_plan(config, [done], 2)
+    assert lines[-1] == "At most about 60 s with 2 at a time, at 5 s an epoch so far"
+
+
+def test_a_plan_takes_an_arm_by_its_own_speed():
+    sweep, compare = {"batch_size": (16, 32)}, {"field": "batch_size", "baseline": 16}
+    config = make_config(sweep=sweep, compare=compare, learning_rates=(0.02,), fresh_seeds=(1, 2))
+    one, two = study.ready_tasks(config, {})[::2]
+    fast, slow = finish(one.trial, [0.5, 0.25]), finish(two.trial, [0.5, 0.25])
+    slow.row["train_seconds"] *= 10
+    lines = plan.describe_plan(config, [fast, slow], 1)
+    expected = 4 * 2 + 4 * 20
+    assert lines[-1] == f"At most about {expected} s with 1 at a time, at 11 s an epoch so far"
 
 
 def test_workers_do_not_wait_for_a_stack_while_there_is_other_work():
