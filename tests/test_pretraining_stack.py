@@ -1,5 +1,6 @@
 """Stacks: what each layer reads, that a kill changes no bit, and what arrives in the network."""
 
+import csv
 import dataclasses
 import functools
 import json
@@ -502,3 +503,23 @@ def test_a_layer_without_a_bias_has_none_in_the_network():
     assert not changed["conv2"]["bias"].any()
     assert (np.asarray(changed["conv2"]["kernel"]) == 2).all()
     assert same(changed["conv1"], params["conv1"])
+
+
+@pytest.mark.slow
+def test_stacks_that_leave_layers_out_share_a_folder(tmp_path):
+    """The second has conv2 on top of the pixels; that of the first lies on conv1."""
+    source, few = make_source(), {"steps": 1, "learning_rates": (0.01,)}
+    both, alone = (
+        make_stacks(tmp_path, source, layers=names, **few).get(0)
+        for names in (("conv1", "conv2"), ("conv2",))
+    )
+    assert both.name == alone.name
+    assert not same(both.layers["conv2"], alone.layers["conv2"])
+    assert same(kept.read_layers(tmp_path / both.name), both.layers)
+    with (tmp_path / both.name / "metrics.csv").open() as file:
+        measured = [row["layer"] for row in csv.DictReader(file)]
+    points = len(measured) // 3
+    assert measured == ["conv1"] * points + ["conv2"] * points * 2
+    again = make_stacks(tmp_path, source, layers=("conv1",), **few).get(0)
+    assert same(again.layers["conv1"], both.layers["conv1"])
+    assert len((tmp_path / both.name / "metrics.csv").read_text().splitlines()) == 1 + 3 * points

@@ -9,7 +9,8 @@
     ROOT/<stack>/metrics.csv    the measures of all layers and rates
     ROOT/<stack>/checkpoints/   checkpoints of the layer that is being trained
 
-A stack of only the lower layers is the beginning of a longer one, and shares its folder.
+A stack of only the lower layers is the beginning of a longer one, and shares its folder, as does one
+that leaves layers out.
 """
 
 import csv
@@ -19,6 +20,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +120,6 @@ class Stacks:
             learned: dict[str, dict[str, np.ndarray]] = {}
             chosen: dict[str, float] = {}
             digests: list[str] = []
-            rows: list[Row] = []
             below: list[Learned] = []
             for number, layer in enumerate(self.layers):
                 place = folder / _place(number, [each.name for each in self.layers])
@@ -136,8 +137,7 @@ class Stacks:
                 params = transfer(params, {layer.name: arrays}, "", seed)
                 learned[layer.name], chosen[layer.name] = arrays, record["learning_rate"]
                 digests.append(record["sha256"])
-                rows.extend(record["rows"])
-            _write_metrics(folder / "metrics.csv", rows)
+            _write_metrics(folder)
         return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
 
     def _learned(self, layer: Layer, arrays: LayerParams, record: Mapping[str, Any]) -> Learned:
@@ -202,16 +202,21 @@ def _patience(
     return meanwhile
 
 
-def _write_metrics(path: Path, rows: list[Row]) -> None:
-    """Writes a line per point, with floats that read back exactly.
+def _write_metrics(folder: Path) -> None:
+    """Writes a line per point of every layer, with floats that read back exactly.
 
-    The file of a longer stack in the same folder is kept.
+    These are also of the layers of other stacks in the same folder: longer ones, or such that leave
+    layers out. One that is damaged is refused where it is used.
     """
-    text = io.StringIO()
+    rows: list[Row] = []
+    for record in _places(folder):
+        with suppress(RecordError):
+            rows += files.read_sealed(record, "")["rows"]
+    path, text = folder / "metrics.csv", io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    if not path.exists() or len(files.read_text(path)) < len(text.getvalue()):
+    if not path.exists() or files.read_text(path) != text.getvalue():
         files.write_atomic(path, text.getvalue())
 
 
@@ -263,7 +268,8 @@ def read_layers(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """Reads the arrays of each layer of a stack from its folder, first layer first.
 
     Args:
-        folder: `ROOT/<stack>`.
+        folder: `ROOT/<stack>`. Of several stacks in it, which leave out layers, it is the first of
+            the longest.
 
     Returns:
         Name of a layer -> its arrays, as in `Stack.layers`.
@@ -273,7 +279,7 @@ def read_layers(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """
     found: dict[str, dict[str, np.ndarray]] = {}
     digests: list[str] = []
-    for path in sorted(folder.glob("[0-9][0-9]-*.json")):
+    for path in _longest(folder):
         of = Identity("pretraining", folder.name, path.stem, "".join(digests))
         arrays, record = _read(path.with_suffix(""), of, digests)
         found[record["layer"]] = arrays
@@ -281,6 +287,26 @@ def read_layers(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     if not found:
         raise RecordError(f"{folder} holds no layer of a stack")
     return found
+
+
+def _places(folder: Path) -> list[Path]:
+    """The records of all layers in a folder of stacks, lower ones first."""
+    return sorted(folder.glob("[0-9][0-9]-*.json"))
+
+
+def _longest(folder: Path) -> list[Path]:
+    """The records of the longest stack in a folder, first layer first."""
+    remedy = f"restore it from a copy, or move {folder} away, to pre-train again"
+    records = {path: files.read_sealed(path, remedy) for path in _places(folder)}
+    places = {record.get("sha256"): path for path, record in records.items()}
+    below = [record.get("below", []) for record in records.values()]
+    most = max(map(len, below), default=0)
+    last = next(
+        (path for path, them in zip(records, below, strict=True) if len(them) == most), None
+    )
+    if last is None:
+        return []
+    return [*(places.get(each, last) for each in records[last].get("below", [])), last]
 
 
 def _read(
