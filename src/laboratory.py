@@ -233,7 +233,7 @@ def _run(config: Config, workdir: Path, ready: local.LocalEngine | None) -> None
 
 
 def _remarks(config: Config, dataset: Any) -> list[str]:
-    """What a person should know about the images that the arms train on, each line once."""
+    """What a person should know about the images and epochs of the arms, each line once."""
     trials = [arm.settings for arm in config.arms]
     asked = [
         (t.validation_images, t.train_images, t.labels, t.recipe.order == "file") for t in trials
@@ -242,6 +242,12 @@ def _remarks(config: Config, dataset: Any) -> list[str]:
         line
         for *counts, in_file_order in dict.fromkeys(asked)
         for line in data.remarks(dataset, *counts, in_file_order=in_file_order)
+    ]
+    lines += [
+        f"config.max_epochs = {t.max_epochs:g} is over before the window of config.window_epochs ="
+        f" {t.window_epochs:g} is full: no training error of the window is recorded"
+        for t in trials
+        if t.max_epochs < t.window_epochs
     ]
     return list(dict.fromkeys(lines))
 

@@ -107,3 +107,20 @@ def test_what_is_said_of_the_images_holds_for_the_arms_each_line_once():
     assert ["sorted by class" in line for line in lines] == [True, False, False]
     assert "among the 7 that are trained on" in lines[1]
     assert "among the 5 that are trained on" in lines[2]
+
+
+def test_epochs_too_few_for_a_training_error_are_told():
+    few, enough = (
+        {"max_epochs": 0.5},
+        {"max_epochs": 1.0},
+    )
+    told = [
+        laboratory._remarks(tiny.make_config(**each), tiny.make_dataset()) for each in (few, enough)
+    ]
+    assert told == [
+        [
+            "config.max_epochs = 0.5 is over before the window of config.window_epochs = 1 is full:"
+            " no training error of the window is recorded"
+        ],
+        [],
+    ]

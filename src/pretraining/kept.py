@@ -9,8 +9,8 @@
     ROOT/<stack>/metrics.csv    the measures of all layers and rates
     ROOT/<stack>/checkpoints/   checkpoints of the layer that is being trained
 
-A stack of only the lower layers is the beginning of a longer one, and shares its folder, as does one
-that leaves layers out.
+A stack of only the lower layers is the beginning of a longer one, and shares its folder. One that
+leaves layers out does so too.
 """
 
 import csv
