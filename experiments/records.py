@@ -91,9 +91,8 @@ def run_all(
         packed, parts = "not packed", studies_in(folder)
         if begun or parts:  # It may have broken half way, too.
             try:
-                with (
-                    contextlib.ExitStack() as held
-                ):  # One may have been refused for another process.
+                with contextlib.ExitStack() as held:
+                    # A study may have been refused for another process that is at work in it.
                     for each in dict.fromkeys((folder, *parts)):
                         held.enter_context(locks.locked(each))
                     refuse_other(pack, folder)  # It may have been brought here meanwhile.

@@ -67,12 +67,12 @@ def main(argv: Sequence[str], usage: str) -> int:
         # A process that called `give_up` is heard here.
         studies = hosts.together(lambda: studies or _checked(request, trees))
         hosts.together(_check_commit)
+        if any(config.runtime.workers > 1 for config, _ in studies):
+            environment.share_accelerator()
         if len(studies) > 1:
             _start_jax()
             hosts.together(lambda: _check_all(studies))
         for config, workdir in studies:
-            if config.runtime.workers > 1:
-                environment.share_accelerator()
             with _start_workers(config, request.hosts) as ready:
                 _run(config, workdir, ready)
     except Stopped:
