@@ -510,3 +510,10 @@ def test_a_label_that_is_spelt_out_has_room_beside_its_plot_or_above(monkeypatch
         assert "".join(text.get_text() for text in shown).count("\\u732b") == label.count("\u732b")
         assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
         assert figure.axes[0].bbox.width >= 1.2 * figure.dpi - 1e-6
+
+
+def test_no_two_of_many_arms_look_the_same():
+    styles = [canvas.line_style(number) for number in range(32)]
+    assert len(set(styles)) == 32
+    assert [color for color, _ in styles[:8]] == [*canvas.COLORS]
+    assert [dashes for _, dashes in styles[:8]] == [*canvas.DASHES] * 2
