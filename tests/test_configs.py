@@ -4,6 +4,7 @@ Of the arms of one network the first is trained, the others are lowered.
 """
 
 import importlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,8 @@ import pytest
 import configs
 from experiments.streaming import photos
 from experiments.streaming.photos import open_stream
-from src import models
-from src.config import checks, idle
+from src import laboratory, models
+from src.config import checks, flags, idle
 from src.config.config import Config
 from src.config.studies import named_trees
 from src.data import Dataset, Stream, image_shape
@@ -31,7 +32,10 @@ NAMES = sorted(
     if path.stem not in ("__init__", "base")
 )
 STEPS, BATCH, TRAIN = 2, 8, 24
-pytestmark = pytest.mark.usefixtures("compiled_fast", "own_cache")
+pytestmark = [
+    pytest.mark.usefixtures("compiled_fast", "own_cache"),
+    pytest.mark.filterwarnings("ignore:the load_module"),  # of ml_collections
+]
 
 
 def load(name: str) -> list[Config]:
@@ -65,6 +69,23 @@ def test_a_config_is_read_and_says_how_it_is_run(name):
         idle.refuse_switched_off([config])
     text = importlib.import_module(f"configs.{name}").__doc__ or ""
     assert f"--config=configs/{name}.py" in text
+
+
+WIDE = ("dropout", "dropout_speed", "pooling", "augmentation", "weight_decay", "depth", "towers")
+OFFERED = [(name, "") for name in NAMES if name != "ablations"]
+OFFERED += [("ablations", study) for study in (*WIDE, "biases")]  # As its header says.
+
+
+@pytest.mark.parametrize(("name", "study"), OFFERED)
+def test_the_flags_that_a_header_offers_are_taken(tmp_path, name, study):
+    text = importlib.import_module(f"configs.{name}").__doc__ or ""
+    found = re.findall(r'--config\.([\w.]+=(?:"[^"]*"|[^\s;,`()]+))', text)
+    offered = [each.replace('"', "") for each in found if not each.startswith("stud")]
+    given = [*offered, f"study={study}"] if study else offered
+    file = Path(str(configs.__file__)).with_name(f"{name}.py")
+    given = [f"--config={file}", *(f"--config.{each}" for each in given)]
+    request = flags.parse([*given, f"--workdir={tmp_path}", "--dry_run"])
+    assert laboratory._checked(request, request.studies())
 
 
 @pytest.mark.slow
