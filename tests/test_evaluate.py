@@ -198,6 +198,22 @@ def test_a_published_error_stands_beside_its_own_images_alone(cifar, tmp_path, m
     assert "published" not in of_weights(path, "", "mine").facts
 
 
+def test_images_of_another_size_are_not_cut(tmp_path, monkeypatch):
+    """A network for 32 x 32 pixels or for 256 x 256, on images in memory that are not resized."""
+    net = np.zeros(1)
+    path = weight_files.caffemodel(tmp_path / "a.caffemodel", {"conv1/weight": net})
+    monkeypatch.setattr(candidates, "outputs_of_classes", lambda *_: np.arange(10))
+    for known, side in (("cifar10", 32), ("imagenet", 256)):
+        network = imported(10, known)
+        monkeypatch.setattr(candidates, "import_weights", lambda *_, made=network: made)
+        for size in (side - 4, side - 1, side + 1, 2 * side):
+            dataset = tiny.make_dataset(1, 1, name="mine", size=size)
+            monkeypatch.setattr(data, "load", lambda *_, made=dataset, **options: made)
+            told = rf"images of mine are \({size}, {size}, 3\), .* tested on \({side}, {side}, 3\)"
+            with pytest.raises(data.DataError, match=f"{told}; resize them first, or give other"):
+                of_weights(path, "", "mine")
+
+
 @pytest.mark.slow
 def test_another_mean_image_is_another_network(cifar, tmp_path):
     path, means = written(tmp_path, "a", QUICK), [tmp_path / f"{n}.npy" for n in range(2)]

@@ -146,7 +146,7 @@ def of_weights(
     Raises:
         WeightsError: If the file cannot be read or fits no known network, or the data set is not
             known to have its classes.
-        DataError: If the data cannot be had.
+        DataError: If the data cannot be had, or its images are of another size.
     """
     imported = import_weights(read_weights(path), None if layout is None else find_layout(layout))
     about = imported.layout.input
@@ -155,6 +155,7 @@ def of_weights(
     stream_size = 0 if about.resize == "none" else about.side
     dataset = data.load(name, data_dir, stream_size=stream_size, dir_flag=DIR_FLAG)
     outputs = outputs_of_classes(imported, dataset.name, dataset.label_names)
+    _check_size(path, about.side, dataset)
     test: Any = dataset.test
     if isinstance(dataset, data.Stream):
         test = replace(dataset.test, warped=about.resize == "warped")
@@ -292,6 +293,16 @@ def _check_same_classes(
     if shapes[0] != shapes[1]:
         raise data.DataError(
             f"images of {dataset.name} are {shapes[0]}, the trial was trained on {shapes[1]}"
+        )
+
+
+def _check_size(path: Path, side: int, dataset: data.Dataset | data.Stream) -> None:
+    """Refuses images in memory of another size, of which parts would be tested, unresized."""
+    shape, wanted = data.image_shape(dataset), (side, side, 3)
+    if shape != wanted:
+        raise data.DataError(
+            f"images of {dataset.name} are {shape}, {path} is tested on {wanted}; resize them"
+            " first, or give other --data"
         )
 
 
