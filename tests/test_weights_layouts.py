@@ -285,6 +285,7 @@ def test_mutants_of_alexnet_that_pass_every_check_of_shape(mutant, monkeypatch, 
     assert np.abs(ours - expected).max() > 0.1 * expected.std()
 
 
+@pytest.mark.slow
 def test_a_file_of_caffenet_is_not_taken_for_alexnet(tmp_path):
     file = read_weights(written(tmp_path / "a.caffemodel", caffe_arrays(), True))
     with pytest.raises(WeightsError, match="not in the order of AlexNet of Caffe"):
@@ -400,6 +401,10 @@ def test_an_unknown_layout_is_refused_with_those_there_are():
             lambda a: a.update({"conv2/weight": np.zeros((32, 16, 5, 5), np.float32)}),
             r"tensor conv2/weight is \(32, 16, 5, 5\); cifar10_full .* has \(32, 32, 5, 5\)",
         ),
+        (
+            lambda a: a.update(random_layer("ip1", 0, 1024)),
+            r"tensor ip1/bias is \(0,\); cifar10_full .* has an output or more",
+        ),
     ],
 )
 def test_a_file_that_fits_no_network_names_the_tensor(change: Callable, message, tmp_path):
@@ -409,3 +414,47 @@ def test_a_file_that_fits_no_network_names_the_tensor(change: Callable, message,
     with pytest.raises(WeightsError, match=message) as caught:
         import_weights(read_weights(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("ip2/bias"), "no tensor ip2/bias for cifar10_quick of Caffe"),
+        (lambda a: a.pop("ip2/weight"), "no tensor ip2/weight for cifar10_quick of Caffe"),
+        (
+            lambda a: a.update({"ip2/w": a.pop("ip2/weight")}),
+            "no tensor ip2/weight for cifar10_quick of Caffe",
+        ),
+        (
+            lambda a: a.update(random_layer("ip2", 10, 63)),
+            r"tensor ip2/weight is \(10, 63\); cifar10_quick of Caffe has \(10, 64\)",
+        ),
+        (
+            lambda a: a.update(random_layer("ip2", 0, 64)),
+            r"tensor ip2/bias is \(0,\); cifar10_quick of Caffe has an output or more",
+        ),
+        (
+            lambda a: a.update(
+                {f"mine/{kind}": a.pop(f"ip2/{kind}") for kind in ("weight", "bias")}
+            ),
+            r"tensor mine/weight is \(10, 64\), a layer behind ip1, with which cifar10_full of"
+            r" Caffe.* ends; if it is to be left out, give the layout cifar10_full",
+        ),
+    ],
+)
+def test_a_longer_network_is_not_taken_for_its_first_layers(change: Callable, message):
+    """The layers of cifar10_quick are named as those of cifar10_full, and one follows."""
+    arrays = dict(QUICK)
+    change(arrays)
+    file = layouts.WeightsFile(Path("a.caffemodel"), arrays)
+    with pytest.raises(WeightsError, match=message):
+        import_weights(file)
+    assert import_weights(file, layouts.find_layout("cifar10_full")).num_classes == 64
+
+
+def test_the_fault_is_that_of_the_network_which_the_file_has_most_of():
+    """Caffe's AlexNet, its last layer named anew, lacks two tensors, and so does cifar10_full."""
+    layers = [f"{n}/{{}}" for n in (*CAFFE_NAMES[:-1], "fc8_flickr")]
+    tensors = zeros_of(layers, (96, 256, 384, 384, 256), 2)
+    with pytest.raises(WeightsError, match="no tensor fc8/weight for AlexNet of Caffe"):
+        import_weights(layouts.WeightsFile(Path("a.caffemodel"), tensors))

@@ -219,45 +219,61 @@ def import_weights(file: WeightsFile, layout: Layout | None = None) -> Imported:
 
     Raises:
         WeightsError: If no known network fits, naming the first tensor that does not fit the
-            nearest one.
+            nearest one, or a layer behind its last one.
     """
     tensors = _unwrapped(file.tensors)
     pairs = [(c, names) for c in ([layout] if layout else LAYOUTS) for names in c.names]
-    faults = [_misfit(file, tensors, *pair) for pair in pairs]
-    fitting = [pair for pair, fault in zip(pairs, faults, strict=True) if fault is None]
-    if not fitting:
-        nearest = min((f for f in faults if f is not None), key=lambda fault: fault.missing)
-        raise WeightsError(f"{file.path}: {nearest.words}")
     # The layers of one network may be the first layers of another.
-    found = min((_imported(file, tensors, *pair) for pair in fitting), key=lambda i: len(i.unused))
-    return replace(found, guessed=found.guessed and layout is None)
+    distances = [_distance(tensors, *pair) for pair in pairs]
+    nearest = [p for p, far in zip(pairs, distances, strict=True) if far == min(distances)]
+    faults = [_misfit(file, tensors, *pair) for pair in nearest]
+    if None not in faults:
+        raise WeightsError(f"{file.path}: {faults[0]}")
+    found = _imported(file, tensors, *nearest[faults.index(None)])
+    if layout is not None:
+        return replace(found, guessed=False)
+    _refuse_longer(file, tensors, found)
+    return found
 
 
-class _Fault(NamedTuple):
-    """Why a file does not fit a layout; the fewer tensors are missing, the nearer it is."""
+def _distance(tensors: Tensors, layout: Layout, names: Names) -> tuple[int, int]:
+    """How far a file is from a layout: by the tensors that it has, then by those it lacks."""
+    wanted = {name for pair in _places(layout, names).values() for name in pair}
+    return -len(wanted & tensors.keys()), len(wanted - tensors.keys())
 
-    missing: int
-    words: str
 
-
-def _misfit(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names) -> _Fault | None:
+def _misfit(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names) -> str | None:
     """Why a file does not fit a layout; None if it does."""
     places = _places(layout, names)
     absent = [name for pair in places.values() for name in pair if name not in tensors]
     if absent:
         there = ", ".join(list(tensors)[:4])
-        words = f"no tensor {absent[0]} for {layout.title}; it holds {there}, ..."
-        return _Fault(len(absent), words)
-    pool_first = _pools_first(file.layers)
-    if None not in (pool_first, layout.pool_first) and pool_first != layout.pool_first:
-        return _Fault(0, f"its layers are not in the order of {layout.title}")
-    last = list(places.values())[-1]
-    for layer, shapes in _shapes(layout, tensors[last[1]].size, _last_axes(file)).items():
+        return f"no tensor {absent[0]} for {layout.title}; it holds {there}, ..."
+    last = list(places.values())[-1][1]
+    if not tensors[last].size:
+        return f"tensor {last} is {tensors[last].shape}; {layout.title} has an output or more"
+    for layer, shapes in _shapes(layout, tensors[last].size, _last_axes(file)).items():
         for name, shape in zip(places[layer], shapes, strict=True):
             found = tensors[name].shape
             if _squeezed(found, len(shape)) != shape:
-                return _Fault(0, f"tensor {name} is {found}; {layout.title} has {shape}")
+                return f"tensor {name} is {found}; {layout.title} has {shape}"
+    pool_first = _pools_first(file.layers)
+    if None not in (pool_first, layout.pool_first) and pool_first != layout.pool_first:
+        return f"its layers are not in the order of {layout.title}"
     return None
+
+
+def _refuse_longer(file: WeightsFile, tensors: Tensors, found: Imported) -> None:
+    """Refuses a file of a longer network, whose last layer is not the one that was found."""
+    last, layout = list(found.layout.layers.values())[-1], found.layout
+    for name in found.unused:
+        shape = _squeezed(tensors[name].shape, 2)
+        inputs = shape[-2 if _last_axes(file) else -1] if len(shape) == 2 else 0
+        if inputs == found.num_classes:
+            raise WeightsError(
+                f"{file.path}: tensor {name} is {shape}, a layer behind {last}, with which"
+                f" {layout.title} ends; if it is to be left out, give the layout {layout.name}"
+            )
 
 
 def _imported(file: WeightsFile, tensors: Tensors, layout: Layout, names: Names) -> Imported:
