@@ -22,6 +22,7 @@ from src.records import files, trial
 from src.study import runner
 from src.trained import candidates, evaluation, testing
 from src.trained.candidates import Candidate, of_trial, of_weights
+from src.trained.evaluation_flags import parse
 from src.weights import classes, layouts
 from src.weights.tensors import WeightsError
 from tests import tiny, weight_files
@@ -223,6 +224,41 @@ def test_another_mean_image_is_another_network(cifar, tmp_path):
     assert len(found) == 3
 
 
+def of_layout(path: Path, mean: Path | None) -> Candidate:
+    """A network that is known by the name of its file, and is given what that one is."""
+    layout = layouts.find_layout(path.stem)
+    found = candidates.describe_input(
+        layouts.Imported(path, layout, {}, 1000, (), guessed=False), mean
+    )
+    return dataclasses.replace(normalized({}), name=path.name, facts={"given": found})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "refused"),
+    [
+        ("caffe_alexnet", "torchvision_alexnet", True),
+        ("torchvision_alexnet", "caffenet", True),
+        ("cifar10_full", "caffenet", True),
+        ("caffe_alexnet", "caffenet", False),
+        ("cifar10_full", "cifar10_quick", False),
+    ],
+)
+def test_a_mean_image_is_not_shared_by_networks_of_other_inputs(one, other, refused, monkeypatch):
+    """Caffe's nets take grey levels, blue first; torchvision's red first, divided by deviations."""
+    monkeypatch.setattr(
+        evaluation, "of_weights", lambda path, *_, layout, mean: of_layout(path, mean)
+    )
+    files = [f"--weights={one}.npy", f"--weights={other}.npy"]
+    ask = lambda *flags: evaluation._candidates(parse([*files, *flags], ""))  # noqa: E731
+    assert len(ask()) == 2
+    if not refused:
+        assert len(ask("--mean=mean.npy")) == 2
+        return
+    told = f"--mean=mean.npy is subtracted for every file, and {other}.npy is given other images"
+    with pytest.raises(WeightsError, match=f"{told} than {one}.npy: leave it out, or test them"):
+        ask("--mean=mean.npy")
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".binaryproto"])
 def test_a_mean_image_is_turned_to_red_first_where_its_network_takes_blue_first(tmp_path, suffix):
     """Number 6 of the eight pixels of each channel lies in row 1, column 2."""
@@ -255,6 +291,10 @@ def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
         (["--weights={path}", "--views=10"], "sees whole images, of which there are no crops"),
         (["--weights={path}", "--layout=vgg"], "no layout 'vgg'; there are cifar10_full"),
         (["--weights={path}", "--layout=caffenet"], "no tensor conv4/weight for CaffeNet"),
+        (
+            ["--weights={other}", "--weights={path}", "--layout=cifar10_quick"],
+            "...; --layout=cifar10_quick is asked of every file: leave it out, or test files of",
+        ),
         (["nowhere/trials/a"], "nowhere/trials/a; give one as STUDY/trials/TRIAL"),
         (["--weights={path}", "--mean=nothing.npy"], "cannot read nothing.npy"),
         (["--weights={path}", "--mean=empty.npy"], "cannot read empty.npy"),
@@ -293,7 +333,8 @@ def test_faults_are_one_line(arguments, message, cifar, tmp_path, monkeypatch, c
     Path("several/evaluation.json").write_text("{}")
     monkeypatch.setattr(evaluation, "measure", lambda *_: pytest.fail("it was measured"))
     np.save("broken.npy", np.full((3, 32, 32), np.nan))
-    given = [argument.format(path=path) for argument in arguments]
+    other = written(tmp_path, "b", QUICK)
+    given = [argument.format(path=path, other=other) for argument in arguments]
     assert doors.run(evaluation.main, given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

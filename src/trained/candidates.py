@@ -148,7 +148,7 @@ def of_weights(
             known to have its classes.
         DataError: If the data cannot be had, or its images are of another size.
     """
-    imported = import_weights(read_weights(path), None if layout is None else find_layout(layout))
+    imported = _imported(path, layout)
     about = imported.layout.input
     usual = DATA_SETS[imported.layout.classes]
     name = name or usual
@@ -189,6 +189,21 @@ def of_weights(
         path.absolute().parent.name,
         "/".join([sha256, imported.layout.name, *([_sha256(mean)] if mean else [])]),
     )
+
+
+def _imported(path: Path, layout: str | None) -> Imported:
+    """The network of a file; `layout` is one that was asked of this file and of all others."""
+    file = read_weights(path)
+    if layout is None:
+        return import_weights(file)
+    asked = find_layout(layout)
+    try:
+        return import_weights(file, asked)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{error}; --layout={layout} is asked of every file: leave it out, or test files of"
+            " other networks apart"
+        ) from error
 
 
 def _sha256(path: Path) -> str:

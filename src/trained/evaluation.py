@@ -65,10 +65,24 @@ def main(arguments: Sequence[str]) -> int:
 def _candidates(given: argparse.Namespace) -> list[Candidate]:
     """The networks that the command line names."""
     trials = [of_trial(path, given.data_dir, given.data) for path in given.trials]
-    return trials + [
+    published = [
         of_weights(path, given.data_dir, given.data, layout=given.layout, mean=given.mean)
         for path in given.weights
     ]
+    if given.mean is not None:
+        _refuse_one_mean_of_several(given.mean, published)
+    return trials + published
+
+
+def _refuse_one_mean_of_several(mean: Path, published: Sequence[Candidate]) -> None:
+    """A mean image is that of one size, one order of colours and one scale of grey levels."""
+    first = published[0]
+    for other in published[1:]:
+        if other.facts["given"] != first.facts["given"]:
+            raise WeightsError(
+                f"--mean={mean} is subtracted for every file, and {other.name} is given other"
+                f" images than {first.name}: leave it out, or test them apart"
+            )
 
 
 def _write_report(out: Path, record: Record) -> None:

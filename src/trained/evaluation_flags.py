@@ -39,8 +39,8 @@ def parse(arguments: Sequence[str], description: str | None) -> argparse.Namespa
     add("--images", type=_count, default=0, help="the first so many test images; 0: all")
     add("--features", metavar="LAYER", help="of the first network, as features.npz")
     add("--out", type=local_path_of("--out"), metavar="DIR", help="folder of the report")
-    add("--layout", help=f"where a file of weights does not tell: {', '.join(NAMES)}")
-    add("--mean", type=mean, metavar="FILE", help="its mean image, in place of a mean colour")
+    add("--layout", help=f"where files of weights do not tell: {', '.join(NAMES)}")
+    add("--mean", type=mean, metavar="FILE", help="their mean image, in place of a mean colour")
     redraw, anew = local_path_of("--redraw"), "write these reports anew"
     add("--redraw", type=redraw, action="extend", nargs="+", default=[], metavar="DIR", help=anew)
     given = parser.parse_args(arguments)
