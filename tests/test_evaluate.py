@@ -272,6 +272,25 @@ def test_a_mean_image_is_turned_to_red_first_where_its_network_takes_blue_first(
         np.testing.assert_array_equal(found[0, 1, 2], colour)
 
 
+def test_a_mean_image_of_one_image_has_an_axis_more(tmp_path):
+    mean = np.arange(24.0).reshape(1, 3, 2, 4)
+    np.save(tmp_path / "mean.npy", mean)
+    found = candidates._mean_image(tmp_path / "mean.npy", imported(10, "cifar10"), (2, 4, 3))
+    np.testing.assert_array_equal(found[0].transpose(2, 0, 1), mean[0])
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 3), (1, 2, 4, 3), (4, 2, 3), (3, 4, 2), (2, 3, 2, 4), (3, 2), (3,), ()]
+)
+def test_a_mean_image_of_another_shape_is_told_which_is_wanted(shape, tmp_path):
+    np.save(tmp_path / "mean.npy", np.zeros(shape))
+    with pytest.raises(
+        WeightsError, match=r"wanted is \(3, 2, 4\): channels, height, width"
+    ) as caught:
+        candidates._mean_image(tmp_path / "mean.npy", imported(10, "cifar10"), (2, 4, 3))
+    assert f"{(3, 2, 4)};" not in str(caught.value)
+
+
 @pytest.mark.slow
 def test_features_are_what_the_next_layer_reads(cifar, tmp_path):
     candidate = of_weights(written(tmp_path, "a", QUICK), "", "")

@@ -277,8 +277,12 @@ def _mean_image(
 ) -> Float[np.ndarray, "1 H W 3"]:
     """A mean image [C, H, W] as [1, H, W, C], red first."""
     image = _read_array(path) if path.suffix == ".npy" else read_binaryproto(path)
-    if image.shape != (shape[2], *shape[:2]):
-        raise WeightsError(f"{path} is a mean image {image.shape}; the images are {shape}")
+    image = image[0] if image.ndim == 4 and len(image) == 1 else image
+    wanted = (shape[2], *shape[:2])
+    if image.shape != wanted:
+        raise WeightsError(
+            f"{path} is a mean image {image.shape}; wanted is {wanted}: channels, height, width"
+        )
     turned = image[::-1] if imported.layout.blue_first else image
     return turned.transpose(1, 2, 0)[None].astype(np.float32)
 
