@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import os
 import re
 import shlex
 import shutil
@@ -314,6 +315,13 @@ def test_arrays_that_fill_the_memory_are_refused(tmp_path, monkeypatch, capsys):
     refused(capsys, message, tmp_path, "a", tmp_path / "a.npz")
 
 
+def test_a_pipe_in_place_of_a_file_of_arrays_is_refused(tmp_path, capsys):
+    """Nobody writes into it: to open it would take for ever."""
+    os.mkfifo(tmp_path / "a.npz")
+    message = r"a\.npz is no regular file but a pipe or a device; give a file, or move it"
+    refused(capsys, message, tmp_path, "a", tmp_path / "a.npz")
+
+
 def refused(capsys: pytest.CaptureFixture[str], message: str, tmp_path: Path, *given: object):
     """One line, and nothing left behind."""
     assert prepare(*given, f"--data_dir={tmp_path / 'tfds'}") == 2
@@ -378,6 +386,51 @@ def circle(pets: Path) -> None:
     (pets / "train" / "dog" / "all").symlink_to(pets)
 
 
+def splits_within_classes(pets: Path) -> None:
+    for name in ("cat", "dog"):
+        for split in ("train", "test"):
+            (pets / split / name).rename(pets.parent / split)
+            (pets / name).mkdir(exist_ok=True)
+            (pets.parent / split).rename(pets / name / split)
+    shutil.rmtree(pets / "train")
+    shutil.rmtree(pets / "test")
+
+
+def split_deep_within_a_class(pets: Path) -> None:
+    save(pets / "train" / "cat" / "more" / "Validation_set" / "9.png")
+
+
+def one_folder_for_two_classes(pets: Path) -> None:
+    (pets / "train" / "wolf").symlink_to("dog")
+
+
+def one_folder_for_two_splits(pets: Path) -> None:
+    shutil.rmtree(pets / "test" / "cat")
+    (pets / "test" / "cat").symlink_to(pets / "train" / "cat")
+
+
+def one_folder_twice_in_a_class(pets: Path) -> None:
+    (pets / "train" / "cat").rename(pets / "cats")
+    (pets / "cats").rename(pets.parent / "cats")
+    for name in ("some", "others"):
+        (pets / "train" / "cat").mkdir(exist_ok=True)
+        (pets / "train" / "cat" / name).symlink_to(pets.parent / "cats")
+
+
+def a_class_within_another(pets: Path) -> None:
+    (pets / "train" / "dog" / "more").symlink_to(pets / "train" / "cat")
+
+
+def pipe(pets: Path) -> None:
+    os.mkfifo(pets / "train" / "dog" / "9.png")
+
+
+def pipe_in_place_of_an_image(pets: Path) -> None:
+    os.mkfifo(pets / "pipe.d")
+    (pets / "test" / "cat" / "0.png").unlink()
+    (pets / "test" / "cat" / "0.png").symlink_to(pets / "pipe.d")
+
+
 def link_to_nowhere(pets: Path) -> None:
     (pets / "train" / "dog" / "9.png").symlink_to("gone.png")
 
@@ -432,6 +485,14 @@ def page(pets: Path) -> None:
         (no_train, "pets/test is in the way"),
         (two_tests, "pets has test and validation; keep one of them to test on, and move"),
         (circle, "dog/all is a link to a folder that it lies in; remove it"),
+        (splits_within_classes, "cat/test looks like a split within a class, .* as in train/CLASS"),
+        (split_deep_within_a_class, "cat/more/Validation_set looks like a split within a class"),
+        (one_folder_for_two_classes, "train/wolf is the same folder as .*train/dog, and its im"),
+        (one_folder_for_two_splits, "test/cat is the same folder as .*train/cat, and its images"),
+        (one_folder_twice_in_a_class, "cat/some is the same folder as .*cat/others, and its im"),
+        (a_class_within_another, "dog/more is the same folder as .*train/cat, and its images"),
+        (pipe, r"dog/9\.png is no regular file but a pipe or a device; give a file, or move it"),
+        (pipe_in_place_of_an_image, r"cat/0\.png is no regular file but a pipe or a device"),
         (link_to_nowhere, r"dog/9\.png cannot be used as an image"),
         (invisible_letter, r"'dog\\u200b', whose name has a character .* cannot be seen, U\+200B;"),
         (tab, r"'d\\tog', whose name has a character in it that cannot be seen, U\+0009; rename"),

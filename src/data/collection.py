@@ -1,10 +1,13 @@
 """Images found in a folder or in arrays, before they are written as a data set."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
+
+from src.data.dataset import DataError
 
 
 class Found(NamedTuple):
@@ -38,3 +41,15 @@ def common_shape(shapes: set[tuple[int, int, int]]) -> tuple[int | None, int | N
     sizes = {shape[:2] for shape in shapes}
     height, width = sizes.pop() if len(sizes) == 1 else (None, None)
     return height, width, max(shape[2] for shape in shapes)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuses what is there and no file, such as a pipe, of which reading may never end.
+
+    Raises:
+        DataError: If it is a pipe, a socket or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise DataError(
+            f"{path} is no regular file but a pipe or a device; give a file, or move it"
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.collection import Collection, Found, common_shape
+from src.data.collection import Collection, Found, common_shape, refuse_special
 from src.data.dataset import DataError
 from src.data.write_tfds import png
 from src.errors import one_line
@@ -29,6 +29,7 @@ def read_arrays(path: Path) -> Collection:
         DataError: If it is not such a file, or arrays are missing, too many or of the wrong type
             or shape.
     """
+    refuse_special(path)
     arrays = _load(path)
     for labels in arrays[1::2]:
         if len(labels) and labels.max() > np.iinfo(np.int64).max:

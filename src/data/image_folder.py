@@ -2,12 +2,12 @@
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from src.data.collection import Collection, Found, common_shape
+from src.data.collection import Collection, Found, common_shape, refuse_special
 from src.data.dataset import DataError
 from src.data.describe import TEST_SPLITS
 from src.data.images import turned, upright
@@ -47,6 +47,7 @@ def read_folder(folder: Path) -> Collection:
     found = {split: _classes(part) for split, part in parts.items()}
     names = tuple(found["train"])
     _check_names(parts["train"], names)
+    _refuse_twice(path for classes in found.values() for each in classes.values() for path in each)
     splits, shapes = {}, set()
     for split, classes in found.items():
         if strange := classes.keys() - set(names):
@@ -96,7 +97,8 @@ def _classes(part: Path) -> dict[str, list[Path]]:
     """The images of each class, by its subfolder's name; in numerical order if all are numbers.
 
     Raises:
-        DataError: If a subfolder has no image, or a file that may be one of another kind.
+        DataError: If a subfolder has no image, a file that may be one of another kind, or a folder
+            named as a split is.
     """
     found, kinds = {}, ", ".join(ENDINGS)
     for folder in _subfolders(part):
@@ -150,15 +152,34 @@ def _files(folder: Path) -> Iterator[Path]:
     """Files in a folder and its subfolders, through links too, hidden ones left out.
 
     Raises:
-        DataError: If a link leads around in a circle.
+        DataError: If a link leads around in a circle, a subfolder is named as a split is, or
+            something is neither a file nor a folder.
     """
     for path in _visible(folder):
         if not path.is_dir():
+            refuse_special(path)
             yield path
+        elif LIKE_SPLIT.fullmatch(path.name):
+            raise DataError(
+                f"{path} looks like a split within a class, whose images would be mixed; put the"
+                " classes into the folders of the splits, as in train/CLASS, or rename it"
+            )
         elif path.is_symlink() and path.resolve() in map(Path.resolve, path.absolute().parents):
             raise DataError(f"{path} is a link to a folder that it lies in; remove it")
         else:
             yield from _files(path)
+
+
+def _refuse_twice(images: Iterable[Path]) -> None:
+    """Refuses a folder that is reached in two ways: in two classes, splits or places of a class."""
+    seen: dict[Path, Path] = {}
+    for folder in dict.fromkeys(path.parent for path in images):
+        first = seen.setdefault(folder.resolve(), folder)
+        if first != folder:
+            raise DataError(
+                f"{folder} is the same folder as {first}, and its images would be there twice;"
+                " remove one of the two"
+            )
 
 
 def _visible(folder: Path) -> list[Path]:
