@@ -1,5 +1,6 @@
 """Strict by default: shapes are checked, ranks are never promoted silently, warnings are errors."""
 
+import contextlib
 import functools
 import gc
 import os
@@ -168,6 +169,24 @@ def in_process(monkeypatch):
     """Serves tests that run a command here: what it would set for its process stays as it is."""
     for name in ("configure_jax", "silence_orbax", "start_jax"):
         monkeypatch.setattr(environment, name, lambda: None)
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Serves tests of what is cut short: the command ends when so many files are in their place."""
+
+    @contextlib.contextmanager
+    def killed(number):
+        left = [os.replace] * number
+
+        def put(*paths):
+            left.pop()(*paths)
+
+        with monkeypatch.context() as patch, pytest.raises(IndexError):
+            patch.setattr(os, "replace", put)
+            yield
+
+    return killed
 
 
 @pytest.fixture

@@ -72,6 +72,14 @@ def test_the_command_writes_the_figure_and_refuses_other_networks(tmp_path, caps
 
 
 @pytest.mark.slow
+def test_a_figure_of_which_one_file_was_written_is_drawn_again(tmp_path, killed_after):
+    with killed_after(1):
+        command.main(["alexnet_cifar", "--draw", str(tmp_path)])
+    assert command.main(["alexnet_cifar", "--draw", str(tmp_path)]) == 0
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet_cifar.png", "alexnet_cifar.svg"])
 def test_a_file_that_was_not_drawn_here_keeps_its_place(tmp_path, name):
     (tmp_path / name).write_text("<svg>years of work</svg>")

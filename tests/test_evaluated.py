@@ -267,6 +267,27 @@ def test_a_quick_look_does_not_replace_what_took_long(evaluate, capsys, first, q
     assert evaluate((0,), "--out=out", *first) == 0
 
 
+@pytest.mark.parametrize("before", [(), ((0,), "--out=out", "--features=fc10")])
+@pytest.mark.parametrize("write", range(5))
+def test_an_evaluation_that_was_cut_short_goes_on(evaluate, killed_after, capsys, before, write):
+    """It writes the sign that it has begun, features, record, report.md and report.html."""
+    if before:
+        assert evaluate(*before) == 0
+    command = ((0,), "--out=out", "--features=fc10")
+    with killed_after(write):
+        evaluate(*command)
+    if write:
+        capsys.readouterr()
+        assert doors.run(evaluation.main, ["--redraw", "out"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        told = "the command that wrote out has not come to its end; evaluate the networks again"
+        assert line == f"error: {told}"
+    assert evaluate(*command) == 0
+    names = {"evaluation.json", "features.npz", "report.md", "report.html"}
+    assert {path.name for path in Path("out").iterdir()} == names
+    assert doors.run(evaluation.main, ["--redraw", "out"]) == 0
+
+
 def test_features_of_a_network_of_the_same_name_are_not_replaced(three, tmp_path):
     record = evaluation.make_record(three, testing.measure(three, (1,)))
     record["features"] = {"network": "net0", "identity": three[0].identity, "layer": "fc10"}

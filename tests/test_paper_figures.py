@@ -309,6 +309,25 @@ def test_figures_of_other_trials_are_not_replaced(identity, monkeypatch, tmp_pat
         paper_figures.main([FIRST, out])
 
 
+@pytest.mark.parametrize("write", range(6))
+def test_figures_that_were_cut_short_are_drawn_again(write, monkeypatch, tmp_path, killed_after):
+    """The sign that they have begun, a figure as SVG and as PNG, the record and two reports."""
+    monkeypatch.setattr(paper_figures, "load_trained", lambda *_: trained(FIRST))
+    monkeypatch.setattr(Trained, "first_kernels", lambda _: None)
+    for name in ("look_at", "measure_neighbours"):
+        monkeypatch.setattr(paper_figures, name, lambda _: {})
+    for name, made in (("_run", {"trial": FIRST}), ("_draw", {"kernels": Figure()})):
+        monkeypatch.setattr(paper_figures, name, lambda *_, made=made: made)
+    monkeypatch.setattr(paper_figures, "compose", lambda _: "# Figures")
+    monkeypatch.setattr(paper_figures, "describe", lambda _: [])
+    with killed_after(write):
+        paper_figures.main([FIRST, f"--out={tmp_path}"])
+    assert (tmp_path / "paper_figures.json.begun").exists() == bool(write)
+    assert paper_figures.main([FIRST, f"--out={tmp_path}"]) == 0
+    names = {"paper_figures.json", "report.md", "report.html", "kernels.svg", "kernels.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [

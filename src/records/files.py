@@ -127,18 +127,46 @@ def refuse_foreign(folder: Path, mark: str, names: Iterable[str]) -> None:
 
     Args:
         folder: Where something is to be written; it need not exist.
-        mark: The file that lies in such a folder of ours.
+        mark: The file that lies in such a folder of ours, or did not yet, see `begun`.
         names: What is going to be written beside it.
 
     Raises:
         RecordError: If there is no such file, and another that has one of these names.
     """
-    for name in () if os.path.lexists(folder / mark) else names:
+    ours = any(os.path.lexists(path) for path in (folder / mark, _begun(folder, mark)))
+    for name in () if ours else names:
         if os.path.lexists(folder / name):
             raise RecordError(
                 f"{folder / name} lies in a folder without {mark} and would be written over;"
                 " choose another --out"
             )
+
+
+@contextmanager
+def begun(folder: Path, mark: str) -> Iterator[None]:
+    """Says that a folder is ours while files are written into it, of which `mark` is one.
+
+    If that does not come to its end, MARK.begun stays beside them: the folder is known to be ours,
+    and known to be of two commands, or of half of one, until it is written again.
+    """
+    sign = _begun(folder, mark)
+    write_atomic(sign, "The command that wrote here has not come to its end: run it again.\n")
+    yield
+    sign.unlink(missing_ok=True)
+
+
+def refuse_begun(folder: Path, mark: str, remedy: str) -> None:
+    """Refuses what was being written when its command ended.
+
+    Raises:
+        RecordError: If it was.
+    """
+    if os.path.lexists(_begun(folder, mark)):
+        raise RecordError(f"the command that wrote {folder} has not come to its end; {remedy}")
+
+
+def _begun(folder: Path, mark: str) -> Path:
+    return folder / f"{mark}.begun"
 
 
 def refuse_unwritable(folder: Path, remedy: str = "choose another --out") -> None:

@@ -55,10 +55,11 @@ def main(arguments: Sequence[str]) -> int:
         check_layer(candidates[0], given.features, given.images)
     tested = measure(candidates, views, given.images)
     record = make_record(candidates, tested)
-    if given.features is not None:
-        record["features"] = write_features(candidates[0], given.features, given.images, out)
-    files.write_sealed(out / RECORD, record)
-    _write_report(out, record)
+    with files.begun(out, RECORD):
+        if given.features is not None:
+            record["features"] = write_features(candidates[0], given.features, given.images, out)
+        files.write_sealed(out / RECORD, record)
+        _write_report(out, record)
     return 0
 
 
@@ -95,6 +96,7 @@ def _redraw(folder: Path) -> int:
     """Writes a report anew; says what is wrong if it cannot be, for others may follow."""
     remedy = "evaluate the networks again"
     try:
+        files.refuse_begun(folder, RECORD, remedy)
         _write_report(folder, files.read_sealed(folder / RECORD, remedy))
         return 0
     except KeyError as error:

@@ -80,12 +80,13 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
         "runs": [_run(*each) for each in zip(networks, found, strict=True)],
         "neighbours": measure_neighbours(findings),
     }
-    with canvas.style():
-        for name, figure in _draw(findings, found, record).items():
-            canvas.save(figure, out / name)
-    files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
-    files.write_atomic(out / "report.md", compose(record))
-    webpage.write_page(out)
+    with files.begun(out, f"{NAME}.json"):
+        with canvas.style():
+            for name, figure in _draw(findings, found, record).items():
+                canvas.save(figure, out / name)
+        files.write_atomic(out / f"{NAME}.json", json.dumps(record, indent=1) + "\n")
+        files.write_atomic(out / "report.md", compose(record))
+        webpage.write_page(out)
     readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
     return record
 

@@ -59,12 +59,13 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes `path`.png and `path`.svg, without dates or versions."""
+    """Writes `path`.svg, whose comment says what it is, then `path`.png, without dates."""
     glyphs.complete(figure)
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        content = io.BytesIO()
-        figure.savefig(content, format=suffix, metadata=metadata)
-        write_atomic(path.with_name(f"{path.name}.{suffix}"), content.getvalue())
+    drawn = {"png": io.BytesIO(), "svg": io.BytesIO()}
+    figure.savefig(drawn["png"], format="png", metadata={"Software": None})
+    figure.savefig(drawn["svg"], format="svg", metadata={"Date": None, "Creator": None})
+    for suffix in ("svg", "png"):
+        write_atomic(path.with_name(f"{path.name}.{suffix}"), drawn[suffix].getvalue())
 
 
 def make_panels(
