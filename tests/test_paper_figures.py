@@ -7,6 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -33,9 +34,10 @@ from src.trained.kernels import (
     specialization,
 )
 from src.trained.neighbours import nearest, share_of_same_class
-from src.trained.network import Trained, call_layers
+from src.trained.network import Trained
 from src.training import checkpoints, finished, program
 from src.training.finished import read_kept
+from src.training.layers import call_layers
 from src.training.program import Program
 from tests import tiny
 
@@ -168,7 +170,7 @@ def test_features_are_what_the_last_layer_reads(name):
 
     @jax.jit
     def run(params):
-        logits, layers = call_layers(model, {"params": params}, images)
+        logits, layers = call_layers(model, {"params": params}, images, "input")
         assert layers[0][1].shape == images.shape
         assert list(params) == sorted({name for name, _ in layers})
         return logits, layers[-1][1].reshape(2, -1), params[layers[-1][0]]
@@ -176,6 +178,44 @@ def test_features_are_what_the_last_layer_reads(name):
     logits, features, last = run(params)
     expected = np.asarray(features) @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+class Called(nn.Module):
+    """Two layers; `wrapped` makes their classes others, `keyword` gives them inputs by name."""
+
+    wrapped: Any = lambda layer: layer
+    keyword: bool = False
+
+    @nn.compact
+    def __call__(self, images, *, keys=None):
+        conv = self.wrapped(nn.Conv)(2, (3, 3), name="conv1")
+        x = nn.relu(conv(inputs=images) if self.keyword else conv(images))
+        x = x.reshape(len(x), -1)
+        fc = self.wrapped(nn.Dense)(10, name="fc2")
+        return fc(inputs=x) if self.keyword else fc(x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"keyword": True}, {"wrapped": nn.remat}, {"wrapped": nn.jit}])
+def test_how_a_layer_is_called_does_not_matter(change):
+    """By keyword, or within a transformation of its own, as in a network of one's own."""
+    images = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    variables = Called().init(jax.random.key(1), images)
+    expected = jax.nn.relu(
+        nn.Conv(2, (3, 3)).apply({"params": variables["params"]["conv1"]}, images)
+    )
+    names = []
+
+    @jax.jit
+    def run(variables):
+        logits, layers = call_layers(Called(**change), variables, images, "input")
+        names.extend(name for name, _ in layers)
+        return logits, layers[-1][1]
+
+    logits, features = run(variables)
+    assert names == ["conv1", "fc2"]
+    np.testing.assert_allclose(features, expected.reshape(2, -1), atol=1e-6)
+    np.testing.assert_allclose(logits, Called().apply(variables, images), atol=1e-5)
 
 
 @pytest.mark.slow

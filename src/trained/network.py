@@ -3,9 +3,8 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +19,7 @@ from src.records.files import RecordError
 from src.trained.kernels import Kernels
 from src.training import evaluation
 from src.training.finished import read_kept
+from src.training.layers import call_layers
 from src.training.program import Program, images_at_once
 from src.training.settings import Trial, TrialSettings
 from src.weights.start import begin
@@ -99,7 +99,7 @@ class Trained:
         def on_batch(variables: PyTree, batch: Array) -> tuple[Array, Array]:
             pixels = (batch.astype(jnp.float32) - shift) / scale
             pixels = evaluation.central_crop(pixels, *self.program.input_shape[:2])
-            logits, layers = call_layers(self.program.model, variables, pixels)
+            logits, layers = call_layers(self.program.model, variables, pixels, "input")
             features = layers[-1][1].reshape(len(batch), -1)
             return features, jax.nn.softmax(logits)
 
@@ -114,7 +114,8 @@ class Trained:
 
         def note(variables: PyTree) -> None:
             image = jnp.zeros((1, *self.program.input_shape))
-            names.extend(name for name, _ in call_layers(self.program.model, variables, image)[1])
+            layers = call_layers(self.program.model, variables, image, "input")[1]
+            names.extend(name for name, _ in layers)
 
         jax.eval_shape(note, self.variables)
         return names
@@ -199,20 +200,3 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
     seed = trial.parse_trial_name(trial_dir.name).seed
     program = Program(settings, dataset)
     return Trained(trial_dir, settings, dataset, program, state.variables, iteration, seed, of)
-
-
-def call_layers(
-    model: nn.Module, variables: PyTree, pixels: Float[Array, "B H W C"]
-) -> tuple[Float[Array, "B classes"], list[tuple[str, Array]]]:
-    """Logits, and a list (name, input) of the layers that have weights, in their order."""
-    layers: list[tuple[str, Array]] = []
-
-    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        module = context.module
-        if context.method_name == "__call__" and module.has_variable("params", "kernel"):
-            layers.append(("/".join(module.path), args[0]))
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(note):
-        logits: Any = model.apply(variables, pixels, keys=None)
-    return logits, layers

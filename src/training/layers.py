@@ -15,7 +15,7 @@ mixes channels the derivative is that of each number by itself, estimated by ran
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -28,7 +28,7 @@ from src.models.activations import Activation
 from src.models.params import get_layer
 
 SATURATED = 0.19  # 1 - 0.9^2, the derivative of tanh where tanh is 0.9.
-OUTPUTS = "layer_outputs"  # The collection of variables that takes them out of the network.
+KEPT = "kept_of_layers"  # The collection of variables that takes them out of the network.
 Statistics = dict[str, Array]
 
 
@@ -46,7 +46,7 @@ def make_layer_statistics(
     largest = jnp.max(_slopes(act, jnp.stack([numbers, numbers[::-1]] * 2, axis=-1)))
 
     def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
-        outputs = _outputs(model, variables, pixels)
+        outputs = dict(call_layers(model, variables, pixels, "output")[1])
         velocities = _velocities(opt_state)
         found: Statistics = {}
         for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
@@ -76,24 +76,31 @@ def _slopes(act: Activation, x: Array) -> Array:
     return signs * slopes
 
 
-def _outputs(model: nn.Module, variables: PyTree, pixels: Array) -> dict[str, Array]:
-    """The outputs of every layer with a kernel, by its path, in the order of the calls.
+def call_layers(
+    model: nn.Module,
+    variables: PyTree,
+    pixels: Array,
+    kept: Literal["input", "output"],
+) -> tuple[Array, list[tuple[str, Array]]]:
+    """Logits, and a list (path, input or output) of the layers with a kernel, as they are called.
 
-    They leave the network as variables do, for a layer may stand inside a transformation of its
-    own, such as `nn.remat`.
+    Of a layer that is called again, that of the last call counts. They leave the network as
+    variables do, for a layer may stand inside a transformation of its own, such as `nn.remat`.
     """
-    names: dict[str, None] = {}
+    names: list[str] = []
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         output = call(*args, **kwargs)
         if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
-            names["/".join(context.module.path)] = None
-            context.module.sow(OUTPUTS, "output", output, reduce_fn=lambda _, newest: newest)
+            names.append("/".join(context.module.path))
+            given = (x for x in (*args, *kwargs.values()) if isinstance(x, Array))
+            value = output if kept == "output" else next(given)
+            context.module.sow(KEPT, kept, value, reduce_fn=lambda _, newest: newest)
         return output
 
     with nn.intercept_methods(note):
-        _, kept = model.apply(variables, pixels, keys=None, mutable=[OUTPUTS])
-    return {name: get_layer(kept[OUTPUTS], name)["output"] for name in names}
+        logits, found = model.apply(variables, pixels, keys=None, mutable=[KEPT])
+    return logits, [(name, get_layer(found[KEPT], name)[kept]) for name in names]
 
 
 def _velocities(opt_state: PyTree) -> dict[str, Array]:
