@@ -121,6 +121,41 @@ def test_features_that_would_fill_the_memory_are_refused(monkeypatch):
         testing.check_layer(candidate, "norm")
 
 
+class Parts(nn.Module):
+    """A part of a network: an array for each image, or with more, or in place of it."""
+
+    way: str
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(4, name="fc")(x)
+        own = {"several": (x, x.sum()), "named": {"x": x}, "sum": x.sum(), "none": None}
+        return own.get(self.way, x)
+
+
+class OfParts(nn.Module):
+    ways: tuple[str, ...] = ("one", "several", "named", "sum", "none")
+
+    @nn.compact
+    def __call__(self, images, *, keys=None):
+        x = images.mean(axis=(1, 2))
+        for way in self.ways:
+            Parts(way, name=way)(x)
+        return nn.Dense(10, name="fc2")(x)
+
+
+@pytest.mark.slow
+def test_a_layer_may_give_what_is_not_one_array_for_each_image():
+    """Its output cannot be had as features; those of the layers within and beside it can."""
+    candidate = normalized(OfParts().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+    candidate = dataclasses.replace(candidate, model=OfParts())
+    assert testing.features(candidate, "several/fc")[0].shape == (6, 4)
+    there = "one/fc, one, several/fc, named/fc, sum/fc, none/fc, fc2"
+    for layer in ("several", "named", "sum", "none", "fc7"):
+        with pytest.raises(WeightsError, match=f"has no layer '{layer}'; it has {there}$"):
+            testing.check_layer(candidate, layer)
+
+
 # --- Files of weights, on a small set with CIFAR-10's classes. ---
 
 

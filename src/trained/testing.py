@@ -166,7 +166,7 @@ def check_layer(candidate: Candidate, layer: str, most: int = 0) -> None:
 
 
 def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str, Array]:
-    """The output of every layer by its name."""
+    """The output of every layer by its name, if it is an array with a row for each image."""
     _, state = candidate.model.apply(
         variables, pixels, capture_intermediates=True, mutable=["intermediates"]
     )
@@ -175,7 +175,8 @@ def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str,
     def walk(tree: Any, path: tuple[str, ...]) -> None:
         for name, value in tree.items():
             if name == "__call__":
-                outputs["/".join(path)] = value[0]
+                if isinstance(value[0], Array) and value[0].shape[:1] == pixels.shape[:1]:
+                    outputs["/".join(path)] = value[0]
             else:
                 walk(value, (*path, name))
 
