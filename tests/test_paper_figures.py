@@ -386,6 +386,23 @@ def test_a_place_for_no_figures_is_refused_before_a_trial_is_read(
         paper_figures.main(["trial", f"--out={place}"])
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_images_that_have_no_colours_are_refused_before_they_are_looked_at(
+    channels, monkeypatch, tmp_path
+):
+    images = np.zeros((24, 8, 8, channels), np.uint8)
+    dataset = DATASET._replace(train=data.Split(images, DATASET.test.labels))
+    found = dataclasses.replace(trained(FIRST), dataset=dataset)
+    monkeypatch.setattr(paper_figures, "load_trained", lambda *_: found)
+    monkeypatch.setattr(Trained, "first_kernels", lambda _: 1 / 0)
+    told = "net-lr0.02-s100: images of tiny have {} channels, and only those of 1 or 3 can be drawn"
+    drawable = channels in (1, 3)
+    error, message = (ZeroDivisionError, None) if drawable else (LabError, told.format(channels))
+    with pytest.raises(error, match=message):
+        paper_figures.main([FIRST, f"--out={tmp_path / 'new'}"])
+    assert not list(tmp_path.iterdir())
+
+
 # --- What kernels tell. ---
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from src.data import Split
+from src.data import Split, image_shape
+from src.errors import LabError
 from src.paths import local_path_of
 from src.records import files
 from src.records import trial as records
@@ -70,6 +71,7 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
     files.refuse_foreign(out, f"{NAME}.json", ["report.md", "report.html", *drawn])
     networks = [load_trained(trial_dir, data_dir) for trial_dir in trial_dirs]
     check_seeds(networks)
+    _refuse_undrawable(networks[0])
     _refuse_other(out, networks)
     found = [network.first_kernels() for network in networks]
     findings = look_at(networks[0])
@@ -89,6 +91,16 @@ def write_figures(trial_dirs: Sequence[Path], out: Path, data_dir: str = "") -> 
         webpage.write_page(out)
     readme.fill(out / "README.md", NAME, "\n".join(f"- {line}" for line in describe(record)))
     return record
+
+
+def _refuse_undrawable(network: Trained) -> None:
+    """Refuses images that are neither grey nor red, green, blue, before work is done for them."""
+    channels = image_shape(network.dataset)[-1]
+    if channels not in (1, 3):
+        raise LabError(
+            f"{network.trial_dir}: images of {network.dataset.name} have {channels} channels, and"
+            " only those of 1 or 3 can be drawn; give a trial on other data"
+        )
 
 
 def _refuse_other(out: Path, networks: Sequence[Trained]) -> None:
