@@ -93,6 +93,21 @@ def test_layers_that_do_not_fit_are_refused(theirs, layers, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("others", [{}, {"conv1": tree(1)["conv1"]}])
+def test_where_the_last_layer_alone_is_shared_it_can_be_named(others):
+    """All layers of the network lie in a module `net`, the last one too."""
+    ours, theirs = {"net": tree(0)}, {"net": tree(1)} | others
+    both = {"params": ours}, {"params": theirs}
+    told = r"a.npy shares one layer with the network, net, .*layers = \('net',\) takes it whole"
+    with pytest.raises(WeightsError, match=told):
+        start.take(*both, (), "net", "a.npy")
+    found = start.take(*both, ("net",), "net", "a.npy")
+    assert found.taken == ("net",)
+    np.testing.assert_allclose(
+        found.variables["params"]["net"]["fc10"]["bias"], theirs["net"]["fc10"]["bias"]
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "last"),

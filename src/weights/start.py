@@ -168,6 +168,11 @@ def take(ours: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path:
     """
     theirs, known = _names(origin), _names(ours)
     chosen = layers or tuple(name for name in known if name in theirs and name != last)
+    if not chosen and last in theirs:
+        raise WeightsError(
+            f"{path} shares one layer with the network, {last}, which is or holds the last one and"
+            f" begins anew unless it is named; config.start_from.layers = {(last,)} takes it whole"
+        )
     if not chosen:
         raise WeightsError(
             f"{path} shares no layer with the network: it has {', '.join(theirs)},"
