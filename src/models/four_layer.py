@@ -77,8 +77,8 @@ class Conv3(nn.Module):
 class Conv2Local2(nn.Module):
     """Two convolutions, two locally connected layers and one fully connected.
 
-    `lrn` normalizes behind pool1 and conv2 over 9 neighbours, as the layer file "11pct" does, which
-    has this net's shapes; there it is `caffe`.
+    `lrn` normalizes behind pool1 and conv2 over 9 neighbours, as the layer file "11pct" does, where
+    it is `caffe`; that net has 64 filters in local3, and this one has 32.
     """
 
     activation: str
