@@ -1,6 +1,7 @@
 """Fields by flag, whatever stands before or behind them."""
 
 import itertools
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -185,6 +186,17 @@ def test_help_shows_what_the_config_has_of_fields_and_groups_and_else_the_defaul
         "max_epochs": 3.0,
     }
     assert f"  {field} = {shown}" in list(flags.help_text(tree))
+
+
+def test_help_names_no_field_that_there_is_not():
+    """A network's own options, as model.lrn, are no fields of every config."""
+    lines = list(
+        flags.help_text(flags.parse([f"--config={ROOT / 'configs/base.py'}"]).studies()[0][0])
+    )
+    fields = {line.split(" = ")[0].strip() for line in lines if " = " in line}
+    groups = {field.split(".")[0] for field in fields if "." in field} - {"model"}
+    named = {name for line in lines for name in re.findall(r"\b[a-z_]+\.[a-z_]+\b", line)}
+    assert {name for name in named if name.split(".")[0] in groups} <= fields
 
 
 @pytest.mark.parametrize("dashes", ["-", "--"])

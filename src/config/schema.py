@@ -106,7 +106,7 @@ class Runtime:
     trial_resources: Resources = field(default_factory=Resources)
     keep_checkpoints: Annotated[
         Literal["last", "none"],
-        "what a finished trial keeps; paper_figures, evaluate and start_from.trial read the last",
+        "what a finished trial keeps; paper_figures, evaluate and start_from.path read the last",
     ] = "last"
     tensorboard: Annotated[bool, "write event files beside metrics.csv for TensorBoard"] = True
 
