@@ -138,13 +138,27 @@ def test_record_and_report_hold_the_comparison(three):
     assert evaluation_report.describe(one | {"images": 1})[0].startswith("**net0**, 1 image: ")
 
 
-def test_one_of_five_classes_is_always_among_five(three):
+@pytest.mark.parametrize(
+    ("classes", "outputs", "told"), [(6, 6, True), (5, 5, False), (3, 1000, True), (3, 6, True)]
+)
+def test_one_of_five_outputs_is_always_among_five(three, classes, outputs, told):
+    """As many classes of a data set may be tested on a network that knows more."""
     record = evaluation.make_record(three[:1], testing.measure(three[:1], (1,)))
-    for classes, told in ((6, True), (5, False)):
-        record["class_names"] = [*"abcdef"][:classes]
-        record["confusion"] = np.zeros((classes, classes + 1), int).tolist()
-        text = evaluation_report.compose(record)
-        assert (", top-5 " in text) == ("| top-5 error |" in text) == told
+    assert record["outputs"] == 10
+    record["outputs"], record["class_names"] = outputs, [*"abcdef"][:classes]
+    record["confusion"] = np.zeros((classes, classes + 1), int).tolist()
+    text = evaluation_report.compose(record)
+    assert (", top-5 " in text) == ("| top-5 error |" in text) == told
+
+
+@pytest.mark.parametrize("width", [10, 12, 1000])
+def test_all_outputs_of_a_network_are_counted(three, monkeypatch, width):
+    """The classes of the data set are ten of them, the last of which is the tenth."""
+    labels = three[0].dataset.test.labels
+    scores = np.full((10, width), 1 / width)
+    monkeypatch.setattr(testing, "probabilities", lambda *_: (scores, labels))
+    record = evaluation.make_record(three[:1], testing.measure(three[:1], (1,)))
+    assert record["outputs"] == width
 
 
 def test_a_guess_about_a_file_is_in_the_answer(three):

@@ -146,7 +146,7 @@ def make_record(candidates: Sequence[Candidate], tested: Tested) -> Record:
             for number, found in tested.paired.items()
         },
         "by_views": [found._asdict() for found in tested.by_views],
-        "outputs": int(candidates[0].outputs.max()) + 1,
+        "outputs": tested.outputs,
         "class_names": names,
         "confusion": tested.confusion.tolist(),
         "made_by": provenance(),

@@ -67,10 +67,8 @@ def describe(record: Mapping[str, Any]) -> list[str]:
 
 
 def _tops(record: Mapping[str, Any]) -> dict[str, str]:
-    """The errors that say something, with their words: of five classes one is always among five."""
-    return {"top1": "top-1 error"} | (
-        {"top5": "top-5 error"} if len(record["class_names"]) > TOP else {}
-    )
+    """The errors that say something, with their words: of five outputs all are among five."""
+    return {"top1": "top-1 error"} | ({"top5": "top-5 error"} if record["outputs"] > TOP else {})
 
 
 def _alone(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -38,6 +38,7 @@ class Tested(NamedTuple):
             empty for one number of views.
         confusion: [classes, answers] numbers of images by class and answer of the average with the
             most views; the last column counts answers that are not classes of the data set.
+        outputs: Number of each network's outputs, classes of the data set or not.
     """
 
     labels: Int[np.ndarray, " N"]
@@ -46,6 +47,7 @@ class Tested(NamedTuple):
     paired: dict[int, list[Paired]]
     by_views: list[Paired]
     confusion: Int[np.ndarray, "classes answers"]
+    outputs: int
 
 
 def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0) -> Tested:
@@ -78,7 +80,8 @@ def measure(candidates: Sequence[Candidate], views: Sequence[int], most: int = 0
             pairs[number] = [paired(each, mean.argmax(axis=1) != wanted) for each in wrong[-1]]
     by_views = [paired(*each) for each in zip(wrong[0], wrong[-1], strict=True)]
     by_views = by_views if len(views) > 1 else []
-    return Tested(labels, alone, together, pairs, by_views, confusion(mean, labels, outputs))
+    counts = confusion(mean, labels, outputs)
+    return Tested(labels, alone, together, pairs, by_views, counts, mean.shape[1])
 
 
 def probabilities(
