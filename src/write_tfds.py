@@ -5,8 +5,8 @@
 FOLDER holds a folder of images (PNG, JPEG, BMP, GIF) for each class, named after it; or `train` and
 `test` (else `validation`, `valid` or `val`), which hold such folders. An image of another kind, or
 in no folder of a class, is refused. FILE is a .npz file with uint8 arrays train_images and
-test_images and whole numbers train_labels and test_labels (or x_train ..., or images and labels).
-Then:
+test_images and whole numbers train_labels and test_labels (or x_train ..., or images and labels);
+an array class_names names the labels 0, 1, ... Then:
 
     python -m src.main --config=... --config.data.name=NAME [--config.data.dir=DIR]
 

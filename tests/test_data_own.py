@@ -17,6 +17,7 @@ from PIL import Image
 from src import data, doors, write_tfds
 from src.data import own_images, tfds_folder
 from src.data.dataset import check_dataset
+from src.data.image_arrays import read_arrays
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("own_cache", "in_process")
@@ -160,6 +161,21 @@ def test_what_is_no_image_may_lie_beside_the_arrays(tmp_path):
     assert prepare("beside", tmp_path / "a.npz", f"--data_dir={tmp_path}") == 0
 
 
+@pytest.mark.parametrize(
+    ("names", "labels", "told"),
+    [
+        (["cat", "dog", "wolf"], [0, 1, 2], ("cat", "dog", "wolf")),
+        (["cat", "dog", "wolf"], [2, 0, 2], ("cat", "wolf")),  # No image is of a dog.
+        ([], [5, 7, 7], ("5", "7")),
+    ],
+)
+def test_classes_in_arrays_have_the_names_that_lie_beside_them(tmp_path, names, labels, told):
+    images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    given = np.array(names, dtype=str)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array(labels), class_names=given)
+    assert read_arrays(tmp_path / "a.npz").label_names == told
+
+
 BAD_ARRAYS = {
     "floats": ({"images": np.zeros((4, 2, 2, 3)), "labels": np.arange(4)}, "uint8"),
     "channels first": (
@@ -213,6 +229,56 @@ BAD_ARRAYS = {
             **{"x_test": np.zeros((4, 2, 2, 3), np.uint8), "y_test": np.arange(4)},
         },
         r"a\.npz has images x_test as well",
+    ),
+    **{
+        f"a third split as {kind}": (
+            {
+                **{"x_train": np.zeros((4, 2, 2), np.uint8), "y_train": np.arange(4)},
+                **{"x_test": np.zeros((4, 2, 2), np.uint8), "y_test": np.arange(4)},
+                **{"x_val": images, "y_val": np.arange(4)},
+            },
+            r"a\.npz has images x_val as well, which would be left out",
+        )
+        for kind, images in {
+            "floats": np.zeros((4, 2, 2, 3), np.float32),
+            "numbers": np.zeros((4, 2, 2), np.int64),
+            "channels first": np.zeros((4, 3, 8, 8), np.uint8),
+            "rows": np.zeros((4, 12), np.float32),
+        }.items()
+    },
+    "a third split as floats of another naming": (
+        {
+            **{"images": np.zeros((4, 2, 2), np.uint8), "labels": np.arange(4)},
+            **{"val_images": np.zeros((4, 2, 2)), "val_labels": np.arange(4)},
+        },
+        r"a\.npz has images val_images as well, which would be left out",
+    ),
+    **{
+        f"class names: {fault}": (
+            {
+                **{"images": np.zeros((4, 2, 2), np.uint8), "labels": np.arange(4)},
+                "class_names": np.array(names),
+            },
+            message,
+        )
+        for fault, names, message in [
+            ("too few", ["a", "b", "c"], "class_names names labels 0 to 2, and there is a label 3"),
+            ("no text", [1, 2, 3, 4], r"class_names is int64 \(4,\); names are text \[classes\]"),
+            ("bytes", [b"a"] * 4, r"class_names is \|S1 \(4,\); names are text"),
+            ("objects", [None] * 4, r"class_names is object \(4,\); names are text"),
+            ("a table", [["a", "b"]] * 2, r"class_names is <U1 \(2, 2\); names are text"),
+            ("twice", ["a", "b", "c", "a"], "class_names has 'a', which is there twice"),
+            ("empty", ["a", "", "c", "d"], "class_names has '', which is empty; name it otherwise"),
+            ("a line", ["a", "b\nc", "d", "e"], r"'b\\nc', which has a character in it"),
+            ("a space", ["a", "b ", "d", "e"], "'b ', which begins or ends with a space"),
+        ]
+    },
+    "a label below the names": (
+        {
+            **{"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array([-1, 0])},
+            "class_names": np.array(["a", "b"]),
+        },
+        "class_names names labels 0 to 1, and there is a label -1",
     ),
     "a label beyond 63 bits": (
         {"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array([5, 2**64 - 1], np.uint64)},

@@ -43,6 +43,16 @@ def common_shape(shapes: set[tuple[int, int, int]]) -> tuple[int | None, int | N
     return height, width, max(shape[2] for shape in shapes)
 
 
+def name_fault(name: str) -> str:
+    """Why a list of one name a line cannot hold the name of a class; "" if it can."""
+    for letter in name:
+        if not letter.isprintable():
+            return f"has a character in it that cannot be seen, U+{ord(letter):04X}"
+    if not name:
+        return "is empty"
+    return "begins or ends with a space" if name != name.strip() else ""
+
+
 def refuse_special(path: Path) -> None:
     """Refuses what is there and no file, such as a pipe, of which reading may never end.
 

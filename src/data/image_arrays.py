@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.collection import Collection, Found, common_shape, refuse_special
+from src.data.collection import Collection, Found, common_shape, name_fault, refuse_special
 from src.data.dataset import DataError
 from src.data.write_tfds import png
 from src.errors import one_line
@@ -20,17 +20,18 @@ ARRAY_NAMES = (
     ("x_train", "y_train", "x_test", "y_test"),
     ("images", "labels"),
 )
+CLASS_NAMES = "class_names"  # The names of classes 0, 1, ..., if there is such an array.
 
 
 def read_arrays(path: Path) -> Collection:
-    """Reads images and labels from a .npz file, see `ARRAY_NAMES`.
+    """Reads images, labels and names of classes from a .npz file, see `ARRAY_NAMES`.
 
     Raises:
         DataError: If it is not such a file, or arrays are missing, too many or of the wrong type
-            or shape.
+            or shape, or classes are named that cannot be.
     """
     refuse_special(path)
-    arrays = _load(path)
+    arrays, names = _load(path)
     for labels in arrays[1::2]:
         if len(labels) and labels.max() > np.iinfo(np.int64).max:
             raise DataError(f"{path} has the label {labels.max()}; the largest is {2**63 - 1}")
@@ -49,15 +50,30 @@ def read_arrays(path: Path) -> Collection:
         places = np.searchsorted(ids, labels).astype(np.int32)
         splits[split] = Found(places, functools.partial(_from_array, images))
     shapes = {(*images.shape[1:3], images.shape[3]) for images, _ in pairs}
-    return Collection(splits, tuple(map(str, ids)), common_shape(shapes))
+    return Collection(splits, _names_of(path, names, ids.tolist()), common_shape(shapes))
+
+
+def _names_of(path: Path, names: Sequence[str], ids: Sequence[int]) -> tuple[str, ...]:
+    """The names of the classes with these labels: the labels themselves if there are none."""
+    if not names:
+        return tuple(map(str, ids))
+    for name in names:
+        if fault := name_fault(name) or ("" if names.count(name) == 1 else "is there twice"):
+            raise DataError(f"{path}: {CLASS_NAMES} has {name!r}, which {fault}; name it otherwise")
+    if strange := [label for label in ids if not 0 <= label < len(names)]:
+        raise DataError(
+            f"{path}: {CLASS_NAMES} names labels 0 to {len(names) - 1}, and there is a label"
+            f" {strange[0]}; name all, or leave {CLASS_NAMES} out"
+        )
+    return tuple(names[label] for label in ids)
 
 
 def _from_array(images: np.ndarray, number: int) -> bytes:
     return png(images[number])
 
 
-def _load(path: Path) -> list[np.ndarray]:
-    """Images, their labels and so on; no memory is taken before all types and shapes are right."""
+def _load(path: Path) -> tuple[list[np.ndarray], list[str]]:
+    """Images, labels and so on, and names; no memory is taken before all types are right."""
     try:
         with np.load(path, allow_pickle=False) as file:
             names = _names(path, file.files)
@@ -67,7 +83,11 @@ def _load(path: Path) -> list[np.ndarray]:
             for place, name in enumerate(names):
                 check = _check_labels if place % 2 else _check_images
                 check(f"{path}: {name}", *_header(file.zip, f"{name}.npy"))
-            return [file[name] for name in names]
+            named = CLASS_NAMES in others
+            if named:
+                where = f"{path}: {CLASS_NAMES}"
+                _check_class_names(where, *_header(file.zip, f"{CLASS_NAMES}.npy"))
+            return [file[n] for n in names], file[CLASS_NAMES].tolist() if named else []
     except DataError:
         raise
     except MemoryError as error:
@@ -94,11 +114,18 @@ def _names(path: Path, have: Sequence[str]) -> tuple[str, ...]:
 def _refuse_more(path: Path, others: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
     """Refuses further images, which would be left out: those of a third split, say."""
     for name, (dtype, shape) in others.items():
-        if _are_images(dtype, shape):
+        if _are_images(dtype, shape) or _labels_for(name) in others:
             raise DataError(
                 f"{path} has images {name} as well, which would be left out; save it without them,"
                 " or with them among the others"
             )
+
+
+def _labels_for(images: str) -> str:
+    """What the labels would be called if that were the name of images, as in `ARRAY_NAMES`."""
+    if images[:2] in ("x_", "X_"):
+        return {"x": "y", "X": "Y"}[images[0]] + images[1:]
+    return images.replace("images", "labels") if "images" in images else ""
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> tuple[np.dtype, tuple[int, ...]]:
@@ -129,6 +156,13 @@ def _check_images(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
         )
     if 0 in shape:
         raise DataError(f"{where} is empty, its shape is {shape}; images have a pixel or more")
+
+
+def _check_class_names(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if dtype.kind != "U" or len(shape) != 1:
+        raise DataError(
+            f"{where} is {dtype} {shape}; names are text [classes], as numpy.array(['cat', 'dog'])"
+        )
 
 
 def _check_labels(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:

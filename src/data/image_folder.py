@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.collection import Collection, Found, common_shape, refuse_special
+from src.data.collection import Collection, Found, common_shape, name_fault, refuse_special
 from src.data.dataset import DataError
 from src.data.describe import TEST_SPLITS
 from src.data.images import turned, upright
@@ -122,15 +122,8 @@ def _check_names(train: Path, names: Sequence[str]) -> None:
             " one for each class and named after it"
         )
     for name in names:
-        if fault := _name_fault(name):
+        if fault := name_fault(name):
             raise DataError(f"{train} has a class {name!r}, whose name {fault}; rename the folder")
-
-
-def _name_fault(name: str) -> str:
-    for letter in name:
-        if not letter.isprintable():
-            return f"has a character in it that cannot be seen, U+{ord(letter):04X}"
-    return "begins or ends with a space" if name != name.strip() else ""
 
 
 def _subfolders(folder: Path) -> list[Path]:
