@@ -651,6 +651,14 @@ def test_images_are_not_read_for_a_folder_that_cannot_be_made(pets, tmp_path, ca
     (tmp_path / "tfds" / "pets" / "1.0.0").mkdir(parents=True)
     assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 2
     assert "is there already; choose another --version" in capsys.readouterr().err
+    (tmp_path / "tfds" / "pets" / "1.0.0").rename(tmp_path / "tfds" / "pets" / "incomplete")
+    (tmp_path / "tfds" / "pets" / "incomplete" / "thesis.txt").touch()
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 2
+    assert "incomplete holds files that were not left by a prep" in capsys.readouterr().err
+    (tmp_path / "tfds" / "pets" / "incomplete").rename(tmp_path / "mine")
+    (tmp_path / "tfds" / "pets" / "incomplete").symlink_to(tmp_path / "mine")
+    assert prepare("pets", pets, f"--data_dir={tmp_path / 'tfds'}") == 2
+    assert "incomplete is a symbolic link, through which" in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_written_over(pets, tmp_path, capsys):

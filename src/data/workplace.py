@@ -22,11 +22,8 @@ def workplace(folder: Path) -> Iterator[Path]:
         OSError: If it cannot be made.
     """
     made = [path for path in folder.parents if not path.exists()]
+    refuse_foreign(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if folder.is_symlink():
-        raise DataError(f"{folder} is a symbolic link, through which nothing is removed; rename it")
-    if any(folder.iterdir()) and not (folder / locks.NAME).exists():
-        raise DataError(f"{folder} holds files that were not left by a preparation; rename it")
     try:
         with locks.locked(folder):
             try:
@@ -39,6 +36,18 @@ def workplace(folder: Path) -> Iterator[Path]:
         raise DataError(f"{error}; start again when it is done") from error
     except RecordError as error:
         raise DataError(str(error)) from error
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuses a folder in which nothing may be removed, before work is done for it.
+
+    Raises:
+        DataError: If it is a link, or holds somebody's files.
+    """
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a symbolic link, through which nothing is removed; rename it")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / locks.NAME).exists():
+        raise DataError(f"{folder} holds files that were not left by a preparation; rename it")
 
 
 def put(folder: Path, target: Path) -> None:

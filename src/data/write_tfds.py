@@ -12,7 +12,7 @@ import numpy as np
 
 from src.data.cifar10.facts import CLASSES
 from src.data.dataset import DataError, Split, say
-from src.data.workplace import put, workplace
+from src.data.workplace import put, refuse_foreign, workplace
 from src.errors import one_line
 
 NAME, VERSION = "cifar10", "3.0.2"  # TFDS' data set with the same features and ids.
@@ -79,7 +79,7 @@ def put_dataset(
     """
     refuse_existing(target)
     try:
-        with workplace(target.parent / "incomplete") as place:
+        with workplace(_place(target)) as place:
             folder = place / target.name
             folder.mkdir()
             write_folder(folder, description, splits)
@@ -89,13 +89,19 @@ def put_dataset(
 
 
 def refuse_existing(target: Path) -> None:
-    """Refuses to write a data set where one is.
+    """Refuses to write a data set where one is, or where somebody's files are in the way.
 
     Raises:
-        DataError: If `target` exists.
+        DataError: If `target` exists, or the folder in which it is made is not ours.
     """
     if target.exists():
         raise DataError(f"{target} is there already; choose another --version, or another name")
+    refuse_foreign(_place(target))
+
+
+def _place(target: Path) -> Path:
+    """The folder in which a data set is made."""
+    return target.parent / "incomplete"
 
 
 def write_folder(
