@@ -29,7 +29,7 @@ from src.pretraining.transfer import controlled, transfer
 from src.records import files
 from src.records.files import RecordError
 from src.records.trial import Identity
-from src.trained.network import call_layers
+from src.training.layers import call_layers
 from tests import tiny
 from tests.tiny import same
 
@@ -150,7 +150,7 @@ def test_a_layer_reads_what_it_reads_in_the_whole_network(name):
 
     params = jax.tree.map(jnp.asarray, tiny.draw_params(model, 32))
     # Operation by operation: in one program XLA may fuse the two in different ways.
-    _, calls = call_layers(model, {"params": params}, pixels)
+    _, calls = call_layers(model, {"params": params}, pixels, "input")
     expected, names = dict(calls), [layer.name for layer in found]
     inputs = {n: layers.layer_input(model, params, n, pixels) for n in names}
     assert expected.keys() >= inputs.keys()
