@@ -114,6 +114,16 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
     assert [len(times) for times in found.values()] == [2, 2]
 
 
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 3), (39.0, 3), (40.0, 4), (math.inf, 7)])
+def test_rounds_end_when_their_time_is_up_but_three_are_measured(monkeypatch, seconds, rounds):
+    """Each round takes 10 seconds, the first, which is not counted, too."""
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    step = lambda count: now.__setitem__(0, now[0] + count)  # noqa: E731
+    found = measure.interleave({"scan": step}, 7, 10, seconds)
+    assert found == {"scan": [1000.0] * rounds}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({net.partition("@")[0] for net in bench.NETWORKS}))
 def test_pytorchs_nets_have_the_parameters_of_ours(name):

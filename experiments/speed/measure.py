@@ -4,6 +4,7 @@ Threads and XLA's flags belong to a process, and so does its peak memory.
 """
 
 import json
+import math
 import os
 import resource
 import sys
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from src import environment
 
 BATCHES = {"alexnet": 32}  # Images per step; all other nets have 128.
+LEAST_ROUNDS, ROUNDS_SECONDS = 3, 8.0  # So that a network is timed in about a minute.
 LONG_STEP = 30.0  # GFLOP; from here on a scan of two steps is as fast as one of ten.
 MATRIX = 2048  # Rows and columns of the matrices whose product shows the machine's speed.
 # By default XLA convolves in one thread on a CPU. This flag selects Eigen's threaded kernels, whose
@@ -119,7 +121,7 @@ def compare_eager(name: str, threads: int, rounds: int) -> dict[str, Any]:
     if util.find_spec("torch"):
         steps["torch"] = make_torch(name, threads, compiled=False)
     facts |= {"gflop": net.gflop(), "peak_gflops": matmul_gflops()}
-    found = interleave(steps, rounds, count)
+    found = interleave(steps, rounds, count, ROUNDS_SECONDS)
     return {"milliseconds": found, **facts, "load": [before, os.getloadavg()[0]]}
 
 
@@ -319,11 +321,21 @@ def make_torch(name: str, threads: int, *, compiled: bool) -> Callable[[int], No
 
 
 def interleave(
-    steps: dict[str, Callable[[int], Any]], rounds: int, count: int
+    steps: dict[str, Callable[[int], Any]], rounds: int, count: int, seconds: float = math.inf
 ) -> dict[str, list[float]]:
-    """Milliseconds per step of each, measured in turn, after a first round that is not counted."""
+    """Milliseconds per step of each, measured in turn, after a first round that is not counted.
+
+    Args:
+        steps: Name -> what trains so many steps.
+        rounds: Number of rounds at most.
+        count: Number of steps of each in a round.
+        seconds: Once they have passed no round is begun, but three are measured all the same.
+    """
     found: dict[str, list[float]] = {key: [] for key in steps}
+    begun = time.perf_counter()
     for turn in range(rounds + 1):
+        if turn > LEAST_ROUNDS and time.perf_counter() - begun > seconds:
+            break
         for key, step in steps.items():
             start = time.perf_counter()
             step(count)
