@@ -25,6 +25,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from src import doors
 from src.errors import LabError, one_line
@@ -93,13 +94,13 @@ def run_all(
             try:
                 with contextlib.ExitStack() as held:
                     # A study may have been refused for another process that is at work in it.
-                    for each in dict.fromkeys((folder, *parts)):
+                    for each in dict.fromkeys(path.resolve() for path in (folder, *parts)):
                         held.enter_context(locks.locked(each))
                     refuse_other(pack, folder)  # It may have been brought here meanwhile.
                     write_pack(folder, pack)
                 packed = str(pack)
-            except locks.InUseError as error:
-                packed = f"not packed: {error}"
+            except (locks.InUseError, OSError) as error:
+                packed = f"not packed: {one_line(error)}"
         print(f"{name}: exit code {codes[name]}, {packed}", flush=True)
     return codes
 
@@ -126,15 +127,28 @@ def run(command: Sequence[str], seconds: float, should_stop: Callable[[], bool])
 def write_pack(folder: Path, pack: Path) -> None:
     """Packs a study with its checkpoints; the old pack is kept until the new one is whole.
 
-    What a link leads to is packed in its place: on another machine the link would lead nowhere.
+    What a link leads to is packed in its place: on another machine the link would lead nowhere. One
+    that leads nowhere here, or around in a circle, is left out.
     """
     pack.parent.mkdir(parents=True, exist_ok=True)
     partial = pack.with_name(pack.name + ".part")
-    with tarfile.open(partial, "w:gz", compresslevel=1, dereference=True) as file:
+    with _Pack.open(partial, "w:gz", compresslevel=1, dereference=True) as file:
         file.add(folder, folder.name, filter=lambda e: None if e.name.endswith("/.lock") else e)
     _note(folder, *(each for each in (pack, partial) if each.is_file()))  # Killed here: either.
     os.replace(partial, pack)
     _note(folder, pack)
+
+
+class _Pack(tarfile.TarFile):
+    """An archive without links that lead nowhere, or to a folder that they lie in."""
+
+    def gettarinfo(self, name: Any = None, *arguments: Any, **named: Any) -> Any:
+        """Facts of a file; None leaves it out."""
+        path = Path(name)
+        around = path.is_symlink() and path.resolve() in map(Path.resolve, path.absolute().parents)
+        return (
+            None if around or not path.exists() else super().gettarinfo(name, *arguments, **named)
+        )
 
 
 def refuse_other(pack: Path, folder: Path) -> None:

@@ -102,9 +102,10 @@ def _checked(
         question.check_readable(config)
     if new := [config for config, workdir in studies if not _is_begun(config, workdir)]:
         configs = [config for config, _ in studies]  # What one of them uses is used.
-        idle.refuse_idle(request, configs)
+        if len(new) == len(configs):
+            idle.refuse_idle(request, configs)
         idle.refuse_switched_off(configs, request, new)
-        effects.refuse_late(configs, request)
+        effects.refuse_late(configs, request, new)
         effects.refuse_unknown(new)
     if not request.dry_run:  # A dry run is one process.
         _check_hosts(request.hosts, [config for config, _ in studies])
@@ -189,12 +190,12 @@ def _check_all(studies: Sequence[tuple[Config, Path]]) -> None:
     """Looks at the data and the folder of every study, before the first trial of one."""
     dataset: Any = None
     for number, (config, workdir) in enumerate(studies):
+        _check_devices(config)
         if not number or config.trial.data != studies[number - 1][0].trial.data:
             dataset = _load(config)
-        _check_devices(config)
         _check_data(config, dataset)
         if hosts.is_leader():
-            _check_folder(config, workdir, dataset)
+            _check_folder(config, workdir, dataset, [folder for _, folder in studies[:number]])
         if hosts.is_leader() and records.holds_study(workdir):
             question.check_same(config, records.read_study_header(workdir), workdir)
 
@@ -252,19 +253,33 @@ def _remarks(config: Config, dataset: Any) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _check_folder(config: Config, workdir: Path, dataset: Any) -> None:
+def _check_folder(config: Config, workdir: Path, dataset: Any, before: Sequence[Path] = ()) -> None:
     """Refuses a study that could not write what it makes, or not begin with the weights it names.
+
+    Args:
+        config: The study's config.
+        workdir: Its folder.
+        dataset: Its data.
+        before: Folders of the studies that are run first; weights in them may not be there yet.
 
     Raises:
         LabError: Naming the file or field.
     """
+    files.refuse_unwritable(workdir, "choose another --workdir")
     _refuse_foreign(workdir)
+    if records.holds_study(workdir):  # Each trial that begins says the rest by itself.
+        return
     settings = [arm.settings for arm in config.arms]
     if config.runtime.stacks_dir and any(each.pretraining.method != "none" for each in settings):
         stacks = local_path(config.runtime.stacks_dir, "config.stacks_dir")
         files.refuse_unwritable(stacks, "give another config.stacks_dir")
-    if not records.holds_study(workdir):  # Later each trial that begins says it by itself.
-        start.check(settings, data.image_shape(dataset), dataset.num_classes)
+    made = [folder.absolute() for folder in before]
+    there = [
+        each
+        for each in settings
+        if not any(Path(each.start_from.path).absolute().is_relative_to(folder) for folder in made)
+    ]
+    start.check(there, data.image_shape(dataset), dataset.num_classes)
 
 
 def _refuse_foreign(workdir: Path) -> None:

@@ -6,7 +6,6 @@ processes imported the same code.
 """
 
 import ast
-import copy
 import functools
 import hashlib
 import importlib
@@ -141,10 +140,14 @@ def _text(tree: ast.AST) -> str:
     Python 3.12 adds parameters of types, and an empty text behind the format of a value; 3.13
     leaves out what is empty.
     """
-    for node in ast.walk(tree := copy.deepcopy(tree)):
-        if isinstance(node, ast.JoinedStr):
-            node.values = [v for v in node.values if getattr(v, "value", None) != ""]
-    written = ast.dump(tree, **({"show_empty": True} if sys.version_info >= (3, 13) else {}))
+    texts = [(node, node.values) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    try:
+        for node, values in texts:
+            node.values = [each for each in values if getattr(each, "value", None) != ""]
+        written = ast.dump(tree, **({"show_empty": True} if sys.version_info >= (3, 13) else {}))
+    finally:
+        for node, values in texts:
+            node.values = values
     return written.replace(", type_params=[]", "")
 
 

@@ -3,14 +3,22 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from src import models
+from src.models import lenet
 from src.records.trial import TrialRecord
 from src.reports import activity
+from src.training import layers
+from tests import tiny
 
-RECORDS = Path(__file__).parents[1] / "experiments" / "relu_vs_tanh"
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RECORDS = EXPERIMENTS / "why_tanh_is_slow" / "lenet"
 NAN = math.nan
 
 
@@ -46,7 +54,8 @@ def test_the_interval_of_a_mean():
             {"conv1": (0.3, 0.49), "conv2": (0.1, 0.2)},
             ("not decided", "so in conv2, not in conv1"),
         ),
-        ({"conv1": (NAN, NAN), "conv2": (0.4, 0.6)}, ("not decided", "not in conv1 and conv2")),
+        ({"conv1": (0.4, 0.6), "conv2": (0.4, 0.6)}, ("not decided", "not in conv1 and conv2")),
+        ({"conv1": (NAN, NAN), "conv2": (NAN, NAN)}, ("not decided", "no interval")),
         ({"conv1": (0.6, 0.7), "conv2": (0.53, 0.6)}, ("contradicted", "")),
         ({"conv1": (0.6, 0.7), "conv2": (0.51, 0.6)}, ("not decided", "not in conv1 and conv2")),
     ],
@@ -60,17 +69,39 @@ def test_without_records_the_claim_waits():
     assert (found.group, found.ours) == ("", "-")
 
 
+@pytest.mark.slow
+def test_relu_stands_right_behind_every_layer_that_is_counted():
+    """The network's activations are given its layers' outputs, one for one, and none of a pool."""
+    model = models.make_model(
+        "lenet5_modern", activation="relu", init_scheme="modern", num_classes=10
+    )
+    seen: list[Any] = []
+
+    def act(x):
+        seen.append(x)
+        return jax.nn.relu(x)
+
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    params = jax.tree.map(jnp.asarray, tiny.draw_params(model, 32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lenet, "get_activation", lambda name: act)
+        _, outputs = layers.call_layers(model, {"params": params}, images, "output")
+    assert [name for name, _ in outputs] == ["conv1", "conv2", "fc3", "fc4", "fc5"]
+    for given, (_, output) in zip(seen, outputs[:-1], strict=True):
+        np.testing.assert_array_equal(given, output)
+
+
 def test_the_rows_are_what_the_records_say():
     """Means of the last shares of five seeds, read and added up here."""
-    table = (RECORDS.parent / "README.md").read_text()
-    for recipe, rate in (("cuda_convnet", 0.002), ("modern", 0.01)):
+    table = (EXPERIMENTS / "README.md").read_text()
+    for recipe, rate in (("cuda_convnet", 0.004), ("modern", 0.01), ("without_slow_conv1", 0.016)):
         (row,) = (
             line
             for line in table.splitlines()
-            if line.startswith("| Few units") and f"conv3, {recipe}:" in line
+            if line.startswith("| Few units") and f"lenet5_modern, {recipe}:" in line
         )
-        names = [f"conv3-{recipe}-relu-lr{rate}-s{seed}" for seed in range(100, 105)]
-        for layer in ("conv1", "conv2", "conv3"):
+        names = [f"lenet5_modern-{recipe}-relu-lr{rate}-s{seed}" for seed in range(100, 105)]
+        for layer in ("conv1", "conv2", "fc3", "fc4"):
             last = []
             for name in names:
                 with (RECORDS / "trials" / name / "metrics.csv").open() as file:

@@ -754,3 +754,20 @@ def test_numbers_and_names_of_classes_are_checked_by_type(change, message):
 def test_names_of_no_function_are_refused(name):
     with pytest.raises(data.DataError, match=r"configs\.NAME\.load"):
         data.load(name)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"x_mean": np.zeros((2, 2), np.float32), "y_mean": np.float32(1)},
+        {"x_ids": np.arange(4), "y_ids": np.arange(4)},
+        {"x_names": np.array(["a"] * 4), "y_names": np.array(["b"] * 4)},
+    ],
+)
+def test_statistics_and_names_beside_images_are_left_alone(tmp_path, beside):
+    arrays = {
+        **{"x_train": np.zeros((4, 2, 2), np.uint8), "y_train": np.arange(4)},
+        **{"x_test": np.zeros((4, 2, 2), np.uint8), "y_test": np.arange(4)},
+    }
+    np.savez(tmp_path / "a.npz", **arrays, **beside)
+    assert read_arrays(tmp_path / "a.npz").label_names == ("0", "1", "2", "3")

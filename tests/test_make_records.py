@@ -201,6 +201,36 @@ def test_what_lies_elsewhere_is_in_the_pack(tmp_path, monkeypatch, linked):
     assert (tmp_path / "brought" / linked / "study.json").read_text() == "whole"
 
 
+def test_links_that_lead_nowhere_or_around_are_left_out(tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "runs"
+    (runs / "quick" / "named").mkdir(parents=True)
+    (runs / "quick" / "named" / "study.json").write_text("whole")
+    for name, target in (("gone", "/nowhere"), ("latest", "named"), ("self", ".")):
+        (runs / "quick" / name).symlink_to(target)
+    monkeypatch.setattr(records, "run", lambda *_: 0)
+    records.run_all(1.0, runs, tmp_path / "packs", ["quick"])
+    assert "not packed" not in capsys.readouterr().out
+    records.unpack(tmp_path / "packs" / "quick.tar.gz", tmp_path / "brought" / "quick")
+    found = sorted(path.name for path in (tmp_path / "brought" / "quick").iterdir())
+    assert found == ["latest", "named"]
+
+
+def test_a_study_that_cannot_be_packed_is_told_and_the_next_one_is_run(
+    tmp_path, monkeypatch, capsys
+):
+    def write_pack(folder: Path, pack: Path) -> None:
+        raise OSError("No space left on device")
+
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    monkeypatch.setattr(records, "run", lambda *_: 0)
+    monkeypatch.setattr(records, "write_pack", write_pack)
+    codes = records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["one", "two"])
+    assert codes == {"one": 0, "two": 0}
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "two: exit code 0, not packed: No space left on device"
+
+
 def test_folders_are_read_as_other_commands_read_theirs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     asked: list[Path] = []

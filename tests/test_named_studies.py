@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.usefixtures("in_process"),
     pytest.mark.filterwarnings("ignore:the load_module"),  # of ml_collections
 ]
-FACTS = {"dataset": "tiny", "digest": "d", "image_shape": (8, 8, 3), "num_classes": 10}
+FACTS = {"dataset": "cifar10", "digest": "d", "image_shape": (8, 8, 3), "num_classes": 10}
 FACTS |= {"device": "1 x cpu", "jax_version": "0", "commit": "abc"}
 ABLATIONS = Path(__file__).parent.parent / "configs" / "ablations.py"
 
@@ -168,6 +168,7 @@ def images(monkeypatch):
             "config.stacks_dir",
         ),
         ({"start_from__path": "{file}"}, LabError, "afile"),
+        ({}, RecordError, "is not a folder; choose another --workdir"),
     ],
 )  # fmt: skip
 def test_what_a_later_study_cannot_have_is_refused_first(tmp_path, images, changes, error, said):
@@ -177,8 +178,9 @@ def test_what_a_later_study_cannot_have_is_refused_first(tmp_path, images, chang
         for name, value in changes.items()
     }
     sound, wrong = tiny.make_config(batch_size=16), tiny.make_config(**changes)
+    folder = tmp_path / ("b" if changes else "afile/b")
     with pytest.raises(error, match=re.escape(said)):
-        laboratory._check_all([(sound, tmp_path / "a"), (wrong, tmp_path / "b")])
+        laboratory._check_all([(sound, tmp_path / "a"), (wrong, folder)])
     laboratory._check_all([(sound, tmp_path / "a")])
     assert [path.name for path in tmp_path.iterdir()] == ["afile"]
 
@@ -207,6 +209,33 @@ def test_arms_of_a_new_study_are_compared_though_another_was_begun(tmp_path):
     alike |= {"compare": {"field": "factor", "baseline": 0.1}}
     question.open_study(begun, tmp_path / "a", FACTS)
     trees = [(dict(begun.tree), tmp_path / "a"), (alike, tmp_path / "b")]
+    assert laboratory._is_begun(begun, tmp_path / "a")
     with pytest.raises(ConfigError, match=r"schedule\.factor = 0\.5 is not used"):
         laboratory._checked(request, trees)
     laboratory._checked(request, trees[:1])
+    # Once it was begun so, by code that did not refuse it, it goes on beside a new one.
+    question.open_study(Config.read(alike), tmp_path / "b", FACTS)
+    laboratory._checked(request, [*trees, (tiny.make_tree(), tmp_path / "c")])
+
+
+def test_what_a_begun_study_uses_is_used(tmp_path):
+    """The rate drops in the first study alone; the second has the same field."""
+    request = flags.parse([f"--config={ABLATIONS}", f"--workdir={tmp_path}", "--dry_run"])
+    steps = tiny.make_config(schedule__name="steps", schedule__boundaries=(2.0,))
+    question.open_study(steps, tmp_path / "a", FACTS)
+    trees = [
+        (dict(steps.tree), tmp_path / "a"),
+        (tiny.make_tree(schedule__boundaries=(2.0,)), tmp_path / "b"),
+    ]
+    laboratory._checked(request, trees)
+    with pytest.raises(ConfigError, match=r"schedule\.boundaries = \(2\.0,\) is not used"):
+        laboratory._checked(request, trees[1:])
+
+
+def test_weights_that_an_earlier_study_makes_need_not_be_there_yet(tmp_path, images):
+    first = tmp_path / "first"
+    path = str(first / "trials" / "conv3-modern-relu-lr0.01-s100")
+    second = tiny.make_config(start_from__path=path)
+    laboratory._check_all([(tiny.make_config(), first), (second, tmp_path / "second")])
+    with pytest.raises(LabError, match="no such folder or file"):
+        laboratory._check_all([(second, tmp_path / "second"), (tiny.make_config(), first)])

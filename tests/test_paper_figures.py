@@ -180,6 +180,30 @@ def test_features_are_what_the_last_layer_reads(name):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
+class Towers(nn.Module):
+    """Two kernels side by side in one layer, then the last one."""
+
+    @nn.compact
+    def __call__(self, images, *, keys=None):
+        x = images.reshape(len(images), -1)
+        both = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True})
+        x = both(4, name="towers")(jnp.stack([x, -x]))
+        return nn.Dense(10, name="fc")(jnp.concatenate([*x], axis=1))
+
+
+@pytest.mark.slow
+def test_a_layer_that_a_transformation_hides_is_in_nobodys_way():
+    images = jax.random.normal(jax.random.key(0), (2, 3, 3, 1))
+    variables = Towers().init(jax.random.key(1), images)
+    _, found = call_layers(Towers(), variables, images, "input")
+    given = dict(found)
+    assert [*given] == ["towers", "fc"] and given["towers"] is None
+    kernels, biases = (variables["params"]["towers"][name] for name in ("kernel", "bias"))
+    x = images.reshape(2, -1)
+    expected = [s * x @ k + b[None] for s, k, b in zip((1, -1), kernels, biases, strict=True)]
+    np.testing.assert_allclose(given["fc"], jnp.concatenate(expected, axis=1), atol=1e-6)
+
+
 class Called(nn.Module):
     """Two layers; `wrapped` makes their classes others, `keyword` gives them inputs by name."""
 

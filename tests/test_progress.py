@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -457,6 +458,8 @@ def heard(display: Display, *points: dict) -> Left:
         ({"batch_size": (64, 16)}, (4, 4), (640, 640)),
         ({"max_epochs": (4.0, 20.0)}, (4, 20), (640, 640)),
         ({"train_images": (640, 160)}, (4, 4), (640, 160)),
+        ({"labels": (160, 640)}, (4, 4), (160, 640)),
+        ({"weight_decay": (0.0, 0.1)}, (4, 4), (480, 480)),
     ],
 )
 def test_an_arm_not_heard_of_takes_as_many_iterations_as_its_own_images_make(sweep, epochs, images):
@@ -465,6 +468,7 @@ def test_an_arm_not_heard_of_takes_as_many_iterations_as_its_own_images_make(swe
     config = tiny.make_config(
         sweep=sweep, compare__field=field, compare__baseline=values[0], learning_rates=(0.01,),
         fresh_seeds=(100,), stop_at_target=False, racing=racing, max_epochs=4.0, batch_size=16,
+        **({"train_images": 640, "labels": 480} if field == "weight_decay" else {}),
     )  # fmt: skip
     batches = values if field == "batch_size" else (16, 16)
     iterations = [n * e // b for n, e, b in zip(images, epochs, batches, strict=True)]
@@ -525,6 +529,9 @@ def test_the_first_words_of_a_trial_say_what_its_estimate_is_made_of():
 
 def test_a_cluster_without_a_machine_yet_has_a_speed_too(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    ticks = itertools.count(0.0, machine_speed.SECONDS / 2)
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(machine_speed, "time", clock)
     assert machine_speed.multiply_adds_per_second(0) > 0
 
 

@@ -248,7 +248,8 @@ def test_the_readme_says_how_much_of_the_first_layer_is_saturated_in_its_study()
     study = EXPERIMENTS / "relu_vs_tanh"
     least = min(saturated(study, "conv3, cuda_convnet"))
     most = max(saturated(study, "conv3, modern"))
-    assert f"In the study above at least {least:.1f}% of the first layer's tanh units" in README
+    said = "% of the first layer's outputs, before pooling, are where tanh is saturated"
+    assert f"In the study above at least {least:.1f}{said} after one epoch" in README
     assert f"under the modern one at most {most:.1f}%." in README
 
 

@@ -437,8 +437,8 @@ def test_a_file_that_fits_no_network_names_the_tensor(change: Callable, message,
             lambda a: a.update(
                 {f"mine/{kind}": a.pop(f"ip2/{kind}") for kind in ("weight", "bias")}
             ),
-            r"tensor mine/weight is \(10, 64\), a layer behind ip1, with which cifar10_full of"
-            r" Caffe.* ends; if it is to be left out, give the layout cifar10_full",
+            r"tensor mine/weight is \(10, 64\), which may be a layer behind ip1, the last one of"
+            r" cifar10_full of Caffe.*; if it is to be left out, give the layout cifar10_full",
         ),
     ],
 )
@@ -450,6 +450,15 @@ def test_a_longer_network_is_not_taken_for_its_first_layers(change: Callable, me
     with pytest.raises(WeightsError, match=message):
         import_weights(file)
     assert import_weights(file, layouts.find_layout("cifar10_full")).num_classes == 64
+
+
+@pytest.mark.parametrize("shape", [(10,), (1, 10), (1, 1, 1, 10)])
+def test_a_second_layer_beside_the_last_one_is_left_out(shape):
+    """Older files of Caffe have four axes of biases too."""
+    beside = {"second/weight": FULL["ip1/weight"], "second/bias": np.zeros(shape, np.float32)}
+    found = import_weights(layouts.WeightsFile(Path("a.caffemodel"), {**FULL, **beside}))
+    assert found.layout.name == "cifar10_full"
+    assert {*beside} <= {*found.unused}
 
 
 def test_the_fault_is_that_of_the_network_which_the_file_has_most_of():

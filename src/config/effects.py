@@ -20,16 +20,28 @@ class Moment(NamedTuple):
     value: Number
 
 
-def refuse_late(configs: Sequence[Config], request: Request) -> None:
+def refuse_late(
+    configs: Sequence[Config], request: Request, new: Sequence[Config] | None = None
+) -> None:
     """Refuses what would begin only after the last epoch of every trial that has it.
 
     What the file asks for is not refused where the command line shortens the trials, for a quick
     look. A colour operation that ends after the last epoch is there throughout, as may be meant.
 
+    Args:
+        configs: The studies that are asked for; what one of them comes to in time is not late.
+        request: The command line.
+        new: Those of them that have not begun, which alone are refused; None if none has.
+
     Raises:
         ConfigError: Naming the field and the last epoch.
     """
     late = _late(configs)
+    if new is not None:
+        there = {
+            moment for config in new for arm in config.arms for moment, _ in _moments(arm.settings)
+        }
+        late = {moment: last for moment, last in late.items() if moment in there}
     kept = _late(configs_with(request, ())) if late else {}
     for moment, last in late.items():
         asked = any(moment.name.partition(".")[0] in each.path for each in request.overrides)

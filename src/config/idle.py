@@ -110,13 +110,15 @@ def refuse_switched_off(
     Args:
         configs: The studies that are asked for; a field that one of them uses is used.
         request: The command line; None if all stands in the configs.
-        new: Those of them that have not begun, whose arms must differ; None if none has.
+        new: Those of them that have not begun, which alone are refused; None if none has.
 
     Raises:
         ConfigError: Naming the field, and what no trial has.
     """
-    trials = [arm.settings for config in configs for arm in config.arms]
-    off = [switch for switch in SWITCHES if not any(map(switch.is_on, trials))]
+    new = configs if new is None else new
+    everywhere = [arm.settings for config in configs for arm in config.arms]
+    trials = [arm.settings for config in new for arm in config.arms]
+    off = [switch for switch in SWITCHES if not any(map(switch.is_on, everywhere))]
     for switch, trial in itertools.product(off, trials):
         for name in switch.fields:
             if name.startswith("model.") and own.is_own(trial.model.name):
@@ -129,7 +131,7 @@ def refuse_switched_off(
                 )
     for trial in trials:
         _refuse_no_drop(trial.schedule)
-    for config in configs if new is None else new:
+    for config in new:
         _refuse_alike(config.arms)
     steps = [trial.schedule for trial in trials if trial.schedule.name == "steps"]
     if steps and not any(each.boundaries or each.bias_boundaries for each in steps):

@@ -114,7 +114,9 @@ def _names(path: Path, have: Sequence[str]) -> tuple[str, ...]:
 def _refuse_more(path: Path, others: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
     """Refuses further images, which would be left out: those of a third split, say."""
     for name, (dtype, shape) in others.items():
-        if _are_images(dtype, shape) or _labels_for(name) in others:
+        of_labels = others.get(_labels_for(name), (dtype, ()))[1]
+        labelled = len(shape) > 1 and of_labels[:1] == shape[:1]
+        if _are_images(dtype, shape) or labelled:
             raise DataError(
                 f"{path} has images {name} as well, which would be left out; save it without them,"
                 " or with them among the others"

@@ -239,7 +239,10 @@ class Display:
             return self.most.get(arm, 0.0)
         other, most = next(iter(self.most.items()))
         settings, others = self.arms[arm].settings, self.arms[other].settings
-        images = settings.train_images or most * others.batch_size / others.max_epochs
+        images = most * others.batch_size / others.max_epochs
+        part = settings.labels or settings.train_images
+        if part != (others.labels or others.train_images):
+            images = part or images
         return images * settings.max_epochs / settings.batch_size
 
     def _expected(self, arm: str, purpose: str) -> float:

@@ -100,7 +100,13 @@ class Trained:
             pixels = (batch.astype(jnp.float32) - shift) / scale
             pixels = evaluation.central_crop(pixels, *self.program.input_shape[:2])
             logits, layers = call_layers(self.program.model, variables, pixels, "input")
-            features = layers[-1][1].reshape(len(batch), -1)
+            name, hidden = layers[-1]
+            if hidden is None:
+                raise LabError(
+                    f"{self.trial_dir}: what the last layer, {name}, is given cannot be seen: it"
+                    " stands in a transformation such as nn.vmap; give a trial of another network"
+                )
+            features = hidden.reshape(len(batch), -1)
             return features, jax.nn.softmax(logits)
 
         size = images_at_once(math.prod(self.program.input_shape[:2]))

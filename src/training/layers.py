@@ -4,13 +4,14 @@ For each layer that has a kernel, but for the last, on some training images:
 
     LAYER_deviation    standard deviation of its outputs, before pooling and activation
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
-                       |tanh| above 0.9; for ReLU the units that are zero
+                       |tanh| above 0.9; for ReLU those below zero
     LAYER_derivative   mean derivative of the activation there; gradients are multiplied by it
     LAYER_step         norm of the velocity over the norm of the weights; only where the optimizer
                        has one: of momentum it is the newest update, if the layer is not frozen
 
 The network's activation is taken to follow each of them. Where none does, as behind fc64 of
-`quick`, LAYER_saturated and LAYER_derivative tell what it would do there. Of an activation that
+`quick`, or pooling stands between, as behind conv1 of `conv3`, LAYER_saturated and LAYER_derivative
+tell what it would do there. Of an activation that
 mixes channels the derivative is that of each number by itself, estimated by random signs.
 """
 
@@ -46,7 +47,8 @@ def make_layer_statistics(
     largest = jnp.max(_slopes(act, jnp.stack([numbers, numbers[::-1]] * 2, axis=-1)))
 
     def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
-        outputs = dict(call_layers(model, variables, pixels, "output")[1])
+        called = call_layers(model, variables, pixels, "output")[1]
+        outputs = {name: output for name, output in called if output is not None}
         velocities = _velocities(opt_state)
         found: Statistics = {}
         for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
@@ -81,7 +83,7 @@ def call_layers(
     variables: PyTree,
     pixels: Array,
     kept: Literal["input", "output"],
-) -> tuple[Array, list[tuple[str, Array]]]:
+) -> tuple[Array, list[tuple[str, Array | None]]]:
     """Logits, and a list (path, input or output) of the layers with a kernel, as they are called.
 
     Of a layer that is called again, that of the last call counts. They leave the network as
@@ -94,13 +96,21 @@ def call_layers(
         if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
             names.append("/".join(context.module.path))
             given = (x for x in (*args, *kwargs.values()) if isinstance(x, Array))
-            value = output if kept == "output" else next(given)
+            value = output if kept == "output" else next(given, None)
             context.module.sow(KEPT, kept, value, reduce_fn=lambda _, newest: newest)
         return output
 
     with nn.intercept_methods(note):
         logits, found = model.apply(variables, pixels, keys=None, mutable=[KEPT])
-    return logits, [(name, get_layer(found[KEPT], name)[kept]) for name in names]
+    return logits, [(name, _kept(found, name, kept)) for name in names]
+
+
+def _kept(found: PyTree, name: str, kept: str) -> Array | None:
+    """What a layer has left; None of one that a transformation, such as `nn.vmap`, has hidden."""
+    try:
+        return get_layer(found[KEPT], name)[kept]
+    except KeyError:
+        return None
 
 
 def _velocities(opt_state: PyTree) -> dict[str, Array]:

@@ -268,11 +268,14 @@ def _refuse_longer(file: WeightsFile, tensors: Tensors, found: Imported) -> None
     last, layout = list(found.layout.layers.values())[-1], found.layout
     for name in found.unused:
         shape = _squeezed(tensors[name].shape, 2)
+        if tensors[name].size == max(tensors[name].shape, default=0):
+            continue  # A bias; older files have four axes of everything.
         inputs = shape[-2 if _last_axes(file) else -1] if len(shape) == 2 else 0
         if inputs == found.num_classes:
             raise WeightsError(
-                f"{file.path}: tensor {name} is {shape}, a layer behind {last}, with which"
-                f" {layout.title} ends; if it is to be left out, give the layout {layout.name}"
+                f"{file.path}: tensor {name} is {shape}, which may be a layer behind {last}, the"
+                f" last one of {layout.title}; if it is to be left out, give the layout"
+                f" {layout.name}"
             )
 
 

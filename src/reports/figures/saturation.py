@@ -31,7 +31,7 @@ def saturation(analysis: Analysis) -> Figure:
     layer = first_layer(analysis)
     note = (
         f"lines: {seeds(analysis)}; saturated: the activation's derivative is below 0.19 of its"
-        " largest\n|tanh| above 0.9; for ReLU the units that are zero"
+        " largest\n|tanh| above 0.9; for ReLU below zero; of the layer's outputs before pooling"
     )
     arms = max((group.arms for group in analysis.groups), key=len)
     handles = [
