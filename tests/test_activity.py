@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from src import models
+from src.analysis import intervals
 from src.models import lenet
 from src.records.trial import TrialRecord
 from src.reports import activity
@@ -40,10 +41,10 @@ def test_the_last_measured_share_of_the_layers_that_all_trials_measured():
 
 def test_the_interval_of_a_mean():
     """2.776 is Student's quantile of 97.5% for four degrees of freedom, in any table."""
-    low, high = activity.mean_interval(np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    low, high = intervals.of_mean(np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
     half = 2.776 * math.sqrt(0.025) / math.sqrt(5)
     assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=1e-4)
-    assert all(map(math.isnan, activity.mean_interval(np.array([0.1]))))
+    assert all(map(math.isnan, intervals.of_mean(np.array([0.1]))))
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,17 @@ def test_machines_come_and_go(tmp_path, monkeypatch, capfd):
     """None at first, then two, then one: as many trials are under way, and all are done."""
     engine = FakeEngine([1, 0, 0, 2, 1])  # the first is asked for the time that is left
     use(monkeypatch, engine)
+    shown: list[int] = []  # How many the estimate of the time left reckons with, as trials begin.
+    started = runner.Display.started
+
+    def start(display: runner.Display, *given: Any) -> None:
+        shown.append(display.workers)
+        started(display, *given)
+
+    monkeypatch.setattr(runner.Display, "started", start)
     run(tmp_path, fresh_seeds=(1, 2, 3), engine="ray", trial_resources__cpus=4.0)
     assert engine.most == 2
+    assert shown == [2, 2, 1]
     assert seeds(tmp_path) == [1, 2, 3]
     told = [line for line in capfd.readouterr().out.splitlines() if "waiting" in line]
     assert len(told) == 1  # though it was asked twice

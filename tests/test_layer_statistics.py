@@ -1,5 +1,7 @@
 """What is recorded of layers while they train, beside arithmetic."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,12 +21,13 @@ class TwoLayers(nn.Module):
 
     activation: str
     conv: type[nn.Module] = nn.Conv
+    last: Any = nn.Dense
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: None = None) -> jax.Array:
         x = self.conv(1, (1, 1), kernel_init=nn.initializers.constant(2.0), name="conv1")(x)
         x = {"tanh": jnp.tanh, "relu": nn.relu}[self.activation](x)
-        return nn.Dense(10, name="fc10")(x.reshape(len(x), -1))
+        return self.last(10, name="fc10")(x.reshape(len(x), -1))
 
 
 def measured(activation: str, opt_state=(), conv: type[nn.Module] = nn.Conv) -> dict[str, float]:
@@ -34,6 +37,17 @@ def measured(activation: str, opt_state=(), conv: type[nn.Module] = nn.Conv) -> 
     variables = jax.jit(model.init)(jax.random.key(0), pixels)
     found = jax.jit(make_layer_statistics(model, activation))(variables, opt_state, pixels)
     return {name: float(value) for name, value in found.items()}
+
+
+def test_a_hidden_last_layer_takes_no_other_with_it():
+    """One that stands within `nn.vmap`, here over the images."""
+    last = nn.vmap(nn.Dense, variable_axes={"params": None}, split_rngs={"params": False})
+    model = TwoLayers("relu", last=last)
+    pixels = jnp.asarray(INPUTS / 2, jnp.float32).reshape(2, 2, 2, 1)
+    variables = model.init(jax.random.key(0), pixels)
+    found = make_layer_statistics(model, "relu")(variables, (), pixels)
+    assert {name.partition("_")[0] for name in found} == {"conv1"}
+    assert float(found["conv1_saturated"]) == 4 / 8
 
 
 def test_units_of_tanh_are_saturated_beyond_nine_tenths():

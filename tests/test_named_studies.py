@@ -239,3 +239,32 @@ def test_weights_that_an_earlier_study_makes_need_not_be_there_yet(tmp_path, ima
     laboratory._check_all([(tiny.make_config(), first), (second, tmp_path / "second")])
     with pytest.raises(LabError, match="no such folder or file"):
         laboratory._check_all([(second, tmp_path / "second"), (tiny.make_config(), first)])
+
+
+TWO = """
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.batch_size = 16
+    config.study = "all"
+    config.studies = ConfigDict({"sound": {}, "wrong": {"augment": {"crop": 100}}})
+    return config
+"""
+
+
+def test_the_command_runs_no_study_where_a_later_one_is_wrong(
+    tmp_path, images, monkeypatch, capsys
+):
+    (tmp_path / "two.py").write_text(TWO)
+    ran: list[Path] = []
+    monkeypatch.setattr(laboratory, "_run", lambda config, workdir, ready: ran.append(workdir))
+    asked = [f"--config={tmp_path / 'two.py'}", f"--workdir={tmp_path / 'runs'}"]
+    assert doors.run(main.main, asked) == doors.REFUSED
+    assert "config.augment.crop = 100 should be at most 8" in capsys.readouterr().err
+    assert not ran
+    assert doors.run(main.main, [*asked, "--config.augment.crop=0"]) == 0
+    assert [path.name for path in ran] == ["sound", "wrong"]

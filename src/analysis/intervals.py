@@ -129,6 +129,16 @@ def sample(bounds: Iterable[Ends]) -> Sample:
     return Sample(table[:, 0], table[:, 1])
 
 
+def of_mean(values: Float[np.ndarray, " n"]) -> Ends:
+    """Student's 95% interval of a mean; nan for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return math.nan, math.nan
+    quantile = float(t_quantile((1 + LEVEL) / 2, float(n - 1)))
+    half = quantile * float(values.std(ddof=1)) / math.sqrt(n)
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
 def compare(kind: Kind, baseline: Sample, other: Sample) -> Interval:
     """Compares an arm with its baseline: `other` over `baseline`, or minus it.
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from src import wording
-from src.analysis.distributions import t_quantile
+from src.analysis import intervals
 from src.analysis.effects import Analysis
 from src.analysis.groups import Group
-from src.analysis.intervals import LEVEL, Ends
+from src.analysis.intervals import Ends
 from src.analysis.verdicts import MARGINS, Verdict
 from src.records.trial import TrialRecord
 from src.reports.figures.saturation import SUFFIX, measured
@@ -45,7 +45,7 @@ def _of_group(analysis: Analysis, group: Group) -> Finding:
     shares = active_at_end(trials)
     if not shares:
         return Finding(ACTIVE, group.label, "not measured")
-    found = {layer: mean_interval(of_trials) for layer, of_trials in shares.items()}
+    found = {layer: intervals.of_mean(of_trials) for layer, of_trials in shares.items()}
     each = [
         f"{layer} {wording.percent(float(np.mean(shares[layer])))}"
         + ("" if math.isnan(low) else f" ({wording.percent(low)} to {wording.percent(high)})")
@@ -74,15 +74,6 @@ def active_at_end(trials: Sequence[TrialRecord]) -> dict[str, np.ndarray]:
     ]
     layers = [layer for layer in last[0] if all(layer in each for each in last)] if last else []
     return {layer: np.array([each[layer] for each in last]) for layer in layers}
-
-
-def mean_interval(values: np.ndarray) -> Ends:
-    """Student's 95% interval of a mean; nan for fewer than two values."""
-    if values.size < 2:
-        return math.nan, math.nan
-    quantile = float(t_quantile((1 + LEVEL) / 2, float(values.size - 1)))
-    half = quantile * float(values.std(ddof=1)) / math.sqrt(values.size)
-    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def judge(found: dict[str, Ends]) -> tuple[Verdict, str]:

@@ -1,13 +1,11 @@
 """Nearest neighbours among feature vectors, and how often they are of the same class."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Num
 
-from src.analysis.distributions import t_quantile
-from src.analysis.intervals import LEVEL
+from src.analysis import intervals
 from src.analysis.shares import share
 
 AT_ONCE = 500  # So many queries and keys are compared at a time, in double precision.
@@ -82,6 +80,5 @@ def share_of_same_class(
     if not shares.std():
         interval = share(round(value * len(shares)), len(shares))
         return SameClass(value, min(value, interval.low), max(value, interval.high), chance)
-    quantile = float(t_quantile((1 + LEVEL) / 2, float(len(shares) - 1)))
-    half = quantile * float(shares.std(ddof=1)) / math.sqrt(len(shares))
-    return SameClass(value, max(0.0, value - half), min(1.0, value + half), chance)
+    low, high = intervals.of_mean(shares)
+    return SameClass(value, max(0.0, low), min(1.0, high), chance)

@@ -11,8 +11,8 @@ For each layer that has a kernel, but for the last, on some training images:
 
 The network's activation is taken to follow each of them. Where none does, as behind fc64 of
 `quick`, or pooling stands between, as behind conv1 of `conv3`, LAYER_saturated and LAYER_derivative
-tell what it would do there. Of an activation that
-mixes channels the derivative is that of each number by itself, estimated by random signs.
+tell what it would do there. Of an activation that mixes channels the derivative is that of each
+number by itself, estimated by random signs. Layers within `nn.vmap` or `nn.scan` are left out.
 """
 
 from collections.abc import Callable
@@ -47,11 +47,12 @@ def make_layer_statistics(
     largest = jnp.max(_slopes(act, jnp.stack([numbers, numbers[::-1]] * 2, axis=-1)))
 
     def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
-        called = call_layers(model, variables, pixels, "output")[1]
-        outputs = {name: output for name, output in called if output is not None}
+        outputs = dict(call_layers(model, variables, pixels, "output")[1])
         velocities = _velocities(opt_state)
         found: Statistics = {}
         for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
+            if x is None:
+                continue
             slopes = _slopes(act, x)
             short = name.replace("/", ".")
             found[f"{short}_deviation"] = jnp.std(x)
