@@ -726,18 +726,18 @@ def step_ratios(networks: dict, cores: str) -> dict[str, float]:
 def test_the_answer_on_speed_is_what_the_benchmark_recorded():
     record = json.loads((EXPERIMENTS / "speed" / "record.json").read_text())
     answer = text_of(EXPERIMENTS / "speed" / "README.md").split("```")[0]
-    (newer,) = record["elsewhere"].values()
-    one = [*step_ratios(record["networks"], "one").values(), *step_ratios(newer, "one").values()]
+    today, (older,) = record["networks"], record["elsewhere"].values()
+    one = [*step_ratios(today, "one").values(), *step_ratios(older, "one").values()]
     assert max(one) < 1
     assert f"{min(one):.2f} to {max(one):.2f} of PyTorch's time" in answer
     beside_best = [float(row[3]) for row in tables.best_against_best(record)[1:]]
     told = f"three networks were measured, on all cores: {min(beside_best)} to {max(beside_best)}."
     assert len(beside_best) == 3
     assert told in answer
-    slower = {net: found for net, found in step_ratios(newer, "all").items() if found > 1}
+    slower = {net: ratio for net, ratio in step_ratios(today, "all").items() if ratio > 1}
     assert list(slower) == ["vgg16_cifar@0.125"]
     assert f"the narrow `vgg16_cifar`, {slower['vgg16_cifar@0.125']:.2f} (" in answer
-    slower = {net: v for net, v in step_ratios(record["networks"], "all").items() if v > 1}
+    slower = {net: ratio for net, ratio in step_ratios(older, "all").items() if ratio > 1}
     assert set(slower) == {"lenet5", "lenet5_modern", "vgg16_cifar@0.125"}
     assert f"do, {min(slower.values()):.2f} to {max(slower.values()):.2f}." in answer
 
