@@ -159,6 +159,9 @@ GEOMETRIES = [
     (1, 1, 0, 1, (3, 2)),
     (1, 1, 2, 1, (3, 2)),
     (2, 3, 1, 1, (8, 7)),  # pixels that no kernel reads
+    (3, 1, 0, 1, (5, 6)),
+    (2, 1, 3, 1, (4, 3)),  # hidden units that hear of no pixel
+    (4, 1, 1, 1, (7, 6)),
 ]
 
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from src.models.layers import conv
 from src.models.layers.folding import LANES
-from src.models.layers.plain import DIMENSIONS
 
 
 class Convolution(NamedTuple):
@@ -54,35 +54,40 @@ def _down(moves: Convolution, rows: int, columns: int, hidden: Array, kernel: Ar
             kernel.shape, (rows, columns), hidden.shape[1:3], strict=False
         )
     ]
+    if _few_visible(moves, kernel):
+        return _by_shares(hidden, kernel, pads)
     spread = [(*pad, moves.stride - 1) for pad in pads]
     whole = lax.pad(hidden, jnp.zeros((), hidden.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
     towers = jnp.split(kernel[::-1, ::-1], moves.groups, axis=-1)
     turned = jnp.concatenate([tower.transpose(0, 1, 3, 2) for tower in towers], axis=-1)
-    if _few_outputs(turned, moves.groups):
-        return _by_rows(whole, turned)
     return conv(whole, turned, groups=moves.groups)  # With stride 1 it is fast on a CPU too.
 
 
-def _few_outputs(kernel: Array, groups: int) -> bool:
-    """Whether all rows of a kernel [k, k, O, I] have no more outputs than a vector has lanes."""
-    size, _, _, outputs = kernel.shape
-    return jax.default_backend() == "cpu" and groups == 1 and 1 < size * outputs <= LANES
+def _few_visible(moves: Convolution, kernel: Array) -> bool:
+    """Whether the channels of a kernel's row are no more than the lanes of a processor's vector."""
+    size, _, inputs, _ = kernel.shape
+    one_by_one = moves.stride == moves.groups == 1 < size
+    return jax.default_backend() == "cpu" and one_by_one and size * inputs <= LANES
 
 
-def _by_rows(x: Array, kernel: Array) -> Array:
-    """A convolution of stride 1: the kernel's rows are applied side by side, then added.
+def _by_shares(hidden: Array, kernel: Array, pads: list[tuple[int, int]]) -> Array:
+    """What each hidden unit adds to every pixel of its window, as one matrix product, then added.
 
-    With the three channels of a first layer alone, most lanes of a processor would be empty.
+    With the three channels of a first layer a convolution would leave most lanes empty. Here pixels
+    lie side by side, one image of shares for each weight.
     """
-    size, _, inputs, outputs = kernel.shape
-    side_by_side = kernel.transpose(1, 2, 0, 3).reshape(1, size, inputs, size * outputs)
-    full = jnp.pad(side_by_side, ((0, 0), (0, 0), (0, 0), (0, LANES - size * outputs)))
-    parts = lax.conv_general_dilated(x, full, (1, 1), "VALID", dimension_numbers=DIMENSIONS)
-    rows = x.shape[1] - size + 1
-    shares = [
-        parts[:, row : row + rows, :, row * outputs : (row + 1) * outputs] for row in range(size)
+    outputs, inner = kernel.shape[-1], (((1,), (1,)), ((), ()))
+    shares = lax.dot_general(kernel.reshape(-1, outputs), hidden.reshape(-1, outputs), inner)
+    apart = shares.reshape(*kernel.shape[:3], *hidden.shape[:3])  # [k, l, I, B, P, Q]
+    around = [(0, 0, 0)] * 4 + [(*pad, 0) for pad in pads]
+    whole = lax.pad(apart, jnp.zeros((), apart.dtype), around)
+    height, width = kernel.shape[:2]
+    rows, columns = whole.shape[-2] - height + 1, whole.shape[-1] - width + 1
+    moved = [
+        whole[i, j, :, :, height - 1 - i :, width - 1 - j :][..., :rows, :columns]
+        for i, j in np.ndindex(height, width)
     ]
-    return functools.reduce(jnp.add, shares)
+    return functools.reduce(jnp.add, moved).transpose(1, 2, 3, 0)
 
 
 def _down_forward(
