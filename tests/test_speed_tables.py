@@ -56,7 +56,7 @@ def test_a_step_of_pretraining_stands_beside_its_multiply_adds():
     """
     kinds = [f"{method}, {units}, {layer}" for method, units in KINDS for layer in LAYERS]
     times = {"supervised": [9.0, 10.0, 40.0], "product": [0.4, 0.5, 0.9]}
-    times |= {kind: [5.0] * 3 for kind in kinds}
+    times |= {kind: [5.0] * 3 for kind in kinds} | {"torch, conv1": [7.5] * 3}
     facts = {"device": "1 x cpu", "jax_version": "1", "commit": "c"}
     record = {
         "milliseconds": times,
@@ -66,6 +66,8 @@ def test_a_step_of_pretraining_stands_beside_its_multiply_adds():
     text = pretraining.render({**record, "provenance": facts})
     assert "| conv_rbm, tanh | conv2 | 5 | 0.50 | 0.25 | 2.00 |" in text
     assert "| conv_rbm, tanh | all three | 15 | 1.50 | 0.75 | 2.00 |" in text
+    assert "| the same in PyTorch | conv1 | 8 | 0.75 | 0.25 | 3.00 |" in text
+    assert "its five convolutions alone" not in text
     assert "every ratio would be 0.80." in text
 
 

@@ -5,9 +5,10 @@
 For each method and each convolution of conv3, and for all three: the processor time of a step of
 128 images on one core, as a share of conv3's supervised step; what the multiply-adds of both say;
 and the ratio of the two. What it would be if nothing but these multiply-adds took time, at the
-speed of the core's products of large matrices, is the same in every layer. Processor time, so that
-others at work on the machine count for little; steps of all kinds take turns. Writes step.json
-beside this file and the table of README.md.
+speed of the core's products of large matrices, is the same in every layer. The five convolutions of
+conv1's step are timed alone too, ours and PyTorch's. Processor time, so that others at work on the
+machine count for little; steps of all kinds take turns. Writes step.json beside this file and the
+table of README.md.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ STEPS = 4
 BATCH = 128
 SIDE = 512  # Of the matrices.
 LAYERS = ("conv1", "conv2", "conv3")
+ALONE = {"ours": "its five convolutions alone", "torch": "the same in PyTorch"}
 KINDS = (
     ("conv_autoencoder", "relu"),
     ("conv_rbm", "relu"),
@@ -62,6 +65,9 @@ def measure(rounds: int) -> dict[str, Any]:
             steps[f"{method}, {activation}, {layer}"] = pretraining(
                 program, method, activation, number
             )
+    steps["ours, conv1"] = convolutions()
+    if util.find_spec("torch"):
+        steps["torch, conv1"] = torch_convolutions()
     return {
         "milliseconds": interleave(steps, rounds),
         "by_multiply_adds": {layer: count / whole for layer, count in counts.items()},
@@ -77,18 +83,20 @@ def render(record: dict[str, Any]) -> str:
     work = {**layers, "all three": sum(layers.values())}
     least = record["products_of_supervised"] * statistics.median(times["product"]) / base
     header = ("trained as", "layer", "ms", "of the supervised step", "by multiply-adds", "ratio")
-    rows = []
+    found: dict[tuple[str, str], float] = {}
     for method, activation in KINDS:
-        found = {
-            layer: statistics.median(times[f"{method}, {activation}, {layer}"]) for layer in LAYERS
-        }
-        found["all three"] = sum(found.values())
-        for layer, taken in found.items():
-            share = taken / base
-            numbers = (share, work[layer], share / work[layer])
-            rows.append(
-                (f"{method}, {activation}", layer, f"{taken:.0f}", *(f"{x:.2f}" for x in numbers))
-            )
+        kind = f"{method}, {activation}"
+        medians = [statistics.median(times[f"{kind}, {layer}"]) for layer in LAYERS]
+        found |= {(kind, layer): taken for layer, taken in zip(LAYERS, medians, strict=True)}
+        found[kind, "all three"] = sum(medians)
+    for whose, words in ALONE.items():
+        if f"{whose}, conv1" in times:
+            found[words, "conv1"] = statistics.median(times[f"{whose}, conv1"])
+    rows = []
+    for (kind, layer), taken in found.items():
+        share = taken / base
+        numbers = (share, work[layer], share / work[layer])
+        rows.append((kind, layer, f"{taken:.0f}", *(f"{x:.2f}" for x in numbers)))
     return (
         f"conv3's supervised step: {base:.0f} ms of one core. {facts['device']};"
         f" jax {facts['jax_version']}, commit {facts['commit']}; medians of"
@@ -158,6 +166,57 @@ def make_trainer(program: Any, method: str, activation: str, number: int) -> Any
     )  # fmt: skip
     layer = find_layers(model, (32, 32, 3))[number]
     return LayerTrainer(source, Pretraining(method=method), 0, layer, params)  # type: ignore[arg-type]
+
+
+def convolutions() -> Callable[[], Any]:
+    """The five convolutions of each of those steps of conv1, and nothing else.
+
+    They are the passes up, down and up again, and the kernel's gradients of both passes up.
+    """
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
+
+    from src.pretraining.passes import Convolution  # noqa: PLC0415
+    from src.training.microbatches import num_microbatches, sum_over_microbatches  # noqa: PLC0415
+
+    layer = Convolution(padding=2)
+    kernel = jnp.full((5, 5, 3, 32), 0.01)
+    images = jnp.ones((BATCH, 32, 32, 3))
+
+    def five(images: Any) -> Any:
+        hidden, pull = jax.vjp(lambda kernel: layer.up(images, kernel), kernel)
+        visible = layer.down(hidden, kernel, 32, 32)
+        again, pull_again = jax.vjp(lambda kernel: layer.up(visible, kernel), kernel)
+        return pull(again)[0] + pull_again(hidden)[0]
+
+    @jax.jit
+    def batch(images: Any) -> Any:
+        return sum_over_microbatches(five, num_microbatches(BATCH), images)
+
+    return lambda: jax.block_until_ready([batch(images) for _ in range(STEPS)])
+
+
+def torch_convolutions() -> Callable[[], Any]:
+    """The same in PyTorch, channels last."""
+    import torch  # noqa: PLC0415
+    from torch.nn import functional, grad  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    last = {"memory_format": torch.channels_last}
+    kernel = torch.full((32, 3, 5, 5), 0.01).contiguous(**last)
+    images = torch.ones((BATCH, 3, 32, 32)).contiguous(**last)
+
+    def five() -> Any:
+        hidden = functional.conv2d(images, kernel, padding=2)
+        visible = functional.conv_transpose2d(hidden, kernel, padding=2)
+        again = functional.conv2d(visible, kernel, padding=2)
+        grads = (
+            grad.conv2d_weight(pixels, list(kernel.shape), above, padding=2)
+            for pixels, above in ((images, again), (visible, hidden))
+        )
+        return sum(grads)
+
+    return lambda: [five() for _ in range(STEPS)]
 
 
 def interleave(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
