@@ -597,6 +597,22 @@ def test_what_came_of_pretraining_is_what_its_reports_say():
         assert f"{name} {ratio} ({interval})" in text
 
 
+def test_what_a_step_of_pretraining_costs_is_what_the_benchmark_recorded():
+    folder = EXPERIMENTS / "pretraining"
+    record = json.loads((folder / "step.json").read_text())
+    times = {kind: np.median(each) for kind, each in record["milliseconds"].items()}
+    steps = {tuple(kind.rsplit(", ", 1)): time for kind, time in times.items() if ", " in kind}
+    shares, base = record["by_multiply_adds"], times["supervised"]
+    first = {of: time / base / shares["conv1"] for (of, at), time in steps.items() if at == "conv1"}
+    ours, in_torch = first.pop("ours"), first.pop("torch")
+    whole = [sum(steps[of, at] for at in shares) / base / sum(shares.values()) for of in first]
+    text = text_of(folder / "README.md").partition("<!-- /step -->")[2]
+    assert f"costs {min(whole):.2f} to {max(whole):.2f} times what its multiply-adds say" in text
+    assert f"alone costs {min(first.values()):.2f} to {max(first.values()):.2f} times" in text
+    assert f"convolutions alone cost {ours:.2f} times, less than PyTorch's" in text
+    assert ours < in_torch
+
+
 def test_what_came_of_longer_pretraining_is_what_its_records_say():
     folder, shorter = EXPERIMENTS / "pretraining_long", EXPERIMENTS / "pretraining"
     text = text_of(folder / "README.md")
