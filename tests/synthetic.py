@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from configs import base
 from src.config.config import Config
 from src.records import study as studies
 from src.records import trial as records
@@ -114,13 +115,14 @@ def identity(study_dir: Path, row: Mapping[str, Any]) -> records.Identity:
 
 def write_header(study_dir: Path, **changes: Any) -> None:
     """The study.json of a ReLU against tanh study."""
+    recipes = base.get_config().recipes.to_dict()
     config: Mapping[str, Any] = {
         "data": {"name": "cifar10-jpeg", "stream_size": 0},
         "model": {"name": "conv3", "activation": "relu"},
         "recipe": "modern",
         "recipes": {
-            "cuda_convnet": {"learning_rates": [0.0005, 0.001, 0.002]},
-            "modern": {"learning_rates": [0.01, 0.02, 0.04]},
+            "cuda_convnet": recipes["cuda_convnet"] | {"learning_rates": [0.0005, 0.001, 0.002]},
+            "modern": recipes["modern"] | {"learning_rates": [0.01, 0.02, 0.04]},
         },
         "batch_size": 128,
         "max_epochs": 60,

@@ -57,8 +57,18 @@ def test_the_interval_of_a_mean():
         ),
         ({"conv1": (0.4, 0.6), "conv2": (0.4, 0.6)}, ("not decided", "not in conv1 and conv2")),
         ({"conv1": (NAN, NAN), "conv2": (NAN, NAN)}, ("not decided", "no interval")),
-        ({"conv1": (0.6, 0.7), "conv2": (0.53, 0.6)}, ("contradicted", "")),
-        ({"conv1": (0.6, 0.7), "conv2": (0.51, 0.6)}, ("not decided", "not in conv1 and conv2")),
+        (
+            {"conv1": (0.6, 0.7), "conv2": (0.53, 0.6)},
+            ("contradicted", "more than 52% in conv1 and conv2"),
+        ),
+        (
+            {"conv1": (0.6, 0.7), "conv2": (0.1, 0.2), "fc3": (0.3, 0.5)},
+            ("contradicted", "more than 52% in conv1; less than 48% in conv2"),
+        ),
+        (
+            {"conv1": (0.487, 0.496), "conv2": (0.1, 0.2), "fc3": (0.3, 0.5)},
+            ("no effect larger than", "2 points in conv1; less than 48% in conv2"),
+        ),
     ],
 )
 def test_few_are_fewer_than_half_by_more_than_two_points_in_every_layer(found, verdict):

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -311,11 +312,29 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
     top = (tmp_path / "README.md").read_text()
     assert "![Every claim with its interval](claims.png)" in table
     assert '<img src="experiments/claims.png"' in top
-    # that of active units; Fig. 3, Fig. 4, the ten views and the drop of the rate
-    number = len({claim.text for claim in CLAIMS}) + 1 + 4 + len(UNTESTED)
+    # that of active units; Fig. 3, Fig. 4, averages, the ten views and the drop of the rate
+    number = len({claim.text for claim in CLAIMS}) + 1 + 5 + len(UNTESTED)
     # one with a row per recipe, and how it depends on the recipe
     assert f"Of {number} claims 2 are measured so far, in 3 findings: " in top
     assert (folder / "claims.svg").stat().st_size > 1000
+
+
+def test_a_study_without_a_trial_has_measured_nothing(tmp_path):
+    """Its claims wait with their command, that of the interaction too."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    for path in (folder, tmp_path):
+        (path / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n")
+    synthetic.write_study(folder / "relu_vs_tanh")
+    shutil.rmtree(folder / "relu_vs_tanh" / "trials")
+    (folder / "relu_vs_tanh" / "results.csv").unlink()
+    assert claims.main([str(folder)]) == 0
+    measured, waiting = (folder / "README.md").read_text().split("### Not run yet")
+    assert "not measured" not in measured
+    assert waiting.count("| `python -m src.main --config=configs/relu_vs_tanh.py` |") == len(
+        {claim.text for claim in CLAIMS if claim.study == "relu_vs_tanh"}
+    )
+    assert "claims none is measured yet." in (tmp_path / "README.md").read_text()
 
 
 def test_a_folder_without_a_study_of_a_claim_is_refused_and_stays_as_it_is(tmp_path):
@@ -376,7 +395,7 @@ def test_towers_are_specialized_where_they_are_in_every_run(tmp_path, ps, words)
         paper_figures.towers(tmp_path)
 
 
-def test_towers_that_have_learned_nothing_say_nothing_of_the_claim(tmp_path):
+def test_a_run_whose_towers_have_learned_nothing_is_not_one_where_they_specialize(tmp_path):
     learned, none = (
         {"kernels": {"colour_apart_p": p, "colour_of_what_is_learned": shares}}
         for p, shares in ((0.001, [0.37, 0.08]), (None, None))
@@ -384,7 +403,8 @@ def test_towers_that_have_learned_nothing_say_nothing_of_the_claim(tmp_path):
     path = tmp_path / "paper_figures" / "paper_figures" / "paper_figures.json"
     path.parent.mkdir(parents=True)
     for runs, words in (
-        ([learned, none, learned], "shown; in 2 of 2 runs"),
+        ([learned, learned], "shown; in 2 of 2 runs"),
+        ([learned, none, learned], "not decided; in 2 of 3 runs"),
         ([none], "-"),
     ):
         path.write_text(json.dumps({"runs": runs, "dataset": "cifar10"}))

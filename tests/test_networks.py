@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src import wording
 from src.analysis.effects import Analysis, analyse
+from src.analysis.measures import MEASURES
 from src.analysis.study import load_study
 from src.records import files
 from src.records import study as studies
@@ -122,6 +124,81 @@ def test_a_diverged_trial_never_gets_there(tmp_path):
     accuracy = claims(tmp_path)[0]
     assert accuracy.endswith("**: a trial diverged, not decided.")
     assert "shown" not in accuracy
+
+
+def test_no_loss_falls_to_that_of_a_network_that_diverged(tmp_path):
+    write_study(tmp_path, {NETS[1]: (1, 1.1)}, seconds=1.0)
+    for seed in (100, 101):
+        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "model": NETS[0]}
+        synthetic.write_trial(tmp_path, [], status="diverged", iterations=3, **fields)
+    loss = claims(tmp_path)[1]
+    assert loss.endswith("loss falls faster than lenet5_modern's**: a trial diverged, not decided.")
+    (legend,) = [text for text in legends(tmp_path) if text.startswith("lenet5_modern")]
+    assert legend == "lenet5_modern, rate 0.02 (2 of 2 diverged)"
+
+
+def test_a_diverged_trial_says_nothing_of_the_time_of_an_iteration(tmp_path):
+    """Its seconds are those of a whole interval, its iterations end where it diverged."""
+    write_study(tmp_path, {NETS[0]: (1,)}, seconds=1.0)
+    fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 101, "model": NETS[0]}
+    broken = {"status": "diverged", "iterations": 1, "train_seconds": 99.0}
+    synthetic.write_trial(tmp_path, [], **broken, **fields)
+    assert "| 1,000 | 2,000 | 0.02 | 1000 |" in networks.table(analysis_of(tmp_path))
+    fields |= {"seed": 100, "model": NETS[1]}
+    synthetic.write_trial(tmp_path, [], **broken, **fields)
+    assert "| 1,000 | 2,000 | 0.02 | - |" in networks.table(analysis_of(tmp_path))
+
+
+def legends(study_dir: Path) -> list[str]:
+    return [text.get_text() for text in curves(analysis_of(study_dir)).legends[0].get_texts()]
+
+
+def test_one_comparison_has_one_p_value_in_a_report(tmp_path):
+    """Of two groups, whose trainings are equally long: as the report's other lines have it."""
+    write_two_groups(tmp_path)
+    analysis = analysis_of(tmp_path)
+    accuracy = [line for line in networks.claims(analysis) if "lenet5_modern, and sooner" in line]
+    effects = [e for e in analysis.effects(MEASURES["test_error"]) if e.arm.value == NETS[1]]
+    assert len(accuracy) == len(effects) == 2
+    for line, effect in zip(accuracy, effects, strict=True):
+        assert effect.p > 1.9 * effect.interval.p  # Holm, of two.
+        assert f"n = 3, {wording.p_value(effect.p)}): " in line
+
+
+def test_claims_of_several_groups_are_one_family(tmp_path):
+    """Each p-value of the races is twice what it is with one group."""
+    write_two_groups(tmp_path / "two")
+    write_two_groups(tmp_path / "one", recipes=("modern",))
+    of_two, of_one = (claims(tmp_path / name) for name in ("two", "one"))
+    p_values = [
+        [float(p) for p in re.findall(r"times \(.*?, p = ([\d.]+)\)", line.split("down to")[-1])]
+        for line in (of_two[0], of_one[0])
+    ]
+    assert len(p_values[0]) == len(p_values[1]) == 2
+    assert p_values[0] == pytest.approx([2 * p for p in p_values[1]], rel=0.2)
+
+
+def write_two_groups(study_dir: Path, recipes: tuple[str, ...] = ("modern", "cuda_convnet")):
+    """LeNet and AlexNet, as alike in either recipe, trained for two epochs each."""
+    rates = {name: {"learning_rates": [0.02]} for name in recipes}
+    synthetic.write_header(
+        study_dir,
+        sweep={"recipe": [*recipes], "model": {"name": [*NETS[:2]]}},
+        compare={"field": "model", "baseline": NETS[0]},
+        recipes=rates,
+        recipe=recipes[0],
+        stop_at_target=False,
+    )
+    header = studies.read_study_header(study_dir)
+    header |= {"image_shape": [32, 32, 3], "num_classes": 10}
+    studies.write_study_header(study_dir, header)
+    for recipe in recipes:
+        for name, speeds in ((NETS[0], (1, 1.3, 1.6)), (NETS[1], (1.5, 1.9, 2.4))):
+            for seed, speed in enumerate(speeds):
+                metrics = falling(speed, 1.0)
+                fields = {"recipe": recipe, "learning_rate": 0.02, "seed": 100 + seed}
+                fields["final_test_error"] = metrics[-1]["test_error"]
+                synthetic.write_trial(study_dir, metrics, model=name, **fields)
 
 
 @pytest.mark.slow

@@ -184,6 +184,18 @@ def test_groups_by_variants_have_the_names_that_their_arms_share_and_are_compare
     assert (found.field, found.first, found.second) == ("variant", "new", "old")
 
 
+@pytest.mark.parametrize("networks", [1, 2])
+def test_interactions_that_differ_in_the_same_are_told_apart_by_what_is_shared(tmp_path, networks):
+    names = ["conv3", "conv3_fc64"][:networks]
+    sweep = {"model": {"name": names, "activation": ["relu", "tanh"]}}
+    sweep["recipe"] = ["cuda_convnet", "modern"]
+    synthetic.write_header(tmp_path, sweep=sweep)
+    table = tables.interactions(analyse(load_study(tmp_path)))
+    found = re.findall(r"^\| (recipe: .*?) \| tanh", table, re.MULTILINE)
+    start = "recipe: cuda_convnet over modern"
+    assert found == ([start] if networks == 1 else [f"{start}, {name}" for name in names])
+
+
 def test_while_a_wider_grid_is_unfinished_nothing_is_answered(tmp_path):
     """A report says that trials at the rate of before count no more, and counts them no more."""
     synthetic.write_study(tmp_path)

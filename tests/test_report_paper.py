@@ -5,9 +5,33 @@ import math
 import numpy as np
 import pytest
 
+from configs import base
 from src.analysis import paper
 from tests import synthetic
-from tests.reported import compose, write_pair
+from tests.reported import compose, summary, write_pair
+
+RECIPES = "`cuda_convnet` is the recipe of 2012, `modern` one of today."
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changed", "said"),
+    [
+        ("cuda_convnet", {}, True),
+        ("cuda_convnet", {"learning_rates": [0.1]}, True),
+        ("cuda_convnet", {"input": "standardized"}, False),
+        ("cuda_convnet", {"layer_rates": {"conv1": 0.1}}, False),
+        ("modern", {"momentum": 0.5}, False),
+        ("modern", {"optimizer": "adam"}, False),
+    ],
+)
+def test_a_recipe_that_was_changed_is_not_said_to_be_that_of_2012_or_of_today(
+    tmp_path, recipe, changed, said
+):
+    """As configs/base.py has them."""
+    recipes = base.get_config().recipes.to_dict()
+    recipes[recipe] |= changed
+    synthetic.write_header(tmp_path, recipes=recipes)
+    assert (RECIPES in summary(tmp_path)) == said
 
 
 @pytest.mark.slow
@@ -16,7 +40,7 @@ def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     text = compose(study_dir)
     assert claim in text
     assert "Its two curves, one run each, give more than 6.1 times at 25%." in text
-    assert "`cuda_convnet` is the recipe of 2012, `modern` one of today." in text
+    assert RECIPES in text
     assert "Measured on cifar10-jpeg with 1 x cpu (AMD EPYC)." in text
     assert "not exactly the paper's images" in text
     write_pair(tmp_path, [10], [20], data={"name": "procedural"})

@@ -57,6 +57,25 @@ def test_what_did_not_happen_is_not_counted(tmp_path):
     assert "| conv3, modern | tanh | 0.02 |\n" in text  # no column of what nothing was chosen by
 
 
+def test_what_no_trial_reached_has_its_name(tmp_path):
+    write_pair(tmp_path, [0, 0], [0, 0])
+    text = compose(tmp_path)
+    assert "Of 4 trials 4 had not reached 25% training error when their epochs were over." in text
+
+
+def test_of_those_that_did_not_diverge_some_did_not_reach_it(tmp_path):
+    """With a diverged trial in each arm nothing is compared."""
+    seeds = [*range(200, 205)]
+    write_pair(tmp_path, [10, 11, 12, 0], [13, 14, 15, 0], fresh_seeds=seeds)
+    told = "On fresh seeds 2 of 8 did not reach it"
+    assert f"{told}; numbers of iterations are compared with these as cens" in compose(tmp_path)
+    for activation in ("relu", "tanh"):
+        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": 204, "status": "diverged"}
+        synthetic.write_trial(tmp_path, [], activation=activation, **fields)
+    told = "On fresh seeds 2 of 8 that did not diverge did not reach it.\n"
+    assert told in compose(tmp_path)
+
+
 def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
     config = {"max_epochs": 1, "sweep": {"model": {"activation": ["relu"]}}}
     synthetic.write_header(tmp_path, **config)

@@ -79,16 +79,24 @@ def active_at_end(trials: Sequence[TrialRecord]) -> dict[str, np.ndarray]:
 def judge(found: dict[str, Ends]) -> tuple[Verdict, str]:
     """The verdict on layers' intervals, and the layers that it does not hold for.
 
-    Shares within the margin of a half are not few.
+    Shares within the margin of a half are not few. A claim about every layer holds no better than
+    in the layer where it holds least.
     """
     margin = MARGINS["difference"]
     if any(math.isnan(low) for low, _ in found.values()):
         return "not decided", "no interval"
     few = [layer for layer, (_, high) in found.items() if high < HALF - margin]
-    if len(few) == len(found):
-        return "shown", ""
-    if all(low > HALF + margin for low, _ in found.values()):
-        return "contradicted", ""
     others = [layer for layer in found if layer not in few]
+    if not others:
+        return "shown", ""
+    so_in = f"less than {wording.target(HALF - margin)} in {' and '.join(few)}" if few else ""
+    more = [layer for layer, (low, _) in found.items() if low > HALF + margin]
+    if more:
+        told = f"more than {wording.target(HALF + margin)} in {' and '.join(more)}"
+        return "contradicted", "; ".join(part for part in (told, so_in) if part)
+    no_fewer = [layer for layer, (low, _) in found.items() if low > HALF - margin]
+    if no_fewer:
+        told = f"{100 * margin:g} points in {' and '.join(no_fewer)}"
+        return "no effect larger than", "; ".join(part for part in (told, so_in) if part)
     where = f"so in {' and '.join(few)}, not" if few else "not"
     return "not decided", f"{where} in {' and '.join(others)}"

@@ -45,9 +45,9 @@ TEXT = (
     " *training error* is that at the end of training; of two arms the baseline's, and that of the"
     " arm beside it. A network that has not learned its training images says little about"
     " overfitting. Each 95% interval is that of its own comparison; a verdict uses p, which is"
-    " adjusted for all comparisons of its study by the same measure. Of two measures of overfitting"
-    " one must be shown, and the other not contradict it. Rows of one study share its"
-    " baseline.\n\n"
+    " adjusted for all comparisons of its study by the same measure. An arm overfits less where the"
+    " test error at equal training error or that at the end is shown to be lower, and that at the"
+    " end not contradicted. Rows of one study share its baseline.\n\n"
     "| verdict | what it says |\n| --- | --- |\n"
     "| shown | the effect is there |\n"
     "| contradicted | the opposite effect is there |\n"
@@ -86,12 +86,10 @@ def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = 
         found: The rows, from `findings.find_all`.
         published: Rows of published weights, see `published_rows`.
     """
-    rows = [*(_row(each) for each in found if each.group), *published]
-    to_run = [
-        _open(each.claim, study_command(each.claim.study), each.claim.then)
-        for each in found
-        if not each.group
-    ]
+    done = _measured(found)
+    rows = [*(_row(each) for each in found if each.claim.text in done), *published]
+    waiting = {each.claim.text: each.claim for each in found if each.claim.text not in done}
+    to_run = [_open(claim, study_command(claim.study), claim.then) for claim in waiting.values()]
     to_run += [_open(claim, _command(claim.command)) for claim in UNTESTED]
     notes = [(note.run, note.text, note.number) for note in NOTES]
     parts = (
@@ -106,6 +104,11 @@ def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = 
         wording.table(("run", "what", "error"), notes),
     )
     return "\n\n".join(parts)
+
+
+def _measured(found: Sequence[Finding]) -> set[str]:
+    """The claims on which some finding has a verdict."""
+    return {each.claim.text for each in found if each.verdict}
 
 
 def _row(found: Finding) -> list[str]:
@@ -154,10 +157,10 @@ def study_command(study: str) -> str:
 
 def summary(found: Sequence[Finding]) -> str:
     """A sentence that counts claims, and findings by verdict: a claim has one for each group."""
-    counts = collections.Counter(verdict_words(each.verdict) for each in found if each.group)
+    counts = collections.Counter(verdict_words(each.verdict) for each in found if each.verdict)
     waiting = {claim.text for claim in UNTESTED}
     claims = len(waiting | {each.claim.text for each in found})
-    measured = len({each.claim.text for each in found if each.group})
+    measured = len(_measured(found))
     if not measured:
         return f"Of {claims} claims none is measured yet."
     verb = "is" if measured == 1 else "are"

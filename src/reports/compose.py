@@ -232,8 +232,10 @@ def _measured_on(analysis: Analysis) -> str:
     text = f"Measured on {analysis.study.trained_on}{devices}."
     if all(arm.settings.test_crops > 1 for arm in analysis.study.config.arms):
         text += " Each test image is seen in ten views, whose scores are averaged."
-    recipes = {group.fields.get("recipe") for group in analysis.groups}
-    return text + (sentences.RECIPES if recipes >= {"cuda_convnet", "modern"} else "")
+    recipes = [arm.settings.recipe for arm in analysis.study.config.arms]
+    named = {recipe.name for recipe in recipes}
+    changed = {recipe.name for recipe in recipes if not sentences.is_usual(recipe)}
+    return text + (sentences.RECIPES if named - changed >= {*sentences.USUAL} else "")
 
 
 def _mixed(rows: Sequence[Row]) -> list[str]:

@@ -121,6 +121,8 @@ def _of_interaction(
 ) -> Finding:
     """The finding; an interval without a p can be judged alone, but not as one of several."""
     interval, label = found.interval, f"{found.first} over {found.second}"
+    if interval.how == "not measured":
+        return Finding(claim, label, "not measured yet")
     if not interval.exists:
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
     known = f"{sentences.interval(interval)}{sentences.p_words(adjusted)}"
@@ -200,7 +202,7 @@ def judge_overfitting(equal: Verdict, end: Verdict) -> Verdict:
         end: Verdict on the test error at the end, each arm at its own rate.
 
     Returns:
-        "shown" if one of the two is, and the other does not contradict it.
+        "shown" if one of the two is, and the one at the end is not contradicted.
     """
     if end == "contradicted":
         return end

@@ -49,7 +49,7 @@ def _likeness_row(group: Group, arm: ArmRecord, curve: Series) -> list[str]:
     if not known.size:
         return [group.label, arm.value, *cells, "-", "-", by_rate]
     verdict = "yes" if known.max() <= paper.TOLERANCE else "no"
-    verdict += f", of {known.size} points" if known.size < len(apart) else ""
+    verdict += f", of {wording.counted(known.size, 'point')}" if known.size < len(apart) else ""
     return [group.label, arm.value, *cells, f"{100 * known.max():.1f}", verdict, by_rate]
 
 

@@ -48,33 +48,49 @@ class Race(NamedTuple):
 
 
 def claims(analysis: Analysis) -> list[str]:
-    """A line per claim and pair of networks; none if there is no AlexNet among them."""
-    end = "at the end" if analysis.equally_long else "where training stopped"
-    several = len(analysis.groups) > 1
-    return [
-        f"**{group.label}**: {line}" if several else line
-        for group in analysis.groups
-        for line in _claims(group, end)
-    ]
+    """A line per claim and pair of networks; none where AlexNet is not held against LeNet.
+
+    All lines of a kind are one family of comparisons, whatever their group.
+    """
+    by_group = {group.label: pairs for group in analysis.groups if (pairs := _pairs(group))}
+    pairs = [pair for of_group in by_group.values() for pair in of_group]
+    accurate = iter(_accuracy_lines(analysis, pairs))
+    losses = iter(_loss_lines([of_group[0] for of_group in by_group.values()]))
+    lines = []
+    for label, of_group in by_group.items():
+        first, *later = [next(accurate) for _ in of_group]
+        told = [first, next(losses), *later]
+        lines += [f"**{label}**: {line}" for line in told] if len(analysis.groups) > 1 else told
+    return lines
 
 
-def _claims(group: Group, end: str) -> list[str]:
+def _pairs(group: Group) -> list[Pair]:
+    """AlexNet and LeNet, then each network that came after AlexNet and AlexNet."""
     alexnet = next((arm for arm in group.others if arm.value.startswith("alexnet")), None)
-    if alexnet is None or group.baseline is None:
+    if alexnet is None or group.baseline is None or not group.baseline.value.startswith("lenet"):
         return []
-    later = group.others[group.others.index(alexnet) + 1 :]
-    pairs = [(alexnet, group.baseline), *((net, alexnet) for net in later)]
+    later = [arm for arm in group.others if arm.value.startswith(("vgg", "googlenet"))]
+    return [(alexnet, group.baseline), *((net, alexnet) for net in later)]
+
+
+def _accuracy_lines(analysis: Analysis, pairs: Sequence[Pair]) -> list[str]:
     errors = [_test_errors(net, other) for net, other in pairs]
     adjusted = families.holm([found.p for found in errors])
+    if TEST_ERROR in analysis.measures:  # One comparison has one p-value in a report.
+        printed = {(e.arm.name, e.group.arms[0].name): e.p for e in analysis.effects(TEST_ERROR)}
+        adjusted = [
+            printed.get((net.name, other.name), p)
+            for (net, other), p in zip(pairs, adjusted, strict=True)
+        ]
     goals = [highest_last(other, "test_error") for _, other in pairs]
     all_races = races(pairs, "test_error", goals)
-    accurate = [
-        _more_accurate(pair, f"test error {end}", found, p, goal, sooner)
+    measure = f"test error {'at the end' if analysis.equally_long else 'where training stopped'}"
+    return [
+        _more_accurate(pair, measure, found, p, goal, sooner)
         for pair, found, p, goal, sooner in zip(
             pairs, errors, adjusted, goals, all_races, strict=True
         )
     ]
-    return [accurate[0], _loss_falls(alexnet, group.baseline), *accurate[1:]]
 
 
 def _test_errors(net: ArmRecord, other: ArmRecord) -> Interval:
@@ -98,15 +114,22 @@ def _more_accurate(
     )
 
 
-def _loss_falls(net: ArmRecord, other: ArmRecord) -> str:
+def _loss_lines(pairs: Sequence[Pair]) -> list[str]:
+    goals = [highest_last(other, "train_loss") for _, other in pairs]
+    return [
+        _loss_falls(pair, goal, sooner)
+        for pair, goal, sooner in zip(pairs, goals, races(pairs, "train_loss", goals), strict=True)
+    ]
+
+
+def _loss_falls(pair: Pair, goal: float, sooner: Sequence[Race]) -> str:
+    net, other = pair
     claim = f"Claim: **{net.value}'s training loss falls faster than {other.value}'s**"
     if not (net.fresh and other.fresh):
         return f"{claim}: not measured yet."
-    goal = highest_last(other, "train_loss")
-    (sooner,) = races([(net, other)], "train_loss", [goal])
-    return (
-        f"{claim}: down to {other.value}'s last, {goal:.2f}: {_race_words((net, other), sooner)}."
-    )
+    if any(trial.row["status"] == "diverged" for arm in pair for trial in arm.fresh):
+        return f"{claim}: a trial diverged, not decided."
+    return f"{claim}: down to {other.value}'s last, {goal:.2f}: {_race_words(pair, sooner)}."
 
 
 def highest_last(arm: ArmRecord, column: str) -> float:
@@ -194,18 +217,19 @@ def _sizes(analysis: Analysis, arm: ArmRecord) -> tuple[str, str]:
 def _results(arm: ArmRecord, target: float) -> list[str]:
     if not arm.fresh:
         return [f"{arm.rate:g}" if arm.chosen else "-", *["-"] * 5, "0"]
-    rows = [trial.row for trial in arm.fresh]
-    speed = statistics.median(1000 * row["train_seconds"] / row["iterations"] for row in rows)
+    speeds = [  # Of one that diverged, iterations are counted up to there, and seconds are not.
+        1000 * trial.row["train_seconds"] / trial.row["iterations"] for trial in arm.not_diverged
+    ]
     loss, train_error, test_error = (
         statistics.median(last(trial, column) for trial in arm.fresh)
         for column in ("train_loss", "train_error", "test_error")
     )
     return [
         f"{arm.rate:g}",
-        f"{speed:.0f}",
+        f"{statistics.median(speeds):.0f}" if speeds else "-",
         f"{loss:.2f}" if math.isfinite(loss) else "-",
         wording.percent(train_error),
         wording.percent(test_error),
         sentences.means(MEASURES["iterations"], arm, target),
-        f"{len(rows)}",
+        f"{len(arm.fresh)}",
     ]

@@ -90,12 +90,13 @@ def _of_neighbours(record: dict[str, Any]) -> Finding:
 def _of_towers(record: dict[str, Any]) -> Finding:
     """Shown if it is so in every run, as the paper says."""
     runs = [run["kernels"] for run in record["runs"]]
-    runs = [run for run in runs if run["colour_apart_p"] is not None]
-    if not runs:
+    if all(run["colour_apart_p"] is None for run in runs):
         return Finding(TOWERS, "all runs", "conv1 has learned nothing of colour")
-    apart = [float(run["colour_apart_p"]) <= ERROR for run in runs]
+    apart = [run["colour_apart_p"] is not None and run["colour_apart_p"] <= ERROR for run in runs]
     each = [
-        f"{' and '.join(map(wording.percent, run['colour_of_what_is_learned']))}"
+        "nothing learned of colour"
+        if run["colour_apart_p"] is None
+        else f"{' and '.join(map(wording.percent, run['colour_of_what_is_learned']))}"
         f" ({wording.p_value(run['colour_apart_p'])})"
         for run in runs
     ]

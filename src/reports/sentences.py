@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 
 from src import wording
 from src.analysis import verdicts
@@ -10,6 +11,7 @@ from src.analysis.groups import ArmRecord, Group, trained_apart
 from src.analysis.intervals import How, Interval, Sample
 from src.analysis.measures import Measure
 from src.records.trial import TrialRecord
+from src.training.optimizers import Recipe
 
 DATA_NOTES = {
     "cifar10-jpeg": "cifar10-jpeg is CIFAR-10 re-encoded as JPEG: not exactly the paper's images.",
@@ -17,6 +19,12 @@ DATA_NOTES = {
     " numbers say nothing about them.**",
 }
 RECIPES = " `cuda_convnet` is the recipe of 2012, `modern` one of today."
+USUAL = {  # What these words are said of, as in configs/base.py.
+    "cuda_convnet": Recipe(
+        input="centered", init="paper", bias_rate=2.0, order="permuted", file_images=10_000
+    ),
+    "modern": Recipe(input="standardized", init="modern", bias_rate=1.0, order="shuffled"),
+}
 FIELD_WORDS = {"lrn": "normalization", "model": "network", "name": "network"}
 APART = {"commit": "by different code", "device": "on different devices"}
 REASONS: dict[How, str] = {
@@ -25,6 +33,14 @@ REASONS: dict[How, str] = {
     "incomplete": "no interval: not every trial has this number",
     "not measured": "not measured yet",
 }
+
+
+def is_usual(recipe: Recipe) -> bool:
+    """Whether a recipe is what `RECIPES` says of its name; its learning rates may be any."""
+    usual = USUAL.get(recipe.name)
+    return (
+        usual is not None and replace(recipe, name="", learning_rates=usual.learning_rates) == usual
+    )
 
 
 def field_words(field: str) -> str:
@@ -38,11 +54,11 @@ def arm_words(field: str, value: str) -> str:
 
 
 def _is_bare(value: str) -> bool:
-    """Whether a value means nothing without the name of its field: a number, True or False."""
+    """Whether a value means nothing without the name of its field: a number, yes or no."""
     try:
         float(value)
     except ValueError:
-        return value in ("True", "False")
+        return value in ("True", "False", "yes", "no")
     return True
 
 

@@ -1,10 +1,11 @@
 """Tables of a study's findings, each with the sentences that it needs to be read rightly."""
 
 import math
+from collections.abc import Sequence
 
 from src import wording
 from src.analysis import paper, ranks
-from src.analysis.effects import Analysis, Effect
+from src.analysis.effects import Analysis, Effect, Interaction
 from src.analysis.groups import ArmRecord, Group
 from src.analysis.measures import Measure
 from src.analysis.ranks import RankCheck
@@ -109,24 +110,34 @@ def _median(kind: str, check: RankCheck) -> str:
 
 def interactions(analysis: Analysis) -> str:
     """A table of interactions between groups; "" for a single group."""
+    all_found = analysis.interactions()
+    if not all_found:
+        return ""
     rows = [
         [
-            f"{found.field}: {found.first} over {found.second}"
-            if found.interval.kind == "ratio"
-            else f"{found.field}: {found.first} minus {found.second}",
+            _between(found, all_found),
             found.value,
             sentences.value_words(found.interval),
             sentences.ends(found.interval),
             wording.p_value(found.interval.p),
         ]
-        for found in analysis.interactions()
+        for found in all_found
     ]
-    if not rows:
-        return ""
     kind = analysis.measure.kind
     what = "ratio of the two ratios" if kind == "ratio" else "difference of the two differences"
     header = ["groups", "arm", what, "95% interval", "p, by itself"]
     return f"How far the effect differs between two groups.\n\n{table(header, rows)}"
+
+
+def _between(found: Interaction, others: Sequence[Interaction]) -> str:
+    """The two groups by what differs; by what they share too, where others differ in the same."""
+    over = "over" if found.interval.kind == "ratio" else "minus"
+    words = f"{found.field}: {found.first} {over} {found.second}"
+    alike = [each for each in others if found[:4] == each[:4]]
+    if len(alike) == 1:
+        return words
+    fields = found.groups[0].fields.items()
+    return ", ".join([words, *(str(value) for name, value in fields if name != found.field)])
 
 
 def shares(analysis: Analysis) -> str:
@@ -158,7 +169,8 @@ def shares(analysis: Analysis) -> str:
 
 
 def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.0f}%"
+    rounded = f"{100 * share:.0f}%"
+    return "-" if math.isnan(share) else "0%" if rounded == "-0%" else rounded
 
 
 def thresholds(analysis: Analysis) -> str:

@@ -8,6 +8,7 @@ from src import wording
 from src.analysis.choice import Choice
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord, rates_were_chosen, was_raced
+from src.analysis.measures import MEASURES
 from src.records.trial import Row, TrialRecord
 from src.reports import sentences
 from src.wording import table
@@ -85,22 +86,35 @@ def trials(analysis: Analysis) -> str:
     statuses = collections.Counter(trial.row["status"] for trial in study.trials)
     arms = [arm for group in analysis.groups for arm in group.arms]
     fresh = collections.Counter(trial.row["status"] for arm in arms for trial in arm.fresh)
+    it = "it" if statuses["reached"] else f"{target} training error"
     ends = {
         f"reached {target} training error": statuses["reached"],
         "were stopped by racing": raced,
-        "had not reached it when their epochs were over": statuses["censored"] - raced,
+        f"had not reached {it} when their epochs were over": statuses["censored"] - raced,
         "diverged": statuses["diverged"],
     }
     told = [f"{number} {how}" for how, number in ends.items() if number]
     text = f"Of {len(study.trials)} trials {', '.join(told) or 'none is done'}."
-    if fresh["censored"]:
-        text += f" On fresh seeds {fresh['censored']} of {fresh.total()} did not reach it;"
-        text += " numbers of iterations are compared with these as censored."
+    if late := fresh["censored"]:
+        others = " that did not diverge" if fresh["diverged"] else ""
+        text += f" On fresh seeds {late} of {fresh.total() - fresh['diverged']}{others} did not"
+        text += f" reach it{_censored(analysis)}."
     if len(study.trials) > MOST_ROWS:
         return f"{text} [results.csv](results.csv) has a row for each."
     header = ["trial", "purpose", "status", f"iterations to {target}", "epochs trained"]
     rows = [_trial_row(analysis, trial) for trial in study.trials]
     return f"{text}\n\n" + table([*header, "training error", "test error", "training time"], rows)
+
+
+def _censored(analysis: Analysis) -> str:
+    """Says that numbers of iterations are compared all the same, where they are."""
+    compared = any(
+        not math.isnan(effect.interval.bound)
+        and any(trial.row["status"] == "censored" for arm in arms if arm for trial in arm.fresh)
+        for effect in analysis.effects(MEASURES["iterations"])
+        for arms in [(effect.arm, effect.group.baseline)]
+    )
+    return "; numbers of iterations are compared with these as censored" if compared else ""
 
 
 def _trial_row(analysis: Analysis, trial: TrialRecord) -> list[str]:

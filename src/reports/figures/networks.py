@@ -9,6 +9,7 @@ from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord, Group, rates_were_chosen
 from src.reports.figures import canvas, scales
 from src.reports.figures.canvas import legend_entry, line_style
+from src.reports.figures.caption import diverged
 from src.reports.networks import TIMES
 
 COLUMNS = {  # Column of metrics.csv -> its words.
@@ -54,7 +55,7 @@ def curves(analysis: Analysis) -> Figure:
 
 
 def _label(group: Group, arm: ArmRecord, named: bool) -> str:
-    label = f"{arm.value}, rate {arm.rate:g} (n = {len(arm.fresh)})"
+    label = f"{arm.value}, rate {arm.rate:g} ({diverged(arm) or f'n = {len(arm.fresh)}'})"
     return f"{group.label}: {label}" if named else label
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from src import wording
 from src.analysis.effects import Analysis
 from src.analysis.groups import ArmRecord
 from src.records.trial import TrialRecord
@@ -29,9 +30,11 @@ def measures_layers(analysis: Analysis) -> bool:
 def saturation(analysis: Analysis) -> Figure:
     """Draws every fresh seed, with a panel per group; it is read beside the training error."""
     layer = first_layer(analysis)
+    gone = sum(len(arm.fresh) - len(arm.not_diverged) for g in analysis.groups for arm in g.arms)
+    ended = f", {wording.counted(gone, 'trial')} diverged" if gone else ""
     note = (
-        f"lines: {seeds(analysis)}; saturated: the activation's derivative is below 0.19 of its"
-        " largest\n|tanh| above 0.9; for ReLU below zero; of the layer's outputs before pooling"
+        f"lines: {seeds(analysis)}{ended}; saturated: the activation's derivative is below 0.19 of"
+        " its largest\n|tanh| above 0.9; for ReLU below zero; of the layer's outputs before pooling"
     )
     arms = max((group.arms for group in analysis.groups), key=len)
     handles = [
