@@ -141,6 +141,7 @@ class OfParts(nn.Module):
         x = images.mean(axis=(1, 2))
         for way in self.ways:
             Parts(way, name=way)(x)
+        self.sow("intermediates", "mine", x)
         return nn.Dense(10, name="fc2")(x)
 
 

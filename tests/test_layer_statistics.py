@@ -50,6 +50,25 @@ def test_a_hidden_last_layer_takes_no_other_with_it():
     assert float(found["conv1_saturated"]) == 4 / 8
 
 
+class OfOnesOwn(nn.Module):
+    """A layer whose weights are not called `kernel`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x @ self.param("weights", lambda key: 2 * jnp.eye(2))
+
+
+def test_weights_may_have_any_name_and_a_network_need_not_say_its_activation():
+    own = lambda features, size, kernel_init, name: OfOnesOwn(name=name)  # noqa: E731
+    model = TwoLayers("tanh", own)
+    pixels = jnp.asarray(INPUTS / 2, jnp.float32).reshape(2, 2, 1, 2)
+    variables = model.init(jax.random.key(0), pixels)
+    trace = jax.tree.map(jnp.ones_like, variables["params"])
+    found = make_layer_statistics(model, None)(variables, (optax.TraceState(trace),), pixels)
+    expected = {"conv1_deviation": np.std(INPUTS), "conv1_step": 2 / 8**0.5}
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
+
+
 def test_units_of_tanh_are_saturated_beyond_nine_tenths():
     slopes = 1 / np.cosh(INPUTS) ** 2
     assert measured("tanh") == pytest.approx(

@@ -57,6 +57,11 @@ def make(**changes: object) -> Config:
     return tiny.make_config(model={"name": NAME, "activation": "relu"}, **changes)
 
 
+def test_a_network_need_not_say_what_is_behind_its_layers():
+    assert make().arms[0].settings.model.behind_layers is None
+    assert tiny.make_config().arms[0].settings.model.behind_layers == "relu"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "kept"),
     [

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 
 from src import data, models
 from src.errors import LabError
-from src.models import ModelSettings
+from src.models import ModelSettings, make_model
 from src.models.layers import LocallyConnected
 from src.records import locks, trial
 from src.records.files import RecordError
@@ -116,6 +117,9 @@ def test_shares_have_intervals_within_zero_and_one():
     alike = share_of_same_class(np.zeros(12, int), np.zeros((12, 2), int), key_labels)
     # Wilson's of 12 of 12: 12 / (12 + 1.96^2)
     assert (alike.low, alike.high) == pytest.approx((0.7575, 1.0), abs=1e-4)
+    thirds = share_of_same_class(np.zeros(2000, int), np.tile([0, 1, 2], (2000, 1)), np.arange(3))
+    # Wilson's of 667 of 2,000; the shares, all 1/3, deviate from their mean by rounding alone
+    assert (thirds.low, thirds.high) == pytest.approx((0.3132, 0.3544), abs=1e-4)
 
 
 @pytest.mark.slow
@@ -506,6 +510,30 @@ def test_of_kernels_that_are_as_they_began_nothing_is_learned(towers, left):
     assert said.endswith(
         f"; beside the {left:.0%} of their beginning that is left, nothing was learned."
     )
+
+
+def test_of_kernels_that_began_at_zero_all_is_learned():
+    trained = np.random.default_rng(0).normal(size=(5, 5, 3, 32)).astype(np.float32)
+    found = describe(Kernels(trained, np.zeros_like(trained)), 2)
+    assert found["left_of_the_beginning"] == 0.0
+    assert found["correlation_of_what_is_learned"] == found["correlation"]
+    run = {"trial": "t", "iteration": 3, "test_error": None, "kernels": found | {"layer": "conv1"}}
+    json.dumps(run, allow_nan=False)
+    said = paper_figures._run_words(run, "tiny")[1]
+    assert "; they began all the same; without the 0% of their beginning that is left, at " in said
+    same = describe(Kernels(np.ones_like(trained), np.ones_like(trained)), 1)
+    run["kernels"] = same | {"layer": "conv1"}
+    assert "weights one pixel apart are all the same; " in paper_figures._run_words(run, "tiny")[1]
+
+
+def test_towers_are_those_of_an_alexnet_alone():
+    """A network of one's own may call what it likes so."""
+    found = trained(FIRST)
+    found.program.model = SimpleNamespace(towers=3)
+    assert found.towers == 1
+    options = {"activation": "relu", "init_scheme": "paper", "num_classes": 10}
+    found.program.model = make_model("alexnet_cifar", **options)
+    assert found.towers == 2
 
 
 def test_one_channel_has_no_colour():

@@ -186,6 +186,20 @@ def test_killed_and_resumed_is_as_not_killed(whole, tmp_path):
     assert found.learning_rates == whole[1].learning_rates
 
 
+def test_a_finished_stack_is_read_and_nothing_is_made(whole, tmp_path):
+    root, stack = whole
+    read = make_stacks(root).read(0)
+    assert same(read.layers, stack.layers)
+    assert (read.sha256, read.learning_rates) == (stack.sha256, stack.learning_rates)
+    shutil.copytree(root / stack.name, tmp_path / stack.name)
+    (last,) = (tmp_path / stack.name).glob("01-*.json")
+    last.unlink()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RecordError, match=f"{last.name} is not there; restore it from a copy"):
+        make_stacks(tmp_path).read(0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_damaged_checkpoint_of_a_layer_is_complained_of(whole, tmp_path):
     points: list[Any] = []
     with pytest.raises(Stopped):

@@ -13,6 +13,7 @@ import pytest
 
 from experiments.pretraining import figures
 from src import data, own
+from src.config import networks
 from src.config.checks import check_data
 from src.data import Dataset, Split
 from src.errors import Stopped
@@ -318,6 +319,13 @@ class StopAt:
 
     def should_stop(self) -> bool:
         return self.reached
+
+
+def test_a_network_that_does_not_say_its_activation_is_not_pretrained(monkeypatch):
+    monkeypatch.setattr(ModelSettings, "behind_layers", None)
+    trial = tiny.make_config(pretraining__method="conv_autoencoder").arms[0].settings
+    with pytest.raises(ConfigError, match="'conv3' has no field `activation`, and what follows"):
+        networks.check_network(trial.model, [trial], (8, 8, 3), (8, 8, 3), 10)
 
 
 def test_a_trial_that_waits_for_a_stack_says_so_and_hears_a_stop(tmp_path):

@@ -46,6 +46,7 @@ def defined(tmp_path, monkeypatch, text: str) -> str:
     [
         ("return x", ""),
         ("print('a word'); return x", ""),
+        ("self.variable('noise', 'key', lambda: jax.random.key(7)); return x", ""),
         ("return (x, x) if keys is not None else x", ""),  # auxiliary classifiers
         ("return (x, x) if keys is not None or self.is_initializing() else x", ""),
         ("return x, x", "while testing it must return logits alone; it returns a tuple"),

@@ -1,6 +1,7 @@
 """Tables of networks: what each layer makes, holds, costs and sees, by arithmetic."""
 
 import flax.linen as nn
+import jax.numpy as jnp
 import pytest
 
 from src import models
@@ -40,6 +41,30 @@ def test_alexnet_costs_each_weight_once_per_place():
         (6, 6, 256),
         (4096,),
     ]
+
+
+class Several(nn.Module):
+    """Layers of kinds that are not known, and a parameter of the network itself."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        x = jnp.tanh(nn.Conv(4, (3, 3), kernel_dilation=(2, 2), name="conv1")(images))
+        x = nn.ConvTranspose(2, (2, 2), name="up")(x) * self.param("scale", nn.initializers.ones, (1, 1, 1, 2))
+        return nn.Dense(self.num_classes, name="fc")(x.reshape(len(x), -1))
+
+
+def test_of_a_network_of_ones_own_every_layer_is_counted_and_what_it_sees_is_not_told():
+    layers = summarize(Several(), 4, ours=False)
+    parameters = {
+        "conv1": 3 * 3 * 3 * 4 + 4,
+        "up": 2 * 2 * 4 * 2 + 2,
+        "fc": 4 * 4 * 2 * 10 + 10,
+        "the network itself": 2,
+    }
+    assert {layer.name: layer.parameters for layer in layers} == parameters
+    assert {layer.receptive_field for layer in layers} == {None}
 
 
 @pytest.mark.slow

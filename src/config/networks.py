@@ -59,6 +59,12 @@ def check_network(
     for how in dict.fromkeys(trial.pretraining for trial in trials):
         if how.method == "none":
             continue
+        if not model.behind_layers:
+            raise ConfigError(
+                f"config.model.name = {model.name!r} has no field `activation`, and what follows"
+                " its convolutions decides how they are pre-trained: give it one, or let"
+                " config.pretraining.method be 'none'"
+            )
         if variables:
             raise ConfigError(
                 f"config.model.name = {model.name!r} keeps {', '.join(variables)} beside its"
@@ -98,7 +104,7 @@ def _check_statistics(
 ) -> None:
     """Tries the statistics of layers, for which the activation is applied to every output."""
     optimizer = make_optimizer(0.0, trial.recipe, trial.weight_decay)
-    measure = make_layer_statistics(network, trial.model.activation)
+    measure = make_layer_statistics(network, trial.model.behind_layers)
     images = jax.ShapeDtypeStruct((1, *taken), jnp.float32)
     try:
         opt_state = jax.eval_shape(optimizer.init, params)

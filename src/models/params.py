@@ -3,6 +3,10 @@
 They are nested dicts by module; a layer's name is the path to it, `conv1` or `inner/conv1`.
 """
 
+from collections.abc import Mapping
+
+import flax.linen as nn
+import numpy as np
 from jaxtyping import PyTree
 
 
@@ -16,6 +20,23 @@ def get_layer(params: PyTree, name: str) -> PyTree:
     for part in name.split("/"):
         params = params.get(part, {})
     return params
+
+
+def weights_name(layer: PyTree) -> str:
+    """The name of a layer's weights among its own parameters; "" if it has none.
+
+    They are its `kernel`, or the first parameter of more than one axis, whatever it is called.
+    """
+    if "kernel" in layer and not isinstance(layer["kernel"], Mapping):
+        return "kernel"
+    own = ((name, value) for name, value in layer.items() if not isinstance(value, Mapping))
+    several = (name for name, value in own if sum(n > 1 for n in np.shape(value)) > 1)
+    return next(several, "")
+
+
+def has_weights(module: nn.Module) -> bool:
+    """Whether a module that is being called has weights itself, not in a module within it."""
+    return bool(weights_name(module.variables.get("params", {})))
 
 
 def with_layer(params: PyTree, name: str, layer: PyTree) -> PyTree:

@@ -128,6 +128,11 @@ class ModelSettings:
         texts = (each for value in values for each in value if isinstance(each, str))
         return (self.name, self.activation, *filter(own.is_own, texts))
 
+    @property
+    def behind_layers(self) -> str | None:
+        """Name of the function behind its hidden layers; None if the network has no such field."""
+        return self.activation if takes(self.name, "activation") else None
+
     def as_tree(self) -> dict[str, Value]:
         """The settings in the shape of a config."""
         return {"name": self.name, "activation": self.activation, **dict(self.options)}

@@ -110,4 +110,10 @@ def _kinds(variables: PyTree) -> dict[str, tuple[Any, ...]]:
 
 def _same(one: PyTree, other: PyTree) -> bool:
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
+    return all(np.array_equal(_numbers(a), _numbers(b)) for a, b in pairs)
+
+
+def _numbers(leaf: Array) -> Array:
+    """A leaf, or of a random key, which NumPy cannot compare, what it is made of."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf

@@ -44,7 +44,8 @@ class Layer(NamedTuple):
         parameters: Number of weights and biases.
         multiply_adds: Number of multiply-adds with its weights for one image; normalization and
             pooling have none.
-        receptive_field: Height, in pixels, of the part of the image that one output sees.
+        receptive_field: Height, in pixels, of the part of the image that one output sees; None
+            where that is not known, as in networks of one's own.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Layer(NamedTuple):
     output: tuple[int, ...]
     parameters: int
     multiply_adds: int
-    receptive_field: int
+    receptive_field: int | None
 
 
 class Window(NamedTuple):
@@ -83,27 +84,41 @@ def size_of(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
     return {"parameters": parameters, "multiply_adds": adds}
 
 
-def summarize(model: nn.Module, image_size: int) -> list[Layer]:
+def summarize(model: nn.Module, image_size: int, *, ours: bool = True) -> list[Layer]:
     """The layers of `model` in the order in which it calls them.
 
     Args:
         model: The network, with relu as its activation.
         image_size: Height and width of the colour image, in pixels.
+        ours: Whether nothing but `LAYERS`, ReLU and joining lies between its layers, so that
+            receptive fields can be told. Of others every module with parameters is a layer.
     """
     images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
-    params, layers = _call(model, images, lambda module: isinstance(module, LAYERS))
-    fields = _receptive_fields(model, images.shape, {name: o[1] for name, o in layers.items()})
+    params, layers = _call(model, images, _is_layer)
+    own = {name: _own(get_layer(params, name) if name else params) for name in layers}
+    shapes = {name: output or () for name, (_, output) in layers.items()}
+    fields = _receptive_fields(model, images.shape, shapes) if ours else {}
     return [
         Layer(
-            name,
+            name or "the network itself",
             type(module).__name__,
-            output[1:],
-            sum(math.prod(p.shape) for p in jax.tree.leaves(get_layer(params, name))),
-            _multiply_adds(module, output, get_layer(params, name)),
-            fields[name],
+            shapes[name][1:],
+            sum(math.prod(p.shape) for p in own[name].values()),
+            _multiply_adds(module, shapes[name], own[name]) if name else 0,
+            fields.get(name),
         )
-        for name, (module, output) in layers.items()
+        for name, (module, _) in layers.items()
     ]
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module that is being called is a layer: one of `LAYERS`, or with parameters."""
+    return isinstance(module, LAYERS) or bool(_own(module.variables.get("params", {})))
+
+
+def _own(params: Any) -> dict[str, Any]:
+    """The parameters that a module has itself, not in modules within it."""
+    return {name: p for name, p in params.items() if hasattr(p, "shape")}
 
 
 def _call(

@@ -12,7 +12,7 @@ from src import own
 from src.data import Split
 from src.data.splits import first_rows, is_grouped, last_rows, take
 from src.fields import plain
-from src.pretraining.kept import Stacks
+from src.pretraining.kept import Stack, Stacks
 from src.pretraining.measures import Row
 from src.pretraining.source import Source
 from src.pretraining.transfer import transfer
@@ -59,7 +59,24 @@ def with_stack(
     stack = make_stacks(program, trial.settings, root, data_digest).get(
         trial.seed, should_stop, on_point, on_wait, on_complaint
     )
-    params = transfer(state.params, stack.layers, how.control, trial.seed)
+    return _begun(state, stack, trial)
+
+
+def with_finished_stack(
+    program: Program, trial: Trial, state: TrainState, root: Path, data_digest: str
+) -> tuple[TrainState, dict[str, Any]]:
+    """The same as `with_stack` for a trial with a stack, of which nothing is made.
+
+    Raises:
+        RecordError: If a layer is missing or damaged.
+    """
+    stack = make_stacks(program, trial.settings, root, data_digest).read(trial.seed)
+    return _begun(state, stack, trial)
+
+
+def _begun(state: TrainState, stack: Stack, trial: Trial) -> tuple[TrainState, dict[str, Any]]:
+    control = trial.settings.pretraining.control
+    params = transfer(state.params, stack.layers, control, trial.seed)
     return state._replace(params=params), {"stack": stack.name, "stack_sha256": stack.sha256}
 
 

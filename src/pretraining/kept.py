@@ -140,6 +140,26 @@ class Stacks:
             _write_metrics(folder)
         return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
 
+    def read(self, seed: int) -> Stack:
+        """The stack of a trial's seed, of which nothing is made.
+
+        Raises:
+            RecordError: If a layer is missing or one of its files is damaged.
+        """
+        folder, names = self._folder(seed), [layer.name for layer in self.layers]
+        learned: dict[str, dict[str, np.ndarray]] = {}
+        chosen: dict[str, float] = {}
+        digests: list[str] = []
+        for number, name in enumerate(names):
+            place = folder / _place(number, names)
+            of = Identity("pretraining", folder.name, place.name, "".join(digests))
+            if not place.with_suffix(".json").exists():
+                raise RecordError(f"{place}.json is not there; restore it from a copy")
+            learned[name], record = _read(place, of, digests)
+            chosen[name] = record["learning_rate"]
+            digests.append(record["sha256"])
+        return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
+
     def _learned(self, layer: Layer, arrays: LayerParams, record: Mapping[str, Any]) -> Learned:
         """A pre-trained layer, rebuilt from the arrays and the record on disk."""
         unit = make_unit(self.settings, layer, self.source.activation, record["deviation"])

@@ -12,8 +12,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import models
+from src import models, own
 from src.errors import LabError
+from src.models.alexnet import AlexNet
+from src.models.registry import get_network
 from src.models.summary import Layer, summarize
 from src.paths import local_path_of
 from src.records.files import make_folder, read_bytes
@@ -59,7 +61,7 @@ def describe(name: str) -> str:
             " x ".join(map(str, layer.output)),
             f"{layer.parameters:,}",
             f"{layer.multiply_adds:,}",
-            f"{layer.receptive_field}",
+            "" if layer.receptive_field is None else f"{layer.receptive_field}",
         )
         for layer in layers
     ]
@@ -70,9 +72,9 @@ def describe(name: str) -> str:
 
 def _draw(name: str, folder: Path) -> None:
     size, classes, layers = _layers(name)
-    towers = models.model_options(name).get("towers")
-    if towers is None:
+    if not issubclass(get_network(name).module, AlexNet):
         raise ValueError(f"{name} cannot be drawn as in Fig. 2: only an AlexNet can")
+    towers = models.model_options(name)["towers"]
     boxes, title = drawing.make_boxes(layers, size, towers), f"{name}, {classes:,} classes"
     _refuse_foreign(folder, name, title)
     make_folder(folder)
@@ -111,7 +113,7 @@ def _layers(name: str) -> tuple[int, int, list[Layer]]:
     size = models.image_size(name)
     classes = 1000 if size > 32 else 10
     model = models.make_model(name, activation="relu", init_scheme="paper", num_classes=classes)
-    return size, classes, summarize(model, size)
+    return size, classes, summarize(model, size, ours=not own.is_own(name))
 
 
 def _sums(layers: list[Layer]) -> tuple[str, str]:

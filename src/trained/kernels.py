@@ -17,8 +17,9 @@ class Kernels(NamedTuple):
 
     @property
     def left(self) -> float:
-        """Least-squares coefficient of the initial kernels in the trained ones."""
-        return float(np.sum(self.trained * self.started) / np.sum(self.started**2))
+        """Least-squares coefficient of the initial kernels in the trained ones; 0 if these were."""
+        of_started = np.sum(self.started**2)
+        return float(np.sum(self.trained * self.started) / of_started) if of_started else 0.0
 
     @property
     def learned(self) -> Float[np.ndarray, "h w channels kernels"]:
@@ -51,8 +52,13 @@ def describe(kernels: Kernels, towers: int) -> dict[str, Any]:
     }
 
 
-def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"]) -> float:
-    """Correlation of weights one pixel apart, to the right or below, in one channel and kernel."""
+def correlation_side_by_side(kernels: Float[np.ndarray, "h w channels kernels"]) -> float | None:
+    """Correlation of weights one pixel apart, to the right or below, in one channel and kernel.
+
+    None if they are all the same.
+    """
+    if not np.ptp(kernels):
+        return None
     right = (kernels[:, :-1].ravel(), kernels[:, 1:].ravel())
     below = (kernels[:-1].ravel(), kernels[1:].ravel())
     return float(np.corrcoef(np.concatenate([right, below], axis=1))[0, 1])

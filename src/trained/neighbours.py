@@ -77,7 +77,7 @@ def share_of_same_class(
     chance = float(frequencies[labels].mean())
     if len(shares) == 1:
         return SameClass(value, 0.0, 1.0, chance)
-    if not shares.std():
+    if np.ptp(shares) <= intervals.SMALLEST_SPREAD:
         interval = share(round(value * len(shares)), len(shares))
         return SameClass(value, min(value, interval.low), max(value, interval.high), chance)
     low, high = intervals.of_mean(shares)

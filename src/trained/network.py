@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from src import data
 from src.errors import LabError
-from src.models.params import get_layer
-from src.pretraining.begin import with_stack
+from src.models.alexnet import AlexNet
+from src.models.params import get_layer, weights_name
+from src.pretraining.begin import with_finished_stack
 from src.records import trial
 from src.records.files import RecordError
 from src.trained.kernels import Kernels
@@ -81,8 +82,9 @@ class Trained:
 
     @property
     def towers(self) -> int:
-        """Number of towers that share the first layer's kernels."""
-        return getattr(self.program.model, "towers", 1)
+        """Number of towers that share the first layer's kernels; only an AlexNet has several."""
+        model = self.program.model
+        return model.towers if isinstance(model, AlexNet) else 1
 
     def images(self, part: Literal["train", "test"], most: int) -> data.Split:
         """At most `most` images, the first of the training or of the test images."""
@@ -102,10 +104,12 @@ class Trained:
             logits, layers = call_layers(self.program.model, variables, pixels, "input")
             name, hidden = layers[-1]
             if hidden is None:
-                raise LabError(
-                    f"{self.trial_dir}: what the last layer, {name}, is given cannot be seen: it"
-                    " stands in a transformation such as nn.vmap; give a trial of another network"
-                )
+                where = f"the last layer, {name}, is given cannot be seen: it stands in a"
+                where += " transformation such as nn.vmap"
+                if not name:
+                    where = "its last layer is given cannot be told: the network itself has weights"
+                    where += f" ({weights_name(self.params)}), in no layer"
+                raise LabError(f"{self.trial_dir}: what {where}; give a trial of another network")
             features = hidden.reshape(len(batch), -1)
             return features, jax.nn.softmax(logits)
 
@@ -121,7 +125,7 @@ class Trained:
         def note(variables: PyTree) -> None:
             image = jnp.zeros((1, *self.program.input_shape))
             layers = call_layers(self.program.model, variables, image, "input")[1]
-            names.extend(name for name, _ in layers)
+            names.extend(name for name, _ in layers if name)
 
         jax.eval_shape(note, self.variables)
         return names
@@ -134,7 +138,8 @@ class Trained:
                 that can no longer be read.
         """
         first = next(iter(self.layer_names()), "")
-        shape: tuple[int, ...] = get_layer(self.params, first)["kernel"].shape if first else ()
+        own = weights_name(get_layer(self.params, first))
+        shape: tuple[int, ...] = get_layer(self.params, first)[own].shape if first else ()
         channels = (1, self.program.input_shape[-1])  # One where the channels are in groups.
         if len(shape) != 4 or shape[2] not in channels or shape[:2] == (1, 1):
             raise LabError(
@@ -142,7 +147,7 @@ class Trained:
                 f" {list(shape)}; give a network that begins with a convolution of several pixels"
             )
         trees = (self.params, self.started())
-        return Kernels(*(np.asarray(get_layer(tree, first)["kernel"]) for tree in trees))
+        return Kernels(*(np.asarray(get_layer(tree, first)[own]) for tree in trees))
 
     def started(self) -> PyTree:
         """Its parameters before the first step, made from its seed, or given to it.
@@ -157,7 +162,7 @@ class Trained:
         state, given, _ = begin(self.program, own)
         if self.settings.pretraining.method != "none":
             stacks = self._stacks(row.get("stack", ""))
-            state, given = with_stack(self.program, own, state, stacks, self.of.data)
+            state, given = with_finished_stack(self.program, own, state, stacks, self.of.data)
         for column, value in given.items():
             if row.get(column, value) != value:
                 raise RecordError(
@@ -167,10 +172,7 @@ class Trained:
         return state.params
 
     def _stacks(self, name: str) -> Path:
-        """The folder that holds its stack: the study's, or one that neighbouring studies share.
-
-        No stack is made here.
-        """
+        """The folder that holds its stack: the study's, or one that neighbouring studies share."""
         study_dir = self.trial_dir.parent.parent
         own = study_dir / "pretraining"
         for folder in (own, study_dir.parent / "stacks"):
@@ -200,8 +202,9 @@ def load_trained(trial_dir: Path, data_dir: str = "") -> Trained:
     dataset = data.load(about.name, data_dir, stream_size=about.stream_size, dir_flag=DIR_FLAG)
     if dataset.digest != header["digest"]:
         raise data.DataError(
-            f"{dataset.name} in {data_dir or 'the usual place'} is not the data"
-            f" set that {trial_dir} was trained on"
+            f"{dataset.name} in {data_dir or 'the usual place'} is not the data set that"
+            f" {trial_dir} was trained on; name the folder that holds that one with {DIR_FLAG}, or"
+            " restore it from a copy"
         )
     seed = trial.parse_trial_name(trial_dir.name).seed
     program = Program(settings, dataset)

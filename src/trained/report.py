@@ -192,10 +192,15 @@ def _run_words(run: Mapping[str, Any], dataset: str) -> list[str]:
     first, error = run["kernels"], run["test_error"]
     tested = "" if error is None else f", test error {error:.1%}"
     learned, shares = first["correlation_of_what_is_learned"], first["colour_of_what_is_learned"]
+    before, now = first["correlation_before_training"], first["correlation"]
     colour, left = "", f"the {first['left_of_the_beginning']:.0%} of their beginning that is left"
-    without = f"; beside {left}, nothing was learned"
-    if learned is not None:
-        without = f"; without {left}, at {learned:.2f}"
+    told = ["are all the same" if now is None else f"correlate at {now:.2f}"]
+    told.append("they began all the same" if before is None else f"before training at {before:.2f}")
+    told.append(
+        f"beside {left}, nothing was learned"
+        if learned is None
+        else f"without {left}, at {learned:.2f}"
+    )
     if shares is not None:
         each = ", ".join(f"{share:.0%}" for share in shares)
         colour = f" Colour's share of what is learned, by tower: {each} (grey 0%, random 67%)."
@@ -205,8 +210,7 @@ def _run_words(run: Mapping[str, Any], dataset: str) -> list[str]:
     return [
         f"`{run['trial']}`: {run['iteration']} iterations on {dataset}{tested}.",
         f"**Fig. 3**: in the {first['count']} kernels of {first['layer']}, weights one pixel"
-        f" apart correlate at {first['correlation']:.2f}; before training at"
-        f" {first['correlation_before_training']:.2f}{without}.{colour}",
+        f" apart {'; '.join(told)}.{colour}",
     ]
 
 

@@ -1,6 +1,6 @@
 """Errors of networks, alone and averaged, on the images of a test set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -169,7 +169,10 @@ def check_layer(candidate: Candidate, layer: str, most: int = 0) -> None:
 
 
 def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str, Array]:
-    """The output of every layer by its name, if it is an array with a row for each image."""
+    """The output of every layer by its name, if it is an array with a row for each image.
+
+    Of a layer that is called again, it is that of the last call.
+    """
     _, state = candidate.model.apply(
         variables, pixels, capture_intermediates=True, mutable=["intermediates"]
     )
@@ -178,9 +181,9 @@ def _layers(candidate: Candidate, variables: PyTree, pixels: Array) -> dict[str,
     def walk(tree: Any, path: tuple[str, ...]) -> None:
         for name, value in tree.items():
             if name == "__call__":
-                if isinstance(value[0], Array) and value[0].shape[:1] == pixels.shape[:1]:
-                    outputs["/".join(path)] = value[0]
-            else:
+                if isinstance(value[-1], Array) and value[-1].shape[:1] == pixels.shape[:1]:
+                    outputs["/".join(path)] = value[-1]
+            elif isinstance(value, Mapping):  # Else the network itself has kept it there.
                 walk(value, (*path, name))
 
     walk(state["intermediates"], ())

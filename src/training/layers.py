@@ -1,6 +1,6 @@
 """Statistics of a network's layers while it trains: are units saturated, do they still learn?
 
-For each layer that has a kernel, but for the last, on some training images:
+For each layer that has weights, but for the last, on some training images:
 
     LAYER_deviation    standard deviation of its outputs, before pooling and activation
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
@@ -9,7 +9,8 @@ For each layer that has a kernel, but for the last, on some training images:
     LAYER_step         norm of the velocity over the norm of the weights; only where the optimizer
                        has one: of momentum it is the newest update, if the layer is not frozen
 
-The network's activation is taken to follow each of them. Where none does, as behind fc64 of
+The network's activation, its field `activation`, is taken to follow each of them; without such a
+field LAYER_saturated and LAYER_derivative are left out. Where none does, as behind fc64 of
 `quick`, or pooling stands between, as behind conv1 of `conv3`, LAYER_saturated and LAYER_derivative
 tell what it would do there. Of an activation that mixes channels the derivative is that of each
 number by itself, estimated by random signs. Layers within `nn.vmap` or `nn.scan` are left out.
@@ -26,7 +27,7 @@ from jaxtyping import Array, Float, PyTree
 
 from src.models import get_activation
 from src.models.activations import Activation
-from src.models.params import get_layer
+from src.models.params import get_layer, has_weights, weights_name
 
 SATURATED = 0.19  # 1 - 0.9^2, the derivative of tanh where tanh is 0.9.
 KEPT = "kept_of_layers"  # The collection of variables that takes them out of the network.
@@ -34,17 +35,19 @@ Statistics = dict[str, Array]
 
 
 def make_layer_statistics(
-    model: nn.Module, activation: str
+    model: nn.Module, activation: str | None
 ) -> Callable[[PyTree, PyTree, Float[Array, "B H W C"]], Statistics]:
     """Makes the function (variables, opt_state, pixels [B, H, W, C]) -> statistics by name.
 
     Args:
         model: The network.
-        activation: Name of the function behind its hidden layers.
+        activation: Name of the function behind its hidden layers; None if the network does not say,
+            and then LAYER_saturated and LAYER_derivative are left out.
     """
-    act = get_activation(activation)
+    act = get_activation(activation) if activation else None
     numbers = jnp.linspace(-4.0, 4.0, 801)
-    largest = jnp.max(_slopes(act, jnp.stack([numbers, numbers[::-1]] * 2, axis=-1)))
+    both = jnp.stack([numbers, numbers[::-1]] * 2, axis=-1)
+    largest = jnp.max(_slopes(act, both)) if act else 0.0
 
     def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
         outputs = dict(call_layers(model, variables, pixels, "output")[1])
@@ -53,13 +56,15 @@ def make_layer_statistics(
         for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
             if x is None:
                 continue
-            slopes = _slopes(act, x)
             short = name.replace("/", ".")
             found[f"{short}_deviation"] = jnp.std(x)
-            found[f"{short}_saturated"] = jnp.mean(slopes < SATURATED * largest)
-            found[f"{short}_derivative"] = jnp.mean(slopes)
-            if (step := velocities.get(f"{name}/kernel")) is not None:
-                weights = get_layer(variables["params"], name)["kernel"]
+            if act:
+                slopes = _slopes(act, x)
+                found[f"{short}_saturated"] = jnp.mean(slopes < SATURATED * largest)
+                found[f"{short}_derivative"] = jnp.mean(slopes)
+            layer = get_layer(variables["params"], name)
+            weights = layer[own := weights_name(layer)]
+            if (step := velocities.get(f"{name}/{own}")) is not None:
                 found[f"{short}_step"] = jnp.linalg.norm(step.ravel()) / jnp.linalg.norm(
                     weights.ravel()
                 )
@@ -85,19 +90,22 @@ def call_layers(
     pixels: Array,
     kept: Literal["input", "output"],
 ) -> tuple[Array, list[tuple[str, Array | None]]]:
-    """Logits, and a list (path, input or output) of the layers with a kernel, as they are called.
+    """Logits, and a list (path, input or output) of the layers with weights, as they are called.
 
-    Of a layer that is called again, that of the last call counts. They leave the network as
-    variables do, for a layer may stand inside a transformation of its own, such as `nn.remat`.
+    The network itself, if it has weights beside its layers', is the last one: its path is empty,
+    and of it nothing is kept. Of a layer that is called again, that of the last call counts. What
+    is kept leaves the network as variables do, for a layer may stand inside a transformation of its
+    own, such as `nn.remat`.
     """
     names: list[str] = []
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         output = call(*args, **kwargs)
-        if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
+        if context.method_name == "__call__" and has_weights(context.module):
             names.append("/".join(context.module.path))
             given = (x for x in (*args, *kwargs.values()) if isinstance(x, Array))
-            value = output if kept == "output" else next(given, None)
+            made = output if isinstance(output, Array) else None
+            value = made if kept == "output" else next(given, None)
             context.module.sow(KEPT, kept, value, reduce_fn=lambda _, newest: newest)
         return output
 

@@ -225,7 +225,7 @@ class Program:
     @functools.cached_property
     def _layer_statistics_fn(self) -> Callable[[TrainState], Any]:
         """Made when first asked for, since not every trial measures its layers."""
-        measure = jax.jit(make_layer_statistics(self.model, self.settings.model.activation))
+        measure = jax.jit(make_layer_statistics(self.model, self.settings.model.behind_layers))
         rows = np.arange(min(self.settings.layer_images, self.num_images))
         split = self.source.splits["train"]
         images = split.images[rows] if isinstance(split, Split) else split.load(rows).images

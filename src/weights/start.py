@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from src.models import model_options
 from src.models.options import decided
+from src.models.params import has_weights, weights_name
 from src.models.registry import get_network
 from src.paths import local_path
 from src.records.study import is_study
@@ -84,7 +85,7 @@ def begin(program: Program, trial: Trial) -> tuple[TrainState, dict[str, str], l
     if not start.path:
         return state, {}, []
     origin = read_origin(start)
-    last = last_layer(program.model, program.input_shape)
+    last = "" if start.layers else last_layer(program.model, program.input_shape)
     found = take(state.variables, origin.variables, start.layers, last, start.path)
     kept = {name: layers for name, layers in found.variables.items() if name != "params"}
     state = state._replace(params=found.variables["params"], model_state=kept)
@@ -115,7 +116,7 @@ def check(settings: Iterable[TrialSettings], shape: tuple[int, int, int], num_cl
         if start.path:
             made = model.make(init, num_classes)
             variables = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, *taken)))
-            last = last_layer(made, taken)
+            last = "" if start.layers else last_layer(made, taken)
             take(variables, origins[start].variables, start.layers, last, start.path)
 
 
@@ -160,7 +161,7 @@ def take(ours: PyTree, origin: PyTree, layers: tuple[str, ...], last: str, path:
         ours: The network's variables as the seed makes them, as in `Origin`.
         origin: The variables to take.
         layers: Names of the layers to take; empty: all that both have, but for the last.
-        last: Name of the network's last layer.
+        last: Name of the network's last layer, which matters only where `layers` is empty.
         path: Where the weights come from, for messages.
 
     Raises:
@@ -204,17 +205,29 @@ def _names(variables: PyTree) -> list[str]:
 
 
 def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """The layer with a kernel that a network calls last, for images of that shape; "" if none."""
+    """The layer with weights that a network calls last, for images of that shape; "" if none.
+
+    Raises:
+        WeightsError: If the network itself has weights beside its layers', so that nobody knows.
+    """
     names: list[str] = []
+    beside: dict[str, bool] = {}  # Name -> whether it is a parameter of the network itself.
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         output = call(*args, **kwargs)
-        if context.method_name == "__call__" and context.module.has_variable("params", "kernel"):
-            names.append(context.module.path[0])
+        if context.method_name == "__call__" and has_weights(context.module):
+            own = weights_name(context.module.variables["params"])
+            names.append((*context.module.path, own)[0])
+            beside[names[-1]] = not context.module.path
         return output
 
     with nn.intercept_methods(note):  # A new function, since JAX would not call a known one again.
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape))))
+    if len(beside) > 1 and any(beside.values()):
+        raise WeightsError(
+            f"config.start_from.layers = (): of {', '.join(beside)} nobody knows which is last, for"
+            f" {names[-1]} is a parameter of the network itself; list the layers to take"
+        )
     return names[-1] if names else ""
 
 
