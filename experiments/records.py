@@ -43,6 +43,8 @@ STUDIES = (
     "pretraining_long",
     "paper_figures",
 )
+STACKED = ("pretraining", "pretraining_long")  # Their studies share stacks, which are packed too.
+NOT_PACKED = 1  # Exit code.
 DAMAGES = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, FileNotFoundError)
 SAVE_SECONDS = 120.0  # A study that is asked to stop has saved itself by then.
 LEAST_SECONDS = 30.0  # With less time left it is not worth starting.
@@ -69,12 +71,15 @@ def run_all(
             no other is begun.
 
     Returns:
-        Name -> exit code, which is 130 for a study that was stopped and saved.
+        Name -> exit code, which is 130 for a study that was stopped and saved, and `NOT_PACKED` for
+        one that has begun and could not be packed.
 
     Raises:
-        LabError: If a pack is damaged, or another than that of the study that is there.
+        LabError: If packs cannot be written, or one is damaged, or another than that of the study
+            that is there.
     """
     end, codes = time.monotonic() + 3600 * hours, dict[str, int]()
+    files.refuse_unwritable(packs, "choose other --packs")
     for name in studies:
         refuse_other(packs / f"{name}.tar.gz", workdir / name)
     for name in studies:
@@ -87,9 +92,11 @@ def run_all(
         if should_stop():
             break
         asked = [*command, f"--config=configs/{name}.py", f"--workdir={folder}"]
+        if name in STACKED:
+            asked.append(f"--config.stacks_dir={folder / 'stacks'}")
         codes[name] = run(asked, left, should_stop)
         begun = folder.is_dir() and codes[name] != doors.REFUSED
-        packed, parts = "not packed", studies_in(folder)
+        packed, parts, code = "not packed", studies_in(folder), codes[name]
         if begun or parts:  # It may have broken half way, too.
             try:
                 with contextlib.ExitStack() as held:
@@ -101,7 +108,8 @@ def run_all(
                 packed = str(pack)
             except (locks.InUseError, OSError) as error:
                 packed = f"not packed: {one_line(error)}"
-        print(f"{name}: exit code {codes[name]}, {packed}", flush=True)
+                codes[name] = code if code not in (0, doors.STOPPED) else NOT_PACKED
+        print(f"{name}: exit code {code}, {packed}", flush=True)
     return codes
 
 
@@ -116,9 +124,12 @@ def run(command: Sequence[str], seconds: float, should_stop: Callable[[], bool])
     process = subprocess.Popen(command)
     while process.poll() is None and time.monotonic() < end and not should_stop():
         time.sleep(ASK_SECONDS)
+    asked = process.poll() is None
     process.send_signal(signal.SIGTERM)  # It reaches nobody where the study has ended.
     try:
-        return process.wait(SAVE_SECONDS)
+        code = process.wait(SAVE_SECONDS)
+        # So it ends where it has no trial to save, as while it starts or reports.
+        return doors.STOPPED if asked and code == 128 + signal.SIGTERM else code
     except subprocess.TimeoutExpired:
         process.kill()  # its trials go on from their last checkpoints
         return process.wait()
@@ -155,8 +166,10 @@ def refuse_other(pack: Path, folder: Path) -> None:
     """Refuses to replace a pack in which another machine may have gone on with the study.
 
     Raises:
-        LabError: If the study has neither come from it nor been packed in it.
+        LabError: If the study has neither come from it nor been packed in it, or it is no file.
     """
+    if pack.exists() and not pack.is_file():
+        raise LabError(f"{pack} is no file; move it away, for a pack is to be written there")
     if not folder.exists() or not pack.is_file():
         return
     noted = _noted(folder)

@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,10 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args, get_
 from src.errors import LabError
 from src.trees import dotted
 
+NAME_BYTES = 150  # Names of folders, 255 bytes at most, begin with the name of an arm.
+FOLDER_NAME = (
+    f"the name of a folder is needed: letters, digits, and . + - _, {NAME_BYTES} bytes at most"
+)
 T = TypeVar("T")
 Number = int | float
 Value = str | bool | int | float
@@ -278,6 +283,12 @@ def plain(settings: Any) -> Any:
 
 
 # --- Words of refusals, for checks of several fields too. ---
+
+
+def names_folder(name: str) -> bool:
+    """Whether a name can be that of a folder, and begin longer ones."""
+    allowed = re.fullmatch(r"[\w.+-]+", name) and name not in (".", "..")
+    return bool(allowed) and len(name.encode()) <= NAME_BYTES
 
 
 def require(name: str, value: Any, valid: Callable[[Any], Any], expected: str) -> None:

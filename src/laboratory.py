@@ -100,10 +100,10 @@ def _checked(
     for config, _ in studies:
         check_measures(config)
         question.check_readable(config)
-    if new := [config for config, workdir in studies if not _is_begun(config, workdir)]:
-        configs = [config for config, _ in studies]  # What one of them uses is used.
-        if len(new) == len(configs):
-            idle.refuse_idle(request, configs)
+    configs = [config for config, _ in studies]  # What one of them uses is used.
+    new = [config for config, workdir in studies if not _is_begun(config, workdir)]
+    idle.refuse_idle(request, configs, grids_alone=len(new) < len(configs))
+    if new:
         idle.refuse_switched_off(configs, request, new)
         effects.refuse_late(configs, request, new)
         effects.refuse_unknown(new)
@@ -266,6 +266,9 @@ def _check_folder(config: Config, workdir: Path, dataset: Any, before: Sequence[
         LabError: Naming the file or field.
     """
     files.refuse_unwritable(workdir, "choose another --workdir")
+    for folder in (workdir.resolve(), *workdir.resolve().parents):
+        if folder.name == records.TRIALS and records.holds_study(folder.parent):
+            raise LabError(f"{workdir} lies in the study {folder.parent}; choose another --workdir")
     _refuse_foreign(workdir)
     if records.holds_study(workdir):  # Each trial that begins says the rest by itself.
         return
@@ -273,11 +276,11 @@ def _check_folder(config: Config, workdir: Path, dataset: Any, before: Sequence[
     if config.runtime.stacks_dir and any(each.pretraining.method != "none" for each in settings):
         stacks = local_path(config.runtime.stacks_dir, "config.stacks_dir")
         files.refuse_unwritable(stacks, "give another config.stacks_dir")
-    made = [folder.absolute() for folder in before]
+    made = [folder.resolve() for folder in before]
     there = [
         each
         for each in settings
-        if not any(Path(each.start_from.path).absolute().is_relative_to(folder) for folder in made)
+        if not any(Path(each.start_from.path).resolve().is_relative_to(folder) for folder in made)
     ]
     start.check(there, data.image_shape(dataset), dataset.num_classes)
 

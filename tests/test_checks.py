@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from src import own
-from src.config.checks import check_data
+from src.config.checks import check_arms, check_data
 from src.fields import ConfigError
 from src.models.layers import Conv
 from tests import tiny
@@ -19,6 +19,7 @@ PRETRAINED |= {"pretraining__batch_size": 16}
 
 class Normalized(nn.Module):
     num_classes: int
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, images, keys=None):
@@ -35,6 +36,7 @@ class Block(nn.Module):
 
 class Transformed(nn.Module):
     num_classes: int
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, images, keys=None):
@@ -103,6 +105,14 @@ def test_a_later_arm_is_checked_too():
     )
     with pytest.raises(ConfigError, match=r"layer_rates.conv3: .* it has conv1, conv2, fc3"):
         check_data(config.arms, (32, 32, 3), 64)
+
+
+def test_two_arms_of_one_name_are_refused():
+    """Texts that are swept may join to the same name, and one folder would be both's."""
+    config = tiny.make_config()
+    (arm,) = config.arms
+    with pytest.raises(ConfigError, match=r"makes two arms of one name, 'conv3-modern-relu'; let"):
+        check_arms(config.tree, config.study, [arm, arm])
 
 
 def test_streamed_images_are_not_pretrained_on():

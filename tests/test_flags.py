@@ -70,6 +70,53 @@ def test_a_field_of_a_recipe_that_no_trial_has_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("studies.lenet.recipes.without_biass.momentum=0.1", "did you mean 'without_bias'"),
+        ("variants.a.recipes.modren.momentum=0.1", "did you mean 'modern'"),
+    ],
+)
+def test_so_is_one_of_a_recipe_that_a_study_or_variant_has(field, said):
+    with pytest.raises(ConfigError, match=f"no trial has a recipe of that name; {said}"):
+        read("--config.study=lenet", f"--config.{field}", file="why_tanh_is_slow")
+
+
+def test_of_all_studies_and_of_one_a_field_is_given_once():
+    asked = ("--config.study=lenet", "--config.studies.lenet.max_epochs=30")
+    with pytest.raises(ConfigError, match=r"lenet.max_epochs decides nothing, for config.max_ep"):
+        read(*asked, "--config.max_epochs=3", file="why_tanh_is_slow")
+
+
+def test_a_network_is_known_before_its_options_wherever_it_stands():
+    options = "--config.sweep.model.width=0.5,0.25"
+    named = "--config.sweep.model.name=alexnet_cifar,vgg11_cifar"
+    compared = ("--config.compare.field=model", "--config.compare.baseline=alexnet_cifar")
+    names = [
+        [arm.name for arm in read(*each, *compared).arms]
+        for each in ((options, named), (named, options))
+    ]
+    assert names[0] == names[1]
+    assert len(names[0]) == 4
+
+
+def test_what_stands_for_a_value_and_is_a_flag_is_none():
+    quick = f"--config={ROOT / 'configs' / 'quick.py'}"
+    with pytest.raises(
+        flags.FlagError, match=r"^--workdir = '--dry_run' is a flag: its own value is"
+    ):
+        flags.parse([quick, "--workdir", "--dry_run"])
+    with pytest.raises(flags.FlagError, match=r"^--noconfig.racing=True: .* takes no value"):
+        flags.parse([quick, "--noconfig.racing=True"])
+
+
+@pytest.mark.parametrize("value", ["", "=3", "=1e300", "=1j"])
+def test_names_of_networks_that_are_none_are_refused(value):
+    sweep = ("--config.sweep.model.activation=relu,tanh", f"--config.sweep.model.name{value}")
+    with pytest.raises(ConfigError, match=r"^config.sweep.model.name"):
+        read(*sweep)
+
+
+@pytest.mark.parametrize(
     ("asked", "file"),
     [
         ("--config.recipe=mine", "base"),

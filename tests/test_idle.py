@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from src import laboratory, models
-from src.config import flags, idle
+from src.config import flags, idle, schema
 from src.config.config import Config
 from src.fields import ConfigError, Field, OneOf
 from src.models.registry import options_of
@@ -161,6 +161,61 @@ def test_a_study_that_was_begun_so_goes_on_and_no_other_is_there(tmp_path):
     check(request)
     with pytest.raises(ConfigError, match=r"config.sweep.model.activation decides$"):
         check(asked(tmp_path, QUICK, "model.activation=elu"))
+
+
+@pytest.mark.slow
+def test_a_grid_that_another_decides_is_refused_where_the_study_was_begun_too(tmp_path):
+    """A grid may be extended, so the question would be rewritten, and nothing trained."""
+    ((tree, _),) = asked(tmp_path, QUICK).studies()
+    question.open_study(Config.read(tree), tmp_path, FACTS)
+    before = (tmp_path / "study.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"learning_rates changes nothing, for config.arm_learn"):
+        check(asked(tmp_path, QUICK, "recipes.modern.learning_rates=(0.1, 0.2)"))
+    assert (tmp_path / "study.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("learning_rates=(0.1,)", "config.arm_learning_rates decides"),
+        ("model.activation=gelu", "config.sweep.model.activation decides"),
+        ("selection_seeds=(7, 8)", "each arm has one learning rate"),
+        ("model_options.alexnet_cifar.width=0.5", "no trial uses it"),
+    ],
+)
+def test_a_field_of_one_study_that_another_decides_is_refused(tmp_path, field, why):
+    name = field.partition("=")[0]
+    file = CONFIGS / "why_tanh_is_slow.py"
+    request = asked(tmp_path, file, "study=first_look", f"studies.first_look.{field}")
+    told = f"^config.studies.first_look.{name} changes nothing, for {why}$"
+    with pytest.raises(ConfigError, match=told):
+        check(request)
+
+
+def test_a_field_of_one_study_needs_its_switch_as_that_of_the_file_does(tmp_path):
+    file = CONFIGS / "why_tanh_is_slow.py"
+    field = "studies.first_look.schedule.factor=0.5"
+    with pytest.raises(ConfigError, match=r"schedule.factor = 0.5 is not used"):
+        check(asked(tmp_path, file, "study=first_look", field))
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("learning_rates", True),
+        ("arm_learning_rates.conv3-modern-relu", True),
+        ("recipes.pretraining.learning_rates", True),
+        ("variants.pretraining.recipes.modern.learning_rates", True),
+        ("studies.one.learning_rates", True),
+        ("pretraining.learning_rates", False),
+        ("model.learning_rates", False),
+        ("model_options.configs.mine.Net.learning_rates", False),
+        ("recipes.modern.layer_rates.learning_rates", False),
+    ],
+)
+def test_a_grid_is_told_by_its_place(path, is_one):
+    """Recipes, variants and options of networks may have any name."""
+    assert schema.is_grid(tuple(path.split("."))) == is_one
 
 
 SLOWED = {"schedule__slowed": {"conv1": 2.0}}

@@ -1,6 +1,7 @@
 """Studies within a time limit: in their order, stopped in time, packed, gone on with from packs."""
 
 import functools
+import importlib
 import os
 import signal
 import sys
@@ -226,9 +227,45 @@ def test_a_study_that_cannot_be_packed_is_told_and_the_next_one_is_run(
     monkeypatch.setattr(records, "run", lambda *_: 0)
     monkeypatch.setattr(records, "write_pack", write_pack)
     codes = records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["one", "two"])
-    assert codes == {"one": 0, "two": 0}
+    assert codes == {"one": records.NOT_PACKED, "two": records.NOT_PACKED}
     told = capsys.readouterr().out.splitlines()
     assert told[1] == "two: exit code 0, not packed: No space left on device"
+
+
+@pytest.mark.parametrize("place", ["packs", "packs/quick.tar.gz"])
+def test_packs_that_could_not_be_written_are_refused_before_a_study_is_run(
+    tmp_path, monkeypatch, place
+):
+    """A file in place of their folder, or a folder in place of one of them."""
+    if place == "packs":
+        (tmp_path / place).write_text("")
+    else:
+        (tmp_path / place).mkdir(parents=True)
+    monkeypatch.setattr(records, "run", lambda *_: pytest.fail("it was run"))
+    with pytest.raises(LabError, match=place):
+        records.run_all(1.0, tmp_path / "runs", tmp_path / "packs", ["quick"])
+
+
+def test_stacks_are_in_the_folder_that_is_packed(tmp_path, monkeypatch):
+    asked: list[Sequence[str]] = []
+    monkeypatch.setattr(records, "run", lambda command, *_: asked.append(command) or 0)
+    records.run_all(1.0, tmp_path / "r", tmp_path / "packs", ["quick", *records.STACKED])
+    assert [f"--config.stacks_dir={tmp_path}/r/{name}/stacks" for name in records.STACKED] == [
+        command[-1] for command in asked[1:]
+    ]
+    assert "stacks_dir" not in asked[0][-1]
+    for name in records.STUDIES:
+        tree = importlib.import_module(f"configs.{name}").get_config()
+        assert (tree.stacks_dir == f"runs/{name}/stacks") == (name in records.STACKED)
+
+
+def test_a_study_that_our_signal_ends_while_it_starts_is_stopped():
+    sleeps = [sys.executable, "-c", "import sys, time; time.sleep(99)"]
+    ends = [sys.executable, "-c", "import sys; sys.exit(143)"]
+    bash = ["bash", "-c", "trap 'exit 143' TERM; while true; do sleep 0.05; done"]
+    assert records.run(bash, 1.0, lambda: False) == doors.STOPPED
+    assert records.run(ends, 99.0, lambda: False) == 143
+    assert records.run(sleeps, 0.1, lambda: False) == -signal.SIGTERM
 
 
 def test_folders_are_read_as_other_commands_read_theirs(tmp_path, monkeypatch, capsys):

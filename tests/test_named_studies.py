@@ -96,6 +96,10 @@ def test_the_command_line_wins_over_a_study():
         ("decay", {}, "config.studies = {} should be a group of studies"),
         ("decay", {"decay": 3}, "config.studies.decay = 3 should be a group of fields"),
         ("all", {"all": {}}, "config.studies.all: 'all' asks for every study; name it otherwise"),
+        *(
+            ("all", {name: {}}, f"a study {name!r}; the name of a folder is needed: letters, dig")
+            for name in ("/tmp/a", "", "a/b", "a\nb", "..", "a" * 151)
+        ),
     ],
 )
 def test_what_is_refused(study, studies, message):
@@ -237,8 +241,20 @@ def test_weights_that_an_earlier_study_makes_need_not_be_there_yet(tmp_path, ima
     path = str(first / "trials" / "conv3-modern-relu-lr0.01-s100")
     second = tiny.make_config(start_from__path=path)
     laboratory._check_all([(tiny.make_config(), first), (second, tmp_path / "second")])
+    (tmp_path / "link").symlink_to(tmp_path)
+    around = tmp_path / "there" / ".."
+    for folder in (tmp_path / "link", around):
+        laboratory._check_all([(tiny.make_config(), folder / "first"), (second, folder / "second")])
     with pytest.raises(LabError, match="no such folder or file"):
         laboratory._check_all([(second, tmp_path / "second"), (tiny.make_config(), first)])
+
+
+@pytest.mark.parametrize("inside", ["trials", "trials/conv3-modern-relu-lr0.01-s100"])
+def test_a_folder_of_a_study_is_none_for_another(tmp_path, images, inside):
+    (tmp_path / "study" / inside).mkdir(parents=True)
+    (tmp_path / "study" / "study.json").write_text("{}")
+    with pytest.raises(LabError, match=r"lies in the study .*/study; choose another --workdir"):
+        laboratory._check_all([(tiny.make_config(), tmp_path / "study" / inside)])
 
 
 TWO = """

@@ -88,6 +88,15 @@ def test_racing_and_the_last_epoch_are_told_apart(tmp_path):
     assert "1 were stopped by racing, 1 had not reached it when their epochs were over" in text
 
 
+@pytest.mark.parametrize(("slack", "said"), [(1.5, 2), (3.0, 3)])
+def test_an_even_number_of_selection_seeds_gives_twice_the_time(tmp_path, slack, said):
+    grid = {"learning_rates": [0.02, 0.04], "selection_seeds": [0, 1]}
+    write_pair(tmp_path, [10], [20], racing_slack=slack, **grid)
+    text = compose(tmp_path)
+    assert "had beaten to the target, in less than half the time, was stopped and is cens" in text
+    assert f"by rule of thumb, was one {said} times slower to an easier error (racing)" in text
+
+
 @pytest.mark.slow
 def test_racing_is_said_as_it_was(study_dir, tmp_path):
     beaten = (

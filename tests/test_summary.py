@@ -51,7 +51,9 @@ class Several(nn.Module):
     @nn.compact
     def __call__(self, images, keys=None):
         x = jnp.tanh(nn.Conv(4, (3, 3), kernel_dilation=(2, 2), name="conv1")(images))
-        x = nn.ConvTranspose(2, (2, 2), name="up")(x) * self.param("scale", nn.initializers.ones, (1, 1, 1, 2))
+        x = nn.ConvTranspose(2, (2, 2), name="up")(x) * self.param(
+            "scale", nn.initializers.ones, (1, 1, 1, 2)
+        )
         return nn.Dense(self.num_classes, name="fc")(x.reshape(len(x), -1))
 
 

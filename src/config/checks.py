@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +11,11 @@ from src.config.networks import Shape, check_network
 from src.config.schema import GROUPS, StudySettings, check_rates, field_at, is_named
 from src.config.schema import Runtime as RuntimeSettings
 from src.fields import (
+    FOLDER_NAME,
     ConfigError,
     checked,
     declared,
+    names_folder,
     nearest,
     one_of,
     require,
@@ -31,7 +32,6 @@ RATE_GRID = next(field for field in declared(StudySettings) if field.path == ("l
 # All trials of a study share one data set and one target, so neither can be swept.
 FIXED_FIELDS = ("data", "target_train_error")
 SHOWN = (("model", "name"), ("model", "activation"), ("recipe",))  # Columns show just these.
-NAME_BYTES = 150  # Names of folders, 255 bytes at most, begin with the name of an arm.
 
 
 def check_study(study: StudySettings) -> None:
@@ -94,11 +94,15 @@ def check_arms(tree: Mapping[str, Any], study: StudySettings, arms: Sequence[Arm
         ConfigError: Naming the field and its value.
     """
     for arm in arms:
-        if not re.fullmatch(r"[\w.+-]+", arm.name) or len(arm.name.encode()) > NAME_BYTES:
+        if not names_folder(arm.name):
             raise ConfigError(
-                f"config.sweep or config.recipe makes an arm {arm.name!r}; the name of a folder is"
-                f" needed: letters, digits, and . + - _, {NAME_BYTES} bytes at most"
+                f"config.sweep or config.recipe makes an arm {arm.name!r}; {FOLDER_NAME}"
             )
+    names = [arm.name for arm in arms]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ConfigError(
+            f"config.sweep makes two arms of one name, {twice!r}; let their values differ otherwise"
+        )
     for name, rates in tree["arm_learning_rates"].items():
         one_of("arm_learning_rates", name, [arm.name for arm in arms])
         path = ("arm_learning_rates", name)
@@ -228,7 +232,8 @@ def _check_change(tree: Mapping[str, Any], group: str, path: Path, value: Any) -
 def _networks(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The config once per network that an arm may use; a swept option must belong to one."""
     network = ("model", "name")
-    names = list(dict(leaves(tree["sweep"])).get(network, ()))
+    swept = dict(leaves(tree["sweep"])).get(network, ())
+    names = [*swept] if isinstance(swept, tuple | list) else []  # Else it is refused.
     for fields in tree["variants"].values():
         found = dict(leaves(fields)) if isinstance(fields, Mapping) else {}
         names += [found[network]] if network in found else []

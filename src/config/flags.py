@@ -22,7 +22,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import hosts
-from src.config.schema import GROUPS, all_fields, field_at, is_named, recipe_fields
+from src.config.schema import GROUPS, all_fields, field_at, field_of, is_named, recipe_fields
 from src.config.studies import ALL, named_trees
 from src.errors import LabError, one_line
 from src.fields import ConfigError, Field, Named, describe, nearest, same_kind
@@ -98,17 +98,19 @@ class Request:
             FlagError: If the file makes no config.
             ConfigError: If a field or study does not exist, or a value has the wrong type.
         """
-        tree = _file_tree(self.file)
+        tree = there = _file_tree(self.file)
         model = dict(tree["model"]) if isinstance(tree.get("model"), Mapping) else {}
-        there, studies = tree.get("recipes"), tree.get("studies")
         overrides = {each.path: each for each in self.overrides}
         found: dict[FieldPath, Any] = {}
         # The network is set first, since the options that exist depend on it.
-        for path, each in sorted(overrides.items(), key=lambda item: item[0] != ("model", "name")):
+        for path, each in sorted(
+            overrides.items(), key=lambda item: item[0][-2:] != ("model", "name")
+        ):
             tree, value = _set(tree, each, model)
             found[path] = value
         _check_recipes(self.overrides, there, tree)
-        _check_studies(self.overrides, studies, tree)
+        _check_studies(self.overrides, there.get("studies"), tree)
+        _check_twice(self.overrides)
         return [(study, self.workdir / name) for name, study in named_trees(tree, found)]
 
 
@@ -161,6 +163,8 @@ def parse(argv: Sequence[str]) -> Request:
         raise FlagError("--config is missing; for example --config=configs/relu_vs_tanh.py")
     file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
     default = Path("runs") / Path(file).stem
+    if (_WORKDIR.value or "").startswith("--"):
+        raise FlagError(f"--workdir = {_WORKDIR.value!r} is a flag: its own value is missing")
     workdir = default if _WORKDIR.value is None else local_path(_WORKDIR.value, "--workdir")
     hosts.check(_HOSTS.value)
     return Request(file, tuple(overrides), workdir, bool(_DRY_RUN.value), _HOSTS.value)
@@ -178,6 +182,8 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
         name, given, text = dashes.partition("=")
         path = _path(name.partition(".")[2])
         if name.startswith("-no"):
+            if given:
+                raise FlagError(f"{argument}: --noconfig.FIELD takes no value; it says False")
             text, given = "False", "="
         elif not given and waiting and not waiting[0].startswith("--"):
             text, given = waiting.pop(0), "="
@@ -249,17 +255,33 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
     return replaced(tree, path, value), value
 
 
-def _check_recipes(overrides: Sequence[Override], there: Any, tree: Tree) -> None:
-    """Refuses to set a field of a recipe that neither exists nor is asked for."""
+def _check_recipes(overrides: Sequence[Override], there: Tree, tree: Tree) -> None:
+    """Refuses to set a field of a recipe that is neither `there`, in the file, nor asked for.
+
+    A study or a variant may have recipes of its own.
+    """
     asked = [value for path, value in leaves(tree) if path[-1] == "recipe"]
-    known = list(there) if isinstance(there, Mapping) else []
+    fields = map(field_of, dict(leaves(there)))
+    known = [field[1] for field in fields if field[:1] == ("recipes",) and field[1:]]
     for each in asked:
         known += each if isinstance(each, tuple | list) else [each]
     for override in overrides:
-        if override.path[0] == "recipes" and override.path[1:] and override.path[1] not in known:
+        field = field_of(override.path)
+        if field[:1] == ("recipes",) and field[1:] and field[1] not in known:
             names = ", ".join(dict.fromkeys(map(str, known)))
-            hint = nearest(override.path[1], known) or f"; there are {names}"
+            hint = nearest(field[1], known) or f"; there are {names}"
             raise ConfigError(f"{override}: no trial has a recipe of that name{hint}")
+
+
+def _check_twice(overrides: Sequence[Override]) -> None:
+    """Refuses to set a field of a study where the same command sets it in all of them."""
+    given = {override.path for override in overrides}
+    for override in overrides:
+        if override.path[0] == "studies" and override.path[2:] in given:
+            raise ConfigError(
+                f"{override} decides nothing, for config.{dotted(override.path[2:])} is given for"
+                " every study; give one of the two"
+            )
 
 
 def _check_studies(overrides: Sequence[Override], there: Any, tree: Tree) -> None:

@@ -12,7 +12,7 @@ from src.config.arms import Arm
 from src.config.config import Config
 from src.config.effects import configs_with
 from src.config.flags import Request
-from src.config.schema import Compare
+from src.config.schema import Compare, field_of, is_grid
 from src.fields import ConfigError, NamedValues
 from src.models import get_activation, model_options
 from src.models.activations import ACTIVATION_NAMES
@@ -245,30 +245,35 @@ def _usual(trial: TrialSettings, name: str) -> Any:
 
 def _is_used_in_file(request: Request, name: str, switch: Switch) -> bool:
     """Whether the file sets a field and has its switch, in any of its studies."""
-    if any(dotted(override.path).removeprefix("sweep.") == name for override in request.overrides):
+    if any(dotted(field_of(override.path)) == name for override in request.overrides):
         return False
     studies = configs_with(request, ())
     return any(switch.is_on(arm.settings) for config in studies for arm in config.arms)
 
 
-def refuse_idle(request: Request, configs: Sequence[Config]) -> None:
+def refuse_idle(request: Request, configs: Sequence[Config], *, grids_alone: bool = False) -> None:
     """Refuses a field without which the same trials would be run in the same way.
 
     Args:
         request: The command line.
         configs: The studies that it asks for.
+        grids_alone: Whether to refuse no other fields than grids of learning rates, which may be
+            extended when a study has begun.
 
     Raises:
         ConfigError: Naming the field, and the one that decides.
     """
     given = dict.fromkeys(override.path for override in request.overrides)
     for path in given:
-        if ("sweep", *path) in given:
+        study, field = (path[:2], path[2:]) if path[0] == "studies" else ((), path)
+        if not field or (*study, "sweep", *field) in given:
             continue  # The same command sweeps it, in full view.
-        asked = path[0] in GROUPS or path in COMPARED
-        asked = asked or any(_is_swept(path, config) for config in configs)
+        asked = field[0] in GROUPS or field in COMPARED
+        asked = asked or any(_is_swept(field, config) for config in configs)
+        if grids_alone and not is_grid(field):
+            continue
         if asked and _is_idle(path, request, configs):
-            raise ConfigError(f"config.{dotted(path)} changes nothing, for {_why(path, configs)}")
+            raise ConfigError(f"config.{dotted(path)} changes nothing, for {_why(field, configs)}")
 
 
 def _is_swept(path: Path, config: Config) -> bool:

@@ -58,7 +58,8 @@ class StudySettings:
     racing_slack: Annotated[
         float,
         AtLeast(1, "a number of at least 1, or inf"),
-        "and once it is so many times slower than the best to one of the thresholds; inf: never",
+        "and once it is so many times slower than the best to one of the thresholds, at least twice"
+        " for an even number of selection seeds; inf: never",
     ] = 1.5
     thresholds: Annotated[
         tuple[float, ...], Fraction(), "training errors at which arms are compared"
@@ -119,6 +120,20 @@ GROUPS: dict[str, str] = {
     "variants": "a further axis: name -> the fields it sets, same shape as the config",
     "arm_learning_rates": "name of an arm -> its own grid; --dry_run names the arms",
 }
+
+
+def field_of(path: Path) -> Path:
+    """The field that is set, without the study, sweep or variant for which it is set."""
+    path = path[2:] if path[:1] == ("studies",) else path
+    return path[{"sweep": 1, "variants": 2}.get(path[0], 0) :] if path else path
+
+
+def is_grid(path: Path) -> bool:
+    """Whether a field is a grid of learning rates that arms choose from."""
+    field = field_of(path)
+    if field[:1] in (("learning_rates",), ("arm_learning_rates",)):
+        return True
+    return field[:1] == ("recipes",) and field[2:] == ("learning_rates",)
 
 
 def trial_settings(tree: Mapping[str, Any]) -> TrialSettings:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from src.fields import ConfigError, one_of, require
+from src.fields import FOLDER_NAME, ConfigError, names_folder, one_of, require
 from src.models import ModelSettings
 from src.trees import Path, Tree, laid_over, plain, replaced
 
@@ -30,6 +30,9 @@ def named_trees(
     studies = tree["studies"]
     expected = "a group of studies, each with a text for its name"
     require("studies", studies, _named_by_text, expected)
+    for name in studies:
+        if not names_folder(name):
+            raise ConfigError(f"config.studies has a study {name!r}; {FOLDER_NAME}")
     if ALL in studies:
         raise ConfigError(f"config.studies.{ALL}: {ALL!r} asks for every study; name it otherwise")
     chosen = str(tree.get("study", ""))

@@ -58,7 +58,7 @@ def _is_bare(value: str) -> bool:
     try:
         float(value)
     except ValueError:
-        return value in ("True", "False", "yes", "no")
+        return value in ("True", "False", "None", "yes", "no")
     return True
 
 

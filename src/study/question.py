@@ -9,7 +9,7 @@ from typing import Any
 
 from src import own
 from src.config.config import Config
-from src.config.schema import Runtime, part_of
+from src.config.schema import Runtime, is_grid, part_of
 from src.data import tfds_folder
 from src.data.settings import Data
 from src.errors import LabError, one_line
@@ -171,7 +171,7 @@ def _with_more(header: Tree, asked: Tree, config: Config) -> Tree:
     wider = {arm.name: list(arm.learning_rates) for arm in config.arms}
     if _adds_rates(grids, wider):  # The same rates may stand in another order.
         for path, value in leaves(asked):
-            if _is_grid(path):
+            if is_grid(path):
                 header["config"] = replaced(header["config"], path, value)
     if wider != grids and _adds_rates(grids, wider):
         for name, grid in wider.items():
@@ -187,13 +187,6 @@ def _adds_seeds(before: Sequence[int], asked: Sequence[int]) -> bool:
 def _adds_rates(before: Mapping[str, list[float]], asked: Mapping[str, list[float]]) -> bool:
     """Whether the arms are the same, and none lacks a learning rate that it had."""
     return before.keys() == asked.keys() and all(set(before[n]) <= set(asked[n]) for n in asked)
-
-
-def _is_grid(path: Sequence[str]) -> bool:
-    """Whether a field is a grid that arms choose from, and not that of pre-training."""
-    return "arm_learning_rates" in path or (
-        path[-1] == "learning_rates" and "pretraining" not in path
-    )
 
 
 def question(config: Config, provenance: dict[str, Any]) -> Tree:
