@@ -277,11 +277,11 @@ def _check_folder(config: Config, workdir: Path, dataset: Any, before: Sequence[
         stacks = local_path(config.runtime.stacks_dir, "config.stacks_dir")
         files.refuse_unwritable(stacks, "give another config.stacks_dir")
     made = [folder.resolve() for folder in before]
-    there = [
-        each
-        for each in settings
-        if not any(Path(each.start_from.path).resolve().is_relative_to(folder) for folder in made)
-    ]
+    there = []
+    for each in settings:
+        path = each.start_from.path and local_path(each.start_from.path, *start.PLACE).resolve()
+        if not (path and any(path.is_relative_to(folder) for folder in made)):
+            there.append(each)
     start.check(there, data.image_shape(dataset), dataset.num_classes)
 
 

@@ -65,6 +65,7 @@ def test_the_interval_of_a_mean():
             {"conv1": (0.6, 0.7), "conv2": (0.1, 0.2), "fc3": (0.3, 0.5)},
             ("contradicted", "more than 52% in conv1; less than 48% in conv2"),
         ),
+        ({"conv1": (0.481, 0.75)}, ("not decided", "not in conv1")),
         (
             {"conv1": (0.487, 0.496), "conv2": (0.1, 0.2), "fc3": (0.3, 0.5)},
             ("no effect larger than", "2 points in conv1; less than 48% in conv2"),

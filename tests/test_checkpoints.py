@@ -76,6 +76,8 @@ def test_a_random_key_of_an_optimizer_goes_on_where_it_was(tmp_path):
     shapes = jax.eval_shape(noise.init, params)  # as trained networks are read
     found = checkpoints.read_newest(tmp_path, {"state": shapes}, OF).arrays["state"]
     assert int(found.count) == 1
+    drawn, wanted = (noise.update(params, each)[0]["kernel"] for each in (found, state))
+    np.testing.assert_array_equal(drawn, wanted)
 
 
 def files_of(checkpoint: Path) -> list[Path]:

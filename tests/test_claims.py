@@ -337,6 +337,18 @@ def test_a_study_without_a_trial_has_measured_nothing(tmp_path):
     assert "claims none is measured yet." in (tmp_path / "README.md").read_text()
 
 
+def test_what_has_run_and_decides_nothing_does_not_wait(tmp_path):
+    path = tmp_path / "paper_figures" / "paper_figures" / "paper_figures.json"
+    path.parent.mkdir(parents=True)
+    nothing = {"kernels": {"colour_apart_p": None, "colour_of_what_is_learned": None}}
+    path.write_text(json.dumps({"runs": [nothing], "dataset": "cifar10"}))
+    found = [paper_figures.towers(tmp_path), *evaluated.averages(tmp_path)]
+    measured, waiting = claims.claims_table(found).split("### Not run yet")
+    assert "all runs: conv1 has learned nothing of colour | - | - |" in measured
+    assert evaluated.AVERAGING.text in waiting and paper_figures.TOWERS.text not in waiting
+    assert claims.summary(found).endswith("claims none is measured yet.")
+
+
 def test_a_folder_without_a_study_of_a_claim_is_refused_and_stays_as_it_is(tmp_path):
     synthetic.write_study(tmp_path / "of_no_claim")
     before = sorted(tmp_path.iterdir())

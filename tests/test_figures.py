@@ -351,6 +351,9 @@ def test_saturation_stands_beside_fig_1_where_layers_were_measured(study_dir, tm
     assert "Saturated units of conv1 by epoch" in texts(figure)
     drawn = {float(np.asarray(line.get_ydata())[-1]) for line in figure.axes[0].lines}
     assert drawn == {0.3, 0.97}
+    synthetic.write_trial(tmp_path, rows, **fields | {"seed": 101, "status": "diverged"})
+    told = " ".join(texts(draw(tmp_path, "saturation")).split())
+    assert "1 to 2 seeds, 1 trial diverged; saturated: " in told
 
 
 def test_text_is_drawn_as_text(tmp_path):

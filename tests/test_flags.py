@@ -87,6 +87,42 @@ def test_of_all_studies_and_of_one_a_field_is_given_once():
         read(*asked, "--config.max_epochs=3", file="why_tanh_is_slow")
 
 
+@pytest.mark.parametrize(
+    ("one", "all_of_them"),
+    [
+        ("model={'name':'conv3'}", "model.name=lenet5_modern"),
+        ("sweep.model={'activation':('gelu','relu')}", "sweep.model.activation=('tanh','relu')"),
+        ("sweep.model.activation=('gelu','relu')", "sweep.model={'activation':('tanh','relu')}"),
+    ],
+)
+def test_so_is_one_that_is_given_in_a_group(one, all_of_them):
+    asked = ("--config.study=lenet", f"--config.studies.lenet.{one}", f"--config.{all_of_them}")
+    with pytest.raises(ConfigError, match="is given for every study; give one of the two"):
+        read(*asked, file="why_tanh_is_slow")
+
+
+@pytest.mark.parametrize(
+    ("field", "path", "value"),
+    [
+        ("learning_rates=0.02", "study.learning_rates", (0.02,)),
+        ("racing=false", "study.racing", False),
+        ("max_epochs=7", "trial.max_epochs", 7.0),
+        ("sweep.weight_decay=0.0,0.02", "tree.sweep.weight_decay", (0.0, 0.02)),
+        (
+            "arm_learning_rates.alexnet_cifar-modern-relu-weight_decay0.02=0.03",
+            "tree.arm_learning_rates",
+            {"alexnet_cifar-modern-relu-weight_decay0.02": (0.03,)},
+        ),
+    ],
+)
+def test_a_field_of_one_study_is_read_as_that_of_the_file(field, path, value):
+    asked = ("--config.study=weight_decay", f"--config.studies.weight_decay.{field}")
+    found: Any = read(*asked, file="ablations")
+    for name in path.split("."):
+        found = found[name] if isinstance(found, dict) else getattr(found, name)
+    assert found == value
+
+
 def test_a_network_is_known_before_its_options_wherever_it_stands():
     options = "--config.sweep.model.width=0.5,0.25"
     named = "--config.sweep.model.name=alexnet_cifar,vgg11_cifar"
@@ -105,6 +141,8 @@ def test_what_stands_for_a_value_and_is_a_flag_is_none():
         flags.FlagError, match=r"^--workdir = '--dry_run' is a flag: its own value is"
     ):
         flags.parse([quick, "--workdir", "--dry_run"])
+    with pytest.raises(flags.FlagError, match=r"^--workdir = '-dry_run' is a flag"):
+        flags.parse([quick, "--workdir", "-dry_run"])
     with pytest.raises(flags.FlagError, match=r"^--noconfig.racing=True: .* takes no value"):
         flags.parse([quick, "--noconfig.racing=True"])
 

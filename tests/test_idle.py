@@ -174,6 +174,7 @@ def test_a_grid_that_another_decides_is_refused_where_the_study_was_begun_too(tm
     assert (tmp_path / "study.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("chosen", ["first_look", "all"])
 @pytest.mark.parametrize(
     ("field", "why"),
     [
@@ -183,20 +184,36 @@ def test_a_grid_that_another_decides_is_refused_where_the_study_was_begun_too(tm
         ("model_options.alexnet_cifar.width=0.5", "no trial uses it"),
     ],
 )
-def test_a_field_of_one_study_that_another_decides_is_refused(tmp_path, field, why):
+def test_a_field_of_one_study_that_another_decides_is_refused(tmp_path, field, why, chosen):
     name = field.partition("=")[0]
     file = CONFIGS / "why_tanh_is_slow.py"
-    request = asked(tmp_path, file, "study=first_look", f"studies.first_look.{field}")
+    request = asked(tmp_path, file, f"study={chosen}", f"studies.first_look.{field}")
     told = f"^config.studies.first_look.{name} changes nothing, for {why}$"
     with pytest.raises(ConfigError, match=told):
         check(request)
 
 
-def test_a_field_of_one_study_needs_its_switch_as_that_of_the_file_does(tmp_path):
-    file = CONFIGS / "why_tanh_is_slow.py"
-    field = "studies.first_look.schedule.factor=0.5"
+STEPPED = """
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    steps = {"name": "steps", "boundaries": (2.0,)}
+    config.studies = ConfigDict({"plain": {}, "stepped": {"schedule": steps}})
+    config.study = "plain"
+    return config
+"""
+
+
+def test_a_field_of_one_study_needs_its_switch_though_another_has_it(tmp_path):
+    (tmp_path / "stepped.py").write_text(STEPPED)
+    check(asked(tmp_path, tmp_path / "stepped.py"))
+    field = "studies.plain.schedule.factor=0.5"
     with pytest.raises(ConfigError, match=r"schedule.factor = 0.5 is not used"):
-        check(asked(tmp_path, file, "study=first_look", field))
+        check(asked(tmp_path, tmp_path / "stepped.py", field))
 
 
 @pytest.mark.parametrize(

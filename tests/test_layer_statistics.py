@@ -10,7 +10,8 @@ import optax
 import pytest
 
 from src import own
-from src.training.layers import make_layer_statistics
+from src.training.layers import call_layers, make_layer_statistics
+from src.weights import start
 
 pytestmark = pytest.mark.slow
 INPUTS = np.array([-3.0, -1.48, -1.46, 0.0, 0.5, 1.46, 1.48, 3.0])  # tanh 1.4722 is 0.9.
@@ -51,22 +52,63 @@ def test_a_hidden_last_layer_takes_no_other_with_it():
 
 
 class OfOnesOwn(nn.Module):
-    """A layer whose weights are not called `kernel`."""
+    """A last layer whose weights are not called `kernel`."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.param("weights", lambda key: 2 * jnp.eye(2))
+        return x @ self.param("weights", nn.initializers.ones, (x.shape[-1], 10))
 
 
-def test_weights_may_have_any_name_and_a_network_need_not_say_its_activation():
-    own = lambda features, size, kernel_init, name: OfOnesOwn(name=name)  # noqa: E731
-    model = TwoLayers("tanh", own)
-    pixels = jnp.asarray(INPUTS / 2, jnp.float32).reshape(2, 2, 1, 2)
+def test_a_last_layer_may_call_its_weights_as_it_likes_and_no_network_need_say_its_activation():
+    model = TwoLayers("tanh", last=lambda features, name: OfOnesOwn(name=name))
+    pixels = jnp.asarray(INPUTS / 2, jnp.float32).reshape(2, 2, 2, 1)
     variables = model.init(jax.random.key(0), pixels)
-    trace = jax.tree.map(jnp.ones_like, variables["params"])
-    found = make_layer_statistics(model, None)(variables, (optax.TraceState(trace),), pixels)
-    expected = {"conv1_deviation": np.std(INPUTS), "conv1_step": 2 / 8**0.5}
-    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
+    found = make_layer_statistics(model, None)(variables, (), pixels)
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        {"conv1_deviation": np.std(INPUTS)}
+    )
+
+
+class Transformer(nn.Module):
+    """Patches, a table of positions in the network itself, and a head of any name."""
+
+    head: str = "head"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, keys: None = None) -> jax.Array:
+        x = nn.Dense(4, name="patches")(images.reshape(len(images), 2, -1))
+        x = nn.gelu(x + self.param("positions", nn.initializers.ones, (1, 2, 4)))
+        return nn.Dense(10, name=self.head)(x.reshape(len(images), -1))
+
+
+class Around(nn.Module):
+    """The same within another module."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array, keys: None = None) -> jax.Array:
+        return Transformer(name="inner")(images)
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (Transformer(), ["patches", "head"]),
+        (Transformer("output"), ["patches", "output"]),
+        (Transformer("input"), ["patches", "input"]),
+        (Around(), ["inner/patches", "inner/head"]),
+    ],
+)
+@pytest.mark.parametrize("kept", ["input", "output"])
+def test_a_table_in_a_network_or_around_layers_is_no_layer(model, names, kept):
+    images = jax.random.normal(jax.random.key(0), (3, 4, 1, 1))
+    variables = model.init(jax.random.key(1), images)
+    logits, layers = call_layers(model, variables, images, kept)
+    assert [name for name, _ in layers] == names
+    assert start.last_layer(model, (4, 1, 1)) == names[-1].split("/")[0]
+    last = layers[-1][1]
+    assert last.shape == {"input": (3, 8), "output": (3, 10)}[kept]
+    if kept == "output":
+        np.testing.assert_array_equal(last, logits)
 
 
 def test_units_of_tanh_are_saturated_beyond_nine_tenths():

@@ -196,6 +196,22 @@ def test_interactions_that_differ_in_the_same_are_told_apart_by_what_is_shared(t
     assert found == ([start] if networks == 1 else [f"{start}, {name}" for name in names])
 
 
+def test_what_is_shared_has_the_name_of_its_field(tmp_path):
+    sweep = {"recipe": ["cuda_convnet", "modern"], "weight_decay": [0.0, 0.5]}
+    sweep |= {"batch_size": [64, 128], "model": {"activation": ["relu", "tanh"]}}
+    synthetic.write_header(tmp_path, sweep=sweep)
+    table = tables.interactions(analyse(load_study(tmp_path)))
+    shared = "conv3, weight_decay 0.5, batch_size 64"
+    assert table.count(f"| recipe: cuda_convnet over modern, {shared} | tanh |") == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(-0.004, "0%"), (0.884, "88%"), (-0.05, "-5%"), (math.nan, "-")]
+)
+def test_a_share_that_is_rounded_to_nothing_has_no_sign(share, words):
+    assert tables._percent(share) == words
+
+
 def test_while_a_wider_grid_is_unfinished_nothing_is_answered(tmp_path):
     """A report says that trials at the rate of before count no more, and counts them no more."""
     synthetic.write_study(tmp_path)

@@ -13,6 +13,14 @@ from tests.reported import INF, NAN
 
 
 @pytest.mark.parametrize(
+    ("value", "words"),
+    [("tanh", "tanh"), ("0.5", "ones 0.5"), ("yes", "ones yes"), ("None", "ones None")],
+)
+def test_a_value_that_says_nothing_alone_has_the_name_of_its_field(value, words):
+    assert sentences.arm_words("ones", value) == words
+
+
+@pytest.mark.parametrize(
     ("bounds", "words"),
     [
         ((6.0, 5.51, 6.79, 6.0, 6.0), "6.0 [5.5 to 6.8]"),

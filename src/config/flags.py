@@ -29,7 +29,7 @@ from src.fields import ConfigError, Field, Named, describe, nearest, same_kind
 from src.models.registry import MODEL_NAMES, ModelSettings, options_of
 from src.paths import local_path
 from src.trees import Path as FieldPath
-from src.trees import Tree, dotted, leaves, replaced
+from src.trees import Tree, dotted, laid_over, leaves, replaced
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -110,7 +110,7 @@ class Request:
             found[path] = value
         _check_recipes(self.overrides, there, tree)
         _check_studies(self.overrides, there.get("studies"), tree)
-        _check_twice(self.overrides)
+        _check_twice(found)
         return [(study, self.workdir / name) for name, study in named_trees(tree, found)]
 
 
@@ -163,7 +163,7 @@ def parse(argv: Sequence[str]) -> Request:
         raise FlagError("--config is missing; for example --config=configs/relu_vs_tanh.py")
     file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
     default = Path("runs") / Path(file).stem
-    if (_WORKDIR.value or "").startswith("--"):
+    if (_WORKDIR.value or "").startswith("-"):
         raise FlagError(f"--workdir = {_WORKDIR.value!r} is a flag: its own value is missing")
     workdir = default if _WORKDIR.value is None else local_path(_WORKDIR.value, "--workdir")
     hosts.check(_HOSTS.value)
@@ -202,11 +202,12 @@ def _path(text: str) -> FieldPath:
             names.append(part)
         elif part or not place:
             names += part.removeprefix("." if place else "").split(".")
-    if names[0] == "arm_learning_rates" and names[1:]:
-        return names[0], ".".join(names[1:])
-    if names[0] == "model_options" and names[3:]:
-        return names[0], ".".join(names[1:-1]), names[-1]
-    return tuple(names)
+    study, rest = (names[:2], names[2:]) if names[0] == "studies" else ([], names)
+    if rest[:1] == ["arm_learning_rates"] and rest[1:]:
+        rest = [rest[0], ".".join(rest[1:])]
+    if rest[:1] == ["model_options"] and rest[3:]:
+        rest = [rest[0], ".".join(rest[1:-1]), rest[-1]]
+    return (*study, *rest)
 
 
 def _home_found(argument: str) -> str:
@@ -242,9 +243,9 @@ def _set(tree: Tree, override: Override, model: Tree) -> tuple[Tree, Any]:
     path = override.path
     field = _field(path, tree)
     if field is None and path[0] in ("study", "studies") and "studies" in tree:
-        return replaced(tree, path, value := _literal(override)), value
+        return replaced(tree, path, value := _of_study(override, tree)), value
     if field is None and (path[0] in GROUPS or is_named(path, tree)):
-        value = _in_group(override, tree)
+        value = _in_group(path, override, tree)
         return replaced(tree, path, value), value
     if field is None:
         known = _known_paths(tree)
@@ -273,13 +274,22 @@ def _check_recipes(overrides: Sequence[Override], there: Tree, tree: Tree) -> No
             raise ConfigError(f"{override}: no trial has a recipe of that name{hint}")
 
 
-def _check_twice(overrides: Sequence[Override]) -> None:
-    """Refuses to set a field of a study where the same command sets it in all of them."""
-    given = {override.path for override in overrides}
-    for override in overrides:
-        if override.path[0] == "studies" and override.path[2:] in given:
+def _check_twice(given: Mapping[FieldPath, Any]) -> None:
+    """Refuses to set a field of a study where the same command sets it in all of them.
+
+    Args:
+        given: Path -> value, which may be a whole group of fields.
+    """
+    found = [
+        (path, (*path, *rest))
+        for path, value in given.items()
+        for rest in (dict(leaves(value)) if isinstance(value, Mapping) else [()])
+    ]
+    of_all = {leaf for path, leaf in found if path[0] != "studies"}
+    for path, leaf in found:
+        if path[0] == "studies" and leaf[2:] in of_all:
             raise ConfigError(
-                f"{override} decides nothing, for config.{dotted(override.path[2:])} is given for"
+                f"config.{dotted(path)} decides nothing, for config.{dotted(leaf[2:])} is given for"
                 " every study; give one of the two"
             )
 
@@ -316,10 +326,23 @@ def _field(path: FieldPath, tree: Tree) -> Field | None:
     return field_at(path, tree) or _option_of_another(path, tree)
 
 
-def _in_group(override: Override, tree: Tree) -> Any:
+def _of_study(override: Override, tree: Tree) -> Any:
+    """The name of a study, or a value in one, read as that of the same field of the file is."""
+    path, studies = override.path[2:], tree["studies"]
+    if not path or not isinstance(studies, Mapping):
+        return _literal(override)
+    study = studies.get(override.path[1])
+    whole = laid_over(tree, study) if isinstance(study, Mapping) else tree
+    if field := _field(path, whole):
+        return _parse_value(field, override)
+    named = path[0] in GROUPS or is_named(path, whole)
+    return _in_group(path, override, whole) if named else _literal(override)
+
+
+def _in_group(path: FieldPath, override: Override, tree: Tree) -> Any:
     """A value in a group of the user's, where it sweeps or sets a field in the type of that."""
-    group, value = override.path[0], _literal(override)
-    within = override.path[{"sweep": 1, "variants": 2}.get(group, len(override.path)) :]
+    group, value = path[0], _literal(override)
+    within = path[{"sweep": 1, "variants": 2}.get(group, len(path)) :]
     field = _field(within, tree) if within else None
     if field and group == "variants" and not (field.kind is str and isinstance(value, str)):
         return _parse_value(field, override)

@@ -28,6 +28,7 @@ GROUPS = (
     *("selection_seeds", "sweep", "variants"),
 )
 
+UNUSED = "no trial uses it"
 # Where there is one arm, there is nothing to compare.
 COMPARED = (("compare", "field"), ("compare", "baseline"))
 
@@ -270,10 +271,14 @@ def refuse_idle(request: Request, configs: Sequence[Config], *, grids_alone: boo
             continue  # The same command sweeps it, in full view.
         asked = field[0] in GROUPS or field in COMPARED
         asked = asked or any(_is_swept(field, config) for config in configs)
-        if grids_alone and not is_grid(field):
+        if not asked or (grids_alone and not is_grid(field)):
             continue
-        if asked and _is_idle(path, request, configs):
-            raise ConfigError(f"config.{dotted(path)} changes nothing, for {_why(field, configs)}")
+        if _is_idle(path, request, configs):
+            places = [folder.name for _, folder in request.studies()] if study else []
+            named = [c for c, name in zip(configs, places, strict=False) if name == study[1]]
+            why = _why(field, named or configs)
+            if not (grids_alone and why == UNUSED):  # It may be for another study, as before.
+                raise ConfigError(f"config.{dotted(path)} changes nothing, for {why}")
 
 
 def _is_swept(path: Path, config: Config) -> bool:
@@ -312,4 +317,4 @@ def _why(path: Path, configs: Sequence[Config]) -> str:
         return "there is one arm"
     if path[0] == "selection_seeds":
         return "each arm has one learning rate"
-    return "it sweeps nothing" if path[0] == "sweep" else "no trial uses it"
+    return "it sweeps nothing" if path[0] == "sweep" else UNUSED

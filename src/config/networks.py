@@ -108,10 +108,15 @@ def _check_statistics(
     images = jax.ShapeDtypeStruct((1, *taken), jnp.float32)
     try:
         opt_state = jax.eval_shape(optimizer.init, params)
-        jax.eval_shape(measure, {"params": params, **kept}, opt_state, images)
+        found = jax.eval_shape(measure, {"params": params, **kept}, opt_state, images)
     except Exception as error:  # The user's code may raise anything.
         raise ConfigError(
             f"config.layer_images = {trial.layer_images}: the layers of {trial.model.name} cannot"
             f" be measured with model.activation = {trial.model.activation!r}; let it be 0"
             f" ({type(error).__name__}: {one_line(error)})"
         ) from None
+    if not found:
+        raise ConfigError(
+            f"config.layer_images = {trial.layer_images}: but for the last layer, none of"
+            f" {trial.model.name} has a `kernel` and can be measured; let it be 0"
+        )

@@ -3,7 +3,8 @@
 They are nested dicts by module; a layer's name is the path to it, `conv1` or `inner/conv1`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import numpy as np
@@ -25,18 +26,44 @@ def get_layer(params: PyTree, name: str) -> PyTree:
 def weights_name(layer: PyTree) -> str:
     """The name of a layer's weights among its own parameters; "" if it has none.
 
-    They are its `kernel`, or the first parameter of more than one axis, whatever it is called.
+    They are its `kernel`, or the largest parameter of more than one axis, whatever it is called.
     """
-    if "kernel" in layer and not isinstance(layer["kernel"], Mapping):
+    own = {name: value for name, value in layer.items() if not isinstance(value, Mapping)}
+    if "kernel" in own:
         return "kernel"
-    own = ((name, value) for name, value in layer.items() if not isinstance(value, Mapping))
-    several = (name for name, value in own if sum(n > 1 for n in np.shape(value)) > 1)
-    return next(several, "")
+    several = [name for name in own if sum(n > 1 for n in np.shape(own[name])) > 1]
+    return max(several, key=lambda name: np.size(own[name]), default="")
 
 
-def has_weights(module: nn.Module) -> bool:
-    """Whether a module that is being called has weights itself, not in a module within it."""
-    return bool(weights_name(module.variables.get("params", {})))
+class Calls:
+    """Notes the layers of a network as they are called; for `nn.intercept_methods`.
+
+    A layer is a module with a kernel. So is the one that is called last of all, whatever its
+    weights are called, if it holds no other layer; before the last, and around others, it may be
+    a table of positions or the scales of a normalization.
+    """
+
+    def __init__(self, keep: Callable[[nn.Module, Sequence[Any], Any], None] = lambda *_: None):
+        """Notes nothing yet; `keep` is told each layer, what it is given, and what it makes."""
+        self.keep = keep
+        self._noted: list[tuple[str, str]] = []
+
+    def __call__(self, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        before, module = len(self._noted), context.module
+        output = call(*args, **kwargs)
+        if context.method_name == "__call__":
+            name = weights_name(module.variables.get("params", {}))
+            alone = len(self._noted) == before
+            if name and (alone or (name == "kernel" and module.path)):
+                self._noted.append(("/".join(module.path), name))
+                self.keep(module, (*args, *kwargs.values()), output)
+        return output
+
+    @property
+    def layers(self) -> list[tuple[str, str]]:
+        """Path of each layer, in the order of the calls, and the name of its weights."""
+        *others, last = self._noted or [("", "")]
+        return [each for each in others if each[1] == "kernel"] + ([last] if last[1] else [])
 
 
 def with_layer(params: PyTree, name: str, layer: PyTree) -> PyTree:

@@ -67,7 +67,8 @@ class Window(NamedTuple):
 def size_of(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
     """Number of parameters of a network, and of multiply-adds with its weights for one image.
 
-    It works for any flax layer: a kernel is used once for each place of its layer's output.
+    It works for any flax layer that is called: its `kernel` is used once for each place of its
+    output. Weights of another name count as parameters alone.
 
     Args:
         model: The network.

@@ -94,7 +94,9 @@ def judge(found: dict[str, Ends]) -> tuple[Verdict, str]:
     if more:
         told = f"more than {wording.target(HALF + margin)} in {' and '.join(more)}"
         return "contradicted", "; ".join(part for part in (told, so_in) if part)
-    no_fewer = [layer for layer, (low, _) in found.items() if low > HALF - margin]
+    no_fewer = [
+        layer for layer, (low, high) in found.items() if HALF - margin < low <= high < HALF + margin
+    ]
     if no_fewer:
         told = f"{100 * margin:g} points in {' and '.join(no_fewer)}"
         return "no effect larger than", "; ".join(part for part in (told, so_in) if part)

@@ -86,9 +86,9 @@ def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = 
         found: The rows, from `findings.find_all`.
         published: Rows of published weights, see `published_rows`.
     """
-    done = _measured(found)
-    rows = [*(_row(each) for each in found if each.claim.text in done), *published]
-    waiting = {each.claim.text: each.claim for each in found if each.claim.text not in done}
+    ran = {each.claim.text for each in found if not each.waits}
+    rows = [*(_row(each) for each in found if each.claim.text in ran), *published]
+    waiting = {each.claim.text: each.claim for each in found if each.claim.text not in ran}
     to_run = [_open(claim, study_command(claim.study), claim.then) for claim in waiting.values()]
     to_run += [_open(claim, _command(claim.command)) for claim in UNTESTED]
     notes = [(note.run, note.text, note.number) for note in NOTES]
@@ -104,11 +104,6 @@ def claims_table(found: Sequence[Finding], published: Sequence[Sequence[str]] = 
         wording.table(("run", "what", "error"), notes),
     )
     return "\n\n".join(parts)
-
-
-def _measured(found: Sequence[Finding]) -> set[str]:
-    """The claims on which some finding has a verdict."""
-    return {each.claim.text for each in found if each.verdict}
 
 
 def _row(found: Finding) -> list[str]:
@@ -160,7 +155,7 @@ def summary(found: Sequence[Finding]) -> str:
     counts = collections.Counter(verdict_words(each.verdict) for each in found if each.verdict)
     waiting = {claim.text for claim in UNTESTED}
     claims = len(waiting | {each.claim.text for each in found})
-    measured = len(_measured(found))
+    measured = len({each.claim.text for each in found if each.verdict})
     if not measured:
         return f"Of {claims} claims none is measured yet."
     verb = "is" if measured == 1 else "are"

@@ -15,6 +15,7 @@ from src.analysis.verdicts import Verdict
 from src.reports import sentences
 from src.reports.paper_claims import CLAIMS, Claim
 
+NOT_YET = "not measured yet"
 CONFOUNDED: tuple[Verdict, str] = ("confounded", "the arms were trained by different code")
 
 
@@ -40,6 +41,11 @@ class Finding:
     verdict: Verdict | None = None
     remark: str = ""
     found: Interval | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its study has not come so far."""
+        return not self.group or self.ours == NOT_YET
 
     @property
     def words(self) -> str:
@@ -81,7 +87,7 @@ def _of_group(claim: Claim, analysis: Analysis, group: Group) -> Finding:
     if group.baseline is None or group.baseline.value != claim.baseline or not effects:
         return Finding(claim, group.label, "not compared")
     if effects[0].interval.how == "not measured":
-        return Finding(claim, group.label, "not measured yet")
+        return Finding(claim, group.label, NOT_YET)
     if MEASURES[claim.measures[0]].equally_long and not analysis.equally_long:
         return Finding(claim, group.label, "not trained equally long")
     arms = (group.baseline, effects[0].arm)
@@ -102,7 +108,7 @@ def _interaction(claim: Claim, analysis: Analysis) -> Finding:
     asked, *others = (_interaction_of(each, analysis) for each in (claim, *same))
     if asked is None:
         (_, first), (_, second) = claim.where
-        return Finding(claim, f"{first} over {second}", "not measured yet")
+        return Finding(claim, f"{first} over {second}", NOT_YET)
     p_values = [each.interval.p if each else math.nan for each in (asked, *others)]
     return _of_interaction(claim, analysis, asked, holm(p_values)[0], alone=not others)
 
@@ -122,7 +128,7 @@ def _of_interaction(
     """The finding; an interval without a p can be judged alone, but not as one of several."""
     interval, label = found.interval, f"{found.first} over {found.second}"
     if interval.how == "not measured":
-        return Finding(claim, label, "not measured yet")
+        return Finding(claim, label, NOT_YET)
     if not interval.exists:
         return Finding(claim, label, sentences.interval(interval), verdict="not decided")
     known = f"{sentences.interval(interval)}{sentences.p_words(adjusted)}"

@@ -8,7 +8,7 @@ import numpy as np
 from src import wording
 from src.analysis.study import load_study
 from src.records.trial import TrialRecord
-from src.reports.findings import Finding
+from src.reports.findings import NOT_YET, Finding
 from src.reports.paper_claims import Claim
 
 WITHIN = 2.0  # Epochs after the drop.
@@ -33,7 +33,7 @@ def first_drop(experiments: Path) -> Finding:
         return Finding(DROP, "", "-")
     study = load_study(folder)
     if not study.trials:
-        return Finding(DROP, DROP.study, "not measured yet")
+        return Finding(DROP, DROP.study, NOT_YET)
     dropping = (trial for trial in study.trials if _dropped(trial).any())
     trial = next(dropping, study.trials[0])
     before, after, epoch = about_drop(trial)

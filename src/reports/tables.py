@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from src import wording
 from src.analysis import paper, ranks
@@ -136,8 +137,9 @@ def _between(found: Interaction, others: Sequence[Interaction]) -> str:
     alike = [each for each in others if found[:4] == each[:4]]
     if len(alike) == 1:
         return words
-    fields = found.groups[0].fields.items()
-    return ", ".join([words, *(str(value) for name, value in fields if name != found.field)])
+    group = found.groups[0]
+    shared = {name: value for name, value in group.fields.items() if name != found.field}
+    return f"{words}, {replace(group, fields=shared).label}"
 
 
 def shares(analysis: Analysis) -> str:

@@ -107,8 +107,8 @@ class Trained:
                 where = f"the last layer, {name}, is given cannot be seen: it stands in a"
                 where += " transformation such as nn.vmap"
                 if not name:
-                    where = "its last layer is given cannot be told: the network itself has weights"
-                    where += f" ({weights_name(self.params)}), in no layer"
+                    where = f"its weights, {weights_name(self.params)}, are given cannot be seen:"
+                    where += " they are those of the network itself, in no layer"
                 raise LabError(f"{self.trial_dir}: what {where}; give a trial of another network")
             features = hidden.reshape(len(batch), -1)
             return features, jax.nn.softmax(logits)

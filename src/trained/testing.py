@@ -149,7 +149,7 @@ def check_layer(candidate: Candidate, layer: str, most: int = 0) -> None:
     """
     height, width = candidate.size
     channels = candidate.shift.shape[-1]
-    image = jnp.zeros((1, height, width, channels))
+    image = jnp.zeros((2, height, width, channels))  # One would pass for all images.
     shapes: dict[
         str, tuple[int, ...]
     ] = {}  # Keeps the order of the layers; JAX's trees sort by name.

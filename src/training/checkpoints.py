@@ -218,10 +218,11 @@ def _stored(leaf: Any) -> Any:
 
 
 def _as_used(array: np.ndarray, like: Any) -> Any:
-    """A leaf as it was saved; who asks by shapes alone gets the numbers of a key."""
-    if not (_is_key(like) and isinstance(like, jax.Array)):
+    """A leaf as it was saved, a random key as one of its kind."""
+    if not _is_key(like):
         return array
-    return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+    kind = jax.random.key_impl(jnp.empty((), like.dtype))  # `like` may be no more than a shape.
+    return jax.random.wrap_key_data(jnp.asarray(array), impl=kind)
 
 
 def _is_key(leaf: Any) -> bool:

@@ -1,6 +1,6 @@
 """Statistics of a network's layers while it trains: are units saturated, do they still learn?
 
-For each layer that has weights, but for the last, on some training images:
+For each layer that has a kernel, but for the last layer, on some training images:
 
     LAYER_deviation    standard deviation of its outputs, before pooling and activation
     LAYER_saturated    share of them where the activation's derivative is below 0.19 of its largest:
@@ -16,7 +16,7 @@ tell what it would do there. Of an activation that mixes channels the derivative
 number by itself, estimated by random signs. Layers within `nn.vmap` or `nn.scan` are left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, PyTree
 
 from src.models import get_activation
 from src.models.activations import Activation
-from src.models.params import get_layer, has_weights, weights_name
+from src.models.params import Calls, get_layer
 
 SATURATED = 0.19  # 1 - 0.9^2, the derivative of tanh where tanh is 0.9.
 KEPT = "kept_of_layers"  # The collection of variables that takes them out of the network.
@@ -62,9 +62,8 @@ def make_layer_statistics(
                 slopes = _slopes(act, x)
                 found[f"{short}_saturated"] = jnp.mean(slopes < SATURATED * largest)
                 found[f"{short}_derivative"] = jnp.mean(slopes)
-            layer = get_layer(variables["params"], name)
-            weights = layer[own := weights_name(layer)]
-            if (step := velocities.get(f"{name}/{own}")) is not None:
+            if (step := velocities.get(f"{name}/kernel")) is not None:
+                weights = get_layer(variables["params"], name)["kernel"]
                 found[f"{short}_step"] = jnp.linalg.norm(step.ravel()) / jnp.linalg.norm(
                     weights.ravel()
                 )
@@ -90,28 +89,23 @@ def call_layers(
     pixels: Array,
     kept: Literal["input", "output"],
 ) -> tuple[Array, list[tuple[str, Array | None]]]:
-    """Logits, and a list (path, input or output) of the layers with weights, as they are called.
+    """Logits, and a list (path, input or output) of the layers, see `Calls`, as they are called.
 
-    The network itself, if it has weights beside its layers', is the last one: its path is empty,
-    and of it nothing is kept. Of a layer that is called again, that of the last call counts. What
-    is kept leaves the network as variables do, for a layer may stand inside a transformation of its
-    own, such as `nn.remat`.
+    Of a layer that is called again, that of the last call counts. They leave the network as
+    variables do, for a layer may stand inside a transformation of its own, such as `nn.remat`. Of a
+    network without layers nothing is kept; its path is empty.
     """
-    names: list[str] = []
 
-    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        output = call(*args, **kwargs)
-        if context.method_name == "__call__" and has_weights(context.module):
-            names.append("/".join(context.module.path))
-            given = (x for x in (*args, *kwargs.values()) if isinstance(x, Array))
-            made = output if isinstance(output, Array) else None
-            value = made if kept == "output" else next(given, None)
-            context.module.sow(KEPT, kept, value, reduce_fn=lambda _, newest: newest)
-        return output
+    def keep(module: nn.Module, given: Sequence[Any], output: Any) -> None:
+        arrays = (x for x in ((output,) if kept == "output" else given) if isinstance(x, Array))
+        value = next(arrays, None)
+        if module.path:
+            module.sow(KEPT, f"its_{kept}", value, reduce_fn=lambda _, newest: newest)
 
-    with nn.intercept_methods(note):
+    calls = Calls(keep)
+    with nn.intercept_methods(calls):
         logits, found = model.apply(variables, pixels, keys=None, mutable=[KEPT])
-    return logits, [(name, _kept(found, name, kept)) for name in names]
+    return logits, [(path, _kept(found, path, f"its_{kept}")) for path, _ in calls.layers]
 
 
 def _kept(found: PyTree, name: str, kept: str) -> Array | None:

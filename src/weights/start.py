@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from src.models import model_options
 from src.models.options import decided
-from src.models.params import has_weights, weights_name
+from src.models.params import Calls
 from src.models.registry import get_network
 from src.paths import local_path
 from src.records.study import is_study
@@ -30,6 +30,7 @@ from src.weights.settings import StartFrom
 from src.weights.tensors import WeightsError, read_bytes
 
 # Options that change what weights mean without changing their shapes.
+PLACE = ("config.start_from.path", "file or folder")  # What leads to the weights.
 MEANINGS = ("lrn", "border", "pooling", "dropout_scale", "linear")
 OF_NORMALIZATION = (
     "order",
@@ -127,7 +128,7 @@ def read_origin(start: StartFrom) -> Origin:
         WeightsError: If the file cannot be read or holds no known network.
         RecordError: If the trial is not finished, or its checkpoint is not sound.
     """
-    path = local_path(start.path, "config.start_from.path", "file or folder")
+    path = local_path(start.path, *PLACE)
     if is_study(path) or not path.exists():
         what = "that is a study" if path.exists() else "there is no such folder or file"
         raise WeightsError(
@@ -205,30 +206,15 @@ def _names(variables: PyTree) -> list[str]:
 
 
 def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """The layer with weights that a network calls last, for images of that shape; "" if none.
+    """The layer that a network calls last, for images of that shape; "" if it has none.
 
-    Raises:
-        WeightsError: If the network itself has weights beside its layers', so that nobody knows.
+    Of a network without layers, it is the parameter that has its weights.
     """
-    names: list[str] = []
-    beside: dict[str, bool] = {}  # Name -> whether it is a parameter of the network itself.
-
-    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        output = call(*args, **kwargs)
-        if context.method_name == "__call__" and has_weights(context.module):
-            own = weights_name(context.module.variables["params"])
-            names.append((*context.module.path, own)[0])
-            beside[names[-1]] = not context.module.path
-        return output
-
-    with nn.intercept_methods(note):  # A new function, since JAX would not call a known one again.
+    calls = Calls()
+    with nn.intercept_methods(calls):  # A new function, since JAX would not call a known one again.
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape))))
-    if len(beside) > 1 and any(beside.values()):
-        raise WeightsError(
-            f"config.start_from.layers = (): of {', '.join(beside)} nobody knows which is last, for"
-            f" {names[-1]} is a parameter of the network itself; list the layers to take"
-        )
-    return names[-1] if names else ""
+    path, weights = calls.layers[-1] if calls.layers else ("", "")
+    return path.split("/")[0] or weights
 
 
 def meaning_of(options: Mapping[str, Any], activation: str, init: str) -> dict[str, Any]:
