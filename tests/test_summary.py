@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
-from src import models
+from src import models, own
 from src.errors import LabError
 from src.models.summary import size_of, summarize
 from src.networks import main
@@ -67,6 +67,26 @@ def test_of_a_network_of_ones_own_every_layer_is_counted_and_what_it_sees_is_not
     }
     assert {layer.name: layer.parameters for layer in layers} == parameters
     assert {layer.receptive_field for layer in layers} == {None}
+
+
+class Tied(nn.Module):
+    """A table that is used by a method, and so not called as a layer is."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        x = nn.Dense(8, name="fc1")(images.reshape(len(images), -1))
+        return nn.Embed(self.num_classes, 8, name="table").attend(x)
+
+
+@pytest.mark.slow
+def test_the_total_holds_parameters_of_what_is_not_called_as_a_layer(monkeypatch, capsys):
+    monkeypatch.setattr(own, "find", {"configs.of_mine.Tied": Tied}.__getitem__)
+    assert main(["configs.of_mine.Tied"]) == 0
+    *_, others, total = capsys.readouterr().out.strip().splitlines()
+    assert others.split() == ["other", "parameters", "80", "0"]
+    assert total.split()[:2] == ["total", f"{8 * (32 * 32 * 3 + 1) + 80:,}"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from src import models, own
 from src.errors import LabError
 from src.models.alexnet import AlexNet
 from src.models.registry import get_network
-from src.models.summary import Layer, summarize
+from src.models.summary import Layer, size_of, summarize
 from src.paths import local_path_of
 from src.records.files import make_folder, read_bytes
 from src.reports.figures import canvas
@@ -113,7 +113,10 @@ def _layers(name: str) -> tuple[int, int, list[Layer]]:
     size = models.image_size(name)
     classes = 1000 if size > 32 else 10
     model = models.make_model(name, activation="relu", init_scheme="paper", num_classes=classes)
-    return size, classes, summarize(model, size, ours=not own.is_own(name))
+    layers = summarize(model, size, ours=not own.is_own(name))
+    missing = size_of(model, (size, size, 3))["parameters"] - sum(x.parameters for x in layers)
+    others = [Layer("other parameters", "", (), missing, 0, None)] if missing else []
+    return size, classes, [*layers, *others]
 
 
 def _sums(layers: list[Layer]) -> tuple[str, str]:
