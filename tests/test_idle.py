@@ -193,6 +193,14 @@ def test_a_field_of_one_study_that_another_decides_is_refused(tmp_path, field, w
         check(request)
 
 
+def test_what_decides_is_what_has_the_rates_of_every_arm(tmp_path):
+    """`arm_learning_rates` of the study has those of sigmoid alone."""
+    field = "studies.activations.recipes.modern.learning_rates"
+    request = asked(tmp_path, ABLATIONS, "study=activations", f"{field}=(0.1, 0.2)")
+    with pytest.raises(ConfigError, match=f"{field} changes nothing, for config.learning_rates de"):
+        check(request)
+
+
 STEPPED = """
 from ml_collections import ConfigDict
 

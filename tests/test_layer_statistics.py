@@ -89,6 +89,53 @@ class Around(nn.Module):
         return Transformer(name="inner")(images)
 
 
+class OwnHead(nn.Module):
+    """Two layers and, behind them, weights of the network itself, or of a module around them."""
+
+    inside: bool = False
+    weights: str = "mine"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, keys: None = None) -> jax.Array:
+        if self.inside:
+            return OwnHead(weights=self.weights, name="inner")(images)
+        x = nn.relu(nn.Dense(8, name="fc1")(images.reshape(len(images), -1)))
+        x = nn.relu(nn.Dense(6, name="fc2")(x))
+        return x @ self.param(self.weights, nn.initializers.ones, (6, 10))
+
+
+@pytest.mark.parametrize("weights", ["mine", "kernel"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_weights_behind_the_layers_that_a_module_is_around_are_the_last(inside, weights):
+    model = OwnHead(inside, weights)
+    images = jax.random.normal(jax.random.key(0), (3, 4, 1, 1))
+    variables = model.init(jax.random.key(1), images)
+    found = make_layer_statistics(model, None)(variables, (), images)
+    before = "inner." if inside else ""
+    assert [*found] == [f"{before}fc1_deviation", f"{before}fc2_deviation"]
+    assert start.last_layer(model, (4, 1, 1)) == ("inner" if inside else weights)
+    if not (inside and weights == "kernel"):
+        assert call_layers(model, variables, images, "input")[1][-1][1] is None
+
+
+class Twice(nn.Module):
+    """Its last layer is called before its second one, too."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array, keys: None = None) -> jax.Array:
+        first, last = nn.Dense(6, name="first"), nn.Dense(10, name="last")
+        x = first(images.reshape(len(images), -1))
+        guess = last(x)
+        return last(x + nn.Dense(6, name="second")(guess))
+
+
+def test_a_last_layer_that_is_called_before_too_is_not_measured_and_the_hidden_ones_are():
+    images = jax.random.normal(jax.random.key(0), (3, 4, 1, 1))
+    variables = Twice().init(jax.random.key(1), images)
+    found = make_layer_statistics(Twice(), None)(variables, (), images)
+    assert [*found] == ["first_deviation", "second_deviation"]
+
+
 @pytest.mark.parametrize(
     ("model", "names"),
     [

@@ -304,13 +304,19 @@ def _decided(config: Config) -> tuple[object, ...]:
     return config.arms, study, config.runtime
 
 
+def _decides(field: str, config: Config) -> bool:
+    """Whether a field has the grids of all arms that have none by another."""
+    given = config.tree[field]
+    return bool(given) and (field == "learning_rates" or all(a.name in given for a in config.arms))
+
+
 def _why(path: Path, configs: Sequence[Config]) -> str:
     if all(_is_swept(path, config) for config in configs):
         return f"config.sweep.{dotted(path)} decides"
     used = {arm.settings.recipe.name for config in configs for arm in config.arms}
     if path[-1] == "learning_rates" and (path[0] != "recipes" or path[1] in used):
         for deciding in ("arm_learning_rates", "learning_rates"):
-            if path[0] != deciding and all(config.tree[deciding] for config in configs):
+            if path[0] != deciding and all(_decides(deciding, config) for config in configs):
                 return f"config.{deciding} decides"
         return "each arm has these rates without it, and their order says nothing"
     if path in COMPARED:

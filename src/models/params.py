@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 from jaxtyping import PyTree
 
@@ -39,14 +40,16 @@ class Calls:
     """Notes the layers of a network as they are called; for `nn.intercept_methods`.
 
     A layer is a module with a kernel. So is the one that is called last of all, whatever its
-    weights are called, if it holds no other layer; before the last, and around others, it may be
-    a table of positions or the scales of a normalization.
+    weights are called; before the last, and around other layers, they may be a table of positions
+    or the scales of a normalization. A module around others, as the network itself, is the last
+    layer if it makes another number of features than the last one within it; then nothing is kept.
     """
 
     def __init__(self, keep: Callable[[nn.Module, Sequence[Any], Any], None] = lambda *_: None):
         """Notes nothing yet; `keep` is told each layer, what it is given, and what it makes."""
         self.keep = keep
         self._noted: list[tuple[str, str]] = []
+        self._features: int | None = None  # Of the last layer's output.
 
     def __call__(self, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         before, module = len(self._noted), context.module
@@ -54,9 +57,13 @@ class Calls:
         if context.method_name == "__call__":
             name = weights_name(module.variables.get("params", {}))
             alone = len(self._noted) == before
-            if name and (alone or (name == "kernel" and module.path)):
+            features = np.shape(output)[-1] if isinstance(output, jax.Array) else None
+            is_layer = alone or (name == "kernel" and module.path)
+            if name and (is_layer or features != self._features):
                 self._noted.append(("/".join(module.path), name))
-                self.keep(module, (*args, *kwargs.values()), output)
+                self._features = features
+                if is_layer and module.path:
+                    self.keep(module, (*args, *kwargs.values()), output)
         return output
 
     @property

@@ -105,7 +105,7 @@ class Trained:
             name, hidden = layers[-1]
             if hidden is None:
                 where = f"the last layer, {name}, is given cannot be seen: it stands in a"
-                where += " transformation such as nn.vmap"
+                where += " transformation such as nn.vmap, or holds other layers"
                 if not name:
                     where = f"its weights, {weights_name(self.params)}, are given cannot be seen:"
                     where += " they are those of the network itself, in no layer"

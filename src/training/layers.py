@@ -50,11 +50,11 @@ def make_layer_statistics(
     largest = jnp.max(_slopes(act, both)) if act else 0.0
 
     def statistics(variables: PyTree, opt_state: PyTree, pixels: Array) -> Statistics:
-        outputs = dict(call_layers(model, variables, pixels, "output")[1])
+        layers = call_layers(model, variables, pixels, "output")[1]
         velocities = _velocities(opt_state)
         found: Statistics = {}
-        for name, x in list(outputs.items())[:-1]:  # No activation follows the last layer.
-            if x is None:
+        for name, x in dict(layers).items():
+            if x is None or name == layers[-1][0]:  # No activation follows the last layer.
                 continue
             short = name.replace("/", ".")
             found[f"{short}_deviation"] = jnp.std(x)
@@ -92,15 +92,14 @@ def call_layers(
     """Logits, and a list (path, input or output) of the layers, see `Calls`, as they are called.
 
     Of a layer that is called again, that of the last call counts. They leave the network as
-    variables do, for a layer may stand inside a transformation of its own, such as `nn.remat`. Of a
-    network without layers nothing is kept; its path is empty.
+    variables do, for a layer may stand inside a transformation of its own, such as `nn.remat`. The
+    path of the network itself is empty.
     """
 
     def keep(module: nn.Module, given: Sequence[Any], output: Any) -> None:
         arrays = (x for x in ((output,) if kept == "output" else given) if isinstance(x, Array))
         value = next(arrays, None)
-        if module.path:
-            module.sow(KEPT, f"its_{kept}", value, reduce_fn=lambda _, newest: newest)
+        module.sow(KEPT, f"its_{kept}", value, reduce_fn=lambda _, newest: newest)
 
     calls = Calls(keep)
     with nn.intercept_methods(calls):

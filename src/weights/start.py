@@ -208,7 +208,7 @@ def _names(variables: PyTree) -> list[str]:
 def last_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
     """The layer that a network calls last, for images of that shape; "" if it has none.
 
-    Of a network without layers, it is the parameter that has its weights.
+    Where the network itself is the last one, it is its parameter.
     """
     calls = Calls()
     with nn.intercept_methods(calls):  # A new function, since JAX would not call a known one again.
