@@ -53,7 +53,15 @@ def in_fours(x: jax.Array) -> jax.Array:
     return jnp.tanh(x.reshape(*x.shape[:-1], -1, 4)).reshape(x.shape)
 
 
-MINE = (Normalized, Transformed, by_mean, in_fours)
+class Linear(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        return nn.Dense(self.num_classes)(images.reshape(len(images), -1))
+
+
+MINE = (Normalized, Transformed, Linear, by_mean, in_fours)
 
 
 @pytest.fixture
@@ -142,6 +150,15 @@ def test_a_layer_inside_a_transformation_is_not_pretrained(of_mine):
         ConfigError, match=r"^config.pretraining.layers: block/conv1 .* nn.remat; take"
     ):
         check_data(tiny.make_config(**changes).arms, (8, 8, 3), 64)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_network_without_a_hidden_layer_is_not_measured(of_mine):
+    check_data(tiny.make_config(model__name=of_mine.Linear).arms, (8, 8, 3), 64)
+    config = tiny.make_config(model__name=of_mine.Linear, layer_images=8)
+    with pytest.raises(ConfigError, match=r"layer_images = 8: but for the last layer, none of"):
+        check_data(config.arms, (8, 8, 3), 64)
 
 
 @pytest.mark.slow

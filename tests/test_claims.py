@@ -295,13 +295,19 @@ def test_the_command_of_a_study_is_that_of_its_folder():
     assert claims.study_command("ablations/lrn") == command
 
 
-@pytest.mark.slow
-def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_path):
-    folder = tmp_path / "experiments"
+def write_experiments(root: Path) -> Path:
+    """A folder of one study, and the places for the claims in it and beside it."""
+    folder = root / "experiments"
     folder.mkdir()
-    for path in (folder, tmp_path):
+    for path in (folder, root):
         (path / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n")
     synthetic.write_study(folder / "relu_vs_tanh")
+    return folder
+
+
+@pytest.mark.slow
+def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_path):
+    folder = write_experiments(tmp_path)
     assert claims.main([str(folder)]) == 0
     table = (folder / "README.md").read_text()
     assert "[relu_vs_tanh](relu_vs_tanh/report.md)" in table
@@ -321,11 +327,7 @@ def test_table_and_figure_stand_in_their_places_and_say_what_was_not_run(tmp_pat
 
 def test_a_study_without_a_trial_has_measured_nothing(tmp_path):
     """Its claims wait with their command, that of the interaction too."""
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    for path in (folder, tmp_path):
-        (path / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n")
-    synthetic.write_study(folder / "relu_vs_tanh")
+    folder = write_experiments(tmp_path)
     shutil.rmtree(folder / "relu_vs_tanh" / "trials")
     (folder / "relu_vs_tanh" / "results.csv").unlink()
     assert claims.main([str(folder)]) == 0

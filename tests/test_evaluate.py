@@ -129,12 +129,18 @@ class Parts(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = nn.Dense(4, name="fc")(x)
-        own = {"several": (x, x.sum()), "named": {"x": x}, "sum": x.sum(), "none": None}
+        own = {
+            "row": x[:1],
+            "several": (x, x.sum()),
+            "named": {"x": x},
+            "sum": x.sum(),
+            "none": None,
+        }
         return own.get(self.way, x)
 
 
 class OfParts(nn.Module):
-    ways: tuple[str, ...] = ("one", "several", "named", "sum", "none")
+    ways: tuple[str, ...] = ("one", "row", "several", "named", "sum", "none")
 
     @nn.compact
     def __call__(self, images, *, keys=None):
@@ -142,6 +148,8 @@ class OfParts(nn.Module):
         for way in self.ways:
             Parts(way, name=way)(x)
         self.sow("intermediates", "mine", x)
+        twice = nn.Dense(4, name="twice")
+        x = twice(twice(x)[:, :3])
         return nn.Dense(10, name="fc2")(x)
 
 
@@ -151,8 +159,8 @@ def test_a_layer_may_give_what_is_not_one_array_for_each_image():
     candidate = normalized(OfParts().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
     candidate = dataclasses.replace(candidate, model=OfParts())
     assert testing.features(candidate, "several/fc")[0].shape == (6, 4)
-    there = "one/fc, one, several/fc, named/fc, sum/fc, none/fc, fc2"
-    for layer in ("several", "named", "sum", "none", "fc7"):
+    there = "one/fc, one, row/fc, several/fc, named/fc, sum/fc, none/fc, twice, fc2"
+    for layer in ("row", "several", "named", "sum", "none", "fc7"):
         with pytest.raises(WeightsError, match=f"has no layer '{layer}'; it has {there}$"):
             testing.check_layer(candidate, layer)
 

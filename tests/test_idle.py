@@ -174,6 +174,18 @@ def test_a_grid_that_another_decides_is_refused_where_the_study_was_begun_too(tm
     assert (tmp_path / "study.json").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_grid_for_another_study_is_none_of_a_begun_one(tmp_path):
+    """So a study that was begun with all others goes on by itself with the same flags."""
+    file, grid = CONFIGS / "why_tanh_is_slow.py", "recipes.without_bias.learning_rates=(0.1, 0.2)"
+    request = asked(tmp_path, file, "study=lenet", grid)
+    ((tree, workdir),) = request.studies()
+    with pytest.raises(ConfigError, match="changes nothing, for no trial uses it"):
+        check(request)
+    question.open_study(Config.read(tree), workdir, FACTS)
+    check(request)
+
+
 @pytest.mark.parametrize("chosen", ["first_look", "all"])
 @pytest.mark.parametrize(
     ("field", "why"),

@@ -116,11 +116,16 @@ def test_how_much_sooner_is_judged_for_all_pairs_of_networks_together(tmp_path):
     assert [race.p for race, _ in of_three] == pytest.approx([3 * alone.p] * 3)
 
 
+def diverge(study_dir: Path, net: str) -> None:
+    """Two seeds of a network that diverge."""
+    for seed in (100, 101):
+        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "model": net}
+        synthetic.write_trial(study_dir, [], status="diverged", iterations=3, **fields)
+
+
 def test_a_diverged_trial_never_gets_there(tmp_path):
     write_study(tmp_path, {NETS[0]: (1, 1.1)}, seconds=1.0)
-    for seed in (100, 101):
-        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "model": NETS[1]}
-        synthetic.write_trial(tmp_path, [], status="diverged", iterations=3, **fields)
+    diverge(tmp_path, NETS[1])
     accuracy = claims(tmp_path)[0]
     assert accuracy.endswith("**: a trial diverged, not decided.")
     assert "shown" not in accuracy
@@ -128,9 +133,7 @@ def test_a_diverged_trial_never_gets_there(tmp_path):
 
 def test_no_loss_falls_to_that_of_a_network_that_diverged(tmp_path):
     write_study(tmp_path, {NETS[1]: (1, 1.1)}, seconds=1.0)
-    for seed in (100, 101):
-        fields = {"recipe": "modern", "learning_rate": 0.02, "seed": seed, "model": NETS[0]}
-        synthetic.write_trial(tmp_path, [], status="diverged", iterations=3, **fields)
+    diverge(tmp_path, NETS[0])
     loss = claims(tmp_path)[1]
     assert loss.endswith("loss falls faster than lenet5_modern's**: a trial diverged, not decided.")
     (legend,) = [text for text in legends(tmp_path) if text.startswith("lenet5_modern")]

@@ -573,6 +573,8 @@ def test_what_cannot_be_drawn_is_refused_in_a_line(study_dir, tmp_path, monkeypa
     with pytest.raises(RecordError, match=r"kernels\.png lies in a folder without paper_figures"):
         paper_figures.main([str(first), f"--out={kept.parent}"])
     monkeypatch.setattr(data, "load", lambda *_, **options: DATASET._replace(digest="other"))
-    with pytest.raises(data.DataError, match="is not the data set that"):
+    with pytest.raises(
+        data.DataError, match=r"is not the data set that .*; name the folder .* with --data_dir"
+    ):
         paper_figures.main([str(first)])
     assert not (study_dir / "paper_figures").exists()

@@ -276,6 +276,10 @@ def test_a_study_of_methods_names_the_stack_of_each_trial_and_is_drawn(tmp_path,
     assert drawn == ["differences", "kernels_conv_autoencoder", "reconstructions_conv_autoencoder"]
     assert all((tmp_path / "out" / f"{name}.svg").exists() for name in drawn)
     check_what_is_drawn({k: v.call_args.args for k, v in spies.items()}, rows, stacks)
+    (last,) = (stacks / rows[0]["stack"]).glob("01-*.json")
+    last.rename(tmp_path / last.name)
+    with pytest.raises(RecordError, match=f"{last.name} is not there; restore it from a copy"):
+        load_trained(study / "trials" / rows[0]["trial"]).started()  # Nothing is trained for it.
     stacks.rename(tmp_path / "elsewhere")
     with pytest.raises(
         RecordError, match=r"began with a stack that is not in .*, or copy conv_auto"

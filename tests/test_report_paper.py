@@ -34,6 +34,12 @@ def test_a_recipe_that_was_changed_is_not_said_to_be_that_of_2012_or_of_today(
     assert (RECIPES in summary(tmp_path)) == said
 
 
+def test_one_point_of_the_papers_curve_is_one(tmp_path):
+    """Of 13 and of 14 points, ten an epoch, the first one alone is after a whole epoch."""
+    write_pair(tmp_path, [13], [14], data={"name": "cifar10", "stream_size": 0})
+    assert "of 1 point |" in compose(tmp_path)
+
+
 @pytest.mark.slow
 def test_the_papers_claim_stands_beside_ours_on_cifar10(study_dir, tmp_path):
     claim = "The paper says that ReLU reaches 25% training error six times faster than tanh"

@@ -89,6 +89,27 @@ def test_the_total_holds_parameters_of_what_is_not_called_as_a_layer(monkeypatch
     assert total.split()[:2] == ["total", f"{8 * (32 * 32 * 3 + 1) + 80:,}"]
 
 
+class WithTowers(nn.Module):
+    """No AlexNet, whatever its options are called."""
+
+    num_classes: int
+    towers: int = 3
+
+    @nn.compact
+    def __call__(self, images, keys=None):
+        return nn.Dense(self.num_classes)(images.reshape(len(images), -1))
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_with_towers_is_no_alexnet(monkeypatch, tmp_path):
+    name = "configs.of_mine.WithTowers"
+    monkeypatch.setattr(own, "find", {name: WithTowers}.__getitem__)
+    with pytest.raises(
+        LabError, match=r"WithTowers cannot be drawn as in Fig\. 2: only an AlexNet"
+    ):
+        main([name, f"--draw={tmp_path}"])
+
+
 @pytest.mark.slow
 def test_what_alexnet_sees_grows_by_the_strides_before():
     layers = layers_of("alexnet")
