@@ -122,8 +122,7 @@ class Stacks:
             digests: list[str] = []
             below: list[Learned] = []
             for number, layer in enumerate(self.layers):
-                place = folder / _place(number, [each.name for each in self.layers])
-                of = Identity("pretraining", folder.name, place.name, "".join(digests))
+                place, of = self._place(folder, number, digests)
                 if not place.with_suffix(".json").exists():
                     if should_stop():
                         raise Stopped
@@ -146,19 +145,23 @@ class Stacks:
         Raises:
             RecordError: If a layer is missing or one of its files is damaged.
         """
-        folder, names = self._folder(seed), [layer.name for layer in self.layers]
+        folder = self._folder(seed)
         learned: dict[str, dict[str, np.ndarray]] = {}
         chosen: dict[str, float] = {}
         digests: list[str] = []
-        for number, name in enumerate(names):
-            place = folder / _place(number, names)
-            of = Identity("pretraining", folder.name, place.name, "".join(digests))
+        for number, layer in enumerate(self.layers):
+            place, of = self._place(folder, number, digests)
             if not place.with_suffix(".json").exists():
                 raise RecordError(f"{place}.json is not there; restore it from a copy")
-            learned[name], record = _read(place, of, digests)
-            chosen[name] = record["learning_rate"]
+            learned[layer.name], record = _read(place, of, digests)
+            chosen[layer.name] = record["learning_rate"]
             digests.append(record["sha256"])
         return Stack(folder.name, learned, chosen, _sha256("".join(digests).encode()))
+
+    def _place(self, folder: Path, number: int, below: list[str]) -> tuple[Path, Identity]:
+        """Where a layer's files lie, without their ending, and whose they are."""
+        place = folder / _place(number, [layer.name for layer in self.layers])
+        return place, Identity("pretraining", folder.name, place.name, "".join(below))
 
     def _learned(self, layer: Layer, arrays: LayerParams, record: Mapping[str, Any]) -> Learned:
         """A pre-trained layer, rebuilt from the arrays and the record on disk."""

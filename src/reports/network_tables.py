@@ -3,8 +3,9 @@
     python -m src.networks [NAME ...] [--draw DIR]
 
 A table has, for one image, each layer's output shape, its parameters and multiply-adds, and the
-height in pixels of the part of the image that an output sees. Without a name, the totals of all
-networks are printed. --draw also draws an AlexNet as in Fig. 2 of its paper.
+height in pixels of the part of the image that an output sees, which is not known of a network of
+one's own. Without a name, the totals of all networks are printed. --draw also draws an AlexNet as
+in Fig. 2 of its paper.
 """
 
 import argparse
